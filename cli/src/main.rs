@@ -1,0 +1,2 @@
+//! saelab
+fn main() {}
