@@ -1,1 +1,27 @@
-//! lm
+//! GPT-2: weights, tokenizer, forward pass with named hooks, training loop, and the files every stage writes.
+//!
+//! * [`Gpt2`]: any GPT-2 in Hugging Face layout; [`Gpt2::run`] reads and overwrites activations at [`HookPoint`]s.
+//! * [`Tokenizer`]: GPT-2's byte-level BPE, or the word-level tokenizer of the small world.
+//! * [`train`]: language-model training, fed with batches of token ids.
+//! * [`files`]: atomic writes, hashes, safetensors.
+//!
+//! Shapes: `B` rows of a batch, `T` tokens of a row, `D` d_model, `H` heads, `Dh` d_head, `V` d_vocab.
+
+mod config;
+mod error;
+pub mod files;
+mod gpt2;
+mod hooks;
+mod run;
+mod tap;
+mod tokenizer;
+pub mod train;
+mod weights;
+
+pub use config::{Activation, Gpt2Config};
+pub use error::Error;
+pub use files::HostTensor;
+pub use gpt2::Gpt2;
+pub use hooks::HookPoint;
+pub use run::{Logits, Overwrite, Request, Start, TokenBatch, Trace};
+pub use tokenizer::Tokenizer;

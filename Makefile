@@ -1,0 +1,50 @@
+# `make eval-ioi` is the main job; `make help` lists the rest.
+SAELAB := target/release/saelab
+
+# Model folder in Hugging Face layout, and the folder of the experiment.
+MODEL ?= models/small-world
+RUN ?= runs/ioi-$(notdir $(abspath $(MODEL)))
+# The sites of the shipped model are committed; for another model they are located first (its cost is printed).
+SITES := $(if $(filter models/small-world,$(MODEL)),configs/sites/small-world.toml,$(RUN)/sites.toml)
+
+.PHONY: help build eval-ioi sites model behaviours test check wgpu
+
+help:
+	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task"
+	@echo "make test                     all tests"
+	@echo "make check                    format, lints"
+	@echo "make behaviours               what the shipped model can do, against its gates"
+	@echo "make model                    train the shipped model again, into runs/small-world"
+	@echo "make sites                    locate the sites of the shipped model again"
+	@echo "make wgpu                     type-check the GPU build"
+
+build:
+	cargo build --release
+
+eval-ioi: build $(if $(filter models/small-world,$(MODEL)),,$(RUN)/sites.toml)
+	$(SAELAB) harvest configs/ioi/harvest.toml --set model=$(MODEL) --set sites=$(SITES) --out $(RUN)/activations
+	$(SAELAB) fit configs/ioi/fit.toml --run $(RUN) --sites $(SITES)
+	$(SAELAB) train configs/ioi/train.toml --run $(RUN) --sites $(SITES)
+	$(SAELAB) eval configs/ioi/eval.toml --model $(MODEL) --run $(RUN) --sites $(SITES)
+
+$(RUN)/sites.toml: | build
+	$(SAELAB) locate configs/ioi/locate.toml --model $(MODEL) --out $@
+
+sites: build
+	$(SAELAB) locate configs/ioi/locate.toml --model models/small-world --out configs/sites/small-world.toml
+
+model: build
+	$(SAELAB) pretrain configs/pretrain/small-world.toml --out runs/small-world --resume
+
+behaviours: build
+	$(SAELAB) behaviours models/small-world
+
+test:
+	cargo test --release --workspace
+
+check:
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+
+wgpu:
+	cargo check --release -p saelab --features wgpu

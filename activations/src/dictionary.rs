@@ -1,0 +1,51 @@
+//! What every dictionary of activations can do, learned or supervised.
+//!
+//! Shapes: `B` rows of a batch, `D` width of an activation, `F` latents.
+
+use burn::tensor::{Device, Tensor};
+use tasks::Labels;
+
+/// A set of `F` directions, with a way from activations to codes and an affine way back.
+pub trait Dictionary {
+    /// Width `D` of the activations.
+    fn d_in(&self) -> usize;
+
+    /// Number of latents `F`.
+    fn n_latents(&self) -> usize;
+
+    /// The device that the parameters live on; [`Dictionary::directions`] works there.
+    fn device(&self) -> Device;
+
+    /// Codes of activations.
+    ///
+    /// `labels` holds one entry per row: a supervised dictionary reads its codes from them, a learned one ignores them.
+    ///
+    /// # Shapes
+    ///
+    /// - activations: `[B, D]`
+    /// - labels: `B`
+    /// - output: `[B, F]`
+    fn encode(&self, activations: Tensor<2>, labels: &[Labels]) -> Tensor<2>;
+
+    /// Activations rebuilt from codes; affine in the codes.
+    ///
+    /// # Shapes
+    ///
+    /// - codes: `[B, F]`
+    /// - output: `[B, D]`
+    fn decode(&self, codes: Tensor<2>) -> Tensor<2>;
+
+    /// The direction of each latent: row `j` is `decode(e_j) - decode(0)`.
+    ///
+    /// The provided version decodes an `F` by `F` identity; a dictionary that stores its directions returns them.
+    ///
+    /// # Shapes
+    ///
+    /// - output: `[F, D]`
+    fn directions(&self) -> Tensor<2> {
+        let device = self.device();
+        let units = Tensor::<2>::eye(self.n_latents(), &device); // [F, F]
+        let offset = self.decode(Tensor::<2>::zeros([1, self.n_latents()], &device)); // [1, D]
+        self.decode(units) - offset // [F, D]
+    }
+}

@@ -1,0 +1,167 @@
+//! What can go wrong between a model and its stored activations.
+
+use std::io;
+use std::path::PathBuf;
+
+use lm::HookPoint;
+
+/// Errors of this crate: each message is one line that names the file or field, the cause, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The model, its tokenizer or an artefact file failed.
+    #[error(transparent)]
+    Lm(#[from] lm::Error),
+    /// A file or folder of the store could not be read or changed.
+    #[error("cannot access {path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// The name of a node does not parse, or a node does not exist in this model.
+    #[error("node {node}: {reason}")]
+    Node {
+        /// The node as written.
+        node: String,
+        /// Why it is refused, and what would be accepted.
+        reason: String,
+    },
+    /// A hook that has no vector per position, or does not exist in this model.
+    #[error("hook {hook}: {reason}")]
+    Hook {
+        /// The hook.
+        hook: HookPoint,
+        /// Why it is refused.
+        reason: String,
+    },
+    /// A field of the harvest config, or of the plan made from it, is not usable.
+    #[error("harvest: `{field}` {reason}")]
+    Config {
+        /// The field's name in the config file.
+        field: &'static str,
+        /// What is wrong and what is accepted.
+        reason: String,
+    },
+    /// A prompt differs in length from the first one: positions of one role could not be compared.
+    #[error(
+        "prompt {row} has {found} tokens, the first prompt has {expected}: all prompts of a harvest must be equally long"
+    )]
+    UnequalLength {
+        /// Index of the prompt.
+        row: usize,
+        /// Tokens of the first prompt.
+        expected: usize,
+        /// Tokens of this prompt.
+        found: usize,
+    },
+    /// The folder has no manifest: the harvest was never finished.
+    #[error("{path} is missing: the store is incomplete, run `saelab harvest` with the same config to finish it")]
+    MissingManifest {
+        /// Where the manifest should be.
+        path: PathBuf,
+    },
+    /// The manifest is not readable as one, or contradicts itself.
+    #[error("{path}: not a valid manifest ({reason}); delete the folder and harvest again")]
+    BadManifest {
+        /// The manifest.
+        path: PathBuf,
+        /// The cause.
+        reason: String,
+    },
+    /// The file was written by another version of the format.
+    #[error("{path}: store format version {expected} expected, found {found}; delete the folder and harvest again")]
+    WrongVersion {
+        /// The manifest or shard.
+        path: PathBuf,
+        /// The version this program reads.
+        expected: u32,
+        /// The version found, or `none`.
+        found: String,
+    },
+    /// The store was made from another config, model or tokenizer.
+    #[error(
+        "{path} belongs to config hash {found}, this run has {expected}: use another output folder or delete this one"
+    )]
+    OtherConfig {
+        /// The manifest or shard.
+        path: PathBuf,
+        /// Hash of this run.
+        expected: String,
+        /// Hash found.
+        found: String,
+    },
+    /// The shard is not a whole Parquet file with the columns of this format.
+    #[error("{path}: not a whole shard ({reason}); delete it and run `saelab harvest` again")]
+    Truncated {
+        /// The shard.
+        path: PathBuf,
+        /// What the Parquet reader said.
+        reason: String,
+    },
+    /// The vectors of a shard are not as wide as they should be.
+    #[error("{path}: vectors of width {expected} expected, found {found}; delete the folder and harvest again")]
+    WrongWidth {
+        /// The shard.
+        path: PathBuf,
+        /// Numbers per vector expected.
+        expected: usize,
+        /// Numbers per vector found.
+        found: usize,
+    },
+    /// The shard has another number of rows than the manifest says.
+    #[error("{path}: {expected} rows expected, found {found}; delete it and run `saelab harvest` again")]
+    WrongRows {
+        /// The shard.
+        path: PathBuf,
+        /// Rows expected.
+        expected: usize,
+        /// Rows found.
+        found: usize,
+    },
+    /// The bytes of a shard are not those that the manifest recorded.
+    #[error("{path}: sha256 {expected} expected, found {found}; delete it and run `saelab harvest` again")]
+    HashMismatch {
+        /// The shard.
+        path: PathBuf,
+        /// Hash in the manifest.
+        expected: String,
+        /// Hash of the file.
+        found: String,
+    },
+    /// A vector holds a NaN or an infinity.
+    #[error("{path}: vector {row} holds a value that is not finite; check the model's weights and harvest again")]
+    NonFinite {
+        /// The shard.
+        path: PathBuf,
+        /// Index of the vector in the shard.
+        row: usize,
+    },
+    /// The store does not hold what was asked for.
+    #[error("{path} does not hold {wanted}; it holds {available}; add it to the harvest config and harvest again")]
+    NotInStore {
+        /// The store's folder.
+        path: PathBuf,
+        /// The node or hook asked for.
+        wanted: String,
+        /// What there is.
+        available: String,
+    },
+    /// Rows reached the writer that do not follow the rows before.
+    #[error("{hook}: row {expected} of the store must come next, row {found} came")]
+    OutOfOrder {
+        /// The hook.
+        hook: HookPoint,
+        /// The row that is missing.
+        expected: usize,
+        /// The row that came.
+        found: usize,
+    },
+    /// Values do not form the batches that were asked for.
+    #[error("batches: {reason}")]
+    Stream {
+        /// What is wrong and what is accepted.
+        reason: String,
+    },
+}

@@ -1,0 +1,88 @@
+//! Stores made of invented numbers, for the tests of the format.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use activations::store::{HookShape, Layout, Provenance, Row};
+use activations::{Error, Manifest, StoreWriter};
+use lm::HookPoint;
+use tasks::Role;
+
+/// Roles of the invented prompts.
+pub(crate) const ROLES: [Role; 2] = [Role::S2, Role::End];
+/// Heads of the invented `hook_z`.
+pub(crate) const HEADS: usize = 3;
+
+/// A store of `prompts` prompts: a hook of this width and one of three heads of this width.
+pub(crate) fn layout(prompts: usize, width: usize, rows_per_shard: usize) -> Layout {
+    let hooks = BTreeMap::from([
+        (HookPoint::ResidPre(1), HookShape { width, heads: None }),
+        (
+            HookPoint::Z(0),
+            HookShape {
+                width: width * HEADS,
+                heads: Some(HEADS),
+            },
+        ),
+    ]);
+    let provenance = Provenance {
+        model_hash: "model".into(),
+        tokenizer_hash: "tokenizer".into(),
+        config_hash: "config".into(),
+    };
+    Layout {
+        provenance,
+        hooks,
+        rows: prompts * ROLES.len(),
+        rows_per_shard,
+        roles: ROLES.to_vec(),
+    }
+}
+
+/// The rows of the invented prompts.
+pub(crate) fn rows(prompts: usize) -> Vec<Row> {
+    let row = |index: usize| {
+        let prompt = index / ROLES.len();
+        Row {
+            row: prompt as u32,
+            document: prompt as u32,
+            position: (index % 7) as u32,
+            role: Some(ROLES[index % ROLES.len()]),
+            token: (index * 31) as u32,
+            labels: Some([prompt % 5, prompt % 3, prompt % 2]),
+        }
+    };
+    (0..prompts * ROLES.len()).map(row).collect()
+}
+
+/// The numbers of a hook, `[rows, width]`.
+pub(crate) fn values(hook: HookPoint, rows: usize, width: usize) -> Vec<f32> {
+    let salt = hook.to_string().len();
+    (0..rows * width)
+        .map(|index| ((index * 7919 + salt) % 1013) as f32 / 97.0 - 5.0)
+        .collect()
+}
+
+/// Writes the store, `push` rows at a time; returns how many rows of each hook were still wanted.
+pub(crate) fn write(dir: &Path, layout: Layout, push: usize) -> Result<(Manifest, BTreeMap<HookPoint, usize>), Error> {
+    let (hooks, total) = (layout.hooks.clone(), layout.rows);
+    let rows = rows(total / ROLES.len());
+    let mut writer = StoreWriter::create(dir, layout)?;
+    let mut wanted = BTreeMap::new();
+    for (&hook, shape) in &hooks {
+        let values = values(hook, total, shape.width);
+        for start in (0..total).step_by(push) {
+            let end = (start + push).min(total);
+            if writer.wants(hook, start..end) {
+                *wanted.entry(hook).or_default() += end - start;
+                writer.push(
+                    hook,
+                    start,
+                    &rows[start..end],
+                    &values[start * shape.width..end * shape.width],
+                )?;
+            }
+        }
+    }
+    Ok((writer.finish()?, wanted))
+}

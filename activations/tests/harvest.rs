@@ -1,0 +1,256 @@
+//! A harvest stores what the model's hooks hold.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::PathBuf;
+
+use activations::{Error, HarvestPlan, Node, Progress, Source, Store, harvest};
+use lm::{Gpt2, HookPoint, Logits, Request, Start, TokenBatch, Tokenizer};
+use tasks::{IoiTask, Role, Sample, lists};
+
+const HOOKS: [HookPoint; 3] = [HookPoint::ResidPre(1), HookPoint::Z(0), HookPoint::MlpPost(1)];
+
+fn model() -> Gpt2 {
+    let dir = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../lm/tests/fixtures/gpt2-micro"));
+    Gpt2::load(&dir, &kernels::cpu()).unwrap()
+}
+
+/// Words of the indirect-object templates.
+const WORDS: &str =
+    "and had a long really crazy argument Afterwards said to lots of fun at the gave were working decided give";
+
+/// A tokenizer that knows the indirect-object task and has few enough words for the fixture's vocabulary.
+fn tokenizer() -> Tokenizer {
+    let lists = names().chain(&lists::OBJECTS[..8]).chain(&lists::PLACES[..5]).copied();
+    let words = WORDS.split(' ').chain(lists).map(|word| format!(" {word}"));
+    let pieces: Vec<String> = ["Then", ",", "."].into_iter().map(str::to_owned).chain(words).collect();
+    Tokenizer::word_level(&pieces).unwrap()
+}
+
+fn names() -> std::slice::Iter<'static, &'static str> {
+    lists::MALE_NAMES[..45].iter()
+}
+
+/// A text of one token per number.
+fn document(words: std::ops::Range<usize>) -> String {
+    let names: Vec<&str> = names().copied().collect();
+    words
+        .map(|word| format!(" {}", names[word * 7 % names.len()]))
+        .collect()
+}
+
+fn text_plan(documents: Vec<String>, context: usize) -> HarvestPlan {
+    let source = Source::Text { documents, context };
+    HarvestPlan {
+        hooks: HOOKS.to_vec(),
+        roles: Vec::new(),
+        source,
+        batch: 2,
+        rows_per_shard: 7,
+    }
+}
+
+#[test]
+fn text_is_stored_as_the_model_sees_it() {
+    let (model, tokenizer, dir) = (model(), tokenizer(), tempfile::tempdir().unwrap());
+    let documents = vec![document(0..12), document(3..7), document(20..35), String::new()];
+    let mut seen = Vec::new();
+    let plan = text_plan(documents.clone(), 6);
+    let manifest = harvest(&model, &tokenizer, &plan, dir.path(), &mut |progress| {
+        seen.push(progress)
+    })
+    .unwrap();
+    assert_eq!(manifest.rows, 12 + 4 + 15);
+    assert_eq!(seen.last(), Some(&Progress { done: 7, total: 7 }));
+
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.manifest(), &manifest);
+    for hook in HOOKS {
+        let heads = if hook.has_heads() { model.config().n_head } else { 1 };
+        for head in 0..heads {
+            let head = hook.has_heads().then_some(head);
+            let stored = store.hook(hook, head).unwrap();
+            let mut count = 0;
+            for (row, vector) in stored.rows.iter().zip(stored.values.chunks_exact(stored.width)) {
+                let ids = tokenizer.encode(&documents[row.document as usize]).unwrap();
+                // The window that holds the row: full windows have 5 tokens of the document.
+                let before: usize = stored
+                    .rows
+                    .iter()
+                    .filter(|r| r.document == row.document && r.row < row.row)
+                    .count();
+                let window: Vec<u32> = std::iter::once(tokenizer.bos())
+                    .chain(ids[before..ids.len().min(before + 5)].to_vec())
+                    .collect();
+                assert_eq!(window[row.position as usize], row.token);
+                let request = Request {
+                    capture: vec![hook],
+                    overwrite: Vec::new(),
+                    logits: Logits::None,
+                };
+                let trace = model
+                    .run(Start::Tokens(&TokenBatch::new(&[window]).unwrap()), &request)
+                    .unwrap();
+                let expected = kernels::to_vec(trace.at(hook, head, &[row.position as usize]).unwrap());
+                for (stored, expected) in vector.iter().zip(expected) {
+                    assert!(
+                        (stored - expected).abs() <= 1e-5 * expected.abs().max(1.0),
+                        "{hook} {stored} {expected}"
+                    );
+                }
+                count += 1;
+            }
+            assert_eq!(count, manifest.rows);
+        }
+    }
+}
+
+#[test]
+fn prompts_are_stored_in_their_order_with_their_labels() {
+    let (model, tokenizer, dir) = (model(), tokenizer(), tempfile::tempdir().unwrap());
+    let prompts = IoiTask::new(&tokenizer).unwrap().sample(Sample::Train, 11, 0);
+    let nodes: Vec<Node> = [
+        "blocks.0.attn.hook_z.1@END",
+        "blocks.1.hook_resid_pre@S1+1",
+        "blocks.1.hook_resid_pre@IO",
+    ]
+    .map(|name| name.parse().unwrap())
+    .to_vec();
+    let plan = HarvestPlan::for_nodes(&nodes, Source::Prompts(prompts.clone()), 4, 10);
+    let manifest = harvest(&model, &tokenizer, &plan, dir.path(), &mut |_| ()).unwrap();
+    assert_eq!(manifest.roles, [Role::Io, Role::S1Plus1, Role::End]);
+    assert_eq!(manifest.rows, 33);
+
+    let store = Store::open(dir.path()).unwrap();
+    let tokens = TokenBatch::new(&prompts.iter().map(|prompt| &prompt.ids[..]).collect::<Vec<_>>()).unwrap();
+    for node in nodes {
+        node.validate(model.config()).unwrap();
+        let stored = store.node(&node).unwrap();
+        assert_eq!(stored.width, node.width(model.config()));
+        assert_eq!(
+            stored.labels,
+            prompts.iter().map(|prompt| prompt.labels).collect::<Vec<_>>()
+        );
+        let request = Request {
+            capture: vec![node.hook],
+            overwrite: Vec::new(),
+            logits: Logits::None,
+        };
+        let trace = model.run(Start::Tokens(&tokens), &request).unwrap();
+        let positions: Vec<usize> = prompts.iter().map(|prompt| prompt.position(node.role)).collect();
+        let expected = kernels::to_vec(trace.at(node.hook, node.head, &positions).unwrap());
+        assert_eq!(stored.values.len(), expected.len());
+        for (stored, expected) in stored.values.iter().zip(expected) {
+            assert!(
+                (stored - expected).abs() <= 1e-5 * expected.abs().max(1.0),
+                "{node} {stored} {expected}"
+            );
+        }
+    }
+    let io = store.hook(HookPoint::ResidPre(1), None).unwrap();
+    for row in io.rows.iter().filter(|row| row.role == Some(Role::Io)) {
+        assert_eq!(row.token, prompts[row.row as usize].io_token());
+    }
+
+    // Prompts of two lengths have no common positions.
+    let mut unequal = prompts;
+    unequal[6].ids.push(1);
+    let plan = HarvestPlan {
+        source: Source::Prompts(unequal),
+        ..plan
+    };
+    let error = harvest(&model, &tokenizer, &plan, &dir.path().join("other"), &mut |_| ()).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::UnequalLength {
+                row: 6,
+                expected: 19,
+                found: 20
+            }
+        ),
+        "{error}"
+    );
+    assert!(!dir.path().join("other").exists());
+}
+
+#[test]
+fn nodes_outside_the_model_are_named() {
+    let model = model();
+    for (name, part) in [
+        (
+            "blocks.50.hook_resid_pre@S2",
+            "layer 50 asked for, the model has layers 0 to",
+        ),
+        (
+            "blocks.0.attn.hook_z.77@END",
+            "head 77 asked for, the model has heads 0 to",
+        ),
+    ] {
+        let message = name
+            .parse::<Node>()
+            .unwrap()
+            .validate(model.config())
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains(name) && message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn a_second_harvest_completes_the_first() {
+    let (model, tokenizer, dir) = (model(), tokenizer(), tempfile::tempdir().unwrap());
+    let plan = text_plan(vec![document(0..40)], 9);
+    let shard = dir.path().join("blocks.0.attn.hook_z/00002.parquet");
+    harvest(&model, &tokenizer, &plan, dir.path(), &mut |_| ()).unwrap();
+    let (manifest, bytes) = (
+        std::fs::read(dir.path().join("manifest.json")).unwrap(),
+        std::fs::read(&shard).unwrap(),
+    );
+    std::fs::remove_file(&shard).unwrap();
+    std::fs::remove_file(dir.path().join("manifest.json")).unwrap();
+    harvest(&model, &tokenizer, &plan, dir.path(), &mut |_| ()).unwrap();
+    assert_eq!(std::fs::read(&shard).unwrap(), bytes);
+    assert_eq!(std::fs::read(dir.path().join("manifest.json")).unwrap(), manifest);
+
+    // Other text is another config: the folder is not mixed.
+    let other = text_plan(vec![document(1..41)], 9);
+    let error = harvest(&model, &tokenizer, &other, dir.path(), &mut |_| ()).unwrap_err();
+    assert!(matches!(error, Error::OtherConfig { .. }), "{error}");
+}
+
+#[test]
+fn impossible_plans_are_refused() {
+    let (model, tokenizer, dir) = (model(), tokenizer(), tempfile::tempdir().unwrap());
+    let plan = text_plan(vec![document(0..9)], 5);
+    let refused = |plan: &HarvestPlan| {
+        harvest(&model, &tokenizer, plan, dir.path(), &mut |_| ())
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
+    };
+    let context = text_plan(vec![document(0..9)], 100_000);
+    assert!(refused(&context).contains("`context`"));
+    assert!(refused(&text_plan(Vec::new(), 5)).contains("`path`"));
+    let batch = HarvestPlan {
+        batch: 0,
+        ..plan.clone()
+    };
+    assert!(refused(&batch).contains("`batch`"));
+    let layer = HarvestPlan {
+        hooks: vec![HookPoint::ResidPre(99)],
+        ..plan.clone()
+    };
+    assert!(refused(&layer).contains("layer 99"));
+    let pattern = HarvestPlan {
+        hooks: vec![HookPoint::Pattern(0)],
+        ..plan.clone()
+    };
+    assert!(refused(&pattern).contains("patterns"));
+    let prompts = HarvestPlan {
+        source: Source::Prompts(Vec::new()),
+        ..plan
+    };
+    assert!(refused(&prompts).contains("`n`"));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}

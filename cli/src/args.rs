@@ -1,0 +1,40 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands;
+
+/// Trains sparse autoencoders on language-model activations and compares them with supervised dictionaries.
+#[derive(Debug, Parser)]
+#[command(name = "saelab", version, arg_required_else_help = true)]
+pub(crate) struct Args {
+    /// Where tensors live: cpu, wgpu[:i] or cuda[:i]
+    #[arg(long, global = true, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Draw no progress bars
+    #[arg(long, global = true)]
+    pub(crate) no_progress: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The stages, in the order of the data.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train a small language model on the written world
+    Pretrain(commands::pretrain::Pretrain),
+    /// Measure the six behaviours of a model trained on the written world
+    Behaviours(commands::behaviours::Behaviours),
+    /// Run a model and write the tensors at named hooks
+    Trace(commands::trace::Trace),
+    /// Find the sites where a model keeps the attributes of the indirect-object task
+    Locate(commands::locate::Locate),
+    /// Cache activations in Parquet
+    Harvest(commands::harvest::Harvest),
+    /// Fit supervised dictionaries on cached activations
+    Fit(commands::fit::Fit),
+    /// Train sparse autoencoders on cached activations
+    Train(commands::train::Train),
+    /// Compare dictionaries on approximation, control and interpretability
+    Eval(commands::eval::Eval),
+}

@@ -1,0 +1,69 @@
+//! `saelab fit`: supervised dictionaries from cached activations, one per node and method.
+
+use std::path::PathBuf;
+
+use activations::Store;
+use supervised::{FitConfig, FitFile, Origin, fit};
+use tasks::Attribute;
+
+use super::Context;
+use super::run_folder::{self, RunFolder};
+use crate::config::{self, ConfigError};
+use crate::output;
+
+/// Arguments of `saelab fit`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Fit {
+    /// Config, for example configs/ioi/fit.toml
+    config: PathBuf,
+    /// Folder of the experiment; holds activations/
+    #[arg(long)]
+    run: PathBuf,
+    /// Sites file
+    #[arg(long)]
+    sites: PathBuf,
+    /// Override a config key: key=value
+    #[arg(long)]
+    set: Vec<String>,
+}
+
+impl Fit {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
+        let file: FitFile = config::read(&self.config, &self.set)?;
+        let config =
+            FitConfig::try_from(file).map_err(|error| ConfigError(format!("{}: {error}", self.config.display())))?;
+        let run = RunFolder(self.run);
+        let store = Store::open(&run.activations())?;
+        let nodes = run_folder::read_sites(&self.sites)?.nodes();
+        let bar = context.progress.bar("fit", nodes.len() * config.methods.len());
+        for node in nodes {
+            let rows = store.node(&node)?;
+            // Values are numbered from 0, so the largest label tells how many there are.
+            let n_values = Attribute::ALL.map(|attribute| {
+                rows.labels
+                    .iter()
+                    .map(|labels| labels[attribute.index()] + 1)
+                    .max()
+                    .unwrap_or(0)
+            });
+            for &method in &config.methods {
+                let dictionary = fit(&rows, config.n_values(n_values), method, &context.device)?;
+                let dir = run.supervised().join(method.dictionary_name()).join(node.dir_name());
+                dictionary.save(
+                    &dir,
+                    &Origin {
+                        node,
+                        parent: store.hash().to_owned(),
+                    },
+                )?;
+                bar.inc(1);
+            }
+        }
+        bar.finish_and_clear();
+        output::note(&format!(
+            "fit: supervised dictionaries in {}",
+            run.supervised().display()
+        ));
+        Ok(())
+    }
+}

@@ -1,0 +1,43 @@
+//! One file per subcommand.
+
+use burn::tensor::Device;
+
+use crate::args::{Args, Command};
+use crate::device;
+use crate::progress::Progress;
+
+pub(crate) mod behaviours;
+pub(crate) mod eval;
+pub(crate) mod fit;
+pub(crate) mod harvest;
+pub(crate) mod locate;
+pub(crate) mod pretrain;
+pub(crate) mod run_folder;
+pub(crate) mod trace;
+pub(crate) mod train;
+
+/// What every command gets besides its own arguments.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) device: Device,
+    pub(crate) device_name: String,
+    pub(crate) progress: Progress,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let context = Context {
+        device: device::open(&args.device)?,
+        device_name: args.device,
+        progress: Progress::new(args.no_progress),
+    };
+    match args.command {
+        Command::Pretrain(command) => command.run(&context),
+        Command::Behaviours(command) => command.run(&context),
+        Command::Trace(command) => command.run(&context),
+        Command::Locate(command) => command.run(&context),
+        Command::Harvest(command) => command.run(&context),
+        Command::Fit(command) => command.run(&context),
+        Command::Train(command) => command.run(&context),
+        Command::Eval(command) => command.run(&context),
+    }
+}

@@ -1,0 +1,73 @@
+//! Where the stages of one experiment keep their artefacts, and what several of them load alike.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use burn::tensor::Device;
+use eval::Sites;
+use lm::{Gpt2, Tokenizer, files};
+
+use crate::config;
+
+/// The folder of one experiment: `activations/`, `supervised/<name>/<node>/`, `sae/<name>/<node>/`, and the report.
+#[derive(Debug, Clone)]
+pub(crate) struct RunFolder(pub(crate) PathBuf);
+
+impl RunFolder {
+    /// The store of activations.
+    pub(crate) fn activations(&self) -> PathBuf {
+        self.0.join("activations")
+    }
+
+    /// Supervised dictionaries, by name and node.
+    pub(crate) fn supervised(&self) -> PathBuf {
+        self.0.join("supervised")
+    }
+
+    /// Autoencoders, by name and node.
+    pub(crate) fn sae(&self) -> PathBuf {
+        self.0.join("sae")
+    }
+}
+
+/// Names of the folders in `dir`, sorted; none when `dir` does not exist.
+pub(crate) fn folders(dir: &Path) -> anyhow::Result<Vec<String>> {
+    if !dir.exists() {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.with_context(|| format!("cannot list {}", dir.display()))?;
+        if entry.path().is_dir() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The model and the tokenizer of a folder, which must belong together.
+pub(crate) fn load_model(dir: &Path, device: &Device) -> anyhow::Result<(Gpt2, Tokenizer)> {
+    let tokenizer = Tokenizer::from_dir(dir)?;
+    let model = Gpt2::load(dir, device)?;
+    let (tokens, d_vocab) = (tokenizer.vocab_size(), model.config().d_vocab);
+    anyhow::ensure!(
+        tokens <= d_vocab,
+        "{}: the tokenizer has {tokens} tokens but the model only {d_vocab}; the two files do not belong together",
+        dir.display()
+    );
+    Ok((model, tokenizer))
+}
+
+/// Reads a sites file.
+pub(crate) fn read_sites(path: &Path) -> anyhow::Result<Sites> {
+    Ok(config::read(path, &[])?)
+}
+
+/// Writes a sites file, with a first line that says what it is.
+pub(crate) fn write_sites(path: &Path, sites: &Sites) -> anyhow::Result<()> {
+    let text = toml::to_string_pretty(sites).context("the sites cannot be written as TOML")?;
+    let head = "# Where this model keeps the attributes of the indirect-object task; written by `saelab locate`.\n";
+    Ok(files::write_atomic(path, |file| write!(file, "{head}{text}"))?)
+}

@@ -1,0 +1,77 @@
+//! `saelab trace`: runs a model on token ids and writes the tensors at named hooks.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use lm::{Gpt2, HookPoint, HostTensor, Logits, Request, Start, TokenBatch, files};
+
+use super::Context;
+
+/// Arguments of `saelab trace`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Trace {
+    /// Model folder in Hugging Face layout
+    model: PathBuf,
+    /// safetensors file with `ids`: I64 [batch, seq]
+    #[arg(long)]
+    ids: PathBuf,
+    /// Hooks, comma-separated, for example blocks.0.hook_resid_pre,logits
+    #[arg(long, value_delimiter = ',', required = true)]
+    hooks: Vec<String>,
+    /// safetensors file to write; tensors carry the hooks' names
+    #[arg(long)]
+    out: PathBuf,
+}
+
+impl Trace {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
+        let model = Gpt2::load(&self.model, &context.device)?;
+        let (shape, ids) = files::read_integers(&self.ids, "ids")?;
+        anyhow::ensure!(
+            shape.len() == 2 && shape.iter().all(|&n| n > 0),
+            "{}: `ids` has shape {shape:?}, expected [batch, seq]",
+            self.ids.display()
+        );
+        let rows = ids
+            .chunks(shape[1])
+            .map(|row| row.iter().map(|&id| u32::try_from(id)).collect::<Result<Vec<_>, _>>())
+            .collect::<Result<Vec<_>, _>>()
+            .with_context(|| format!("{}: `ids` holds a number that is no token id", self.ids.display()))?;
+        let wants_logits = self.hooks.iter().any(|name| name == "logits");
+        let capture = self
+            .hooks
+            .iter()
+            .filter(|name| *name != "logits")
+            .map(|name| name.parse())
+            .collect::<Result<Vec<HookPoint>, _>>()?;
+        let logits = if wants_logits { Logits::All } else { Logits::None };
+        let request = Request {
+            capture: capture.clone(),
+            logits,
+            ..Request::default()
+        };
+        let trace = model.run(Start::Tokens(&TokenBatch::new(&rows)?), &request)?;
+
+        let mut tensors = BTreeMap::new();
+        for hook in capture {
+            let tensor = match trace.tensor3(hook) {
+                Ok(tensor) => HostTensor::new(tensor.dims(), kernels::to_vec(tensor)),
+                Err(_) => {
+                    let tensor = trace.tensor4(hook)?;
+                    HostTensor::new(tensor.dims(), kernels::to_vec(tensor))
+                }
+            };
+            tensors.insert(hook.to_string(), tensor);
+        }
+        if wants_logits {
+            let tensor = trace.logits_all()?;
+            tensors.insert(
+                "logits".to_owned(),
+                HostTensor::new(tensor.dims(), kernels::to_vec(tensor)),
+            );
+        }
+        files::write_tensors(&self.out, &tensors, &BTreeMap::new())?;
+        Ok(())
+    }
+}

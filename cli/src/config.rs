@@ -1,0 +1,113 @@
+//! Config files: TOML, overlaid with `--set key=value`, unknown keys refused with the nearest known one.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+/// A config or command line that cannot be meant; the program ends with exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct ConfigError(pub(crate) String);
+
+/// Reads `path`, overlays `sets` (`a.b=value`) and parses the result.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path, sets: &[String]) -> Result<T, ConfigError> {
+    let fail = |reason: String| ConfigError(format!("{}: {reason}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
+    let mut table: Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| fail(one_line(&error, Some(&text))))?;
+    for set in sets {
+        overlay(&mut table, set)?;
+    }
+    Value::Table(table)
+        .try_into()
+        .map_err(|error: toml::de::Error| fail(one_line(&error, None)))
+}
+
+/// Sets `a.b=value` in `table`; a value that is not TOML is taken as a string.
+fn overlay(table: &mut Table, set: &str) -> Result<(), ConfigError> {
+    let fail = |reason: &str| ConfigError(format!("--set {set}: {reason}"));
+    let (key, value) = set.split_once('=').ok_or_else(|| fail("expected key=value"))?;
+    let value = format!("value = {value}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut parsed| parsed.remove("value"))
+        .unwrap_or_else(|| Value::String(value.to_owned()));
+    let (path, last) = match key.rsplit_once('.') {
+        Some((path, last)) => (Some(path), last),
+        None => (None, key),
+    };
+    let mut inner = table;
+    for part in path.into_iter().flat_map(|path| path.split('.')) {
+        inner = inner
+            .entry(part)
+            .or_insert_with(|| Value::Table(Table::new()))
+            .as_table_mut()
+            .ok_or_else(|| fail(&format!("`{part}` is a value, not a table")))?;
+    }
+    inner.insert(last.to_owned(), value);
+    Ok(())
+}
+
+/// The message on one line, with the line of the file and, for an unknown key, the nearest known one.
+fn one_line(error: &toml::de::Error, text: Option<&str>) -> String {
+    let message = error.message().replace('\n', " ");
+    let place = match (error.span(), text) {
+        (Some(span), Some(text)) => format!(
+            "line {}: ",
+            text[..span.start.min(text.len())].matches('\n').count() + 1
+        ),
+        _ => String::new(),
+    };
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let nearest = match (message.contains("unknown field"), quoted.next()) {
+        (true, Some(unknown)) => {
+            quoted.max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))
+        }
+        _ => None,
+    };
+    match nearest {
+        Some(known) => format!("{place}{message}; did you mean `{known}`?"),
+        None => format!("{place}{message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only the parsing is looked at")]
+    struct Example {
+        steps: usize,
+        batch: Option<usize>,
+        learning_rate: Option<f64>,
+    }
+
+    fn parse(text: &str, sets: &[&str]) -> Result<Example, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        read(file.path(), &sets).map_err(|error| error.0.split(": ").skip(1).collect::<Vec<_>>().join(": "))
+    }
+
+    #[test]
+    fn sets_win_over_the_file() {
+        let example = parse("steps = 3", &["steps=5", "learning_rate=1e-3"]).unwrap();
+        assert_eq!((example.steps, example.learning_rate), (5, Some(1e-3)));
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest() {
+        let error = parse("steps = 3\nlearnign_rate = 1.0", &[]).unwrap_err();
+        assert!(error.ends_with("did you mean `learning_rate`?"), "{error}");
+    }
+
+    #[test]
+    fn a_syntax_error_names_its_line() {
+        let error = parse("steps = 3\nbatch == 1", &[]).unwrap_err();
+        assert!(error.starts_with("line 2"), "{error}");
+    }
+}

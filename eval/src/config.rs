@@ -1,0 +1,153 @@
+//! Settings of an evaluation: the raw file and its checked form.
+//!
+//! Everything here is written into the report, so nothing here may depend on the machine. The measures are those of
+//! Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)).
+
+use crate::Error;
+use serde::{Deserialize, Serialize};
+use std::ops::Deref;
+
+/// Two dictionary sets whose scores are subtracted, `left - right`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Compare {
+    /// Name of the set that is expected to be better.
+    pub left: String,
+    /// Name of the set that it is compared with.
+    pub right: String,
+}
+
+/// The settings as written in a config file. Every field may be left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvalFile {
+    /// Number of prompts that are reconstructed and edited. Default 500: intervals of about +-0.04 on a share.
+    pub prompts: usize,
+    /// Seed of the prompts, the counterfactuals and the resamples. Default 0.
+    pub seed: u64,
+    /// Numbers of latents that a greedy edit may exchange at each node, rising. Default 2, 4, 6, as in the paper.
+    pub ks: Vec<usize>,
+    /// The `k` (one of `ks`) at which edit accuracies are compared between sets. Default 4: the middle one.
+    pub compare_k: usize,
+    /// Number of prompts for F1: half of them choose latents, half score them. Default 2000: about ten a name and half
+    /// with 100 names.
+    pub interpretability_prompts: usize,
+    /// Number of bootstrap resamples behind every interval. Default 1000: the ends of a 95 % interval stand on 25 each.
+    pub resamples: usize,
+    /// Prompts in one forward pass. Default 100: large enough for the matrix product, small enough for the cache. It
+    /// changes memory and speed, and results only in the last bits.
+    pub batch: usize,
+    /// Smallest denominator of sufficiency and necessity, in logits; under it the ratio is undefined. Default 0.1:
+    /// below that a ratio of logit differences is noise.
+    pub min_denominator: f64,
+    /// Pairs of sets whose difference is reported with a paired interval. Default: `sae-topk` minus `random`.
+    pub compare: Vec<Compare>,
+}
+
+impl Default for EvalFile {
+    fn default() -> Self {
+        Self {
+            prompts: 500,
+            seed: 0,
+            ks: vec![2, 4, 6],
+            compare_k: 4,
+            interpretability_prompts: 2000,
+            resamples: 1000,
+            batch: 100,
+            min_denominator: 0.1,
+            compare: vec![Compare {
+                left: "sae-topk".to_owned(),
+                right: "random".to_owned(),
+            }],
+        }
+    }
+}
+
+/// Checked settings: the fields of [`EvalFile`], all in range.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "EvalFile", into = "EvalFile")]
+pub struct EvalConfig(EvalFile);
+
+impl Deref for EvalConfig {
+    type Target = EvalFile;
+
+    fn deref(&self) -> &EvalFile {
+        &self.0
+    }
+}
+
+impl From<EvalConfig> for EvalFile {
+    fn from(config: EvalConfig) -> Self {
+        config.0
+    }
+}
+
+impl TryFrom<EvalFile> for EvalConfig {
+    type Error = Error;
+
+    /// # Errors
+    /// [`Error::Config`] names the field that is out of range.
+    fn try_from(file: EvalFile) -> Result<Self, Error> {
+        let positive = [
+            ("prompts", file.prompts, 2),
+            ("interpretability_prompts", file.interpretability_prompts, 4),
+            ("resamples", file.resamples, 1),
+            ("batch", file.batch, 1),
+        ];
+        for (field, value, least) in positive {
+            if value < least {
+                return Err(Error::Config {
+                    field,
+                    reason: format!("is {value}; it must be at least {least}"),
+                });
+            }
+        }
+        if file.ks.is_empty() || file.ks[0] == 0 || file.ks.windows(2).any(|pair| pair[0] >= pair[1]) {
+            let reason = format!("is {:?}; it must be a rising list of positive numbers", file.ks);
+            return Err(Error::Config { field: "ks", reason });
+        }
+        if !file.ks.contains(&file.compare_k) {
+            let reason = format!("is {}; it must be one of `ks` {:?}", file.compare_k, file.ks);
+            return Err(Error::Config {
+                field: "compare_k",
+                reason,
+            });
+        }
+        if !(file.min_denominator > 0.0 && file.min_denominator.is_finite()) {
+            let reason = format!("is {}; it must be a positive number of logits", file.min_denominator);
+            return Err(Error::Config {
+                field: "min_denominator",
+                reason,
+            });
+        }
+        Ok(Self(file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid_and_round_trip() {
+        let config = EvalConfig::try_from(EvalFile::default()).unwrap();
+        let text = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<EvalConfig>(&text).unwrap(), config);
+        assert_eq!(serde_json::from_str::<EvalConfig>("{}").unwrap(), config);
+    }
+
+    #[test]
+    fn wrong_values_name_their_field() {
+        let cases = [
+            (r#"{"prompts": 0}"#, "`prompts`"),
+            (r#"{"ks": [4, 2]}"#, "`ks`"),
+            (r#"{"ks": [2, 3]}"#, "`compare_k`"),
+            (r#"{"min_denominator": 0.0}"#, "`min_denominator`"),
+            (r#"{"promts": 3}"#, "promts"),
+        ];
+        for (text, part) in cases {
+            let message = serde_json::from_str::<EvalConfig>(text).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Named dictionaries, and what one of them makes of a sample of activations.
+//!
+//! The evaluation knows dictionaries only through the [`Dictionary`] trait, so every kind is measured the same way
+//! (Makelov, Lange, Nanda, [arXiv 2405.08366](https://arxiv.org/abs/2405.08366)). Encodings are computed once for each
+//! (node, sample) and kept sparse.
+//!
+//! Shape legend: `N` prompts, `D` width of a node, `F` latents.
+
+use crate::Error;
+use crate::rows::Rows;
+use activations::{Dictionary, Node};
+use burn::tensor::{Device, Tensor};
+use lm::Gpt2Config;
+use std::collections::BTreeMap;
+use tasks::Labels;
+
+/// Rows that are encoded at once: bounds the dense codes to `CHUNK * F` floats.
+const CHUNK: usize = 512;
+
+/// How a dictionary is used to exchange the value of an attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edit {
+    /// The interpretation-agnostic greedy search over active latents ([`crate::control::greedy`]).
+    Greedy,
+    /// The codes that the labels prescribe are exchanged: `a - u_{i,v} + u_{i,v'}`. For dictionaries that read their
+    /// codes from labels.
+    Supervised,
+}
+
+/// Dictionaries of one kind, one for each node.
+pub struct DictionarySet {
+    /// Name in reports: `supervised-mean`, `sae-topk`, `random`, ...
+    pub name: String,
+    /// How its edits are made.
+    pub edit: Edit,
+    /// The dictionary at each node.
+    pub by_node: BTreeMap<Node, Box<dyn Dictionary>>,
+}
+
+impl DictionarySet {
+    /// The dictionary at `node`.
+    ///
+    /// # Errors
+    /// [`Error::MissingNode`], and [`Error::Width`] when it was made for vectors of another width.
+    pub fn at(&self, node: &Node, config: &Gpt2Config) -> Result<&dyn Dictionary, Error> {
+        let Some(dictionary) = self.by_node.get(node) else {
+            return Err(Error::MissingNode {
+                set: self.name.clone(),
+                node: *node,
+            });
+        };
+        let (expected, found) = (node.width(config), dictionary.d_in());
+        if expected != found {
+            return Err(Error::Width {
+                set: self.name.clone(),
+                node: *node,
+                expected,
+                found,
+            });
+        }
+        Ok(dictionary.as_ref())
+    }
+}
+
+/// Codes of `N` activations, sparse: the non-zero entries of each row by rising latent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Codes {
+    /// Number of latents `F`.
+    pub n_latents: usize,
+    /// `(latent, code)` of each row, `N` rows.
+    pub rows: Vec<Vec<(u32, f32)>>,
+}
+
+impl Codes {
+    /// Keeps the non-zero entries of dense codes `[N, F]`.
+    pub fn from_dense(dense: &Rows) -> Self {
+        let mut codes = Self {
+            n_latents: dense.width(),
+            rows: Vec::new(),
+        };
+        codes.extend(dense);
+        codes
+    }
+
+    /// Mean number of non-zero codes of a row.
+    pub fn mean_active(&self) -> f64 {
+        self.rows.iter().map(Vec::len).sum::<usize>() as f64 / self.rows.len().max(1) as f64
+    }
+
+    fn extend(&mut self, dense: &Rows) {
+        for i in 0..dense.len() {
+            let active = dense.row(i).iter().enumerate().filter(|(_, code)| **code != 0.0);
+            self.rows
+                .push(active.map(|(latent, &code)| (latent as u32, code)).collect());
+        }
+    }
+}
+
+/// The directions `u_j` of a dictionary, with the squared lengths that edits need (decoder rows need not be unit).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Directions {
+    /// `u_j`, `[F, D]`.
+    pub rows: Rows,
+    /// `||u_j||^2`, `[F]`.
+    pub squared: Vec<f64>,
+    /// `decode(0)`, `[D]`.
+    pub offset: Vec<f32>,
+}
+
+impl Directions {
+    /// Measures `rows`, `[F, D]`, around `offset`, `[D]`.
+    pub fn new(rows: Rows, offset: Vec<f32>) -> Self {
+        let squared = (0..rows.len()).map(|j| dot(rows.row(j), rows.row(j))).collect();
+        Self { rows, squared, offset }
+    }
+
+    /// The directions and the offset of a dictionary.
+    pub fn of(dictionary: &dyn Dictionary) -> Self {
+        let zeros = Tensor::<2>::zeros([1, dictionary.n_latents()], &dictionary.device()); // [1, F]
+        let offset = kernels::to_vec(dictionary.decode(zeros)); // [D]
+        Self::new(Rows::from_tensor(dictionary.directions()), offset)
+    }
+}
+
+/// Scalar product in f64, in order.
+pub fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+}
+
+/// Sparse codes of activations `[N, D]` with one [`Labels`] per row.
+pub fn encode(dictionary: &dyn Dictionary, activations: &Rows, labels: &[Labels]) -> Codes {
+    let mut codes = Codes {
+        n_latents: dictionary.n_latents(),
+        rows: Vec::with_capacity(activations.len()),
+    };
+    in_chunks(dictionary, activations, labels, |dense| {
+        codes.extend(&Rows::from_tensor(dense))
+    });
+    codes
+}
+
+/// Sparse codes of activations `[N, D]` and the reconstructions `[N, D]` decoded from them.
+pub fn reconstruct(dictionary: &dyn Dictionary, activations: &Rows, labels: &[Labels]) -> (Codes, Rows) {
+    let mut codes = Codes {
+        n_latents: dictionary.n_latents(),
+        rows: Vec::with_capacity(activations.len()),
+    };
+    let mut rebuilt = Rows::empty(activations.width());
+    in_chunks(dictionary, activations, labels, |dense| {
+        rebuilt.extend(&Rows::from_tensor(dictionary.decode(dense.clone()))); // [B, D]
+        codes.extend(&Rows::from_tensor(dense));
+    });
+    (codes, rebuilt)
+}
+
+/// Encodes at most [`CHUNK`] rows at a time.
+fn in_chunks(dictionary: &dyn Dictionary, activations: &Rows, labels: &[Labels], mut each: impl FnMut(Tensor<2>)) {
+    let device: Device = dictionary.device();
+    for start in (0..activations.len()).step_by(CHUNK) {
+        let range = start..(start + CHUNK).min(activations.len());
+        each(dictionary.encode(activations.tensor(range.clone(), &device), &labels[range])); // [B, F]
+    }
+}

@@ -1,0 +1,138 @@
+//! What can go wrong in an evaluation.
+
+use activations::Node;
+use tasks::Attribute;
+
+/// Errors of this crate. Each message is one line that names the thing, the cause and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The model could not be run.
+    #[error(transparent)]
+    Model(#[from] lm::Error),
+
+    /// A node does not exist in the model.
+    #[error(transparent)]
+    Activations(#[from] activations::Error),
+
+    /// The sites were located in another model.
+    #[error("the sites belong to model {sites}, but the loaded model is {model}; run `saelab locate` on this model")]
+    ModelMismatch {
+        /// Hash that the sites file names.
+        sites: String,
+        /// Hash of the loaded model.
+        model: String,
+    },
+
+    /// A node that cannot be overwritten.
+    #[error("node {node}: {reason}")]
+    Node {
+        /// The node.
+        node: Node,
+        /// What does not fit.
+        reason: String,
+    },
+
+    /// A site that makes no sense.
+    #[error("site {site}: {reason}")]
+    Site {
+        /// Name of the site.
+        site: String,
+        /// What does not fit.
+        reason: String,
+    },
+
+    /// A dictionary set lacks a node of a site.
+    #[error("dictionary set {set} has no dictionary for node {node}; fit or train one there")]
+    MissingNode {
+        /// Name of the set.
+        set: String,
+        /// The node without a dictionary.
+        node: Node,
+    },
+
+    /// A dictionary was made for vectors of another width.
+    #[error("dictionary set {set}: the dictionary at {node} takes vectors of width {found}, the node has {expected}")]
+    Width {
+        /// Name of the set.
+        set: String,
+        /// The node.
+        node: Node,
+        /// Width of the node.
+        expected: usize,
+        /// Width that the dictionary takes.
+        found: usize,
+    },
+
+    /// Two dictionary sets of one name, or a name that this crate uses for a baseline.
+    #[error("dictionary set name {0} is taken; give every set a name of its own")]
+    DuplicateSet(String),
+
+    /// A comparison names a dictionary set that is not evaluated.
+    #[error("config: `compare` names the dictionary set {found}; evaluated are {known}")]
+    UnknownSet {
+        /// The unknown name.
+        found: String,
+        /// Names of the evaluated sets.
+        known: String,
+    },
+
+    /// A config value out of its range.
+    #[error("config: `{field}` {reason}")]
+    Config {
+        /// Name of the field.
+        field: &'static str,
+        /// What is wrong with the value.
+        reason: String,
+    },
+
+    /// The model does not perform the task, so nothing can be located in it or measured on it.
+    #[error(
+        "the mean logit difference IO - S of the clean model is {logit_diff:.4} on {n} prompts, under {floor}: it does \
+         not do the task; use a model that does"
+    )]
+    NoBehaviour {
+        /// Clean mean logit difference.
+        logit_diff: f64,
+        /// Number of prompts.
+        n: usize,
+        /// Smallest value that counts as performing.
+        floor: f64,
+    },
+
+    /// No node passed the thresholds of `locate`.
+    #[error("no (site, attribute) passes min_changed = {min_changed} and min_removed = {min_removed}; lower them")]
+    NoSites {
+        /// Threshold on the share of changed predictions.
+        min_changed: f64,
+        /// Threshold on the removed share of the logit difference.
+        min_removed: f64,
+    },
+
+    /// Prompts and their counterfactuals do not pair up.
+    #[error("{found} counterfactuals of {attribute} for {expected} prompts")]
+    Counterfactuals {
+        /// The changed attribute.
+        attribute: Attribute,
+        /// Number of prompts.
+        expected: usize,
+        /// Number of counterfactuals.
+        found: usize,
+    },
+
+    /// Too few prompts for what is asked.
+    #[error("no prompts to run")]
+    NoPrompts,
+
+    /// The scores could not be turned into a table of columns.
+    #[error("scores as columns: {0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+
+    /// The scores could not be written as Parquet.
+    #[error("scores.parquet: {0}")]
+    Parquet(#[from] parquet::errors::ParquetError),
+
+    /// The report could not be written as JSON.
+    #[error("report.json: {0}")]
+    Json(#[from] serde_json::Error),
+}

@@ -1,0 +1,91 @@
+//! From many kept nodes to a few sites.
+//!
+//! Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)) edit at six cross-sections; the rule here
+//! keeps the number of sites small without looking at any dictionary.
+
+use super::{Candidate, LocateConfig};
+use crate::site::restart_layer;
+use tasks::Attribute;
+
+/// Reduces the kept candidates to at most `max_sites`, deterministically.
+///
+/// Ranked by [`Candidate::strength`], then by the removed share, then by node. First the strongest head outputs, up to
+/// `max_head_sites`; then, for each attribute that no chosen node keeps, the strongest node that keeps it; then the
+/// strongest of the rest. The result is in the order of the model.
+pub(super) fn choose<'a>(measured: &'a [Candidate], config: &LocateConfig) -> Vec<&'a Candidate> {
+    let mut ranked: Vec<&Candidate> = measured.iter().filter(|candidate| !candidate.kept.is_empty()).collect();
+    ranked.sort_by(|a, b| {
+        let strength = b.strength().total_cmp(&a.strength());
+        let removed = b.removed.unwrap_or(0.0).total_cmp(&a.removed.unwrap_or(0.0));
+        strength.then(removed).then(a.node.cmp(&b.node))
+    });
+    let mut chosen: Vec<&Candidate> = ranked
+        .iter()
+        .copied()
+        .filter(|candidate| candidate.node.head.is_some())
+        .take(config.max_head_sites)
+        .collect();
+    for attribute in Attribute::ALL {
+        let keeps = |candidate: &&&Candidate| candidate.kept.contains(&attribute);
+        if chosen.iter().find(keeps).is_none() {
+            chosen.extend(ranked.iter().find(keeps).copied());
+        }
+    }
+    for candidate in ranked {
+        if chosen.len() < config.max_sites && !chosen.iter().any(|known| known.node == candidate.node) {
+            chosen.push(candidate);
+        }
+    }
+    chosen.sort_by_key(|candidate| (restart_layer(&candidate.node).unwrap_or(usize::MAX), candidate.node));
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::LocateFile;
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn candidate(name: &str, changed: [f64; 3], removed: f64) -> Candidate {
+        let changed: BTreeMap<_, _> = Attribute::ALL.into_iter().zip(changed).collect();
+        let kept = changed
+            .iter()
+            .filter(|(_, share)| **share >= 0.1)
+            .map(|(attribute, _)| *attribute)
+            .collect();
+        Candidate {
+            node: name.parse().unwrap(),
+            changed,
+            removed: Some(removed),
+            trivial: Vec::new(),
+            kept,
+        }
+    }
+
+    #[test]
+    fn heads_first_and_every_attribute_represented() {
+        let measured = [
+            candidate("blocks.1.hook_resid_pre@END", [0.9, 0.8, 0.0], 0.9),
+            candidate("blocks.2.hook_resid_pre@END", [0.8, 0.7, 0.0], 0.9),
+            candidate("blocks.1.attn.hook_z.0@END", [0.3, 0.0, 0.0], 0.5),
+            candidate("blocks.1.attn.hook_z.1@END", [0.2, 0.0, 0.0], 0.5),
+            candidate("blocks.3.hook_resid_pre@S2", [0.0, 0.0, 0.15], 0.2),
+            candidate("blocks.3.hook_resid_pre@END", [0.7, 0.0, 0.0], 0.2),
+            candidate("blocks.0.attn.hook_z.0@S2", [0.0, 0.0, 0.0], 0.9),
+        ];
+        let file = LocateFile {
+            max_sites: 4,
+            max_head_sites: 1,
+            ..LocateFile::default()
+        };
+        let chosen = choose(&measured, &file.try_into().unwrap());
+        let names: Vec<String> = chosen.iter().map(|candidate| candidate.node.to_string()).collect();
+        let expected = [
+            "blocks.1.hook_resid_pre@END",
+            "blocks.1.attn.hook_z.0@END",
+            "blocks.2.hook_resid_pre@END",
+            "blocks.3.hook_resid_pre@S2",
+        ];
+        assert_eq!(names, expected);
+    }
+}

@@ -1,0 +1,126 @@
+//! Settings of a search for sites: the raw file and its checked form.
+//!
+//! Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)) take their sites from earlier circuit
+//! work and need no such settings.
+
+use crate::Error;
+use serde::{Deserialize, Serialize};
+use std::ops::Deref;
+use tasks::Attribute;
+
+/// The settings as written in a config file. Every field may be left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LocateFile {
+    /// Number of prompts. Default 200: a share of 0.1 is known to about +-0.04.
+    pub prompts: usize,
+    /// Seed of prompts and counterfactuals. Default 0.
+    pub seed: u64,
+    /// Prompts in one forward pass. Default 100; it changes memory and speed only.
+    pub batch: usize,
+    /// Smallest share of prompts (0 to 1) whose prediction a patch must change. Default 0.1.
+    pub min_changed: f64,
+    /// Smallest share of the clean logit difference that mean ablation must remove. Default 0.1.
+    pub min_removed: f64,
+    /// Largest number of sites that are chosen among the kept nodes. Default 8: bounds the cost of an evaluation.
+    pub max_sites: usize,
+    /// Sites reserved for head outputs, the strongest first. Default 4; three fewer than `max_sites` at most, so that
+    /// every attribute can be represented.
+    pub max_head_sites: usize,
+}
+
+impl Default for LocateFile {
+    fn default() -> Self {
+        Self {
+            prompts: 200,
+            seed: 0,
+            batch: 100,
+            min_changed: 0.1,
+            min_removed: 0.1,
+            max_sites: 8,
+            max_head_sites: 4,
+        }
+    }
+}
+
+/// Checked settings: the fields of [`LocateFile`], all in range.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "LocateFile", into = "LocateFile")]
+pub struct LocateConfig(LocateFile);
+
+impl Deref for LocateConfig {
+    type Target = LocateFile;
+
+    fn deref(&self) -> &LocateFile {
+        &self.0
+    }
+}
+
+impl From<LocateConfig> for LocateFile {
+    fn from(config: LocateConfig) -> Self {
+        config.0
+    }
+}
+
+impl TryFrom<LocateFile> for LocateConfig {
+    type Error = Error;
+
+    /// # Errors
+    /// [`Error::Config`] names the field that is out of range.
+    fn try_from(file: LocateFile) -> Result<Self, Error> {
+        for (field, value, least) in [("prompts", file.prompts, 2), ("batch", file.batch, 1)] {
+            if value < least {
+                return Err(Error::Config {
+                    field,
+                    reason: format!("is {value}; it must be at least {least}"),
+                });
+            }
+        }
+        for (field, value) in [("min_changed", file.min_changed), ("min_removed", file.min_removed)] {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(Error::Config {
+                    field,
+                    reason: format!("is {value}; it must be between 0 and 1"),
+                });
+            }
+        }
+        if file.max_head_sites + Attribute::ALL.len() > file.max_sites {
+            let reason = format!("is {}; it must be at least `max_head_sites` + 3", file.max_sites);
+            return Err(Error::Config {
+                field: "max_sites",
+                reason,
+            });
+        }
+        Ok(Self(file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_checked() {
+        let file = LocateFile {
+            max_sites: 5,
+            max_head_sites: 4,
+            ..LocateFile::default()
+        };
+        assert!(
+            LocateConfig::try_from(file)
+                .unwrap_err()
+                .to_string()
+                .contains("`max_sites`")
+        );
+        let file = LocateFile {
+            min_changed: 1.5,
+            ..LocateFile::default()
+        };
+        assert!(
+            LocateConfig::try_from(file)
+                .unwrap_err()
+                .to_string()
+                .contains("`min_changed`")
+        );
+    }
+}

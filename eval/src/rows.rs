@@ -1,0 +1,114 @@
+//! One vector per prompt, held on the host.
+//!
+//! Interventions overwrite nodes with vectors computed beforehand, never recomputed downstream, so every method of the
+//! paper (Makelov, Lange, Nanda, [arXiv 2405.08366](https://arxiv.org/abs/2405.08366)) ends in such a matrix. Sums run
+//! in row order in f64: the result does not depend on the number of threads.
+//!
+//! Shape legend: `N` prompts, `D` width of a node.
+
+use burn::tensor::{Device, Tensor};
+use std::ops::Range;
+
+/// A host matrix `[N, D]`, row-major: row `i` belongs to prompt `i`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Rows {
+    width: usize,
+    values: Vec<f32>,
+}
+
+impl Rows {
+    /// No rows yet, of width `D = width`.
+    pub fn empty(width: usize) -> Self {
+        Self {
+            width,
+            values: Vec::new(),
+        }
+    }
+
+    /// Takes `[N, D]` values in row-major order; an incomplete last row is dropped.
+    pub fn new(width: usize, mut values: Vec<f32>) -> Self {
+        let whole = values.len().checked_div(width).unwrap_or(0) * width;
+        values.truncate(whole);
+        Self { width, values }
+    }
+
+    /// Reads a tensor `[N, D]` back from its device.
+    pub fn from_tensor(tensor: Tensor<2>) -> Self {
+        let width = tensor.dims()[1];
+        Self::new(width, kernels::to_vec(tensor))
+    }
+
+    /// Rows `range` as a tensor `[range.len(), D]` on `device`.
+    pub fn tensor(&self, range: Range<usize>, device: &Device) -> Tensor<2> {
+        let n = range.len();
+        let values = self.values[range.start * self.width..range.end * self.width].to_vec();
+        kernels::from_vec(values, [n, self.width], device) // [n, D]
+    }
+
+    /// Number of rows `N`.
+    pub fn len(&self) -> usize {
+        self.values.len().checked_div(self.width).unwrap_or(0)
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Width `D` of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Row `i`, `[D]`.
+    pub fn row(&self, i: usize) -> &[f32] {
+        &self.values[i * self.width..(i + 1) * self.width]
+    }
+
+    /// All values, `[N * D]`, row-major.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// Adds the rows of `more` at the end. Both must have the same width.
+    pub fn extend(&mut self, more: &Rows) {
+        debug_assert_eq!(self.width, more.width);
+        self.values.extend_from_slice(&more.values);
+    }
+
+    /// The mean row, `[D]`; zeros when there are no rows.
+    pub fn mean(&self) -> Vec<f32> {
+        let mut sums = vec![0f64; self.width];
+        for row in self.values.chunks_exact(self.width.max(1)) {
+            for (sum, &value) in sums.iter_mut().zip(row) {
+                *sum += f64::from(value);
+            }
+        }
+        let n = self.len().max(1) as f64;
+        sums.into_iter().map(|sum| (sum / n) as f32).collect()
+    }
+
+    /// `row` repeated `n` times, `[n, D]`.
+    pub fn repeat(row: &[f32], n: usize) -> Self {
+        Self {
+            width: row.len(),
+            values: row.repeat(n),
+        }
+    }
+
+    /// `self + a - b` entry by entry, `[N, D]`. All three must have the same shape.
+    pub fn plus_minus(&self, a: &Rows, b: &Rows) -> Self {
+        debug_assert!(self.values.len() == a.values.len() && self.values.len() == b.values.len());
+        let values = self
+            .values
+            .iter()
+            .zip(&a.values)
+            .zip(&b.values)
+            .map(|((x, a), b)| x + (a - b))
+            .collect();
+        Self {
+            width: self.width,
+            values,
+        }
+    }
+}

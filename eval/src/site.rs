@@ -1,0 +1,138 @@
+//! Sites: where attributes are read and edited.
+//!
+//! A site is the "cross-section" of Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366),
+//! section 3): one or more nodes that are overwritten together, and the attributes that are edited there. Sites are a
+//! file (`sites.toml`, read and written by the program) that [`crate::locate`] makes and that carries its evidence.
+
+use crate::Error;
+use activations::Node;
+use lm::{Gpt2, Gpt2Config, HookPoint};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use tasks::Attribute;
+
+/// What was measured at a site for one attribute, before any dictionary was looked at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// The attribute that the counterfactual prompts change.
+    pub attribute: Attribute,
+    /// Share of prompts (0 to 1) whose argmax changes when the counterfactual's activations are patched in.
+    pub changed: f64,
+    /// Share of the clean mean logit difference that mean ablation removes, `1 - LD_ablated / LD_clean`.
+    pub removed: f64,
+    /// Number of prompts behind both shares.
+    pub n: usize,
+}
+
+/// Nodes that are overwritten together, and the attributes edited there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Site {
+    /// Name in reports; unique.
+    pub name: String,
+    /// The nodes, all overwritten in one run.
+    pub nodes: Vec<Node>,
+    /// The attributes that are edited here.
+    pub attributes: Vec<Attribute>,
+    /// Why the site was chosen; empty for a site written by hand.
+    #[serde(default)]
+    pub evidence: Vec<Evidence>,
+}
+
+/// The sites of one model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sites {
+    /// Hash of the weights in which the sites were found (`lm::Gpt2::hash`).
+    pub model_hash: String,
+    /// The sites.
+    pub sites: Vec<Site>,
+}
+
+impl Sites {
+    /// Checks that the sites belong to `model`, exist in it and can be overwritten.
+    ///
+    /// # Errors
+    /// [`Error::ModelMismatch`] when the hash names other weights; otherwise as [`Sites::validate`].
+    pub fn check(&self, model: &Gpt2) -> Result<(), Error> {
+        if self.model_hash != model.hash() {
+            return Err(Error::ModelMismatch {
+                sites: self.model_hash.clone(),
+                model: model.hash().to_owned(),
+            });
+        }
+        self.validate(model.config())
+    }
+
+    /// Checks names, attributes and nodes against the size of the model.
+    ///
+    /// # Errors
+    /// [`Error::Site`] for an empty, doubled or contradictory site, [`Error::Activations`] and [`Error::Node`] for a
+    /// node that does not exist or cannot be overwritten.
+    pub fn validate(&self, config: &Gpt2Config) -> Result<(), Error> {
+        let fail = |site: &str, reason: &str| {
+            Err(Error::Site {
+                site: site.to_owned(),
+                reason: reason.to_owned(),
+            })
+        };
+        if self.sites.is_empty() {
+            return fail("(none)", "the file lists no sites");
+        }
+        let mut names = BTreeSet::new();
+        for site in &self.sites {
+            if !names.insert(&site.name) {
+                return fail(&site.name, "the name occurs twice");
+            }
+            if site.nodes.is_empty() {
+                return fail(&site.name, "it has no nodes");
+            }
+            if site.attributes.is_empty() {
+                return fail(&site.name, "it has no attributes");
+            }
+            if site.nodes.iter().collect::<BTreeSet<_>>().len() < site.nodes.len() {
+                return fail(&site.name, "it lists a node twice");
+            }
+            if site.attributes.iter().collect::<BTreeSet<_>>().len() < site.attributes.len() {
+                return fail(&site.name, "it lists an attribute twice");
+            }
+            for node in &site.nodes {
+                node.validate(config)?;
+                restart_layer(node)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every node of every site, once.
+    pub fn nodes(&self) -> BTreeSet<Node> {
+        self.sites.iter().flat_map(|site| site.nodes.iter().copied()).collect()
+    }
+
+    /// Every attribute that is edited at some site.
+    pub fn attributes(&self) -> BTreeSet<Attribute> {
+        self.sites
+            .iter()
+            .flat_map(|site| site.attributes.iter().copied())
+            .collect()
+    }
+}
+
+/// The block before which a run that overwrites `node` may restart.
+///
+/// # Errors
+/// [`Error::Node`] for hooks outside the blocks (embeddings, the final norm) and for attention patterns: the first have
+/// no block to restart at, the second are no vector per prompt.
+pub fn restart_layer(node: &Node) -> Result<usize, Error> {
+    match node.hook {
+        HookPoint::Pattern(_) => Err(Error::Node {
+            node: *node,
+            reason: "an attention pattern is not one vector per prompt".into(),
+        }),
+        hook => hook.layer().ok_or_else(|| Error::Node {
+            node: *node,
+            reason: "only hooks inside a block can be overwritten at a site".into(),
+        }),
+    }
+}

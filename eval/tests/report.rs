@@ -1,0 +1,228 @@
+//! The report's three forms: stable JSON, Parquet that reads back, tables that fit the terminal.
+
+use arrow::array::{Array, Float64Array, StringArray, UInt64Array};
+use eval::bootstrap::Bootstrap;
+use eval::ledger::{Key, Ledger};
+use eval::locate::{Candidate, Located};
+use eval::report::{Clean, FORMAT_VERSION, ModelFacts, scores_parquet};
+use eval::{EvalFile, Evidence, Metric, Report, Site, Sites, table};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::data_type::AsBytes;
+use std::collections::BTreeMap;
+use tasks::Attribute;
+
+fn sites() -> Vec<Site> {
+    let site = |name: &str, attributes: &[Attribute]| Site {
+        name: name.to_owned(),
+        nodes: vec![name.parse().unwrap()],
+        attributes: attributes.to_vec(),
+        evidence: attributes
+            .iter()
+            .map(|&attribute| Evidence {
+                attribute,
+                changed: 0.625,
+                removed: 0.5,
+                n: 200,
+            })
+            .collect(),
+    };
+    vec![
+        site("blocks.2.hook_resid_pre@S2", &[Attribute::Pos]),
+        site("blocks.3.attn.hook_z.1@END", &[Attribute::Io, Attribute::Pos]),
+    ]
+}
+
+/// A small report with made-up numbers.
+fn report() -> Report {
+    let bootstrap = Bootstrap::new(8, 50, 0, "report");
+    let mut ledger = Ledger::default();
+    for (s, site) in sites().iter().enumerate() {
+        for (d, dictionary) in ["supervised-lstsq", "sae-topk", "random"].into_iter().enumerate() {
+            let mut enter = |attribute, metric, k, value: Option<f64>| {
+                let spread: Vec<f32> = (0..8)
+                    .map(|i| value.unwrap_or(0.0) as f32 + (i as f32 - 3.5) / 50.0)
+                    .collect();
+                let key = Key {
+                    dictionary,
+                    site: &site.name,
+                    attribute,
+                    metric,
+                    k,
+                };
+                ledger.enter(
+                    &key,
+                    value,
+                    bootstrap.means(&spread),
+                    8,
+                    &[("ld_clean", 7.812_345_67), ("ld_intervened", 2.0)],
+                );
+            };
+            let base = 0.9 - 0.3 * d as f64 - 0.1 * s as f64;
+            enter(None, Metric::Sufficiency, None, Some(base));
+            enter(None, Metric::Necessity, None, (s == 0).then_some(base));
+            for &attribute in &site.attributes {
+                let ks = if d == 0 {
+                    vec![None]
+                } else {
+                    vec![Some(2), Some(4), Some(6)]
+                };
+                for k in ks {
+                    enter(
+                        Some(attribute),
+                        Metric::EditAccuracy,
+                        k,
+                        Some(base + 0.01 * k.unwrap_or(0) as f64),
+                    );
+                }
+                enter(Some(attribute), Metric::F1, None, Some(base));
+            }
+        }
+    }
+    let metrics = [
+        (Metric::Sufficiency, None),
+        (Metric::EditAccuracy, Some(4)),
+        (Metric::F1, None),
+    ];
+    let comparisons = metrics
+        .map(|(metric, k)| ledger.compare("sae-topk", "random", metric, k))
+        .to_vec();
+    Report {
+        format_version: FORMAT_VERSION,
+        config: EvalFile::default().try_into().unwrap(),
+        model: ModelFacts {
+            hash: "cafe".to_owned(),
+            n_layer: 4,
+            n_head: 4,
+            d_model: 128,
+            d_vocab: 900,
+        },
+        sites: sites(),
+        clean: Clean {
+            logit_diff: 7.8123,
+            accuracy: 0.998,
+            n: 8,
+        },
+        scores: ledger.into_scores(),
+        comparisons,
+    }
+}
+
+#[test]
+fn json_round_trips_and_is_stable() {
+    let report = report();
+    let text = report.to_json().unwrap();
+    let again: Report = serde_json::from_str(&text).unwrap();
+    assert_eq!(again, report);
+    assert_eq!(again.to_json().unwrap(), text);
+    assert!(
+        text.contains("\"attribute\": \"IO\"") && text.contains("\"metric\": \"edit_accuracy\""),
+        "{text}"
+    );
+    assert!(text.contains("\"ld_clean\": 7.81235"), "six digits");
+}
+
+#[test]
+fn parquet_reads_back() {
+    let report = report();
+    let bytes = scores_parquet(&report.scores).unwrap();
+    assert_eq!(bytes, scores_parquet(&report.scores).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scores.parquet");
+    std::fs::write(&path, bytes.as_bytes()).unwrap();
+    let file = std::fs::File::open(&path).unwrap();
+    let batches: Vec<_> = ParquetRecordBatchReaderBuilder::try_new(file)
+        .unwrap()
+        .build()
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(
+        batches.iter().map(|batch| batch.num_rows()).sum::<usize>(),
+        report.scores.len()
+    );
+    let batch = &batches[0];
+    let fields: Vec<_> = batch
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
+    let expected = [
+        "dictionary",
+        "site",
+        "attribute",
+        "test",
+        "metric",
+        "k",
+        "value",
+        "low",
+        "high",
+        "n",
+        "raw",
+    ];
+    assert_eq!(fields, expected);
+    let column = |name: &str| batch.column_by_name(name).unwrap().clone();
+    let (value, k, raw) = (column("value"), column("k"), column("raw"));
+    let value = value.as_any().downcast_ref::<Float64Array>().unwrap();
+    let k = k.as_any().downcast_ref::<UInt64Array>().unwrap();
+    let raw = raw.as_any().downcast_ref::<StringArray>().unwrap();
+    for (i, score) in report.scores.iter().take(batch.num_rows()).enumerate() {
+        assert_eq!((!value.is_null(i)).then(|| value.value(i)), score.value);
+        assert_eq!((!k.is_null(i)).then(|| k.value(i) as usize), score.k);
+        assert_eq!(
+            serde_json::from_str::<BTreeMap<String, f64>>(raw.value(i)).unwrap(),
+            score.raw
+        );
+    }
+}
+
+#[test]
+fn tables_fit_the_terminal() {
+    let text = table::tables(&report());
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn located_table() {
+    let candidate = |name: &str, changed: [f64; 3], removed, kept: &[Attribute]| Candidate {
+        node: name.parse().unwrap(),
+        changed: Attribute::ALL.into_iter().zip(changed).collect(),
+        removed,
+        trivial: Vec::new(),
+        kept: kept.to_vec(),
+    };
+    let located = Located {
+        clean: Clean {
+            logit_diff: 7.8123,
+            accuracy: 0.998,
+            n: 200,
+        },
+        candidates: vec![
+            candidate(
+                "blocks.2.hook_resid_pre@S2",
+                [0.0, 0.0, 0.5],
+                Some(0.4),
+                &[Attribute::Pos],
+            ),
+            candidate(
+                "blocks.3.attn.hook_z.0@END",
+                [0.2, 0.0, 0.0],
+                Some(0.3),
+                &[Attribute::Io],
+            ),
+            candidate(
+                "blocks.3.attn.hook_z.1@END",
+                [0.7, 0.0, 0.3],
+                Some(0.6),
+                &[Attribute::Io, Attribute::Pos],
+            ),
+            candidate("blocks.3.attn.hook_z.2@END", [0.0, 0.0, 0.0], None, &[]),
+        ],
+        sites: Sites {
+            model_hash: "cafe".to_owned(),
+            sites: sites(),
+        },
+    };
+    insta::assert_snapshot!(table::located(&located));
+}

@@ -1,0 +1,182 @@
+//! Hugging Face's `config.json` of a GPT-2, reduced to what the forward pass needs.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, files};
+
+/// Activation function of the MLP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `gelu_new`, also called `gelu_pytorch_tanh`: GPT-2's tanh approximation.
+    GeluTanh,
+    /// `gelu`: exact, with the error function.
+    GeluErf,
+    /// `relu`.
+    Relu,
+}
+
+/// A validated GPT-2 configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gpt2Config {
+    /// Number of blocks.
+    pub n_layer: usize,
+    /// Attention heads of a block, `H`.
+    pub n_head: usize,
+    /// Width of the residual stream, `D`.
+    pub d_model: usize,
+    /// Width of a head, `Dh = D / H`.
+    pub d_head: usize,
+    /// Width of the MLP.
+    pub d_mlp: usize,
+    /// Number of positions.
+    pub n_ctx: usize,
+    /// Size of the vocabulary, `V`.
+    pub d_vocab: usize,
+    /// Epsilon of the layer norms.
+    pub layer_norm_epsilon: f64,
+    /// Activation function of the MLP.
+    pub activation: Activation,
+    /// Divide attention scores by the root of `Dh`.
+    pub scale_attn_weights: bool,
+    /// Divide attention scores of block l by `l + 1` as well.
+    pub scale_attn_by_inverse_layer_idx: bool,
+}
+
+/// The fields of `config.json` that change the computation; all others are ignored.
+#[derive(Debug, Deserialize, Serialize)]
+struct Raw {
+    model_type: Option<String>,
+    n_layer: usize,
+    n_head: usize,
+    n_embd: usize,
+    n_inner: Option<usize>,
+    n_positions: usize,
+    vocab_size: usize,
+    #[serde(default = "default_activation")]
+    activation_function: String,
+    #[serde(default = "default_epsilon")]
+    layer_norm_epsilon: f64,
+    #[serde(default = "default_true")]
+    scale_attn_weights: bool,
+    #[serde(default)]
+    scale_attn_by_inverse_layer_idx: bool,
+    #[serde(default)]
+    add_cross_attention: bool,
+    #[serde(default = "default_true")]
+    tie_word_embeddings: bool,
+}
+
+// The defaults of Hugging Face's GPT2Config.
+fn default_activation() -> String {
+    "gelu_new".to_owned()
+}
+fn default_epsilon() -> f64 {
+    1e-5
+}
+fn default_true() -> bool {
+    true
+}
+
+impl Gpt2Config {
+    /// Reads and validates `path`.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let raw: Raw = files::read_json(path)?;
+        let unsupported = |field, found: String, supported| Error::Unsupported {
+            path: path.to_owned(),
+            field,
+            found,
+            supported,
+        };
+        if let Some(kind) = raw.model_type.filter(|kind| kind != "gpt2") {
+            return Err(unsupported("model_type", kind, "gpt2"));
+        }
+        if raw.add_cross_attention {
+            return Err(unsupported("add_cross_attention", "true".to_owned(), "false"));
+        }
+        if !raw.tie_word_embeddings {
+            return Err(unsupported("tie_word_embeddings", "false".to_owned(), "true"));
+        }
+        let activation = match raw.activation_function.as_str() {
+            "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
+            "gelu" => Activation::GeluErf,
+            "relu" => Activation::Relu,
+            _ => {
+                let supported = "gelu_new, gelu_pytorch_tanh, gelu or relu";
+                return Err(unsupported("activation_function", raw.activation_function, supported));
+            }
+        };
+        for (field, value) in [
+            ("n_layer", raw.n_layer),
+            ("n_head", raw.n_head),
+            ("n_embd", raw.n_embd),
+            ("n_positions", raw.n_positions),
+            ("vocab_size", raw.vocab_size),
+        ] {
+            if value == 0 {
+                return Err(unsupported(field, "0".to_owned(), "at least 1"));
+            }
+        }
+        if !raw.n_embd.is_multiple_of(raw.n_head) {
+            return Err(unsupported("n_embd", raw.n_embd.to_string(), "a multiple of n_head"));
+        }
+        Ok(Self {
+            n_layer: raw.n_layer,
+            n_head: raw.n_head,
+            d_model: raw.n_embd,
+            d_head: raw.n_embd / raw.n_head,
+            d_mlp: raw.n_inner.unwrap_or(4 * raw.n_embd),
+            n_ctx: raw.n_positions,
+            d_vocab: raw.vocab_size,
+            layer_norm_epsilon: raw.layer_norm_epsilon,
+            activation,
+            scale_attn_weights: raw.scale_attn_weights,
+            scale_attn_by_inverse_layer_idx: raw.scale_attn_by_inverse_layer_idx,
+        })
+    }
+
+    /// GPT-2's computation at the given sizes, for a model that is trained here.
+    pub fn new(n_layer: usize, n_head: usize, d_model: usize, n_ctx: usize, d_vocab: usize) -> Self {
+        Self {
+            n_layer,
+            n_head,
+            d_model,
+            d_head: d_model / n_head,
+            d_mlp: 4 * d_model,
+            n_ctx,
+            d_vocab,
+            layer_norm_epsilon: 1e-5,
+            activation: Activation::GeluTanh,
+            scale_attn_weights: true,
+            scale_attn_by_inverse_layer_idx: false,
+        }
+    }
+
+    /// `config.json` for `GPT2LMHeadModel.from_pretrained`; `bos` begins and ends a text.
+    pub fn to_hugging_face(&self, bos: u32) -> serde_json::Value {
+        serde_json::json!({
+            "architectures": ["GPT2LMHeadModel"],
+            "model_type": "gpt2",
+            "activation_function": match self.activation {
+                Activation::GeluTanh => "gelu_new",
+                Activation::GeluErf => "gelu",
+                Activation::Relu => "relu",
+            },
+            "bos_token_id": bos,
+            "eos_token_id": bos,
+            "layer_norm_epsilon": self.layer_norm_epsilon,
+            "n_ctx": self.n_ctx,
+            "n_embd": self.d_model,
+            "n_head": self.n_head,
+            "n_inner": self.d_mlp,
+            "n_layer": self.n_layer,
+            "n_positions": self.n_ctx,
+            "scale_attn_by_inverse_layer_idx": self.scale_attn_by_inverse_layer_idx,
+            "scale_attn_weights": self.scale_attn_weights,
+            "tie_word_embeddings": true,
+            "torch_dtype": "float32",
+            "vocab_size": self.d_vocab,
+        })
+    }
+}

@@ -1,0 +1,126 @@
+//! What can go wrong with models, tokenizers and files.
+
+use std::path::PathBuf;
+
+/// An error of this crate; each prints as one line that says what, where and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read.
+    #[error("cannot read {}: {source}; check the path and its permissions", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A file could not be written; nothing was left under its name.
+    #[error("cannot write {}: {source}; free some space or choose another folder, then run again", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A file is not what its name says: truncated, or in another format.
+    #[error("{} is damaged or not of the expected format: {reason}; make or fetch it again", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// A field of the model's `config.json` asks for a computation that this forward pass does not have.
+    #[error("{}: `{field}` is {found}, supported is {supported}; this model cannot be run", path.display())]
+    Unsupported {
+        /// The configuration file.
+        path: PathBuf,
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        found: String,
+        /// What would be accepted.
+        supported: &'static str,
+    },
+    /// Weights that the configuration calls for are not there.
+    #[error("{}: missing tensors: {}; the file is incomplete or belongs to another configuration", path.display(), names.join(", "))]
+    MissingTensors {
+        /// The weights file.
+        path: PathBuf,
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// The weights file holds tensors that GPT-2 does not have.
+    #[error("{}: unexpected tensors: {}; is this a GPT-2?", path.display(), names.join(", "))]
+    UnexpectedTensors {
+        /// The weights file.
+        path: PathBuf,
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// A tensor has another shape than the configuration calls for.
+    #[error("{}: `{name}` has shape {found:?}, expected {expected:?} from config.json", path.display())]
+    Shape {
+        /// The weights file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The shape that the configuration calls for.
+        expected: Vec<usize>,
+        /// The shape in the file.
+        found: Vec<usize>,
+    },
+    /// Rows of one batch differ in length.
+    #[error("row {row} has {found} tokens but row 0 has {expected}; one batch needs rows of equal length")]
+    UnequalRows {
+        /// The first row that differs.
+        row: usize,
+        /// Tokens of row 0.
+        expected: usize,
+        /// Tokens of that row.
+        found: usize,
+    },
+    /// A batch without rows or tokens.
+    #[error("a batch needs at least one row with at least one token")]
+    EmptyBatch,
+    /// More tokens than the model has positions.
+    #[error("a row has {found} tokens but the model has {n_ctx} positions; use shorter texts")]
+    TooLong {
+        /// Tokens of the row.
+        found: usize,
+        /// The model's number of positions.
+        n_ctx: usize,
+    },
+    /// A token id outside the model's vocabulary: the tokenizer belongs to another model.
+    #[error("token id {found} is outside the model's vocabulary of {d_vocab}; the tokenizer does not fit the model")]
+    UnknownToken {
+        /// The id.
+        found: u32,
+        /// Size of the vocabulary.
+        d_vocab: usize,
+    },
+    /// A string that names no hook.
+    #[error(
+        "`{0}` is not a hook; expected a name such as blocks.0.hook_resid_pre, blocks.0.attn.hook_z or ln_final.hook_normalized"
+    )]
+    UnknownHook(String),
+    /// A hook request that does not fit the model or was not captured.
+    #[error("hook {hook}: {reason}")]
+    Hook {
+        /// The hook.
+        hook: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The tokenizer could not be loaded or applied.
+    #[error("tokenizer {}: {reason}", path.display())]
+    Tokenizer {
+        /// Its file or folder.
+        path: PathBuf,
+        /// The cause.
+        reason: String,
+    },
+    /// Training cannot go on.
+    #[error("training: {0}")]
+    Training(String),
+}

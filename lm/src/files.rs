@@ -1,0 +1,233 @@
+//! Files of every stage: written whole or not at all, identified by SHA-256, tensors as safetensors.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+
+/// A tensor in host memory, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostTensor {
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its values, as many as the product of `shape`.
+    pub data: Vec<f32>,
+}
+
+impl HostTensor {
+    /// A tensor of `shape`.
+    pub fn new(shape: impl Into<Vec<usize>>, data: Vec<f32>) -> Self {
+        Self {
+            shape: shape.into(),
+            data,
+        }
+    }
+}
+
+/// Writes `path` through a temporary file beside it that is renamed at the end: after a crash, a full disk or Ctrl-C
+/// there is the old file or none. Missing folders are made.
+pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
+    let go = || -> io::Result<()> {
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        fs::create_dir_all(folder)?;
+        let mut file = BufWriter::new(tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)?);
+        write(&mut file)?;
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.as_file().sync_all()?;
+        #[cfg(unix)]
+        {
+            // A temporary file is private to its owner; an artefact is as readable as any other file.
+            use std::os::unix::fs::PermissionsExt;
+            file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+        }
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    go().map_err(|source| Error::Write {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Writes `value` as indented JSON, atomically.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
+    write_atomic(path, |file| {
+        serde_json::to_writer_pretty(&mut *file, value)?;
+        file.write_all(b"\n")
+    })
+}
+
+/// Reads a JSON file.
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    serde_json::from_slice(&read(path)?).map_err(|error| Error::Format {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// SHA-256 of `bytes` in lower-case hexadecimal.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// SHA-256 of a file in lower-case hexadecimal.
+pub fn sha256_file(path: &Path) -> Result<String, Error> {
+    Ok(sha256_hex(&read(path)?))
+}
+
+/// The bytes of a file.
+pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// All float tensors of a safetensors file as `f32` (from F32, F64, F16 or BF16).
+pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, HostTensor>, Error> {
+    let bytes = read(path)?;
+    let file = parse(path, &bytes)?;
+    file.tensors()
+        .iter()
+        .map(|(name, view)| Ok((name.clone(), to_f32(path, name, view)?)))
+        .collect()
+}
+
+/// One integer tensor (I64 or I32) of a safetensors file: its shape and values.
+pub fn read_integers(path: &Path, name: &str) -> Result<(Vec<usize>, Vec<i64>), Error> {
+    let bytes = read(path)?;
+    let file = parse(path, &bytes)?;
+    let format = |reason: String| Error::Format {
+        path: path.to_owned(),
+        reason,
+    };
+    let view = file
+        .tensor(name)
+        .map_err(|error| format(format!("`{name}`: {error}")))?;
+    let values = match view.dtype() {
+        Dtype::I64 => words::<8>(view.data()).map(i64::from_le_bytes).collect(),
+        Dtype::I32 => words::<4>(view.data())
+            .map(|word| i64::from(i32::from_le_bytes(word)))
+            .collect(),
+        other => return Err(format(format!("`{name}` is {other:?}, expected I64 or I32"))),
+    };
+    Ok((view.shape().to_vec(), values))
+}
+
+/// Writes a safetensors file of F32 tensors, atomically; equal content gives equal bytes.
+pub fn write_tensors(
+    path: &Path,
+    tensors: &BTreeMap<String, HostTensor>,
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), Error> {
+    let data: Vec<Vec<u8>> = tensors
+        .values()
+        .map(|tensor| tensor.data.iter().flat_map(|x| x.to_le_bytes()).collect())
+        .collect();
+    let views: Vec<(&String, TensorView<'_>)> = tensors
+        .iter()
+        .zip(&data)
+        .map(|((name, tensor), bytes)| Ok((name, TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?)))
+        .collect::<Result<_, safetensors::SafeTensorError>>()
+        .map_err(|error| Error::Write {
+            path: path.to_owned(),
+            source: io::Error::other(error),
+        })?;
+    // The metadata map of the format has no fixed order, so more than one entry would make the bytes vary: one entry
+    // holds all of them as JSON, beside the `format` that Hugging Face's readers ask for.
+    let header = match metadata.is_empty() {
+        true => HashMap::from([("format".to_owned(), "pt".to_owned())]),
+        false => HashMap::from([("saelab".to_owned(), serde_json::json!(metadata).to_string())]),
+    };
+    let bytes = safetensors::serialize(views, Some(header)).map_err(|error| Error::Write {
+        path: path.to_owned(),
+        source: io::Error::other(error),
+    })?;
+    write_atomic(path, |file| file.write_all(&bytes))
+}
+
+fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, Error> {
+    SafeTensors::deserialize(bytes).map_err(|error| Error::Format {
+        path: path.to_owned(),
+        reason: format!("not a whole safetensors file ({error})"),
+    })
+}
+
+fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
+    bytes.as_chunks::<N>().0.iter().copied()
+}
+
+fn to_f32(path: &Path, name: &str, view: &TensorView<'_>) -> Result<HostTensor, Error> {
+    let bytes = view.data();
+    let data = match view.dtype() {
+        Dtype::F32 => words::<4>(bytes).map(f32::from_le_bytes).collect(),
+        Dtype::F64 => words::<8>(bytes).map(|word| f64::from_le_bytes(word) as f32).collect(),
+        Dtype::F16 => words::<2>(bytes)
+            .map(|word| half::f16::from_le_bytes(word).to_f32())
+            .collect(),
+        Dtype::BF16 => words::<2>(bytes)
+            .map(|word| half::bf16::from_le_bytes(word).to_f32())
+            .collect(),
+        // The causal masks of old checkpoints; they are checked by name and never used.
+        Dtype::BOOL | Dtype::U8 => bytes.iter().map(|&byte| f32::from(byte)).collect(),
+        Dtype::I64 => words::<8>(bytes).map(|word| i64::from_le_bytes(word) as f32).collect(),
+        other => {
+            let reason = format!("`{name}` has dtype {other:?}, expected a float type");
+            return Err(Error::Format {
+                path: path.to_owned(),
+                reason,
+            });
+        }
+    };
+    Ok(HostTensor {
+        shape: view.shape().to_vec(),
+        data,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_round_trip_and_truncation_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/x.safetensors");
+        let tensors = BTreeMap::from([(
+            "a".to_owned(),
+            HostTensor::new([2, 3], vec![1.0, -2.0, 3.5, 0.0, 1e-30, 7.0]),
+        )]);
+        write_tensors(&path, &tensors, &BTreeMap::new()).unwrap();
+        assert_eq!(read_tensors(&path).unwrap(), tensors);
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+        assert!(matches!(read_tensors(&path), Err(Error::Format { .. })));
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        write_atomic(&path, |file| file.write_all(b"old")).unwrap();
+        let failed = write_atomic(&path, |file| {
+            file.write_all(b"half")?;
+            Err(io::Error::other("disk full"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "no temporary file is left"
+        );
+    }
+}

@@ -1,0 +1,263 @@
+//! GPT-2 (Radford et al. 2019): the forward pass with hooks.
+//!
+//! Shapes: `B` rows, `T` tokens, `D` d_model, `H` heads, `Dh` d_head, `M` d_mlp, `V` d_vocab.
+
+use std::path::Path;
+
+use burn::tensor::{Bool, Device, Tensor, activation, module};
+use kernels::matmul;
+
+use crate::run::indices;
+use crate::tap::Tap;
+use crate::weights::{self, Block, Linear, Norm, Weights};
+use crate::{Activation, Error, Gpt2Config, HookPoint, Logits, Request, Start, TokenBatch, Trace, files};
+
+/// Score of a masked key: far below any real one, yet finite, so that no row becomes NaN.
+const MASKED: f32 = -1e30;
+
+/// A GPT-2 on a device.
+#[derive(Debug, Clone)]
+pub struct Gpt2 {
+    pub(crate) config: Gpt2Config,
+    pub(crate) weights: Weights,
+    device: Device,
+    hash: String,
+}
+
+impl Gpt2 {
+    /// Loads `config.json` and `model.safetensors` from a Hugging Face folder.
+    pub fn load(dir: &Path, device: &Device) -> Result<Self, Error> {
+        let config = Gpt2Config::read(&dir.join("config.json"))?;
+        let path = dir.join("model.safetensors");
+        let tensors = weights::read(&path, &config)?;
+        let hash = files::sha256_file(&path)?;
+        let weights = Weights::from_host(&config, &tensors, device);
+        Ok(Self {
+            config,
+            weights,
+            device: device.clone(),
+            hash,
+        })
+    }
+
+    /// A model of weights made elsewhere (training); its hash is empty, since it has no file.
+    pub(crate) fn from_weights(config: Gpt2Config, weights: Weights, device: &Device) -> Self {
+        Self {
+            config,
+            weights,
+            device: device.clone(),
+            hash: String::new(),
+        }
+    }
+
+    /// Sizes and variants.
+    pub fn config(&self) -> &Gpt2Config {
+        &self.config
+    }
+
+    /// Where the weights are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// SHA-256 of `model.safetensors`.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Runs the model from `start` as far as `request` needs.
+    ///
+    /// # Errors
+    ///
+    /// A hook that the model does not have, values of another shape, ids outside the vocabulary, too many tokens.
+    pub fn run(&self, start: Start<'_>, request: &Request) -> Result<Trace, Error> {
+        let config = &self.config;
+        let (first, rows, len) = match &start {
+            Start::Tokens(batch) => (None, batch.rows(), batch.len()),
+            Start::Resid { layer, resid } => {
+                let [rows, len, width] = resid.dims();
+                if width != config.d_model || *layer > config.n_layer {
+                    let reason = format!("a residual stream of width {width} cannot enter block {layer} of this model");
+                    return Err(Error::Hook {
+                        hook: format!("blocks.{layer}.hook_resid_pre"),
+                        reason,
+                    });
+                }
+                (Some(*layer), rows, len)
+            }
+        };
+        if len > config.n_ctx {
+            return Err(Error::TooLong {
+                found: len,
+                n_ctx: config.n_ctx,
+            });
+        }
+        if let Logits::At(positions) = &request.logits
+            && (positions.len() != rows || positions.iter().any(|&position| position >= len))
+        {
+            let reason = format!("positions must be one per row ({rows}), each below {len}");
+            return Err(Error::Hook {
+                hook: "logits".to_owned(),
+                reason,
+            });
+        }
+        let mut tap = Tap::new(request, config, first, rows, len)?;
+        let last = match request.logits {
+            Logits::None => request
+                .capture
+                .iter()
+                .map(|hook| hook.blocks_needed(config))
+                .max()
+                .unwrap_or(0),
+            _ => config.n_layer,
+        };
+        let wants_final = request.logits != Logits::None || request.capture.contains(&HookPoint::LnFinal);
+
+        let mut resid = match start {
+            Start::Tokens(batch) => self.embed(batch, &mut tap)?, // [B, T, D]
+            Start::Resid { resid, .. } => resid,
+        };
+        let mask = Tensor::<2, Bool>::tril_mask([len, len], 0, &self.device).reshape([1, 1, len, len]); // true: hidden
+        for l in first.unwrap_or(0)..last {
+            resid = self.block(l, resid, &mask, &mut tap);
+        }
+        // Asked for before a block that does not run.
+        if last < config.n_layer && tap.wants(HookPoint::ResidPre(last)) {
+            resid = tap.three(HookPoint::ResidPre(last), resid);
+        }
+        if wants_final {
+            self.unembed(resid, &request.logits, &mut tap);
+        }
+        Ok(tap.trace)
+    }
+
+    fn embed(&self, batch: &TokenBatch, tap: &mut Tap<'_>) -> Result<Tensor<3>, Error> {
+        let (b, t, d) = (batch.rows(), batch.len(), self.config.d_model);
+        let d_vocab = self.config.d_vocab;
+        if let Some(&found) = batch.ids().iter().find(|&&id| id as usize >= d_vocab) {
+            return Err(Error::UnknownToken { found, d_vocab });
+        }
+        let ids: Vec<usize> = batch.ids().iter().map(|&id| id as usize).collect();
+        let embed = self
+            .weights
+            .wte
+            .clone()
+            .select(0, indices(&ids, &self.device))
+            .reshape([b, t, d]); // [B, T, D]
+        let embed = tap.three(HookPoint::Embed, embed);
+        let position = self.weights.wpe.clone().slice([0..t, 0..d]).reshape([1, t, d]); // [1, T, D]
+        if !tap.wants(HookPoint::PosEmbed) {
+            return Ok(embed + position);
+        }
+        Ok(embed + tap.three(HookPoint::PosEmbed, position.expand([b, t, d])))
+    }
+
+    fn block(&self, l: usize, resid: Tensor<3>, mask: &Tensor<4, Bool>, tap: &mut Tap<'_>) -> Tensor<3> {
+        let block = &self.weights.blocks[l];
+        let resid = tap.three(HookPoint::ResidPre(l), resid); // [B, T, D]
+        let normed = self.norm(resid.clone(), &block.norm_1);
+        let attn_out = self.attention(l, block, normed, mask, tap);
+        let attn_out = tap.three(HookPoint::AttnOut(l), attn_out);
+        let resid = tap.three(HookPoint::ResidMid(l), resid + attn_out);
+        let hidden = linear(self.norm(resid.clone(), &block.norm_2), &block.up); // [B, T, M]
+        let hidden = tap.three(HookPoint::MlpPost(l), activate(self.config.activation, hidden));
+        let mlp_out = tap.three(HookPoint::MlpOut(l), linear(hidden, &block.down)); // [B, T, D]
+        tap.three(HookPoint::ResidPost(l), resid + mlp_out)
+    }
+
+    fn attention(&self, l: usize, block: &Block, x: Tensor<3>, mask: &Tensor<4, Bool>, tap: &mut Tap<'_>) -> Tensor<3> {
+        let Gpt2Config {
+            n_head,
+            d_head,
+            d_model,
+            ..
+        } = self.config;
+        let [b, t, _] = x.dims();
+        let parts = linear(x, &block.qkv).reshape([b, t, 3, n_head, d_head]); // [B, T, 3, H, Dh]
+        let part = |i: usize| -> Tensor<4> { parts.clone().narrow(2, i, 1).reshape([b, t, n_head, d_head]) };
+        let q = tap.four(HookPoint::Q(l), part(0)).swap_dims(1, 2); // [B, H, T, Dh]
+        let k = tap.four(HookPoint::K(l), part(1)).swap_dims(1, 2); // [B, H, T, Dh]
+        let v = tap.four(HookPoint::V(l), part(2)).swap_dims(1, 2); // [B, H, T, Dh]
+        let mut scale = 1.0;
+        if self.config.scale_attn_weights {
+            scale /= (d_head as f64).sqrt();
+        }
+        if self.config.scale_attn_by_inverse_layer_idx {
+            scale /= (l + 1) as f64;
+        }
+        let scores = (q * scale).matmul(k.swap_dims(2, 3)); // [B, H, T, T]
+        let scores = scores.mask_fill(mask.clone().expand([b, n_head, t, t]), MASKED);
+        let pattern = tap.pattern(HookPoint::Pattern(l), activation::softmax(scores, 3));
+        let z = pattern.matmul(v).swap_dims(1, 2); // [B, T, H, Dh]
+        let z = tap.four(HookPoint::Z(l), z).reshape([b, t, d_model]); // [B, T, D]
+        linear(z, &block.out)
+    }
+
+    fn norm(&self, x: Tensor<3>, norm: &Norm) -> Tensor<3> {
+        module::layer_norm(
+            x,
+            norm.scale.clone(),
+            Some(norm.shift.clone()),
+            self.config.layer_norm_epsilon,
+        )
+    }
+
+    /// The last layer norm and the (tied) unembedding, at the positions asked for only.
+    fn unembed(&self, resid: Tensor<3>, logits: &Logits, tap: &mut Tap<'_>) {
+        let [b, t, d] = resid.dims();
+        let d_vocab = self.config.d_vocab;
+        let norm = &self.weights.norm_final;
+        let normed: Tensor<3> = if tap.wants(HookPoint::LnFinal) {
+            let ones = Tensor::<1>::ones([d], &self.device);
+            let normed = module::layer_norm(resid, ones, None, self.config.layer_norm_epsilon);
+            let normed = tap.three(HookPoint::LnFinal, normed);
+            normed * norm.scale.clone().reshape([1, 1, d]) + norm.shift.clone().reshape([1, 1, d])
+        } else {
+            match logits {
+                // Fewer rows to normalise.
+                Logits::At(positions) => {
+                    let flat: Vec<usize> = positions.iter().enumerate().map(|(row, p)| row * t + p).collect();
+                    let rows = resid.reshape([b * t, d]).select(0, indices(&flat, &self.device)); // [B, D]
+                    let normed = self.norm(rows.reshape([b, 1, d]), norm).reshape([b, d]);
+                    tap.trace.logits_at = Some(matmul(normed, self.weights.wte.clone().transpose())); // [B, V]
+                    return;
+                }
+                _ => self.norm(resid, norm),
+            }
+        };
+        let flat = normed.reshape([b * t, d]); // [B T, D]
+        match logits {
+            Logits::None => {}
+            Logits::All => {
+                let logits = matmul(flat, self.weights.wte.clone().transpose()).reshape([b, t, d_vocab]); // [B, T, V]
+                tap.trace.logits_all = Some(logits);
+            }
+            Logits::At(positions) => {
+                let at: Vec<usize> = positions.iter().enumerate().map(|(row, p)| row * t + p).collect();
+                let rows = flat.select(0, indices(&at, &self.device)); // [B, D]
+                tap.trace.logits_at = Some(matmul(rows, self.weights.wte.clone().transpose())); // [B, V]
+            }
+        }
+    }
+}
+
+/// `x · weight + bias` on `[B, T, in]`.
+fn linear(x: Tensor<3>, linear: &Linear) -> Tensor<3> {
+    let [b, t, d_in] = x.dims();
+    let d_out = linear.bias.dims()[0];
+    let y = matmul(x.reshape([b * t, d_in]), linear.weight.clone()); // [B T, out]
+    (y + linear.bias.clone().reshape([1, d_out])).reshape([b, t, d_out])
+}
+
+fn activate(activation: Activation, x: Tensor<3>) -> Tensor<3> {
+    match activation {
+        // x/2 (1 + tanh u) = x sigmoid(2u) with u = sqrt(2/pi) (x + 0.044715 x^3): the same function in fewer passes.
+        Activation::GeluTanh => {
+            let scale = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
+            let u = x.clone() * (x.clone() * x.clone() * (0.044715 * scale) + scale);
+            x * activation::sigmoid(u)
+        }
+        Activation::GeluErf => activation::gelu(x),
+        Activation::Relu => activation::relu(x),
+    }
+}

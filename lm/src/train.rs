@@ -1,0 +1,285 @@
+//! Training of a small GPT-2 from scratch with AdamW, fed with batches of token ids.
+//!
+//! A checkpoint holds parameters, both moments and the step; the caller numbers its batches, so a resumed run goes on
+//! with the batch that comes next and ends with the same bytes.
+//!
+//! Shapes: `B` rows, `T` tokens of context, `V` d_vocab.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor, TensorData, activation};
+use kernels::{Adam, AdamConfig, random, to_vec};
+use rayon::prelude::*;
+
+use crate::weights::{Weights, layout};
+use crate::{Error, Gpt2, Gpt2Config, HostTensor, Logits, Request, Start, TokenBatch, files};
+
+/// Hyperparameters of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainConfig {
+    /// Optimiser steps of the whole run.
+    pub steps: usize,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Steps over which the learning rate rises from 0; it then falls along a cosine to a tenth of its peak.
+    pub warmup_steps: usize,
+    /// AdamW's weight decay, on matrices only.
+    pub weight_decay: f64,
+    /// Bound on the norm of the whole gradient.
+    pub clip_norm: f64,
+    /// Standard deviation of the initial matrices.
+    pub init_std: f32,
+    /// Seed of the initial weights.
+    pub seed: u64,
+}
+
+/// Threads that a batch is dealt to; fixed, so that results do not depend on the machine.
+const PARTS: usize = 2;
+
+/// Loss and gradients of a part of a batch, in the order of [`Weights::parameters_mut`].
+struct Part {
+    loss: f32,
+    matrices: Vec<Tensor<2>>,
+    vectors: Vec<Tensor<1>>,
+}
+
+impl Part {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            loss: self.loss + other.loss,
+            matrices: self
+                .matrices
+                .into_iter()
+                .zip(other.matrices)
+                .map(|(a, b)| a + b)
+                .collect(),
+            vectors: self
+                .vectors
+                .into_iter()
+                .zip(other.vectors)
+                .map(|(a, b)| a + b)
+                .collect(),
+        }
+    }
+}
+
+/// A model in training.
+#[derive(Debug)]
+pub struct Trainer {
+    config: TrainConfig,
+    model: Gpt2Config,
+    weights: Weights,
+    adam: Adam,
+    device: Device,
+    step: usize,
+}
+
+impl Trainer {
+    /// Draws initial weights: matrices normal, biases 0, layer-norm scales 1.
+    pub fn new(config: TrainConfig, model: Gpt2Config, device: &Device) -> Self {
+        let tensors = layout(&model)
+            .into_iter()
+            .map(|(name, shape)| {
+                let n = shape.iter().product();
+                let data = match shape.len() {
+                    2 => random::normal(&mut random::rng(config.seed, &name), n, config.init_std),
+                    _ if name.ends_with(".weight") => vec![1.0; n],
+                    _ => vec![0.0; n],
+                };
+                (name, HostTensor { shape, data })
+            })
+            .collect();
+        let mut weights = Weights::from_host(&model, &tensors, device);
+        let adam = Adam::new(AdamConfig::default(), slots(&mut weights));
+        Self {
+            config,
+            model,
+            weights,
+            adam,
+            device: device.clone(),
+            step: 0,
+        }
+    }
+
+    /// Steps taken, which is the number of the next batch.
+    pub fn steps_done(&self) -> usize {
+        self.step
+    }
+
+    /// One optimiser step on rows of `T + 1` tokens; gives the mean loss in nats per token before the step.
+    ///
+    /// The rows are dealt to [`PARTS`] threads, because burn's element-wise operations use one; their gradients are added
+    /// in a fixed order, so the result does not depend on timing.
+    ///
+    /// # Errors
+    ///
+    /// A batch that does not fit the model, or a loss that is not finite.
+    pub fn step(&mut self, batch: &TokenBatch) -> Result<f32, Error> {
+        let rows: Vec<&[u32]> = batch.ids().chunks(batch.len()).collect();
+        let parts: Vec<&[&[u32]]> = rows.chunks(rows.len().div_ceil(PARTS)).collect();
+        let results: Vec<Result<Part, Error>> = parts
+            .par_iter()
+            .map(|part| self.part(part, part.len() as f64 / rows.len() as f64))
+            .collect();
+        let mut sum: Option<Part> = None;
+        for result in results {
+            let part = result?;
+            sum = Some(match sum {
+                None => part,
+                Some(sum) => sum.plus(part),
+            });
+        }
+        let sum = sum.ok_or(Error::EmptyBatch)?;
+        if !sum.loss.is_finite() {
+            return Err(Error::Training(format!(
+                "the loss is {} at step {}; lower the learning rate",
+                sum.loss, self.step
+            )));
+        }
+        self.apply(sum.matrices, sum.vectors);
+        self.step += 1;
+        Ok(sum.loss)
+    }
+
+    /// Loss and gradients of some rows, times `weight`.
+    fn part(&self, rows: &[&[u32]], weight: f64) -> Result<Part, Error> {
+        let len = rows[0].len() - 1;
+        let ids: Vec<&[u32]> = rows.iter().map(|row| &row[..len]).collect();
+        let targets: Vec<i32> = rows.iter().flat_map(|row| &row[1..]).map(|&id| id as i32).collect();
+        let n = targets.len();
+
+        let mut tracked = self.weights.clone();
+        let (matrices, vectors) = tracked.parameters_mut();
+        matrices
+            .into_iter()
+            .for_each(|p| *p = p.clone().autodiff().require_grad());
+        vectors
+            .into_iter()
+            .for_each(|p| *p = p.clone().autodiff().require_grad());
+        let device = self.device.clone().autodiff();
+        let model = Gpt2::from_weights(self.model.clone(), tracked.clone(), &device);
+        let request = Request {
+            logits: Logits::All,
+            ..Request::default()
+        };
+        let logits = model
+            .run(Start::Tokens(&TokenBatch::new(&ids)?), &request)?
+            .logits_all()?; // [B, T, V]
+        let log_probs = activation::log_softmax(logits.reshape([n, self.model.d_vocab]), 1); // [B T, V]
+        let targets = Tensor::<2, burn::tensor::Int>::from_data(TensorData::new(targets, [n, 1]), &device);
+        let loss = log_probs.gather(1, targets).mean().neg() * weight; // [1]
+        let value = to_vec(loss.clone().inner())[0];
+        let mut grads = loss.backward();
+        drop(model);
+        let (matrices, vectors) = tracked.parameters_mut();
+        Ok(Part {
+            loss: value,
+            matrices: matrices.into_iter().filter_map(|p| p.grad_remove(&mut grads)).collect(),
+            vectors: vectors.into_iter().filter_map(|p| p.grad_remove(&mut grads)).collect(),
+        })
+    }
+
+    fn apply(&mut self, matrices: Vec<Tensor<2>>, vectors: Vec<Tensor<1>>) {
+        let squares = matrices.iter().map(|g| to_vec(g.clone().square().sum())[0]);
+        let squares = squares.chain(vectors.iter().map(|g| to_vec(g.clone().square().sum())[0]));
+        let norm = squares.map(f64::from).sum::<f64>().sqrt();
+        let clip = (self.config.clip_norm / norm).min(1.0);
+        let learning_rate = learning_rate(self.step, &self.config);
+        let decay = self.config.weight_decay;
+        self.adam.begin_step();
+        let n_matrices = matrices.len();
+        let (parameters, rest) = self.weights.parameters_mut();
+        for (slot, (parameter, gradient)) in parameters.into_iter().zip(matrices).enumerate() {
+            *parameter = self
+                .adam
+                .update(slot, parameter.clone(), gradient * clip, learning_rate, decay);
+        }
+        for (slot, (parameter, gradient)) in rest.into_iter().zip(vectors).enumerate() {
+            *parameter = self.adam.update(
+                n_matrices + slot,
+                parameter.clone(),
+                gradient * clip,
+                learning_rate,
+                0.0,
+            );
+        }
+    }
+
+    /// Writes parameters, moments and step to `path`, atomically.
+    pub fn save(&self, path: &Path) -> Result<(), Error> {
+        let mut tensors = self.weights.to_host(&self.model);
+        for (slot, (first, second)) in self.adam.state().into_iter().enumerate() {
+            tensors.insert(format!("adam.{slot:03}.first"), HostTensor::new([first.len()], first));
+            tensors.insert(
+                format!("adam.{slot:03}.second"),
+                HostTensor::new([second.len()], second),
+            );
+        }
+        tensors.insert("step".to_owned(), HostTensor::new([1], vec![self.step as f32]));
+        files::write_tensors(path, &tensors, &BTreeMap::new())
+    }
+
+    /// Goes on from what [`Trainer::save`] wrote.
+    pub fn resume(config: TrainConfig, model: Gpt2Config, path: &Path, device: &Device) -> Result<Self, Error> {
+        let mut tensors = files::read_tensors(path)?;
+        let damaged = |reason: &str| Error::Format {
+            path: path.to_owned(),
+            reason: format!("not a checkpoint of this model ({reason})"),
+        };
+        for (name, shape) in layout(&model) {
+            if tensors.get(&name).is_none_or(|tensor| tensor.shape != shape) {
+                return Err(damaged(&name));
+            }
+        }
+        let mut weights = Weights::from_host(&model, &tensors, device);
+        let step = tensors
+            .remove("step")
+            .and_then(|t| t.data.first().copied())
+            .ok_or_else(|| damaged("step"))? as usize;
+        let state = (0..slots(&mut weights))
+            .map(|slot| {
+                let mut take = |part: &str| {
+                    let name = format!("adam.{slot:03}.{part}");
+                    tensors.remove(&name).map(|t| t.data).ok_or_else(|| damaged(&name))
+                };
+                Ok((take("first")?, take("second")?))
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        let adam = Adam::restore(AdamConfig::default(), step as i32, state, device);
+        Ok(Self {
+            config,
+            model,
+            weights,
+            adam,
+            device: device.clone(),
+            step,
+        })
+    }
+
+    /// Writes `config.json` and `model.safetensors` as `GPT2LMHeadModel.from_pretrained` reads them.
+    pub fn export(&self, dir: &Path, bos: u32) -> Result<(), Error> {
+        files::write_json(&dir.join("config.json"), &self.model.to_hugging_face(bos))?;
+        let tensors = self.weights.to_host(&self.model);
+        let named = tensors
+            .into_iter()
+            .map(|(name, tensor)| (format!("transformer.{name}"), tensor))
+            .collect();
+        files::write_tensors(&dir.join("model.safetensors"), &named, &BTreeMap::new())
+    }
+}
+
+fn slots(weights: &mut Weights) -> usize {
+    let (matrices, vectors) = weights.parameters_mut();
+    matrices.len() + vectors.len()
+}
+
+/// Learning rate of step `step` (0-based): linear rise, then a cosine down to a tenth.
+pub fn learning_rate(step: usize, config: &TrainConfig) -> f64 {
+    if step < config.warmup_steps {
+        return config.learning_rate * (step + 1) as f64 / config.warmup_steps as f64;
+    }
+    let rest = config.steps.saturating_sub(config.warmup_steps).max(1);
+    let progress = ((step - config.warmup_steps) as f64 / rest as f64).min(1.0);
+    config.learning_rate * (0.1 + 0.9 * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()))
+}

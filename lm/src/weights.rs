@@ -1,0 +1,209 @@
+//! The parameters of a GPT-2, their names in a Hugging Face file, and the check that a file holds exactly them.
+//!
+//! Linear layers are Conv1D there, stored `[in, out]`, which is the layout of the product `x · W`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor};
+
+use crate::{Error, Gpt2Config, HostTensor, files};
+
+/// Scale and shift of a layer norm, `[D]` each.
+#[derive(Debug, Clone)]
+pub(crate) struct Norm {
+    pub(crate) scale: Tensor<1>,
+    pub(crate) shift: Tensor<1>,
+}
+
+/// A linear layer `x · weight + bias`.
+#[derive(Debug, Clone)]
+pub(crate) struct Linear {
+    pub(crate) weight: Tensor<2>, // [in, out]
+    pub(crate) bias: Tensor<1>,   // [out]
+}
+
+/// One transformer block.
+#[derive(Debug, Clone)]
+pub(crate) struct Block {
+    pub(crate) norm_1: Norm,
+    pub(crate) qkv: Linear, // [D, 3 D]
+    pub(crate) out: Linear, // [D, D]
+    pub(crate) norm_2: Norm,
+    pub(crate) up: Linear,   // [D, d_mlp]
+    pub(crate) down: Linear, // [d_mlp, D]
+}
+
+/// All parameters.
+#[derive(Debug, Clone)]
+pub(crate) struct Weights {
+    pub(crate) wte: Tensor<2>, // [V, D]
+    pub(crate) wpe: Tensor<2>, // [n_ctx, D]
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) norm_final: Norm,
+}
+
+/// Names (without `transformer.`) and shapes of every parameter, in a fixed order.
+pub(crate) fn layout(config: &Gpt2Config) -> Vec<(String, Vec<usize>)> {
+    let (d, m) = (config.d_model, config.d_mlp);
+    let mut names = vec![
+        ("wte.weight".to_owned(), vec![config.d_vocab, d]),
+        ("wpe.weight".to_owned(), vec![config.n_ctx, d]),
+    ];
+    for l in 0..config.n_layer {
+        let parts: [(&str, Vec<usize>); 12] = [
+            ("ln_1.weight", vec![d]),
+            ("ln_1.bias", vec![d]),
+            ("attn.c_attn.weight", vec![d, 3 * d]),
+            ("attn.c_attn.bias", vec![3 * d]),
+            ("attn.c_proj.weight", vec![d, d]),
+            ("attn.c_proj.bias", vec![d]),
+            ("ln_2.weight", vec![d]),
+            ("ln_2.bias", vec![d]),
+            ("mlp.c_fc.weight", vec![d, m]),
+            ("mlp.c_fc.bias", vec![m]),
+            ("mlp.c_proj.weight", vec![m, d]),
+            ("mlp.c_proj.bias", vec![d]),
+        ];
+        names.extend(parts.map(|(part, shape)| (format!("h.{l}.{part}"), shape)));
+    }
+    names.extend([("ln_f.weight".to_owned(), vec![d]), ("ln_f.bias".to_owned(), vec![d])]);
+    names
+}
+
+/// Reads `path`; keys may carry `transformer.`, mask buffers and a tied `lm_head.weight` are accepted and dropped.
+pub(crate) fn read(path: &Path, config: &Gpt2Config) -> Result<BTreeMap<String, HostTensor>, Error> {
+    let mut found: BTreeMap<String, HostTensor> = files::read_tensors(path)?
+        .into_iter()
+        .map(|(name, tensor)| (name.strip_prefix("transformer.").unwrap_or(&name).to_owned(), tensor))
+        .collect();
+    let mut tensors = BTreeMap::new();
+    let mut missing = Vec::new();
+    for (name, expected) in layout(config) {
+        match found.remove(&name) {
+            Some(tensor) if tensor.shape == expected => {
+                if tensor.data.iter().any(|x| !x.is_finite()) {
+                    return Err(Error::Format {
+                        path: path.to_owned(),
+                        reason: format!("`{name}` holds NaN or infinity"),
+                    });
+                }
+                tensors.insert(name, tensor);
+            }
+            Some(tensor) => {
+                return Err(Error::Shape {
+                    path: path.to_owned(),
+                    name,
+                    expected,
+                    found: tensor.shape,
+                });
+            }
+            None => missing.push(name),
+        }
+    }
+    if !missing.is_empty() {
+        return Err(Error::MissingTensors {
+            path: path.to_owned(),
+            names: missing,
+        });
+    }
+    if let Some(head) = found.remove("lm_head.weight")
+        && tensors.get("wte.weight") != Some(&head)
+    {
+        let reason = "`lm_head.weight` differs from `wte.weight`; only tied embeddings are supported".to_owned();
+        return Err(Error::Format {
+            path: path.to_owned(),
+            reason,
+        });
+    }
+    found.retain(|name, _| !(name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")));
+    if !found.is_empty() {
+        return Err(Error::UnexpectedTensors {
+            path: path.to_owned(),
+            names: found.into_keys().collect(),
+        });
+    }
+    Ok(tensors)
+}
+
+impl Weights {
+    /// Puts `tensors` (of exactly the names and shapes of [`layout`]) on `device`.
+    pub(crate) fn from_host(config: &Gpt2Config, tensors: &BTreeMap<String, HostTensor>, device: &Device) -> Self {
+        let vector = |name: &str| -> Tensor<1> {
+            let tensor = &tensors[name];
+            kernels::from_vec(tensor.data.clone(), [tensor.shape[0]], device)
+        };
+        let matrix = |name: &str| -> Tensor<2> {
+            let tensor = &tensors[name];
+            kernels::from_vec(tensor.data.clone(), [tensor.shape[0], tensor.shape[1]], device)
+        };
+        let norm = |name: String| Norm {
+            scale: vector(&format!("{name}.weight")),
+            shift: vector(&format!("{name}.bias")),
+        };
+        let linear = |name: String| Linear {
+            weight: matrix(&format!("{name}.weight")),
+            bias: vector(&format!("{name}.bias")),
+        };
+        let blocks = (0..config.n_layer)
+            .map(|l| Block {
+                norm_1: norm(format!("h.{l}.ln_1")),
+                qkv: linear(format!("h.{l}.attn.c_attn")),
+                out: linear(format!("h.{l}.attn.c_proj")),
+                norm_2: norm(format!("h.{l}.ln_2")),
+                up: linear(format!("h.{l}.mlp.c_fc")),
+                down: linear(format!("h.{l}.mlp.c_proj")),
+            })
+            .collect();
+        Self {
+            wte: matrix("wte.weight"),
+            wpe: matrix("wpe.weight"),
+            blocks,
+            norm_final: norm("ln_f".to_owned()),
+        }
+    }
+
+    /// The parameters of rank 2 and those of rank 1, each in a fixed order.
+    pub(crate) fn parameters_mut(&mut self) -> (Vec<&mut Tensor<2>>, Vec<&mut Tensor<1>>) {
+        let mut matrices = vec![&mut self.wte, &mut self.wpe];
+        let mut vectors = Vec::new();
+        for block in &mut self.blocks {
+            for linear in [&mut block.qkv, &mut block.out, &mut block.up, &mut block.down] {
+                matrices.push(&mut linear.weight);
+                vectors.push(&mut linear.bias);
+            }
+            for norm in [&mut block.norm_1, &mut block.norm_2] {
+                vectors.extend([&mut norm.scale, &mut norm.shift]);
+            }
+        }
+        vectors.extend([&mut self.norm_final.scale, &mut self.norm_final.shift]);
+        (matrices, vectors)
+    }
+
+    /// The parameters under their names, in host memory.
+    pub(crate) fn to_host(&self, config: &Gpt2Config) -> BTreeMap<String, HostTensor> {
+        let mut values = Vec::new();
+        let norm = |norm: &Norm| [norm.scale.clone(), norm.shift.clone()].map(kernels::to_vec);
+        let linear = |linear: &Linear| {
+            [
+                kernels::to_vec(linear.weight.clone()),
+                kernels::to_vec(linear.bias.clone()),
+            ]
+        };
+        values.extend([&self.wte, &self.wpe].map(|tensor| kernels::to_vec(tensor.clone())));
+        for block in &self.blocks {
+            values.extend(norm(&block.norm_1));
+            values.extend(linear(&block.qkv));
+            values.extend(linear(&block.out));
+            values.extend(norm(&block.norm_2));
+            values.extend(linear(&block.up));
+            values.extend(linear(&block.down));
+        }
+        values.extend(norm(&self.norm_final));
+        layout(config)
+            .into_iter()
+            .zip(values)
+            .map(|((name, shape), data)| (name, HostTensor { shape, data }))
+            .collect()
+    }
+}

@@ -1,0 +1,232 @@
+//! The forward pass against TransformerLens and transformers (`fixtures/gpt2-micro/make.py`), both key styles.
+
+use std::path::{Path, PathBuf};
+
+use kernels::{cpu, to_vec};
+use lm::{Error, Gpt2, HookPoint, Logits, Overwrite, Request, Start, TokenBatch, files};
+
+fn fixture(part: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/gpt2-micro")
+        .join(part)
+}
+
+fn ids() -> TokenBatch {
+    let (shape, ids) = files::read_integers(&fixture("expected.safetensors"), "ids").unwrap();
+    let rows: Vec<Vec<u32>> = ids
+        .chunks(shape[1])
+        .map(|row| row.iter().map(|&id| id as u32).collect())
+        .collect();
+    TokenBatch::new(&rows).unwrap()
+}
+
+fn load() -> Gpt2 {
+    Gpt2::load(&fixture(""), &cpu()).unwrap()
+}
+
+/// The model folder of the published checkpoint's key style.
+fn hub_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(fixture("config.json"), folder.path().join("config.json")).unwrap();
+    std::fs::copy(
+        fixture("hub/model.safetensors"),
+        folder.path().join("model.safetensors"),
+    )
+    .unwrap();
+    folder
+}
+
+fn captured(trace: &lm::Trace, hook: HookPoint) -> Vec<f32> {
+    match trace.tensor3(hook) {
+        Ok(tensor) => to_vec(tensor),
+        Err(_) => to_vec(trace.tensor4(hook).unwrap()),
+    }
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn every_tensor_equals_transformer_lens_in_both_key_styles() {
+    let expected = files::read_tensors(&fixture("expected.safetensors")).unwrap();
+    let hub = hub_folder();
+    for model in [load(), Gpt2::load(hub.path(), &cpu()).unwrap()] {
+        let hooks: Vec<HookPoint> = expected.keys().filter_map(|name| name.parse().ok()).collect();
+        assert_eq!(hooks.len(), 36);
+        let request = Request {
+            capture: hooks.clone(),
+            logits: Logits::All,
+            ..Request::default()
+        };
+        let trace = model.run(Start::Tokens(&ids()), &request).unwrap();
+        for hook in hooks {
+            let difference = largest_difference(&captured(&trace, hook), &expected[&hook.to_string()].data);
+            assert!(difference < 1e-4, "{hook}: {difference}");
+        }
+        let logits = to_vec(trace.logits_all().unwrap());
+        let difference = largest_difference(&logits, &expected["logits"].data);
+        assert!(difference < 1e-4, "logits: {difference}");
+    }
+}
+
+#[test]
+fn logits_at_one_position_equal_the_full_ones() {
+    let model = load();
+    let positions = vec![16, 3, 0, 9];
+    let at = Request {
+        logits: Logits::At(positions.clone()),
+        ..Request::default()
+    };
+    let all = Request {
+        logits: Logits::All,
+        ..Request::default()
+    };
+    let at = to_vec(model.run(Start::Tokens(&ids()), &at).unwrap().logits_at().unwrap());
+    let all = to_vec(model.run(Start::Tokens(&ids()), &all).unwrap().logits_all().unwrap());
+    for (row, position) in positions.into_iter().enumerate() {
+        let start = (row * 17 + position) * 211;
+        assert!(largest_difference(&at[row * 211..(row + 1) * 211], &all[start..start + 211]) < 1e-5);
+    }
+}
+
+#[test]
+fn a_pass_restarted_from_the_residual_stream_equals_the_whole_pass() {
+    let model = load();
+    let capture = vec![HookPoint::ResidPre(2)];
+    let request = Request {
+        capture,
+        logits: Logits::All,
+        ..Request::default()
+    };
+    let whole = model.run(Start::Tokens(&ids()), &request).unwrap();
+    let resid = whole.tensor3(HookPoint::ResidPre(2)).unwrap();
+    let request = Request {
+        logits: Logits::All,
+        ..Request::default()
+    };
+    let rest = model.run(Start::Resid { layer: 2, resid }, &request).unwrap();
+    assert_eq!(to_vec(rest.logits_all().unwrap()), to_vec(whole.logits_all().unwrap()));
+}
+
+#[test]
+fn overwriting_reaches_exactly_the_named_place() {
+    let model = load();
+    let z = HookPoint::Z(1);
+    let clean = model
+        .run(
+            Start::Tokens(&ids()),
+            &Request {
+                capture: vec![z],
+                ..Request::default()
+            },
+        )
+        .unwrap();
+    let values = kernels::from_vec((0..24).map(|i| i as f32).collect(), [2, 12], &cpu());
+    let overwrite = vec![Overwrite {
+        hook: z,
+        head: Some(2),
+        at: vec![(3, 16), (0, 5)],
+        values,
+    }];
+    let request = Request {
+        capture: vec![z, HookPoint::ResidPost(2)],
+        overwrite,
+        ..Request::default()
+    };
+    let edited = model.run(Start::Tokens(&ids()), &request).unwrap();
+    let (clean, edited) = (captured(&clean, z), captured(&edited, z));
+    for (i, (a, b)) in clean.chunks(12).zip(edited.chunks(12)).enumerate() {
+        let (row, position, head) = (i / 68, i / 4 % 17, i % 4);
+        match (row, position, head) {
+            (3, 16, 2) => assert_eq!(b, (0..12).map(|x| x as f32).collect::<Vec<_>>()),
+            (0, 5, 2) => assert_eq!(b, (12..24).map(|x| x as f32).collect::<Vec<_>>()),
+            _ => assert_eq!(a, b, "row {row}, position {position}, head {head}"),
+        }
+    }
+}
+
+#[test]
+fn overwriting_a_pattern_moves_attention() {
+    let model = load();
+    let pattern = HookPoint::Pattern(0);
+    let one_hot = kernels::from_vec((0..17).map(|i| f32::from(u8::from(i == 4))).collect(), [1, 17], &cpu());
+    let overwrite = vec![Overwrite {
+        hook: pattern,
+        head: Some(1),
+        at: vec![(2, 8)],
+        values: one_hot,
+    }];
+    let request = Request {
+        capture: vec![HookPoint::V(0), HookPoint::Z(0)],
+        overwrite,
+        ..Request::default()
+    };
+    let trace = model.run(Start::Tokens(&ids()), &request).unwrap();
+    let z = to_vec(trace.at(HookPoint::Z(0), Some(1), &[8; 4]).unwrap());
+    let v = to_vec(trace.at(HookPoint::V(0), Some(1), &[4; 4]).unwrap());
+    assert!(largest_difference(&z[24..36], &v[24..36]) < 1e-6);
+}
+
+#[test]
+fn requests_that_do_not_fit_are_named() {
+    let model = load();
+    let capture = |hook| Request {
+        capture: vec![hook],
+        ..Request::default()
+    };
+    let error = model.run(Start::Tokens(&ids()), &capture(HookPoint::Z(3))).unwrap_err();
+    assert!(matches!(error, Error::Hook { .. }), "{error}");
+    let long = TokenBatch::new(&[vec![0; 33]]).unwrap();
+    assert!(matches!(
+        model.run(Start::Tokens(&long), &Request::default()),
+        Err(Error::TooLong { .. })
+    ));
+    let foreign = TokenBatch::new(&[vec![211]]).unwrap();
+    assert!(matches!(
+        model.run(Start::Tokens(&foreign), &Request::default()),
+        Err(Error::UnknownToken { .. })
+    ));
+    assert!(matches!(
+        TokenBatch::new(&[vec![1, 2], vec![3]]),
+        Err(Error::UnequalRows { row: 1, .. })
+    ));
+}
+
+#[test]
+fn damaged_weights_are_named() {
+    let folder = hub_folder();
+    let path = folder.path().join("model.safetensors");
+    let whole = files::read_tensors(&path).unwrap();
+    let none = std::collections::BTreeMap::new();
+
+    let mut tensors = whole.clone();
+    tensors.remove("h.1.mlp.c_fc.bias");
+    files::write_tensors(&path, &tensors, &none).unwrap();
+    let error = Gpt2::load(folder.path(), &cpu()).unwrap_err();
+    assert!(
+        matches!(&error, Error::MissingTensors { names, .. } if names == &["h.1.mlp.c_fc.bias"]),
+        "{error}"
+    );
+
+    let mut tensors = whole.clone();
+    tensors.insert("h.0.extra".to_owned(), lm::HostTensor::new([1], vec![0.0]));
+    files::write_tensors(&path, &tensors, &none).unwrap();
+    assert!(matches!(
+        Gpt2::load(folder.path(), &cpu()),
+        Err(Error::UnexpectedTensors { .. })
+    ));
+
+    let mut tensors = whole;
+    tensors.insert("ln_f.bias".to_owned(), lm::HostTensor::new([2], vec![0.0; 2]));
+    files::write_tensors(&path, &tensors, &none).unwrap();
+    assert!(matches!(Gpt2::load(folder.path(), &cpu()), Err(Error::Shape { .. })));
+
+    let config = std::fs::read_to_string(fixture("config.json"))
+        .unwrap()
+        .replace("gelu_new", "swish");
+    std::fs::write(folder.path().join("config.json"), config).unwrap();
+    let error = Gpt2::load(folder.path(), &cpu()).unwrap_err();
+    assert!(error.to_string().contains("activation_function"), "{error}");
+}

@@ -1,0 +1,142 @@
+//! The supervised dictionary and its fit.
+//!
+//! Shapes: `B` rows of a batch, `D` width, `F` latents: one per value of each attribute.
+
+use std::ops::Range;
+
+use activations::{Dictionary, NodeRows};
+use burn::tensor::{Device, Tensor};
+use tasks::{Attribute, Labels};
+
+use crate::columns::Columns;
+use crate::moments::Moments;
+use crate::{Error, Method, least_squares, mean};
+
+/// One feature per attribute value, and the mean activation.
+///
+/// Codes are 0 or 1 and come from the labels; decoding adds the features of the values that are on to the mean.
+#[derive(Debug, Clone)]
+pub struct SupervisedDictionary {
+    method: Method,
+    columns: Columns,
+    /// `[F, D]`
+    features: Tensor<2>,
+    /// `[1, D]`
+    mean: Tensor<2>,
+    /// The features on the host, `[F, D]`, and one row of zeros behind them for values without a feature.
+    rows: Vec<f32>,
+    width: usize,
+}
+
+/// Fits the features of one node.
+///
+/// `n_values` is the number of values of each attribute in the order of [`Attribute::ALL`]; an attribute with 0 is left
+/// out. A value that no row has gets the zero vector.
+pub fn fit(
+    rows: &NodeRows,
+    n_values: [usize; 3],
+    method: Method,
+    device: &Device,
+) -> Result<SupervisedDictionary, Error> {
+    let moments = Moments::new(rows, Columns { n_values })?;
+    let features = match method {
+        Method::Mean => mean::features(&moments),
+        Method::LeastSquares => least_squares::features(&moments, &rows.labels)?,
+    };
+    let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect();
+    Ok(SupervisedDictionary::new(
+        method,
+        n_values,
+        narrow(&features),
+        narrow(&moments.mean),
+        device,
+    ))
+}
+
+impl SupervisedDictionary {
+    /// A dictionary of features `[F, D]` and mean `[D]`, whose sizes the caller has checked.
+    pub(crate) fn new(
+        method: Method,
+        n_values: [usize; 3],
+        features: Vec<f32>,
+        mean: Vec<f32>,
+        device: &Device,
+    ) -> Self {
+        let (columns, width) = (Columns { n_values }, mean.len());
+        let mut rows = features.clone();
+        rows.extend(std::iter::repeat_n(0.0, width));
+        let features = kernels::from_vec(features, [columns.len(), width], device); // [F, D]
+        let mean = kernels::from_vec(mean, [1, width], device); // [1, D]
+        Self {
+            method,
+            columns,
+            features,
+            mean,
+            rows,
+            width,
+        }
+    }
+
+    /// How the features were found.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// Values of each attribute, in the order of [`Attribute::ALL`]; 0 for one that is left out.
+    pub fn n_values(&self) -> [usize; 3] {
+        self.columns.n_values
+    }
+
+    /// The latents of an attribute: latent `range.start + v` is its value `v`.
+    pub fn range(&self, attribute: Attribute) -> Range<usize> {
+        self.columns.range(attribute)
+    }
+
+    /// The feature of a value, `[D]`: an edit from `v` to `w` is `a - feature(v) + feature(w)`.
+    ///
+    /// Zero for a value that was not seen in the fit or does not exist, so that an edit of it changes nothing.
+    pub fn feature(&self, attribute: Attribute, value: usize) -> &[f32] {
+        let row = self.range(attribute).nth(value).unwrap_or(self.columns.len());
+        &self.rows[row * self.width..(row + 1) * self.width]
+    }
+
+    /// All features, `[F, D]`.
+    pub(crate) fn features(&self) -> &[f32] {
+        &self.rows[..self.columns.len() * self.width]
+    }
+
+    /// The mean activation, `[D]`.
+    pub fn mean(&self) -> Vec<f32> {
+        kernels::to_vec(self.mean.clone())
+    }
+}
+
+impl Dictionary for SupervisedDictionary {
+    fn d_in(&self) -> usize {
+        self.width
+    }
+
+    fn n_latents(&self) -> usize {
+        self.columns.len()
+    }
+
+    fn device(&self) -> Device {
+        self.features.device()
+    }
+
+    fn encode(&self, activations: Tensor<2>, labels: &[Labels]) -> Tensor<2> {
+        let mut codes = vec![0.0; labels.len() * self.columns.len()];
+        for (row, labels) in codes.chunks_exact_mut(self.columns.len().max(1)).zip(labels) {
+            self.columns.active(labels).for_each(|column| row[column] = 1.0);
+        }
+        kernels::from_vec(codes, [labels.len(), self.columns.len()], &activations.device()) // [B, F]
+    }
+
+    fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
+        kernels::matmul(codes, self.features.clone()) + self.mean.clone() // [B, D]
+    }
+
+    fn directions(&self) -> Tensor<2> {
+        self.features.clone() // [F, D]
+    }
+}

@@ -1,0 +1,77 @@
+//! What can go wrong when prompts are made for a tokenizer.
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The language model or its tokenizer failed.
+    #[error(transparent)]
+    Lm(#[from] lm::Error),
+    /// A name of an attribute, role or behaviour is not known.
+    #[error("unknown {what} \"{found}\": use one of {known}")]
+    UnknownName {
+        /// What was to be named.
+        what: &'static str,
+        /// The name that was given.
+        found: String,
+        /// The names that exist.
+        known: String,
+    },
+    /// Too few words of a list are single tokens.
+    #[error(
+        "only {found} of the {list} in tasks::lists are single tokens of the tokenizer, {needed} are needed: \
+         use a model with a larger English vocabulary"
+    )]
+    TooFewWords {
+        /// The list: `names`, `objects` or `places`.
+        list: &'static str,
+        /// How many words survived.
+        found: usize,
+        /// How many are needed.
+        needed: usize,
+    },
+    /// The tokenizer fails on the text of a template.
+    #[error("the tokenizer cannot encode the prompt text \"{text}\": use a model with an English vocabulary")]
+    Encode {
+        /// The text of the template.
+        text: String,
+        /// The tokenizer's own error.
+        #[source]
+        source: lm::Error,
+    },
+    /// The tokenizer changes the text of a template, as it does when words are unknown.
+    #[error(
+        "the tokenizer reads the prompt text \"{text}\" back as \"{found}\": \
+         its words are not in the vocabulary, use a model with an English vocabulary"
+    )]
+    UnknownText {
+        /// The text of the template.
+        text: String,
+        /// What decoding gave.
+        found: String,
+    },
+    /// The tokens of a prompt depend on more than its words.
+    #[error(
+        "the tokenizer does not split the prompt \"{text}\" at its words: \
+         use a model whose tokens keep the space before a word"
+    )]
+    MergedWords {
+        /// The prompt.
+        text: String,
+    },
+    /// Two templates have different numbers of tokens.
+    #[error(
+        "prompts have unequal lengths, {first_len} tokens (\"{first}\") and {second_len} tokens (\"{second}\"): \
+         use a model whose tokenizer keeps the templates' words whole"
+    )]
+    UnequalLengths {
+        /// A prompt of the first template.
+        first: String,
+        /// Its number of tokens.
+        first_len: usize,
+        /// A prompt of another template.
+        second: String,
+        /// Its number of tokens.
+        second_len: usize,
+    },
+}

@@ -1,0 +1,176 @@
+//! The indirect-object task with GPT-2's tokenizer, with the world's, and with one that knows too little.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use lm::Tokenizer;
+use tasks::world::World;
+use tasks::{Attribute, IoiTask, Prompt, Role, Sample};
+
+fn gpt2() -> Result<Tokenizer, lm::Error> {
+    Tokenizer::from_dir(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../lm/tests/fixtures/gpt2-tokenizer"))
+}
+
+fn world() -> Result<Tokenizer, lm::Error> {
+    Tokenizer::word_level(&World::new().pieces())
+}
+
+fn differing(left: &Prompt, right: &Prompt) -> Vec<usize> {
+    assert_eq!(left.ids.len(), right.ids.len());
+    (0..left.ids.len())
+        .filter(|&position| left.ids[position] != right.ids[position])
+        .collect()
+}
+
+#[test]
+fn every_word_of_the_lists_is_one_token_of_gpt2() {
+    let tokenizer = gpt2().unwrap();
+    let names = tasks::lists::MALE_NAMES.iter().chain(&tasks::lists::FEMALE_NAMES);
+    for word in names.chain(&tasks::lists::OBJECTS).chain(&tasks::lists::PLACES) {
+        assert!(tokenizer.token(&format!(" {word}")).is_some(), "{word}");
+    }
+}
+
+#[test]
+fn gpt2_prompts_have_the_positions_of_the_paper() {
+    let tokenizer = gpt2().unwrap();
+    let task = IoiTask::new(&tokenizer).unwrap();
+    let prompts = task.sample(Sample::Evaluation, 300, 1);
+    assert_eq!(prompts.len(), 300);
+    for (row, prompt) in prompts.iter().enumerate() {
+        let [io, s, pos] = prompt.labels;
+        assert_eq!(pos, usize::from(row >= 150));
+        assert_eq!(prompt.ids.len(), 19);
+        assert_eq!(prompt.ids[0], tokenizer.bos());
+        let abb = pos == 0;
+        assert_eq!(prompt.position(Role::Io), if abb { 3 } else { 5 });
+        assert_eq!(prompt.position(Role::S1), if abb { 5 } else { 3 });
+        assert_eq!(prompt.position(Role::S1Plus1), prompt.position(Role::S1) + 1);
+        assert_eq!(prompt.position(Role::S2), [16, 14, 12][prompt.template()]);
+        assert_eq!(prompt.position(Role::End), 18);
+        assert_eq!(tokenizer.decode(&prompt.ids[18..]).unwrap(), " to");
+        for (role, attribute, value) in [
+            (Role::Io, Attribute::Io, io),
+            (Role::S1, Attribute::S, s),
+            (Role::S2, Attribute::S, s),
+        ] {
+            let text = tokenizer.decode(&prompt.ids[prompt.position(role)..][..1]).unwrap();
+            assert_eq!(text, format!(" {}", task.value_name(attribute, value)));
+        }
+        assert_eq!(prompt.io_token(), prompt.ids[prompt.position(Role::Io)]);
+        assert_eq!(prompt.s_token(), prompt.ids[prompt.position(Role::S2)]);
+        let whole = tokenizer.decode(&prompt.ids[1..]).unwrap();
+        assert_eq!(tokenizer.encode(&whole).unwrap(), prompt.ids[1..], "{whole}");
+    }
+}
+
+#[test]
+fn the_worlds_tokenizer_keeps_all_words_and_makes_prompts_of_one_length() {
+    let task = IoiTask::new(&world().unwrap()).unwrap();
+    assert_eq!(
+        task.n_values(Attribute::Io),
+        tasks::lists::MALE_NAMES.len() + tasks::lists::FEMALE_NAMES.len()
+    );
+    assert!(
+        task.sample(Sample::Train, 500, 0)
+            .iter()
+            .all(|prompt| prompt.ids.len() == 19)
+    );
+}
+
+#[test]
+fn samples_have_no_prompt_in_common() {
+    let task = IoiTask::new(&world().unwrap()).unwrap();
+    let mut owner = std::collections::BTreeMap::new();
+    for sample in Sample::ALL {
+        for prompt in task.sample(sample, 4000, 0) {
+            assert_eq!(*owner.entry(prompt.ids).or_insert(sample), sample);
+        }
+    }
+}
+
+#[test]
+fn samples_use_the_names_they_should() {
+    let task = IoiTask::new(&world().unwrap()).unwrap();
+    let n = task.n_values(Attribute::Io);
+    for (sample, limit) in [
+        (Sample::Train, n),
+        (Sample::Evaluation, n / 2),
+        (Sample::Interpretability, n),
+        (Sample::Locate, n / 2),
+    ] {
+        let prompts = task.sample(sample, 4000, 5);
+        for index in [Attribute::Io.index(), Attribute::S.index()] {
+            let names: BTreeSet<usize> = prompts.iter().map(|prompt| prompt.labels[index]).collect();
+            assert_eq!(names, (0..limit).collect(), "{sample:?}");
+        }
+        assert!(prompts.iter().all(|prompt| prompt.io_token() != prompt.s_token()));
+        assert_eq!(prompts, task.sample(sample, 4000, 5));
+        assert_ne!(prompts, task.sample(sample, 4000, 6));
+    }
+}
+
+#[test]
+fn a_counterfactual_changes_one_attribute_only() {
+    let task = IoiTask::new(&world().unwrap()).unwrap();
+    let n = task.n_values(Attribute::Io);
+    for sample in Sample::ALL {
+        let prompts = task.sample(sample, 400, 2);
+        for attribute in Attribute::ALL {
+            let changed = task.counterfactuals(&prompts, attribute, 9);
+            assert_eq!(changed, task.counterfactuals(&prompts, attribute, 9));
+            for (prompt, other) in prompts.iter().zip(&changed) {
+                for unchanged in Attribute::ALL.into_iter().filter(|&unchanged| unchanged != attribute) {
+                    assert_eq!(prompt.labels[unchanged.index()], other.labels[unchanged.index()]);
+                }
+                let value = other.labels[attribute.index()];
+                assert_ne!(prompt.labels[attribute.index()], value);
+                let roles: &[Role] = match attribute {
+                    Attribute::Io => &[Role::Io],
+                    Attribute::S => &[Role::S1, Role::S2],
+                    Attribute::Pos => &[Role::Io, Role::S1],
+                };
+                let mut expected: Vec<usize> = roles.iter().map(|&role| prompt.position(role)).collect();
+                expected.sort_unstable();
+                assert_eq!(differing(prompt, other), expected);
+                match attribute {
+                    Attribute::Io => assert!((n / 2..n - n / 4).contains(&value)),
+                    Attribute::S => assert!((n - n / 4..n).contains(&value)),
+                    Attribute::Pos => assert_eq!(prompt.position(Role::Io), other.position(Role::S1)),
+                }
+                assert_ne!(other.io_token(), other.s_token());
+            }
+        }
+    }
+}
+
+#[test]
+fn too_few_names_are_an_error_that_says_how_many() {
+    let few: Vec<String> = World::new()
+        .pieces()
+        .into_iter()
+        .filter(|piece| !tasks::lists::MALE_NAMES[..56].contains(&piece.trim()))
+        .filter(|piece| !tasks::lists::FEMALE_NAMES[..56].contains(&piece.trim()))
+        .collect();
+    let message = IoiTask::new(&Tokenizer::word_level(&few).unwrap())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.starts_with("only 8 of the names in tasks::lists are single tokens"),
+        "{message}"
+    );
+    assert!(message.contains("40 are needed"), "{message}");
+}
+
+#[test]
+fn an_unknown_word_of_a_template_is_an_error_that_quotes_it() {
+    let pieces: Vec<String> = World::new()
+        .pieces()
+        .into_iter()
+        .filter(|piece| piece != " crazy")
+        .collect();
+    let message = IoiTask::new(&Tokenizer::word_level(&pieces).unwrap())
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("crazy") && !message.contains('\n'), "{message}");
+}
