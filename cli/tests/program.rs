@@ -1,0 +1,258 @@
+//! The program as a user meets it: exit codes, the one line of an error, `trace`, and the whole pipeline in small.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn saelab(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_saelab"))
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .unwrap()
+}
+
+/// Exit code, stdout and stderr with `folder` replaced by a fixed name.
+fn transcript(output: &Output, folder: &Path) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&*folder.to_string_lossy(), "[folder]");
+    let code = output.status.code().unwrap();
+    format!(
+        "exit {code}\n--- stdout\n{}--- stderr\n{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    )
+}
+
+#[test]
+fn mistakes_are_one_line_that_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let write = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).unwrap();
+    let micro = root().join("lm/tests/fixtures/gpt2-micro");
+    let expected = micro.join("expected.safetensors").to_string_lossy().into_owned();
+    let out = path("out.safetensors");
+
+    let run = |arguments: &[&str]| transcript(&saelab(arguments), folder.path());
+    insta::assert_snapshot!(
+        "no_model",
+        run(&[
+            "trace",
+            &path("nothing"),
+            "--ids",
+            &expected,
+            "--hooks",
+            "logits",
+            "--out",
+            &out
+        ])
+    );
+    insta::assert_snapshot!(
+        "no_backend",
+        run(&[
+            "--device",
+            "cuda",
+            "trace",
+            &path("m"),
+            "--ids",
+            &expected,
+            "--hooks",
+            "logits",
+            "--out",
+            &out
+        ])
+    );
+
+    std::fs::create_dir(folder.path().join("model")).unwrap();
+    std::fs::copy(micro.join("config.json"), folder.path().join("model/config.json")).unwrap();
+    let weights = std::fs::read(micro.join("model.safetensors")).unwrap();
+    write("model/model.safetensors", &weights[..weights.len() / 2]);
+    insta::assert_snapshot!(
+        "truncated_weights",
+        run(&[
+            "trace",
+            &path("model"),
+            "--ids",
+            &expected,
+            "--hooks",
+            "logits",
+            "--out",
+            &out
+        ])
+    );
+    write("model/model.safetensors", &weights);
+    insta::assert_snapshot!(
+        "no_such_hook",
+        run(&[
+            "trace",
+            &path("model"),
+            "--ids",
+            &expected,
+            "--hooks",
+            "blocks.7.hook_resid_pre",
+            "--out",
+            &out
+        ])
+    );
+
+    write("fit.toml", b"metods = [\"mean\"]\n");
+    insta::assert_snapshot!(
+        "unknown_key",
+        run(&[
+            "fit",
+            &path("fit.toml"),
+            "--run",
+            &path("run"),
+            "--sites",
+            &path("sites.toml")
+        ])
+    );
+    write("train.toml", b"steps = 0\nautoencoder = []\n");
+    insta::assert_snapshot!(
+        "wrong_value",
+        run(&[
+            "train",
+            &path("train.toml"),
+            "--run",
+            &path("run"),
+            "--sites",
+            &path("sites.toml")
+        ])
+    );
+    write("fit.toml", b"");
+    insta::assert_snapshot!(
+        "no_activations",
+        run(&[
+            "fit",
+            &path("fit.toml"),
+            "--run",
+            &path("run"),
+            "--sites",
+            &path("sites.toml")
+        ])
+    );
+    insta::assert_snapshot!(
+        "full_disk",
+        run(&[
+            "trace",
+            &path("model"),
+            "--ids",
+            &expected,
+            "--hooks",
+            "logits",
+            "--out",
+            "/proc/out"
+        ])
+    );
+}
+
+#[test]
+fn trace_writes_what_transformer_lens_computes() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.safetensors");
+    let expected = root().join("lm/tests/fixtures/gpt2-micro/expected.safetensors");
+    let hooks = "blocks.1.hook_resid_mid,blocks.2.attn.hook_pattern,logits";
+    let output = saelab(&[
+        "trace",
+        "lm/tests/fixtures/gpt2-micro",
+        "--ids",
+        &expected.to_string_lossy(),
+        "--hooks",
+        hooks,
+        "--out",
+        &out.to_string_lossy(),
+    ]);
+    assert!(output.status.success(), "{}", transcript(&output, folder.path()));
+    let (found, expected) = (
+        lm::files::read_tensors(&out).unwrap(),
+        lm::files::read_tensors(&expected).unwrap(),
+    );
+    assert_eq!(found.len(), 3);
+    for (name, tensor) in found {
+        assert_eq!(tensor.shape, expected[&name].shape, "{name}");
+        let largest = tensor
+            .data
+            .iter()
+            .zip(&expected[&name].data)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max);
+        assert!(largest < 1e-4, "{name}: {largest}");
+    }
+}
+
+#[test]
+fn pipeline_gives_the_same_report_in_two_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let sites = "configs/sites/small-world.toml";
+    let reports: Vec<Vec<u8>> = ["first", "second"]
+        .map(|name| {
+            let run = folder.path().join(name).to_string_lossy().into_owned();
+            let store = format!("{run}/activations");
+            for arguments in [
+                vec![
+                    "harvest",
+                    "configs/ioi/harvest.toml",
+                    "--set",
+                    "source.n=600",
+                    "--out",
+                    &store,
+                ],
+                vec!["fit", "configs/ioi/fit.toml", "--run", &run, "--sites", sites],
+                vec![
+                    "train",
+                    "configs/ioi/train.toml",
+                    "--set",
+                    "steps=20",
+                    "--run",
+                    &run,
+                    "--sites",
+                    sites,
+                ],
+                vec![
+                    "eval",
+                    "configs/ioi/eval.toml",
+                    "--set",
+                    "prompts=40",
+                    "--set",
+                    "interpretability_prompts=200",
+                    "--set",
+                    "resamples=50",
+                    "--model",
+                    "models/small-world",
+                    "--run",
+                    &run,
+                    "--sites",
+                    sites,
+                ],
+            ] {
+                let output = saelab(&arguments);
+                assert!(
+                    output.status.success(),
+                    "{arguments:?}: {}",
+                    transcript(&output, folder.path())
+                );
+            }
+            std::fs::read(folder.path().join(name).join("report.json")).unwrap()
+        })
+        .into();
+    assert!(reports[0] == reports[1], "report.json differs between two runs");
+    let report: serde_json::Value = serde_json::from_slice(&reports[0]).unwrap();
+    let dictionaries: std::collections::BTreeSet<&str> = report["scores"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|score| score["dictionary"].as_str())
+        .collect();
+    for name in [
+        "none",
+        "random",
+        "sae-relu",
+        "sae-topk",
+        "supervised-lstsq",
+        "supervised-mean",
+    ] {
+        assert!(dictionaries.contains(name), "{name} is not in {dictionaries:?}");
+    }
+}

@@ -1,0 +1,40 @@
+//! The gates of the shipped model, on prompts that never occurred in its training.
+
+use std::path::Path;
+
+use lm::{Gpt2, Tokenizer};
+use tasks::world::{Behaviour, World, measure};
+
+#[test]
+fn shipped_model_passes_every_gate() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/small-world");
+    let model = Gpt2::load(&dir, &kernels::cpu()).unwrap();
+    let tokenizer = Tokenizer::from_dir(&dir).unwrap();
+    let world = World::new();
+    let config = model.config();
+    assert!((3..=5).contains(&config.n_layer));
+    assert!(std::fs::metadata(dir.join("model.safetensors")).unwrap().len() <= 4 * 1_900_000);
+    let failed: Vec<_> = Behaviour::ALL
+        .into_iter()
+        .map(|behaviour| measure(&model, &tokenizer, &world, behaviour, 300, 1).unwrap())
+        .filter(|score| !score.passes())
+        .collect();
+    assert!(failed.is_empty(), "behind their gates: {failed:#?}");
+}
+
+#[test]
+fn every_document_is_tokenized_piece_by_piece() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/small-world");
+    let tokenizer = Tokenizer::from_dir(&dir).unwrap();
+    let world = World::new();
+    for index in 0..200 {
+        let document = world.document(3, index);
+        let ids = tokenizer.encode(&document.text()).unwrap();
+        let pieces: Vec<u32> = document
+            .pieces
+            .iter()
+            .map(|piece| tokenizer.token(&piece.text).unwrap())
+            .collect();
+        assert_eq!(ids, pieces, "{}", document.text());
+    }
+}
