@@ -15,6 +15,7 @@ use crate::site::restart_layer;
 use activations::Node;
 use burn::tensor::Tensor;
 use lm::{Gpt2, HookPoint, Logits, Overwrite, Request, Start, TokenBatch, Trace};
+use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use tasks::{Prompt, Role};
 
@@ -42,12 +43,14 @@ impl Outcome {
             .collect()
     }
 
-    /// Reads the logits at END of some prompts.
-    fn push(&mut self, prompts: &[Prompt], logits: Tensor<2>) {
+    /// Reads the logits at END of some prompts, `[B, V]`.
+    fn read(prompts: &[Prompt], logits: Tensor<2>) -> Self {
+        let mut outcome = Self::default();
         let rows = Rows::from_tensor(logits); // [B, V]
         for (i, prompt) in prompts.iter().enumerate() {
             let row = rows.row(i);
-            self.logit_diff
+            outcome
+                .logit_diff
                 .push(row[prompt.io_token() as usize] - row[prompt.s_token() as usize]);
             let mut best = 0;
             for (token, &logit) in row.iter().enumerate() {
@@ -55,8 +58,15 @@ impl Outcome {
                     best = token;
                 }
             }
-            self.prediction.push(best as u32);
+            outcome.prediction.push(best as u32);
         }
+        outcome
+    }
+
+    /// Adds the prompts of the next batch.
+    fn extend(&mut self, batch: Outcome) {
+        self.logit_diff.extend(batch.logit_diff);
+        self.prediction.extend(batch.prediction);
     }
 }
 
@@ -73,6 +83,8 @@ pub struct CleanRun<'a> {
     pub outcome: Outcome,
     /// The clean values of the recorded nodes, `[N, D]` each.
     pub nodes: BTreeMap<Node, Rows>,
+    /// Prompts of a batch.
+    batch: usize,
     /// Residual stream entering a block, one `[B, T, d_model]` for each batch.
     resid: BTreeMap<usize, Vec<Tensor<3>>>,
 }
@@ -98,26 +110,34 @@ impl<'a> Runner<'a> {
     /// [`Error::NoPrompts`], [`Error::Node`] for a node that cannot be overwritten, [`Error::Model`].
     pub fn clean<'p>(&self, prompts: &'p [Prompt], nodes: &BTreeSet<Node>) -> Result<CleanRun<'p>, Error> {
         let layers = nodes.iter().map(restart_layer).collect::<Result<BTreeSet<_>, _>>()?;
-        let mut hooks: BTreeSet<HookPoint> = nodes.iter().map(|node| node.hook).collect();
-        hooks.extend(layers.iter().map(|&layer| HookPoint::ResidPre(layer)));
-        let mut outcome = Outcome::default();
-        let mut resid: BTreeMap<usize, Vec<Tensor<3>>> = BTreeMap::new();
-        let values = self.forward(prompts, nodes, &hooks, true, |batch, trace| {
-            outcome.push(batch, trace.logits_at()?);
-            for &layer in &layers {
-                resid
-                    .entry(layer)
-                    .or_default()
-                    .push(trace.tensor3(HookPoint::ResidPre(layer))?); // [B, T, d_model]
-            }
-            Ok(())
+        let restarts: Vec<HookPoint> = layers.iter().map(|&layer| HookPoint::ResidPre(layer)).collect();
+        let passes = self.passes(prompts, |batch| {
+            let trace = self.undisturbed(batch, nodes, &restarts, Logits::At(positions(batch, Role::End)))?;
+            let resid = restarts
+                .iter()
+                .map(|&hook| trace.tensor3(hook))
+                .collect::<Result<Vec<_>, _>>()?; // [B, T, d_model]
+            Ok((
+                Outcome::read(batch, trace.logits_at()?),
+                values(&trace, nodes, batch)?,
+                resid,
+            ))
         })?;
-        Ok(CleanRun {
+        let mut run = CleanRun {
             prompts,
-            outcome,
-            nodes: values,
-            resid,
-        })
+            outcome: Outcome::default(),
+            nodes: BTreeMap::new(),
+            batch: self.batch,
+            resid: BTreeMap::new(),
+        };
+        for (outcome, values, resid) in passes {
+            run.outcome.extend(outcome);
+            extend(&mut run.nodes, values);
+            for (&layer, resid) in layers.iter().zip(resid) {
+                run.resid.entry(layer).or_default().push(resid);
+            }
+        }
+        Ok(run)
     }
 
     /// Runs the prompts undisturbed as far as `nodes` need and returns their values, `[N, D]` each.
@@ -125,8 +145,12 @@ impl<'a> Runner<'a> {
     /// # Errors
     /// [`Error::NoPrompts`], [`Error::Model`].
     pub fn record(&self, prompts: &[Prompt], nodes: &BTreeSet<Node>) -> Result<BTreeMap<Node, Rows>, Error> {
-        let hooks = nodes.iter().map(|node| node.hook).collect();
-        self.forward(prompts, nodes, &hooks, false, |_, _| Ok(()))
+        let passes = self.passes(prompts, |batch| {
+            values(&self.undisturbed(batch, nodes, &[], Logits::None)?, nodes, batch)
+        })?;
+        let mut all = BTreeMap::new();
+        passes.into_iter().for_each(|values| extend(&mut all, values));
+        Ok(all)
     }
 
     /// Runs the prompts of `clean` with every node of `overwrites` replaced by its row, `[N, D]` each.
@@ -138,11 +162,8 @@ impl<'a> Runner<'a> {
     pub fn intervene(&self, clean: &CleanRun<'_>, overwrites: &BTreeMap<Node, Rows>) -> Result<Outcome, Error> {
         let mut first = None;
         for (node, rows) in overwrites {
-            let fits = clean
-                .nodes
-                .get(node)
-                .is_some_and(|known| known.len() == rows.len() && known.width() == rows.width());
-            if !fits {
+            let shape = clean.nodes.get(node).map(|known| (known.len(), known.width()));
+            if shape != Some((rows.len(), rows.width())) {
                 let reason = "it was not recorded in the clean run, or in another shape".to_owned();
                 return Err(Error::Node { node: *node, reason });
             }
@@ -152,71 +173,80 @@ impl<'a> Runner<'a> {
         let Some((layer, resid)) = first.and_then(|layer| Some((layer, clean.resid.get(&layer)?))) else {
             return Ok(clean.outcome.clone());
         };
-        let mut outcome = Outcome::default();
-        let mut done = 0;
-        for (batch, resid) in clean.prompts.chunks(self.batch).zip(resid) {
-            let range = done..done + batch.len();
+        let batches: Vec<_> = clean.prompts.chunks(clean.batch).zip(resid).enumerate().collect();
+        let passes = batches.into_par_iter().map(|(place, (batch, resid))| {
+            let start = place * clean.batch;
             let overwrite = overwrites.iter().map(|(node, rows)| Overwrite {
                 hook: node.hook,
                 head: node.head,
                 at: positions(batch, node.role).into_iter().enumerate().collect(),
-                values: rows.tensor(range.clone(), self.model.device()), // [B, D]
+                values: rows.tensor(start..start + batch.len(), self.model.device()), // [B, D]
             });
             let request = Request {
+                capture: Vec::new(),
                 overwrite: overwrite.collect(),
                 logits: Logits::At(positions(batch, Role::End)),
-                ..Request::default()
             };
-            let trace = self.model.run(
-                Start::Resid {
-                    layer,
-                    resid: resid.clone(),
-                },
-                &request,
-            )?;
-            outcome.push(batch, trace.logits_at()?); // [B, V]
-            done = range.end;
+            let resid = resid.clone();
+            let trace = self.model.run(Start::Resid { layer, resid }, &request)?;
+            Ok(Outcome::read(batch, trace.logits_at()?)) // [B, V]
+        });
+        let mut outcome = Outcome::default();
+        for part in passes.collect::<Result<Vec<_>, Error>>()? {
+            outcome.extend(part);
         }
         Ok(outcome)
     }
 
-    /// Runs all batches from their tokens, reads `nodes` and hands every trace to `each`.
-    fn forward(
+    /// Handles all batches, on all threads; the results are in the order of the prompts.
+    ///
+    /// burn's element-wise operations use one thread, so batches side by side are faster than batches in turn.
+    fn passes<T: Send>(
         &self,
         prompts: &[Prompt],
-        nodes: &BTreeSet<Node>,
-        hooks: &BTreeSet<HookPoint>,
-        logits: bool,
-        mut each: impl FnMut(&[Prompt], &Trace) -> Result<(), Error>,
-    ) -> Result<BTreeMap<Node, Rows>, Error> {
+        pass: impl Fn(&[Prompt]) -> Result<T, Error> + Sync + Send,
+    ) -> Result<Vec<T>, Error> {
         if prompts.is_empty() {
             return Err(Error::NoPrompts);
         }
-        let mut values: BTreeMap<Node, Rows> = BTreeMap::new();
-        for batch in prompts.chunks(self.batch) {
-            let ids: Vec<&[u32]> = batch.iter().map(|prompt| prompt.ids.as_slice()).collect();
-            let tokens = TokenBatch::new(&ids)?; // [B, T]
-            let logits = if logits {
-                Logits::At(positions(batch, Role::End))
-            } else {
-                Logits::None
-            };
-            let request = Request {
-                capture: hooks.iter().copied().collect(),
-                logits,
-                ..Request::default()
-            };
-            let trace = self.model.run(Start::Tokens(&tokens), &request)?;
-            for node in nodes {
-                let rows = Rows::from_tensor(trace.at(node.hook, node.head, &positions(batch, node.role))?); // [B, D]
-                values
-                    .entry(*node)
-                    .or_insert_with(|| Rows::empty(rows.width()))
-                    .extend(&rows);
-            }
-            each(batch, &trace)?;
-        }
-        Ok(values)
+        prompts.par_chunks(self.batch).map(pass).collect()
+    }
+
+    /// One undisturbed pass over a batch, which captures `nodes` and `more`.
+    fn undisturbed(
+        &self,
+        batch: &[Prompt],
+        nodes: &BTreeSet<Node>,
+        more: &[HookPoint],
+        logits: Logits,
+    ) -> Result<Trace, Error> {
+        let ids: Vec<&[u32]> = batch.iter().map(|prompt| prompt.ids.as_slice()).collect();
+        let tokens = TokenBatch::new(&ids)?; // [B, T]
+        let hooks: BTreeSet<HookPoint> = nodes.iter().map(|node| node.hook).chain(more.iter().copied()).collect();
+        let request = Request {
+            capture: hooks.into_iter().collect(),
+            overwrite: Vec::new(),
+            logits,
+        };
+        Ok(self.model.run(Start::Tokens(&tokens), &request)?)
+    }
+}
+
+/// The captured values of a batch, `[B, D]` for each node.
+fn values(trace: &Trace, nodes: &BTreeSet<Node>, batch: &[Prompt]) -> Result<BTreeMap<Node, Rows>, Error> {
+    let read = |node: &Node| {
+        let rows = trace.at(node.hook, node.head, &positions(batch, node.role))?; // [B, D]
+        Ok((*node, Rows::from_tensor(rows)))
+    };
+    nodes.iter().map(read).collect()
+}
+
+/// Adds the rows of a batch to those before it.
+fn extend(all: &mut BTreeMap<Node, Rows>, batch: BTreeMap<Node, Rows>) {
+    for (node, rows) in batch {
+        all.entry(node)
+            .or_insert_with(|| Rows::empty(rows.width()))
+            .extend(&rows);
     }
 }
 

@@ -28,7 +28,7 @@ fn sites() -> Vec<Site> {
     };
     vec![
         site("blocks.2.hook_resid_pre@S2", &[Attribute::Pos]),
-        site("blocks.3.attn.hook_z.1@END", &[Attribute::Io, Attribute::Pos]),
+        site("blocks.3.attn.hook_z.1@END", &Attribute::ALL),
     ]
 }
 

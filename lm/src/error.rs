@@ -7,20 +7,20 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// A file could not be read.
-    #[error("cannot read {}: {source}; check the path and its permissions", path.display())]
+    #[error("cannot read {}: {cause}; check the path and its permissions", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
+        /// The cause; part of the message, so not given again as its source.
+        cause: std::io::Error,
     },
     /// A file could not be written; nothing was left under its name.
-    #[error("cannot write {}: {source}; free some space or choose another folder, then run again", path.display())]
+    #[error("cannot write {}: {cause}; free some space or choose another folder, then run again", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
+        /// The cause; part of the message, so not given again as its source.
+        cause: std::io::Error,
     },
     /// A file is not what its name says: truncated, or in another format.
     #[error("{} is damaged or not of the expected format: {reason}; make or fetch it again", path.display())]

@@ -39,7 +39,9 @@ pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Resul
             _ => Path::new("."),
         };
         fs::create_dir_all(folder)?;
-        let mut file = BufWriter::new(tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)?);
+        // The library names its temporary file in the error; the user knows only `path`.
+        let temporary = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder);
+        let mut file = BufWriter::new(temporary.map_err(|error| io::Error::from(error.kind()))?);
         write(&mut file)?;
         let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.as_file().sync_all()?;
@@ -52,9 +54,9 @@ pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Resul
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     };
-    go().map_err(|source| Error::Write {
+    go().map_err(|cause| Error::Write {
         path: path.to_owned(),
-        source,
+        cause,
     })
 }
 
@@ -86,9 +88,9 @@ pub fn sha256_file(path: &Path) -> Result<String, Error> {
 
 /// The bytes of a file.
 pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|source| Error::Read {
+    fs::read(path).map_err(|cause| Error::Read {
         path: path.to_owned(),
-        source,
+        cause,
     })
 }
 
@@ -140,7 +142,7 @@ pub fn write_tensors(
         .collect::<Result<_, safetensors::SafeTensorError>>()
         .map_err(|error| Error::Write {
             path: path.to_owned(),
-            source: io::Error::other(error),
+            cause: io::Error::other(error),
         })?;
     // The metadata map of the format has no fixed order, so more than one entry would make the bytes vary: one entry
     // holds all of them as JSON, beside the `format` that Hugging Face's readers ask for.
@@ -150,7 +152,7 @@ pub fn write_tensors(
     };
     let bytes = safetensors::serialize(views, Some(header)).map_err(|error| Error::Write {
         path: path.to_owned(),
-        source: io::Error::other(error),
+        cause: io::Error::other(error),
     })?;
     write_atomic(path, |file| file.write_all(&bytes))
 }

@@ -50,6 +50,7 @@ impl TokenBatch {
 
 /// Where a forward pass starts.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "one a pass, and a tensor is only a handle")]
 pub enum Start<'a> {
     /// At the token embedding.
     Tokens(&'a TokenBatch),
