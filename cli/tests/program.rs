@@ -1,5 +1,12 @@
 //! The program as a user meets it: exit codes, the one line of an error, `trace`, and the whole pipeline in small.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -34,7 +34,7 @@ pub struct EvalFile {
     pub interpretability_prompts: usize,
     /// Number of bootstrap resamples behind every interval. Default 1000: the ends of a 95 % interval stand on 25 each.
     pub resamples: usize,
-    /// Prompts in one forward pass. Default 100: large enough for the matrix product, small enough for the cache. It
+    /// Prompts in one forward pass. Default 50: large enough for the matrix product, small enough to share them among threads. It
     /// changes memory and speed, and results only in the last bits.
     pub batch: usize,
     /// Smallest denominator of sufficiency and necessity, in logits; under it the ratio is undefined. Default 0.1:
@@ -53,7 +53,7 @@ impl Default for EvalFile {
             compare_k: 4,
             interpretability_prompts: 2000,
             resamples: 1000,
-            batch: 100,
+            batch: 50,
             min_denominator: 0.1,
             compare: vec![Compare {
                 left: "sae-topk".to_owned(),

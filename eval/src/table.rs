@@ -75,7 +75,7 @@ pub fn tables(report: &Report) -> String {
     }
     let _ = writeln!(
         out,
-        "\nedit: share of prompts predicted as under the true counterfactual patch when k latents are exchanged;\n\
+        "\nedit: share of prompts predicted as under the true counterfactual patch, k latents exchanged;\n\
          supervised edits exchange one value and `none` nothing, whatever k"
     );
     out

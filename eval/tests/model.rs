@@ -3,6 +3,13 @@
 //! The model is drawn, not trained: what is tested holds in every model (a perfect dictionary is sufficient, a patch of
 //! everything is a run of the counterfactual). Its weights are large, so that predictions vary and patches matter.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use activations::{Dictionary, Node};
 use burn::tensor::{Device, Tensor};
 use eval::config::Compare;

@@ -1,5 +1,12 @@
 //! The report's three forms: stable JSON, Parquet that reads back, tables that fit the terminal.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use arrow::array::{Array, Float64Array, StringArray, UInt64Array};
 use eval::bootstrap::Bootstrap;
 use eval::ledger::{Key, Ledger};

@@ -1,5 +1,12 @@
 //! The forward pass against TransformerLens and transformers (`fixtures/gpt2-micro/make.py`), both key styles.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::path::{Path, PathBuf};
 
 use kernels::{cpu, to_vec};

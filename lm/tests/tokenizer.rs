@@ -1,5 +1,12 @@
 //! GPT-2's own tokenizer against `fixtures/gpt2-tokenizer/cases.json`, and the word-level one.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::path::Path;
 
 use lm::Tokenizer;

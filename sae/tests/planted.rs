@@ -1,5 +1,12 @@
 //! A planted dictionary is found again; a checkpoint gives back what was saved; training repeats to the byte.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use activations::Dictionary;
 use kernels::{cpu, from_vec, random, to_vec};
 use sae::{Architecture, Autoencoder, Origin, TrainConfig, train};

@@ -1,5 +1,12 @@
 //! The indirect-object task with GPT-2's tokenizer, with the world's, and with one that knows too little.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -16,7 +16,7 @@ pub struct LocateFile {
     pub prompts: usize,
     /// Seed of prompts and counterfactuals. Default 0.
     pub seed: u64,
-    /// Prompts in one forward pass. Default 100; it changes memory and speed only.
+    /// Prompts in one forward pass. Default 50; it changes memory and speed only.
     pub batch: usize,
     /// Smallest share of prompts (0 to 1) whose prediction a patch must change. Default 0.1.
     pub min_changed: f64,
@@ -34,7 +34,7 @@ impl Default for LocateFile {
         Self {
             prompts: 200,
             seed: 0,
-            batch: 100,
+            batch: 50,
             min_changed: 0.1,
             min_removed: 0.1,
             max_sites: 8,

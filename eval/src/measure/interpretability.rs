@@ -46,10 +46,11 @@ impl Evaluation<'_> {
 
     /// Enters the three interpretability scores of one dictionary set or baseline.
     fn enter_f1(&mut self, site: &Site, attribute: Attribute, dictionary: &str, activity: &Activity) {
+        type Part = fn(F1) -> f64;
         let score = activity.score();
         let resampled = activity.resampled(self.bootstrap_f1.counts()); // [R]
         let raw = [("predicates", activity.n_predicates() as f64)];
-        let metrics: [(Metric, fn(F1) -> f64); 3] = [
+        let metrics: [(Metric, Part); 3] = [
             (Metric::F1, |s| s.f1),
             (Metric::Precision, |s| s.precision),
             (Metric::Recall, |s| s.recall),
