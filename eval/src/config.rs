@@ -34,8 +34,8 @@ pub struct EvalFile {
     pub interpretability_prompts: usize,
     /// Number of bootstrap resamples behind every interval. Default 1000: the ends of a 95 % interval stand on 25 each.
     pub resamples: usize,
-    /// Prompts in one forward pass. Default 50: large enough for the matrix product, small enough to share them among threads. It
-    /// changes memory and speed, and results only in the last bits.
+    /// Prompts in one forward pass. Default 50: large enough for the matrix product, small enough to share the batches
+    /// among threads. It changes memory and speed, and results only in the last bits.
     pub batch: usize,
     /// Smallest denominator of sufficiency and necessity, in logits; under it the ratio is undefined. Default 0.1:
     /// below that a ratio of logit differences is noise.
