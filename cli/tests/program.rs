@@ -262,4 +262,32 @@ fn pipeline_gives_the_same_report_in_two_folders() {
     ] {
         assert!(dictionaries.contains(name), "{name} is not in {dictionaries:?}");
     }
+
+    // Dictionaries of one model must not be scored on another.
+    let other = folder.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    for name in ["config.json", "tokenizer.json"] {
+        std::fs::copy(root().join("models/small-world").join(name), other.join(name)).unwrap();
+    }
+    let mut weights = std::fs::read(root().join("models/small-world/model.safetensors")).unwrap();
+    let last = weights.len() - 4;
+    weights[last] ^= 1;
+    std::fs::write(other.join("model.safetensors"), weights).unwrap();
+    let run = folder.path().join("first").to_string_lossy().into_owned();
+    let other = other.to_string_lossy().into_owned();
+    let output = saelab(&[
+        "eval",
+        "configs/ioi/eval.toml",
+        "--model",
+        &other,
+        "--run",
+        &run,
+        "--sites",
+        sites,
+    ]);
+    let transcript = transcript(&output, folder.path());
+    assert!(
+        transcript.starts_with("exit 1") && transcript.contains("another model"),
+        "{transcript}"
+    );
 }

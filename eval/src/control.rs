@@ -1,13 +1,13 @@
 //! Axis 2, control: can the value of an attribute be exchanged with a few latents?
 //!
 //! Section 4.2 of Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)). The ground truth is the
-//! base run with the node's activation `a_s` replaced by that of the counterfactual prompt, `a_t`. An edit is right on a
-//! prompt when the model then predicts the same token as under the ground truth.
+//! base run with the node's activation `a_s` replaced by that of the counterfactual prompt, `a_t`. An edit is right on
+//! a prompt when the model then predicts the same token as under the ground truth.
 //!
 //! **Interpretation-agnostic greedy edit.** With codes `alpha` of `a_s` and `beta` of `a_t`, latent `j` contributes
-//! `c_j = (beta_j - alpha_j) u_j`: its clean value is exchanged for its counterfactual one. Repeat up to `k` times: take
-//! the `j` that minimises `||s + c_j - (a_t - a_s)||`, `s` being the sum so far; each latent once; stop when nothing
-//! improves. The edited activation is `a_s + s`. The picks for a smaller `k` are the first ones for a larger.
+//! `c_j = (beta_j - alpha_j) u_j`: its clean value is exchanged for its counterfactual one. Repeat up to `k` times:
+//! take the `j` that minimises `||s + c_j - (a_t - a_s)||`, `s` being the sum so far; each latent once; stop when
+//! nothing improves. The edited activation is `a_s + s`. The picks for a smaller `k` are the first ones for a larger.
 //!
 //! **Supervised edit.** `a_s - u_{i,v} + u_{i,v'}`: the codes that the labels prescribe are exchanged.
 //!

@@ -47,8 +47,8 @@ struct Counts {
 
 /// For each value that occurs on even and on odd rows, the latent with the best F1 on the even rows.
 ///
-/// `codes`: one per node of the site, `N` rows each; latents of all nodes compete. The lowest (node, latent) wins a tie.
-/// `values[i]`: the attribute's value in prompt `i`, below `n_values`.
+/// `codes`: one per node of the site, `N` rows each; latents of all nodes compete. The lowest (node, latent) wins a
+/// tie. `values[i]`: the attribute's value in prompt `i`, below `n_values`.
 pub fn choose(codes: &[Codes], values: &[usize], n_values: usize) -> Vec<Chosen> {
     let mut holds = [vec![0u32; n_values], vec![0u32; n_values]];
     for (i, &value) in values.iter().enumerate() {

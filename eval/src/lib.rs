@@ -1,9 +1,9 @@
 //! Approximation, control and interpretability of any dictionary: model + sites + dictionaries -> report.
 //!
 //! The three axes of Makelov, Lange and Nanda, "Towards Principled Evaluations of Sparse Autoencoders for
-//! Interpretability and Control" ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)), measured on the indirect-object
-//! task. [`locate()`] finds where the attributes live without consulting a dictionary, [`evaluate()`] scores dictionaries
-//! there, always against what patching the true counterfactual activations does to the model.
+//! Interpretability and Control" ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)), measured on the
+//! indirect-object task. [`locate()`] finds where the attributes live without consulting a dictionary, [`evaluate()`]
+//! scores dictionaries there, always against what patching the true counterfactual activations does to the model.
 //!
 //! | module | owns |
 //! | --- | --- |

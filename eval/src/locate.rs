@@ -1,9 +1,9 @@
 //! Sites are found, not guessed: activation patching over the residual stream and the head outputs.
 //!
-//! Candidates are the residual stream (`hook_resid_pre` of every layer but the first, `hook_resid_post` of the last) and
-//! every head's `hook_z`, each at every role. For each attribute the counterfactual's activation is patched in, exactly,
-//! and the share of prompts whose prediction changes is recorded; mean ablation gives the share of the clean logit
-//! difference that depends on the node. A (node, attribute) is kept when both shares reach their thresholds. No
+//! Candidates are the residual stream (`hook_resid_pre` of every layer but the first, `hook_resid_post` of the last)
+//! and every head's `hook_z`, each at every role. For each attribute the counterfactual's activation is patched in,
+//! exactly, and the share of prompts whose prediction changes is recorded; mean ablation gives the share of the clean
+//! logit difference that depends on the node. A (node, attribute) is kept when both shares reach their thresholds. No
 //! dictionary is consulted. (The heads of Makelov, Lange, Nanda, [arXiv 2405.08366](https://arxiv.org/abs/2405.08366),
 //! come from earlier circuit work; this module replaces it for models without any.)
 //!

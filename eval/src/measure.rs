@@ -1,7 +1,7 @@
 //! What is measured at one site: the three axes for every dictionary set, and the baselines beside them.
 //!
-//! Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)), sections 4.1 to 4.3. The sets have been
-//! checked by [`crate::evaluate()`]: every set has a dictionary at every node of every site.
+//! Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)), sections 4.1 to 4.3. The sets have
+//! been checked by [`crate::evaluate()`]: every set has a dictionary at every node of every site.
 //!
 //! Shape legend: `N` prompts, `D` width of a node, `F` latents, `R` resamples.
 

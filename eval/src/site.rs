@@ -2,7 +2,7 @@
 //!
 //! A site is the "cross-section" of Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366),
 //! section 3): one or more nodes that are overwritten together, and the attributes that are edited there. Sites are a
-//! file (`sites.toml`, read and written by the program) that [`crate::locate`] makes and that carries its evidence.
+//! file (`sites.toml`, read and written by the program) that [`crate::locate()`] makes and that carries its evidence.
 
 use crate::Error;
 use activations::Node;

@@ -43,7 +43,16 @@ impl Eval {
         let task = IoiTask::new(&tokenizer)?;
         let sites = run_folder::read_sites(&self.sites)?;
         let run = RunFolder(self.run);
-        let sets = dictionaries(&run, &sites.nodes(), config.seed, context)?;
+        let store = Store::open(&run.activations())?;
+        let harvested = &store.manifest().provenance.model_hash;
+        anyhow::ensure!(
+            harvested == model.hash(),
+            "{} was harvested from another model ({harvested:.12}) than {} ({:.12}); run `saelab harvest` into a new folder",
+            run.activations().display(),
+            self.model.display(),
+            model.hash()
+        );
+        let sets = dictionaries(&run, &store, &sites.nodes(), config.seed, context)?;
         let bar = context.progress.bar("eval", 0);
         let report = evaluate(&model, &task, &sites, &sets, &config, &mut |done, total| {
             bar.set_length(total as u64);
@@ -64,18 +73,18 @@ impl Eval {
 /// Every dictionary of the experiment, and a random one of the size and sparsity of the TopK autoencoder.
 fn dictionaries(
     run: &RunFolder,
+    store: &Store,
     nodes: &BTreeSet<Node>,
     seed: u64,
     context: &Context,
 ) -> anyhow::Result<Vec<DictionarySet>> {
-    let store = Store::open(&run.activations())?;
     let mut sets = Vec::new();
     for name in run_folder::folders(&run.supervised())? {
         let mut by_node: BTreeMap<Node, Box<dyn Dictionary>> = BTreeMap::new();
         for &node in nodes {
             let dir = run.supervised().join(&name).join(node.dir_name());
             let (dictionary, origin) = SupervisedDictionary::load(&dir, &context.device)?;
-            check_parent(&dir, &origin.parent, &store)?;
+            check_parent(&dir, &origin.parent, store)?;
             by_node.insert(node, Box::new(dictionary));
         }
         sets.push(DictionarySet {
@@ -90,7 +99,7 @@ fn dictionaries(
         for &node in nodes {
             let dir = run.sae().join(&name).join(node.dir_name());
             let (dictionary, origin) = Autoencoder::load(&dir, &context.device)?;
-            check_parent(&dir, &origin.parent, &store)?;
+            check_parent(&dir, &origin.parent, store)?;
             if let Architecture::Topk { k } = dictionary.architecture {
                 let rows = store.node(&node)?;
                 let mean = RandomDictionary::mean(&rows.values, rows.width);

@@ -1,7 +1,7 @@
 //! From many kept nodes to a few sites.
 //!
-//! Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)) edit at six cross-sections; the rule here
-//! keeps the number of sites small without looking at any dictionary.
+//! Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)) edit at six cross-sections; the rule
+//! here keeps the number of sites small without looking at any dictionary.
 
 use super::{Candidate, LocateConfig};
 use crate::site::restart_layer;

@@ -1,5 +1,5 @@
-//! Sufficiency, necessity and the number of active latents at one site (Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)), section
-//! 4.1; formulas in [`crate::approximation`]).
+//! Sufficiency, necessity and the number of active latents at one site (Makelov, Lange, Nanda ([arXiv
+//! 2405.08366](https://arxiv.org/abs/2405.08366)), section 4.1; formulas in [`crate::approximation`]).
 //!
 //! Shape legend: `N` prompts, `R` resamples.
 

@@ -1,5 +1,5 @@
-//! Edits at one site against the ground-truth patch (Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)), section 4.2; methods in
-//! [`crate::control`]).
+//! Edits at one site against the ground-truth patch (Makelov, Lange, Nanda ([arXiv
+//! 2405.08366](https://arxiv.org/abs/2405.08366)), section 4.2; methods in [`crate::control`]).
 //!
 //! Shape legend: `N` prompts, `D` width of a node.
 

@@ -1,5 +1,5 @@
-//! F1 of latents against attribute values at one site (Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)), section 4.3; method in
-//! [`crate::interpretability`]).
+//! F1 of latents against attribute values at one site (Makelov, Lange, Nanda ([arXiv
+//! 2405.08366](https://arxiv.org/abs/2405.08366)), section 4.3; method in [`crate::interpretability`]).
 //!
 //! Shape legend: `R` resamples.
 
