@@ -122,7 +122,7 @@ impl Gpt2 {
             resid = self.block(l, resid, &mask, &mut tap);
         }
         // Asked for before a block that does not run.
-        if last < config.n_layer && tap.wants(HookPoint::ResidPre(last)) {
+        if last < config.n_layer {
             resid = tap.three(HookPoint::ResidPre(last), resid);
         }
         if wants_final {
@@ -205,38 +205,33 @@ impl Gpt2 {
     /// The last layer norm and the (tied) unembedding, at the positions asked for only.
     fn unembed(&self, resid: Tensor<3>, logits: &Logits, tap: &mut Tap<'_>) {
         let [b, t, d] = resid.dims();
-        let d_vocab = self.config.d_vocab;
         let norm = &self.weights.norm_final;
+        let at = |x: Tensor<3>, positions: &[usize]| -> Tensor<2> {
+            let flat: Vec<usize> = positions.iter().enumerate().map(|(row, p)| row * t + p).collect();
+            x.reshape([b * t, d]).select(0, indices(&flat, &self.device)) // [B, D]
+        };
+        let unembedding = || self.weights.wte.clone().transpose(); // [D, V]
+        // Nobody reads the whole layer norm: only the rows of the wanted positions are normalised.
+        if let (Logits::At(positions), false) = (logits, tap.wants(HookPoint::LnFinal)) {
+            let rows = self.norm(at(resid, positions).reshape([b, 1, d]), norm); // [B, 1, D]
+            tap.trace.logits_at = Some(matmul(rows.reshape([b, d]), unembedding())); // [B, V]
+            return;
+        }
         let normed: Tensor<3> = if tap.wants(HookPoint::LnFinal) {
             let ones = Tensor::<1>::ones([d], &self.device);
             let normed = module::layer_norm(resid, ones, None, self.config.layer_norm_epsilon);
             let normed = tap.three(HookPoint::LnFinal, normed);
             normed * norm.scale.clone().reshape([1, 1, d]) + norm.shift.clone().reshape([1, 1, d])
         } else {
-            match logits {
-                // Fewer rows to normalise.
-                Logits::At(positions) => {
-                    let flat: Vec<usize> = positions.iter().enumerate().map(|(row, p)| row * t + p).collect();
-                    let rows = resid.reshape([b * t, d]).select(0, indices(&flat, &self.device)); // [B, D]
-                    let normed = self.norm(rows.reshape([b, 1, d]), norm).reshape([b, d]);
-                    tap.trace.logits_at = Some(matmul(normed, self.weights.wte.clone().transpose())); // [B, V]
-                    return;
-                }
-                _ => self.norm(resid, norm),
-            }
+            self.norm(resid, norm)
         };
-        let flat = normed.reshape([b * t, d]); // [B T, D]
         match logits {
             Logits::None => {}
             Logits::All => {
-                let logits = matmul(flat, self.weights.wte.clone().transpose()).reshape([b, t, d_vocab]); // [B, T, V]
-                tap.trace.logits_all = Some(logits);
+                let logits = matmul(normed.reshape([b * t, d]), unembedding()); // [B T, V]
+                tap.trace.logits_all = Some(logits.reshape([b, t, self.config.d_vocab])); // [B, T, V]
             }
-            Logits::At(positions) => {
-                let at: Vec<usize> = positions.iter().enumerate().map(|(row, p)| row * t + p).collect();
-                let rows = flat.select(0, indices(&at, &self.device)); // [B, D]
-                tap.trace.logits_at = Some(matmul(rows, self.weights.wte.clone().transpose())); // [B, V]
-            }
+            Logits::At(positions) => tap.trace.logits_at = Some(matmul(at(normed, positions), unembedding())), // [B, V]
         }
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! Shapes: `B` rows, `D` width, `F` latents.
 
-use activations::BatchStream;
+use activations::{BatchStream, Dictionary};
 use burn::tensor::{Device, Tensor};
 use kernels::{Adam, AdamConfig, to_vec};
 use serde::{Deserialize, Serialize};
@@ -84,7 +84,7 @@ fn train_step(
     step: usize,
     config: &TrainConfig,
 ) -> Result<StepReport, Error> {
-    let [rows, width] = batch.dims();
+    let [rows, _] = batch.dims();
     let tracked = Autoencoder {
         architecture: model.architecture,
         w_enc: model.w_enc.clone().autodiff().require_grad(),
@@ -94,8 +94,7 @@ fn train_step(
     };
     let x = batch.clone().autodiff(); // [B, D]
     let codes = tracked.codes(x.clone()); // [B, F]
-    let reconstruction =
-        kernels::matmul(codes.clone(), tracked.w_dec.clone()) + tracked.b_dec.clone().reshape([1, width]); // [B, D]
+    let reconstruction = tracked.decode(codes.clone()); // [B, D]
     let squared = (x - reconstruction).square().sum() / rows as f64; // [1]
     let active = codes.clone().inner().greater_scalar(0.0).float().sum() / rows as f64;
     let warm = ((step + 1) as f64 / (config.steps as f64 / 20.0).max(1.0)).min(1.0);
@@ -192,7 +191,6 @@ fn column_means(values: &[f32], width: usize) -> Vec<f32> {
 }
 
 fn measure(model: &Autoencoder, values: &[f32], width: usize, device: &Device) -> Summary {
-    use activations::Dictionary;
     let mean = column_means(values, width);
     let (mut error, mut variance, mut active) = (0.0_f64, 0.0_f64, 0.0_f64);
     let mut fired = vec![false; model.n_latents()];
