@@ -37,4 +37,6 @@ pub(crate) enum Command {
     Train(commands::train::Train),
     /// Compare dictionaries on approximation, control and interpretability
     Eval(commands::eval::Eval),
+    /// Measure the kernels on this machine
+    Bench(commands::bench::Bench),
 }

@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod config;
 mod device;
+mod memory;
 mod output;
 mod progress;
 
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    memory::keep_freed_memory();
     let args = args::Args::parse();
     if let Err(error) = output::exit_on_interrupt() {
         output::error(&error);

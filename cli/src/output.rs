@@ -34,3 +34,10 @@ pub(crate) fn exit_on_interrupt() -> anyhow::Result<()> {
     })
     .context("cannot listen for Ctrl-C")
 }
+
+/// The most memory the process has held, in MB, where the system tells.
+pub(crate) fn peak_memory_mb() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kb| kb / 1024)
+}

@@ -2,11 +2,25 @@
 //! (Loshchilov & Hutter 2017, <https://arxiv.org/abs/1711.05101>).
 //!
 //! burn's own optimiser keeps its state behind parameter ids that safetensors files do not carry; this one keeps it in
-//! numbered slots that a checkpoint stores and restores.
+//! numbered slots that a checkpoint stores and restores. On the CPU a step is one pass over memory, in place and on all
+//! threads; elsewhere the same formulas are burn operations.
+//!
+//! Shapes: `F` rows, `D` width, `n` numbers.
 
+use burn::backend::Flex;
 use burn::tensor::{Device, Tensor};
+use burn_flex::FlexTensor;
+use pulp::Arch;
+use rayon::prelude::*;
 
+use crate::host::{self, flex_slice_mut, into_flex};
+use crate::vector::dot;
 use crate::{from_vec, to_vec};
+
+/// Numbers that one task of the thread pool takes at a time, about.
+const NUMBERS_PER_TASK: usize = 1 << 14;
+/// Keeps the length of a decoder row away from zero.
+const SMALLEST_NORM: f32 = 1e-8;
 
 /// Hyperparameters that stay constant during a run; the learning rate is given at each step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,6 +40,32 @@ impl Default for AdamConfig {
             beta_1: 0.9,
             beta_2: 0.999,
             epsilon: 1e-8,
+        }
+    }
+}
+
+/// What one update does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Update {
+    /// Step size.
+    pub learning_rate: f64,
+    /// AdamW's: the parameter shrinks by `learning_rate * weight_decay`, apart from the gradient.
+    pub weight_decay: f64,
+    /// Multiplies the gradient: what clips its norm.
+    pub gradient_scale: f64,
+    /// Rows of the parameter have norm 1: what the gradient has along them is removed first, and they are brought back to
+    /// norm 1 afterwards.
+    pub unit_rows: bool,
+}
+
+impl Update {
+    /// A plain step: no decay, no clip, no constraint.
+    pub fn plain(learning_rate: f64) -> Self {
+        Self {
+            learning_rate,
+            weight_decay: 0.0,
+            gradient_scale: 1.0,
+            unit_rows: false,
         }
     }
 }
@@ -62,43 +102,37 @@ impl Adam {
         self.step += 1;
     }
 
-    /// The parameter of `slot` after this step.
+    /// Moves the parameter of `slot`; both tensors are plain (not autodiff). A CPU tensor that nobody else holds is
+    /// changed in place.
     ///
-    /// `weight_decay` is AdamW's: the parameter shrinks by `learning_rate * weight_decay`, apart from the gradient.
-    /// Both tensors are plain (not autodiff).
+    /// # Shapes
+    ///
+    /// - parameter, gradient: the same; with [`Update::unit_rows`] two-dimensional, `[F, D]`
     pub fn update<const D: usize>(
         &mut self,
         slot: usize,
-        parameter: Tensor<D>,
+        parameter: &mut Tensor<D>,
         gradient: Tensor<D>,
-        learning_rate: f64,
-        weight_decay: f64,
-    ) -> Tensor<D> {
-        let AdamConfig {
-            beta_1,
-            beta_2,
-            epsilon,
-        } = self.config;
+        update: &Update,
+    ) {
         let shape = parameter.dims();
-        let n = shape.iter().product::<usize>();
-        let g = gradient.reshape([n]); // [n]
-        let (first, second) = match self.slots[slot].take() {
-            Some(Moments { first, second }) => (
-                first * beta_1 + g.clone() * (1.0 - beta_1),
-                second * beta_2 + g.clone() * g * (1.0 - beta_2),
-            ),
-            None => (g.clone() * (1.0 - beta_1), g.clone() * g * (1.0 - beta_2)),
+        let n: usize = shape.iter().product();
+        let factors = Factors::new(&self.config, self.step, update);
+        let device = parameter.device();
+        let Moments { first, second } = self.slots[slot].take().unwrap_or_else(|| Moments {
+            first: Tensor::zeros([n], &device),
+            second: Tensor::zeros([n], &device),
+        });
+        let taken = std::mem::replace(parameter, Tensor::zeros([0; D], &device));
+        let (moved, moments) = match (into_flex(taken), into_flex(first), into_flex(second)) {
+            (Ok(parameter), Ok(first), Ok(second)) => {
+                factors.step_on_cpu([parameter, first, second], &gradient, shape[D - 1])
+            }
+            (Err(parameter), Err(first), Err(second)) => factors.step_anywhere(parameter, gradient, first, second),
+            _ => unreachable!("the moments lie on the device of the parameter"),
         };
-        let scale_1 = learning_rate / (1.0 - f64::from(beta_1).powi(self.step));
-        let scale_2 = (1.0 / (1.0 - f64::from(beta_2).powi(self.step))).sqrt();
-        let update = first.clone() / (second.clone().sqrt() * scale_2 + epsilon) * scale_1; // [n]
-        self.slots[slot] = Some(Moments { first, second });
-        let parameter = if weight_decay == 0.0 {
-            parameter
-        } else {
-            parameter * (1.0 - learning_rate * weight_decay)
-        };
-        parameter - update.reshape(shape)
+        self.slots[slot] = Some(moments);
+        *parameter = moved;
     }
 
     /// Steps taken.
@@ -133,10 +167,152 @@ impl Adam {
     }
 }
 
+/// What a step multiplies by, from the hyperparameters and the number of the step.
+struct Factors {
+    beta_1: f32,
+    beta_2: f32,
+    epsilon: f32,
+    /// Learning rate over the correction of the first moment.
+    rate: f32,
+    /// Root of one over the correction of the second moment.
+    root: f32,
+    shrink: f32,
+    gradient_scale: f32,
+    unit_rows: bool,
+}
+
+impl Factors {
+    fn new(config: &AdamConfig, step: i32, update: &Update) -> Self {
+        let correction = |beta: f32| 1.0 - f64::from(beta).powi(step);
+        Self {
+            beta_1: config.beta_1,
+            beta_2: config.beta_2,
+            epsilon: config.epsilon,
+            rate: (update.learning_rate / correction(config.beta_1)) as f32,
+            root: (1.0 / correction(config.beta_2)).sqrt() as f32,
+            shrink: (1.0 - update.learning_rate * update.weight_decay) as f32,
+            gradient_scale: update.gradient_scale as f32,
+            unit_rows: update.unit_rows,
+        }
+    }
+
+    /// One pass over everything; rows of `width` are projected and renormalised on the way.
+    fn step_on_cpu<const D: usize>(
+        &self,
+        parameter_and_moments: [FlexTensor; 3],
+        gradient: &Tensor<D>,
+        width: usize,
+    ) -> (Tensor<D>, Moments) {
+        let gradient = host::read(gradient);
+        let [mut parameter, mut first, mut second] = parameter_and_moments.map(host::contiguous);
+        let width = width.max(1);
+        let per_task = (NUMBERS_PER_TASK / width).max(1) * width;
+        let arch = Arch::new();
+        flex_slice_mut(&mut parameter)
+            .par_chunks_mut(per_task)
+            .zip(gradient.as_slice().par_chunks(per_task))
+            .zip(flex_slice_mut(&mut first).par_chunks_mut(per_task))
+            .zip(flex_slice_mut(&mut second).par_chunks_mut(per_task))
+            .for_each(|(((w, g), m), v)| {
+                arch.dispatch(|| {
+                    let rows = w.chunks_mut(width).zip(g.chunks(width));
+                    let moments = m.chunks_mut(width).zip(v.chunks_mut(width));
+                    for ((w, g), (m, v)) in rows.zip(moments) {
+                        self.step_row(w, g, m, v);
+                    }
+                });
+            });
+        let moments = Moments {
+            first: Tensor::from_primitive::<Flex>(first),
+            second: Tensor::from_primitive::<Flex>(second),
+        };
+        (Tensor::from_primitive::<Flex>(parameter), moments)
+    }
+
+    #[inline(always)]
+    fn step_row(&self, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
+        let along = if self.unit_rows { dot(g, w) } else { 0.0 };
+        for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
+            let g = (g - along * *w) * self.gradient_scale;
+            *m = self.beta_1 * *m + (1.0 - self.beta_1) * g;
+            *v = self.beta_2 * *v + (1.0 - self.beta_2) * g * g;
+            *w = *w * self.shrink - self.rate * *m / (v.sqrt() * self.root + self.epsilon);
+        }
+        if self.unit_rows {
+            let factor = 1.0 / dot(w, w).sqrt().max(SMALLEST_NORM);
+            w.iter_mut().for_each(|w| *w *= factor);
+        }
+    }
+
+    /// The same as burn operations, for any device.
+    fn step_anywhere<const D: usize>(
+        &self,
+        parameter: Tensor<D>,
+        mut gradient: Tensor<D>,
+        first: Tensor<1>,
+        second: Tensor<1>,
+    ) -> (Tensor<D>, Moments) {
+        let shape = parameter.dims();
+        if self.unit_rows {
+            let along = (gradient.clone() * parameter.clone()).sum_dim(D - 1); // [F, 1]
+            gradient = gradient - along * parameter.clone();
+        }
+        let g = gradient.reshape([shape.iter().product::<usize>()]) * self.gradient_scale; // [n]
+        let first = first * self.beta_1 + g.clone() * (1.0 - self.beta_1);
+        let second = second * self.beta_2 + g.square() * (1.0 - self.beta_2);
+        let step = first.clone() / (second.clone().sqrt() * self.root + self.epsilon) * self.rate; // [n]
+        let mut parameter = parameter * self.shrink - step.reshape(shape);
+        if self.unit_rows {
+            let norm = parameter
+                .clone()
+                .square()
+                .sum_dim(D - 1)
+                .sqrt()
+                .clamp_min(SMALLEST_NORM); // [F, 1]
+            parameter = parameter / norm;
+        }
+        (parameter, Moments { first, second })
+    }
+}
+
+/// Squared norm of a gradient; with `unit_rows`, the parameter `[F, D]` whose rows have norm 1, of what remains of it when
+/// the part along those rows is removed.
+pub fn squared_norm<const D: usize>(gradient: &Tensor<D>, unit_rows: Option<&Tensor<D>>) -> f64 {
+    let width = gradient.dims()[D - 1].max(1);
+    if into_flex(gradient.clone()).is_err() {
+        let square = |tensor: Tensor<D>| f64::from(to_vec(tensor.square().sum())[0]);
+        let along = unit_rows.map(|rows| (gradient.clone() * rows.clone()).sum_dim(D - 1)); // [F, 1]
+        return square(gradient.clone()) - along.map_or(0.0, square);
+    }
+    let (gradient, rows) = (host::read(gradient), unit_rows.map(host::read));
+    let rows = rows.as_ref().map(host::HostView::as_slice);
+    let per_task = (NUMBERS_PER_TASK / width).max(1) * width;
+    let arch = Arch::new();
+    let partial: Vec<f64> = gradient
+        .as_slice()
+        .par_chunks(per_task)
+        .enumerate()
+        .map(|(task, g)| {
+            arch.dispatch(|| {
+                let mut sum = 0.0;
+                for (i, g) in g.chunks(width).enumerate() {
+                    sum += f64::from(dot(g, g));
+                    if let Some(rows) = rows {
+                        let along = dot(g, &rows[task * per_task + i * width..][..width]);
+                        sum -= f64::from(along * along);
+                    }
+                }
+                sum
+            })
+        })
+        .collect();
+    partial.iter().sum::<f64>().max(0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu;
+    use crate::{cpu, random};
 
     /// The textbook loop in f64 on one number.
     fn reference(gradients: &[f64], learning_rate: f64, decay: f64) -> f64 {
@@ -156,14 +332,63 @@ mod tests {
         let gradients = [0.3, -2.0, 0.05, 1.0];
         let mut adam = Adam::new(AdamConfig::default(), 1);
         let mut x: Tensor<1> = from_vec(vec![1.0], [1], &cpu());
+        let update = Update {
+            weight_decay: 0.1,
+            ..Update::plain(0.01)
+        };
         for (i, g) in gradients.iter().enumerate() {
             if i == 2 {
                 adam = Adam::restore(AdamConfig::default(), adam.step(), adam.state(), &cpu());
             }
             adam.begin_step();
-            x = adam.update(0, x, from_vec(vec![*g as f32], [1], &cpu()), 0.01, 0.1);
+            adam.update(0, &mut x, from_vec(vec![*g as f32], [1], &cpu()), &update);
         }
         let expected = reference(&gradients, 0.01, 0.1);
         assert!((f64::from(to_vec(x)[0]) - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn one_pass_over_memory_equals_the_tensor_operations() {
+        for (rows, width, unit_rows) in [(1, 1, false), (37, 53, false), (37, 53, true), (700, 33, true)] {
+            let draw = |stream: &str| -> Tensor<2> {
+                let values = random::normal(&mut random::rng(1, stream), rows * width, 1.0);
+                from_vec(values, [rows, width], &cpu())
+            };
+            let update = Update {
+                learning_rate: 0.01,
+                weight_decay: 0.1,
+                gradient_scale: 0.7,
+                unit_rows,
+            };
+            let parameter = draw("parameter");
+            let parameter = if unit_rows {
+                parameter.clone() / parameter.square().sum_dim(1).sqrt()
+            } else {
+                parameter
+            };
+            let factors = Factors::new(&AdamConfig::default(), 1, &update);
+            let zeros = || Tensor::<1>::zeros([rows * width], &cpu());
+            let (expected, _) = factors.step_anywhere(parameter.clone(), draw("gradient"), zeros(), zeros());
+            let mut adam = Adam::new(AdamConfig::default(), 1);
+            adam.begin_step();
+            let mut found = parameter.clone();
+            adam.update(0, &mut found, draw("gradient"), &update);
+            let gap = to_vec((found - expected).abs().max())[0];
+            assert!(gap < 1e-6, "{rows} x {width}, unit rows {unit_rows}: {gap}");
+
+            let gradient = draw("gradient");
+            let along = (gradient.clone() * parameter.clone()).sum_dim(1);
+            let rest = if unit_rows {
+                gradient.clone() - along * parameter.clone()
+            } else {
+                gradient.clone()
+            };
+            let expected = f64::from(to_vec(rest.square().sum())[0]);
+            let found = squared_norm(&gradient, unit_rows.then_some(&parameter));
+            assert!(
+                (found - expected).abs() < 1e-4 * expected.max(1e-3),
+                "{found}, expected {expected}"
+            );
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! The CPU device, and the way of numbers between host memory and tensors.
 
+use burn::backend::Flex;
 use burn::tensor::{Device, Tensor, TensorData};
+use burn_flex::FlexTensor;
 
 /// The CPU: burn's `flex` backend, with SIMD and as many threads as rayon has.
 pub fn cpu() -> Device {
@@ -26,5 +28,73 @@ pub fn to_vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     match tensor.into_data().try_into_vec_as::<f32>() {
         Ok(values) => values,
         Err(error) => unreachable!("a float tensor is always readable as f32: {error}"),
+    }
+}
+
+/// A tensor's numbers in host memory, row by row; those of a CPU tensor are not copied.
+pub(crate) enum HostView {
+    Flex(FlexTensor),
+    Copied(Vec<f32>),
+}
+
+impl HostView {
+    pub(crate) fn as_slice(&self) -> &[f32] {
+        match self {
+            Self::Flex(tensor) => flex_slice(tensor),
+            Self::Copied(values) => values,
+        }
+    }
+}
+
+/// Reads a tensor; a tensor of another device is waited for.
+pub(crate) fn read<const D: usize>(tensor: &Tensor<D>) -> HostView {
+    match into_flex(tensor.clone().inner()) {
+        Ok(flex) => HostView::Flex(contiguous(flex)),
+        Err(tensor) => HostView::Copied(to_vec(tensor)),
+    }
+}
+
+/// Whether tensors of `device` lie in host memory, where the sparse kernels work.
+pub fn is_cpu(device: &Device) -> bool {
+    into_flex(Tensor::<1>::zeros([1], device).inner()).is_ok()
+}
+
+/// The primitive behind a plain CPU tensor, or the tensor back.
+#[allow(
+    clippy::result_large_err,
+    reason = "a tensor handle moves as often as it is passed on, which is cheap"
+)]
+pub(crate) fn into_flex<const D: usize>(tensor: Tensor<D>) -> Result<FlexTensor, Tensor<D>> {
+    if tensor.clone().try_into_primitive::<Flex>().is_err() {
+        return Err(tensor);
+    }
+    match tensor.try_into_primitive::<Flex>() {
+        Ok(flex) => Ok(flex),
+        Err(error) => unreachable!("the same conversion has just succeeded: {error:?}"),
+    }
+}
+
+/// The same numbers row by row; the tensor itself where they already are.
+pub(crate) fn contiguous(tensor: FlexTensor) -> FlexTensor {
+    if tensor.is_contiguous() {
+        tensor
+    } else {
+        tensor.to_contiguous()
+    }
+}
+
+/// The numbers of a contiguous CPU tensor of `f32`, for writing; copied first when they are shared.
+pub(crate) fn flex_slice_mut(tensor: &mut FlexTensor) -> &mut [f32] {
+    let Some((start, end)) = tensor.layout().contiguous_offsets() else {
+        unreachable!("the tensor was made contiguous");
+    };
+    &mut tensor.storage_mut::<f32>()[start..end]
+}
+
+/// The numbers of a contiguous CPU tensor of `f32`.
+pub(crate) fn flex_slice(tensor: &FlexTensor) -> &[f32] {
+    match tensor.as_slice::<f32>() {
+        Some(values) => values,
+        None => unreachable!("the tensor was made contiguous, and all tensors are f32"),
     }
 }

@@ -2,19 +2,31 @@
 //!
 //! * [`matmul`]: the dense matrix product of the language model and of the autoencoders.
 //! * [`top_k_mask`], [`top_k`]: exact row-wise selection, deterministic at ties.
+//! * [`encode`], [`sparse_encode`], [`sparse_decode`]: a sparse autoencoder's step on the CPU, where everything after the
+//!   encoder's product touches only the active entries ([`ActiveSet`]).
 //! * [`Adam`]: Adam and AdamW whose state can be read, reset and stored.
 //! * [`random`]: seeded host-side randomness; no tensor is ever drawn from a device's global generator.
 //! * [`cpu`], [`from_vec`], [`to_vec`]: the CPU device and the way between host memory and tensors.
 //!
 //! Shapes: `B` rows, `F` latents.
 
+mod active;
 mod adam;
+mod encode;
+mod gemm;
 mod host;
 mod matmul;
+mod ops;
 pub mod random;
 mod select;
+mod sparse;
+mod vector;
 
-pub use adam::{Adam, AdamConfig, Moments};
-pub use host::{cpu, from_vec, to_vec};
+pub use active::ActiveSet;
+pub use adam::{Adam, AdamConfig, Moments, Update, squared_norm};
+pub use encode::{Auxiliary, Encoded, Encoding, NotFinite, Rule, encode};
+pub use gemm::{Matrix, gemm};
+pub use host::{cpu, from_vec, is_cpu, to_vec};
 pub use matmul::matmul;
+pub use ops::{sparse_decode, sparse_encode};
 pub use select::{top_k, top_k_mask};

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData, activation};
-use kernels::{Adam, AdamConfig, random, to_vec};
+use kernels::{Adam, AdamConfig, Update, random, squared_norm, to_vec};
 use rayon::prelude::*;
 
 use crate::weights::{Weights, layout};
@@ -181,28 +181,25 @@ impl Trainer {
     }
 
     fn apply(&mut self, matrices: Vec<Tensor<2>>, vectors: Vec<Tensor<1>>) {
-        let squares = matrices.iter().map(|g| to_vec(g.clone().square().sum())[0]);
-        let squares = squares.chain(vectors.iter().map(|g| to_vec(g.clone().square().sum())[0]));
-        let norm = squares.map(f64::from).sum::<f64>().sqrt();
-        let clip = (self.config.clip_norm / norm).min(1.0);
-        let learning_rate = learning_rate(self.step, &self.config);
-        let decay = self.config.weight_decay;
+        let squares = matrices.iter().map(|g| squared_norm(g, None));
+        let squares = squares.chain(vectors.iter().map(|g| squared_norm(g, None)));
+        let norm = squares.sum::<f64>().sqrt();
+        let of_vectors = Update {
+            gradient_scale: (self.config.clip_norm / norm).min(1.0),
+            ..Update::plain(learning_rate(self.step, &self.config))
+        };
+        let of_matrices = Update {
+            weight_decay: self.config.weight_decay,
+            ..of_vectors
+        };
         self.adam.begin_step();
         let n_matrices = matrices.len();
         let (parameters, rest) = self.weights.parameters_mut();
         for (slot, (parameter, gradient)) in parameters.into_iter().zip(matrices).enumerate() {
-            *parameter = self
-                .adam
-                .update(slot, parameter.clone(), gradient * clip, learning_rate, decay);
+            self.adam.update(slot, parameter, gradient, &of_matrices);
         }
         for (slot, (parameter, gradient)) in rest.into_iter().zip(vectors).enumerate() {
-            *parameter = self.adam.update(
-                n_matrices + slot,
-                parameter.clone(),
-                gradient * clip,
-                learning_rate,
-                0.0,
-            );
+            self.adam.update(n_matrices + slot, parameter, gradient, &of_vectors);
         }
     }
 

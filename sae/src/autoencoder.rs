@@ -1,85 +1,79 @@
-//! The parameters of an autoencoder, its encoder and decoder.
-//!
-//! `f = φ((x − b_dec) W_enc + b_enc)`, `x̂ = f W_dec + b_dec`, rows of `W_dec` of unit norm.
+//! A finished autoencoder: its encoder and decoder, as evaluations use them.
 //!
 //! Shapes: `B` rows, `D` width, `F` latents.
 
 use activations::Dictionary;
 use burn::tensor::{Device, Tensor};
-use kernels::{from_vec, matmul, random};
+use kernels::matmul;
 use tasks::Labels;
 
 use crate::Architecture;
+use crate::parameters::Parameters;
 
 /// A sparse autoencoder.
 #[derive(Debug, Clone)]
 pub struct Autoencoder {
     /// What makes the codes sparse.
     pub architecture: Architecture,
-    /// `[D, F]`
-    pub w_enc: Tensor<2>,
-    /// `[F]`
-    pub b_enc: Tensor<1>,
-    /// `[F, D]`
-    pub w_dec: Tensor<2>,
-    /// `[D]`
-    pub b_dec: Tensor<1>,
+    /// Weights and biases.
+    pub parameters: Parameters,
+    /// What stands in for a selection over the batch: pre-activations above it are kept. Calibrated on the training
+    /// activations; unused by other architectures.
+    pub batch_threshold: f32,
 }
 
 impl Autoencoder {
-    /// Random unit decoder rows, the encoder their transpose, `b_dec` the mean of the data.
-    pub(crate) fn init(
-        architecture: Architecture,
-        n_latents: usize,
-        mean: Vec<f32>,
-        seed: u64,
-        device: &Device,
-    ) -> Self {
-        let d_in = mean.len();
-        let mut w_dec = random::normal(&mut random::rng(seed, "sae/init"), n_latents * d_in, 1.0);
-        for row in w_dec.chunks_mut(d_in) {
-            let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-8);
-            row.iter_mut().for_each(|x| *x /= norm);
-        }
-        let w_dec = from_vec(w_dec, [n_latents, d_in], device); // [F, D]
-        Self {
-            architecture,
-            w_enc: w_dec.clone().transpose(), // [D, F]
-            b_enc: Tensor::zeros([n_latents], device),
-            w_dec,
-            b_dec: from_vec(mean, [d_in], device),
+    /// Codes `[B, F]` of activations `[B, D]`.
+    pub fn codes(&self, x: Tensor<2>) -> Tensor<2> {
+        let p = &self.parameters;
+        let h = matmul(self.centred(x), p.w_enc.clone().transpose()) + p.b_enc.clone().unsqueeze(); // [B, F]
+        self.architecture.activate(p, h, self.batch_threshold)
+    }
+
+    /// What stands before the encoder's product, `[B, D]`.
+    pub(crate) fn centred(&self, x: Tensor<2>) -> Tensor<2> {
+        if self.architecture.subtracts_b_dec() {
+            x - self.parameters.b_dec.clone().unsqueeze()
+        } else {
+            x
         }
     }
 
-    /// Codes `[B, F]` of activations `[B, D]`; differentiable.
-    pub(crate) fn codes(&self, x: Tensor<2>) -> Tensor<2> {
-        let [_, d_in] = x.dims();
-        let n_latents = self.b_enc.dims()[0];
-        let centred = x - self.b_dec.clone().reshape([1, d_in]);
-        let pre_activations = matmul(centred, self.w_enc.clone()) + self.b_enc.clone().reshape([1, n_latents]); // [B, F]
-        self.architecture.activate(pre_activations)
-    }
-
-    /// The same autoencoder for inputs that are not scaled by `scale`: codes come out in the inputs' own units, the
-    /// decoder keeps unit rows. Exact, since both activation functions commute with a positive factor.
+    /// The same autoencoder for inputs that are not scaled by `scale`: codes come out in the inputs' own units, decoder
+    /// rows have norm 1. Exact, since every activation function here commutes with a positive factor that its thresholds
+    /// share.
     pub(crate) fn unscaled(mut self, scale: f32) -> Self {
-        self.b_enc = self.b_enc / scale;
-        self.b_dec = self.b_dec / scale;
+        let p = &mut self.parameters;
+        if !self.architecture.has_unit_decoder() {
+            let norms = p.decoder_norms().clamp_min(1e-8); // [F]
+            let column = norms.clone().reshape([p.n_latents(), 1]); // [F, 1]
+            p.w_enc = p.w_enc.clone() * column.clone();
+            p.b_enc = p.b_enc.clone() * norms;
+            p.w_dec = p.w_dec.clone() / column;
+        }
+        p.b_enc = p.b_enc.clone() / scale;
+        p.b_dec = p.b_dec.clone() / scale;
+        match self.architecture {
+            Architecture::Jumprelu { .. } => p.extra[0] = p.extra[0].clone() / scale,
+            Architecture::Gated { .. } => p.extra[1] = p.extra[1].clone() / scale,
+            _ => {}
+        }
+        self.batch_threshold /= scale;
         self
     }
 }
 
 impl Dictionary for Autoencoder {
     fn d_in(&self) -> usize {
-        self.b_dec.dims()[0]
+        self.parameters.d_in()
     }
 
     fn n_latents(&self) -> usize {
-        self.b_enc.dims()[0]
+        self.parameters.n_latents()
     }
 
     fn device(&self) -> Device {
-        self.w_dec.device()
+        self.parameters.w_dec.device()
     }
 
     fn encode(&self, activations: Tensor<2>, _labels: &[Labels]) -> Tensor<2> {
@@ -87,11 +81,10 @@ impl Dictionary for Autoencoder {
     }
 
     fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
-        let d_in = self.d_in();
-        matmul(codes, self.w_dec.clone()) + self.b_dec.clone().reshape([1, d_in]) // [B, D]
+        matmul(codes, self.parameters.w_dec.clone()) + self.parameters.b_dec.clone().unsqueeze() // [B, D]
     }
 
     fn directions(&self) -> Tensor<2> {
-        self.w_dec.clone()
+        self.parameters.w_dec.clone()
     }
 }

@@ -11,7 +11,7 @@ use kernels::{from_vec, to_vec};
 use lm::{HostTensor, files};
 use serde::{Deserialize, Serialize};
 
-use crate::{Architecture, Autoencoder, Error, Summary};
+use crate::{Architecture, Autoencoder, Error, Parameters, Summary};
 
 const FORMAT_VERSION: u32 = 1;
 
@@ -35,6 +35,8 @@ struct Config {
     d_in: usize,
     d_sae: usize,
     sparsity: Architecture,
+    /// Pre-activations above it are codes, where training selected over a batch; 0 elsewhere.
+    batch_threshold: f32,
     weights: String,
     origin: Origin,
 }
@@ -43,18 +45,22 @@ impl Autoencoder {
     /// Writes the checkpoint into `dir`.
     pub fn save(&self, dir: &Path, origin: &Origin) -> Result<(), Error> {
         let (d_in, d_sae) = (self.d_in(), self.n_latents());
-        let tensors = BTreeMap::from([
+        let p = &self.parameters;
+        let mut tensors = BTreeMap::from([
             (
                 "W_enc".to_owned(),
-                HostTensor::new([d_in, d_sae], to_vec(self.w_enc.clone())),
+                HostTensor::new([d_in, d_sae], to_vec(p.w_enc.clone().transpose())),
             ),
-            ("b_enc".to_owned(), HostTensor::new([d_sae], to_vec(self.b_enc.clone()))),
+            ("b_enc".to_owned(), HostTensor::new([d_sae], to_vec(p.b_enc.clone()))),
             (
                 "W_dec".to_owned(),
-                HostTensor::new([d_sae, d_in], to_vec(self.w_dec.clone())),
+                HostTensor::new([d_sae, d_in], to_vec(p.w_dec.clone())),
             ),
-            ("b_dec".to_owned(), HostTensor::new([d_in], to_vec(self.b_dec.clone()))),
+            ("b_dec".to_owned(), HostTensor::new([d_in], to_vec(p.b_dec.clone()))),
         ]);
+        for (name, values) in extra_names(self.architecture).iter().zip(&p.extra) {
+            tensors.insert((*name).to_owned(), HostTensor::new([d_sae], to_vec(values.clone())));
+        }
         let path = dir.join("sae.safetensors");
         files::write_tensors(&path, &tensors, &BTreeMap::new())?;
         let config = Config {
@@ -62,6 +68,7 @@ impl Autoencoder {
             d_in,
             d_sae,
             sparsity: self.architecture,
+            batch_threshold: self.batch_threshold,
             weights: files::sha256_file(&path)?,
             origin: origin.clone(),
         };
@@ -94,13 +101,31 @@ impl Autoencoder {
             None => Err(damaged(&path, format!("`{name}` is missing"))),
         };
         let (d_in, d_sae) = (config.d_in, config.d_sae);
-        let model = Self {
-            architecture: config.sparsity,
-            w_enc: from_vec(take("W_enc", &[d_in, d_sae])?, [d_in, d_sae], device),
+        let w_enc = from_vec(take("W_enc", &[d_in, d_sae])?, [d_in, d_sae], device).transpose(); // [F, D]
+        let parameters = Parameters {
+            w_enc,
             b_enc: from_vec(take("b_enc", &[d_sae])?, [d_sae], device),
             w_dec: from_vec(take("W_dec", &[d_sae, d_in])?, [d_sae, d_in], device),
             b_dec: from_vec(take("b_dec", &[d_in])?, [d_in], device),
+            extra: extra_names(config.sparsity)
+                .iter()
+                .map(|name| Ok(from_vec(take(name, &[d_sae])?, [d_sae], device)))
+                .collect::<Result<_, Error>>()?,
+        };
+        let model = Self {
+            architecture: config.sparsity,
+            parameters,
+            batch_threshold: config.batch_threshold,
         };
         Ok((model, config.origin))
+    }
+}
+
+/// SAELens's names of what only some architectures have, in the order of [`Parameters::extra`].
+fn extra_names(architecture: Architecture) -> &'static [&'static str] {
+    match architecture {
+        Architecture::Jumprelu { .. } => &["threshold"],
+        Architecture::Gated { .. } => &["r_mag", "b_mag"],
+        _ => &[],
     }
 }

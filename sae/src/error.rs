@@ -30,6 +30,12 @@ pub enum Error {
         /// The loss.
         loss: f32,
     },
+    /// An activation is NaN or infinite, or so large that a pre-activation is.
+    #[error("row {row} of the batch has activations that are not finite; harvest them again")]
+    NotFinite {
+        /// The row.
+        row: usize,
+    },
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] lm::Error),

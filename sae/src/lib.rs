@@ -1,7 +1,7 @@
 //! Sparse autoencoders: cached activations in, a checkpoint that is a [`activations::Dictionary`] out.
 //!
 //! * [`Autoencoder`]: the parameters, encode and decode; the activation function is an [`Architecture`].
-//! * [`train`]: the training loop on burn's autodiff, with seeded batches and a report a step.
+//! * [`train`]: the training loop, with seeded batches and a report a step; [`Trainer`]: one step at a time.
 //! * [`Autoencoder::save`], [`Autoencoder::load`]: `sae.safetensors` with SAELens's tensor names, and `config.json`.
 //!
 //! Shapes: `B` rows of a batch, `D` width of an activation, `F` latents, `k` active latents.
@@ -11,13 +11,17 @@ mod autoencoder;
 mod checkpoint;
 mod config;
 mod error;
-mod relu;
-mod topk;
+mod parameters;
+mod pass;
+mod support;
 mod train;
+mod trainer;
 
 pub use architecture::Architecture;
 pub use autoencoder::Autoencoder;
 pub use checkpoint::Origin;
 pub use config::{TrainConfig, TrainFile, VariantFile};
 pub use error::Error;
-pub use train::{StepReport, Summary, train};
+pub use parameters::Parameters;
+pub use train::{Summary, new_trainer, train};
+pub use trainer::{Schedule, StepReport, Times, Trainer};

@@ -1,33 +1,25 @@
-//! The training loop.
+//! Training on activations in memory, from their scale to the finished autoencoder.
 //!
-//! Inputs are scaled to a mean norm of the root of their width, as SAELens does, so that one learning rate and one L1
-//! weight serve every site; the scale is folded into the biases at the end. Each step: forward, backward, removal of the
-//! decoder gradient along each row, clip of the whole gradient at norm 1, Adam, decoder rows back to unit norm.
+//! Inputs are scaled to a mean norm of the root of their width, as SAELens does, so that one learning rate and one weight
+//! of a penalty serve every site; the scale is folded into the biases at the end.
 //!
 //! Shapes: `B` rows, `D` width, `F` latents.
 
 use activations::{BatchStream, Dictionary};
 use burn::tensor::{Device, Tensor};
-use kernels::{Adam, AdamConfig, to_vec};
+use kernels::{Rule, encode, from_vec, to_vec};
 use serde::{Deserialize, Serialize};
 
+use crate::parameters::Parameters;
+use crate::trainer::{Schedule, StepReport, Trainer};
 use crate::{Architecture, Autoencoder, Error, TrainConfig};
 
 /// Rows that are encoded at once when the finished autoencoder is measured.
 const MEASURE_ROWS: usize = 4096;
-
-/// What one step reports.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct StepReport {
-    /// Step, from 0.
-    pub step: usize,
-    /// Squared error summed over dimensions plus the penalty, mean over rows, in scaled units.
-    pub loss: f32,
-    /// Squared error over the variance of the batch.
-    pub fvu: f32,
-    /// Mean number of active latents of a row.
-    pub l0: f32,
-}
+/// Rows on which the threshold of a batch-wise selection is calibrated, at most.
+const CALIBRATION_ROWS: usize = 16_384;
+/// Norm of decoder rows at the start, where they are free.
+const FREE_DECODER_NORM: f32 = 0.1;
 
 /// A finished autoencoder measured on all its training activations.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -44,7 +36,7 @@ pub struct Summary {
 ///
 /// # Errors
 ///
-/// A loss that is not finite; fewer rows than a batch.
+/// Activations or a loss that are not finite; fewer rows than a batch.
 pub fn train(
     values: &[f32],
     width: usize,
@@ -53,120 +45,77 @@ pub fn train(
     device: &Device,
     on_step: &mut dyn FnMut(StepReport),
 ) -> Result<(Autoencoder, Summary), Error> {
-    if let Architecture::Topk { k } = architecture
-        && k > width * config.expansion
-    {
-        let reason = format!(
-            "is {k}, more than the {} latents of this site",
-            width * config.expansion
-        );
+    let n_latents = width * config.expansion;
+    if let Some(k) = architecture.k().filter(|&k| k > n_latents) {
+        let reason = format!("is {k}, more than the {n_latents} latents of this site");
         return Err(Error::Config { field: "k", reason });
     }
     let scale = scale(values, width);
     let scaled: Vec<f32> = values.iter().map(|x| x * scale).collect();
     let mean = column_means(&scaled, width);
-    let mut model = Autoencoder::init(architecture, width * config.expansion, mean, config.seed, device);
     let mut stream = BatchStream::new(scaled, width, config.batch, config.seed)?;
-    let mut adam = Adam::new(AdamConfig::default(), 4);
-    for step in 0..config.steps {
+    let mut trainer = new_trainer(architecture, n_latents, mean, config.schedule(), config.seed, device);
+    for _ in 0..config.steps {
         let batch = stream.next_batch(device); // [B, D]
-        on_step(train_step(&mut model, &mut adam, batch, step, config)?);
+        on_step(trainer.step(&batch)?);
     }
-    let model = model.unscaled(scale);
+    let mut model = Autoencoder {
+        architecture,
+        parameters: trainer.parameters().clone(),
+        batch_threshold: 0.0,
+    }
+    .unscaled(scale);
+    calibrate(&mut model, values, width, device)?;
     let summary = measure(&model, values, width, device);
     Ok((model, summary))
 }
 
-fn train_step(
-    model: &mut Autoencoder,
-    adam: &mut Adam,
-    batch: Tensor<2>,
-    step: usize,
-    config: &TrainConfig,
-) -> Result<StepReport, Error> {
-    let [rows, _] = batch.dims();
-    let tracked = Autoencoder {
-        architecture: model.architecture,
-        w_enc: model.w_enc.clone().autodiff().require_grad(),
-        b_enc: model.b_enc.clone().autodiff().require_grad(),
-        w_dec: model.w_dec.clone().autodiff().require_grad(),
-        b_dec: model.b_dec.clone().autodiff().require_grad(),
-    };
-    let x = batch.clone().autodiff(); // [B, D]
-    let codes = tracked.codes(x.clone()); // [B, F]
-    let reconstruction = tracked.decode(codes.clone()); // [B, D]
-    let squared = (x - reconstruction).square().sum() / rows as f64; // [1]
-    let active = codes.clone().inner().greater_scalar(0.0).float().sum() / rows as f64;
-    let warm = ((step + 1) as f64 / (config.steps as f64 / 20.0).max(1.0)).min(1.0);
-    let loss = match tracked.architecture.penalty(codes, warm) {
-        Some(penalty) => squared.clone() + penalty,
-        None => squared.clone(),
-    };
-    let value = to_vec(loss.clone().inner())[0];
-    if !value.is_finite() {
-        return Err(Error::Diverged { step, loss: value });
+/// A trainer with random decoder rows, the encoder their transpose, and the mean of the data as the decoder's bias.
+///
+/// Where that bias is not subtracted before the encoder, the encoder's own bias takes the mean away at the start.
+pub fn new_trainer(
+    architecture: Architecture,
+    n_latents: usize,
+    mean: Vec<f32>,
+    schedule: Schedule,
+    seed: u64,
+    device: &Device,
+) -> Trainer {
+    let d = mean.len();
+    let mut parameters = Parameters::init(n_latents, mean, architecture.initial_extra(), seed, device);
+    if !architecture.has_unit_decoder() {
+        parameters.w_dec = parameters.w_dec * FREE_DECODER_NORM;
+        parameters.w_enc = parameters.w_enc * FREE_DECODER_NORM;
     }
-    let variance = (batch.clone() - batch.mean_dim(0)).square().sum() / rows as f64; // [1]
-    let report = StepReport {
-        step,
-        loss: value,
-        fvu: to_vec(squared.inner())[0] / to_vec(variance)[0].max(f32::MIN_POSITIVE),
-        l0: to_vec(active)[0],
-    };
-
-    let mut grads = loss.backward();
-    let mut w_enc = tracked
-        .w_enc
-        .grad_remove(&mut grads)
-        .unwrap_or_else(|| model.w_enc.zeros_like());
-    let mut b_enc = tracked
-        .b_enc
-        .grad_remove(&mut grads)
-        .unwrap_or_else(|| model.b_enc.zeros_like());
-    let mut w_dec = tracked
-        .w_dec
-        .grad_remove(&mut grads)
-        .unwrap_or_else(|| model.w_dec.zeros_like());
-    let mut b_dec = tracked
-        .b_dec
-        .grad_remove(&mut grads)
-        .unwrap_or_else(|| model.b_dec.zeros_like());
-    drop(tracked);
-    // Rows have unit norm: what lies along them would only fight the constraint.
-    let along = (w_dec.clone() * model.w_dec.clone()).sum_dim(1); // [F, 1]
-    w_dec = w_dec - along * model.w_dec.clone();
-    let norm = [
-        w_enc.clone().square().sum(),
-        b_enc.clone().square().sum(),
-        w_dec.clone().square().sum(),
-        b_dec.clone().square().sum(),
-    ]
-    .into_iter()
-    .map(|square| f64::from(to_vec(square)[0]))
-    .sum::<f64>()
-    .sqrt();
-    if norm > 1.0 {
-        (w_enc, b_enc, w_dec, b_dec) = (w_enc / norm, b_enc / norm, w_dec / norm, b_dec / norm);
+    if !architecture.subtracts_b_dec() {
+        let mean = parameters.b_dec.clone().reshape([d, 1]);
+        parameters.b_enc = -parameters.w_enc.clone().matmul(mean).reshape([n_latents]); // [F]
     }
-    let rate = learning_rate(step, config);
-    adam.begin_step();
-    model.w_enc = adam.update(0, model.w_enc.clone(), w_enc, rate, 0.0);
-    model.b_enc = adam.update(1, model.b_enc.clone(), b_enc, rate, 0.0);
-    model.w_dec = unit_rows(adam.update(2, model.w_dec.clone(), w_dec, rate, 0.0));
-    model.b_dec = adam.update(3, model.b_dec.clone(), b_dec, rate, 0.0);
-    Ok(report)
+    Trainer::new(architecture, schedule, parameters)
 }
 
-/// Linear rise over the first twentieth of the run, linear fall to 0 over the last fifth.
-fn learning_rate(step: usize, config: &TrainConfig) -> f64 {
-    let done = (step + 1) as f64 / config.steps as f64;
-    let left = (config.steps - step) as f64 / config.steps as f64;
-    config.learning_rate * (done * 20.0).min(1.0) * (left * 5.0).min(1.0)
-}
-
-fn unit_rows(w: Tensor<2>) -> Tensor<2> {
-    let norm = w.clone().square().sum_dim(1).sqrt().clamp_min(1e-8); // [F, 1]
-    w / norm
+/// Sets the threshold that replaces a selection over the batch: the largest with which `k` latents a row are active in the
+/// mean, on activations spread evenly over the data.
+fn calibrate(model: &mut Autoencoder, values: &[f32], width: usize, device: &Device) -> Result<(), Error> {
+    let (Architecture::BatchTopk { k } | Architecture::Matryoshka { k, .. }) = model.architecture else {
+        return Ok(());
+    };
+    let rows = values.len() / width;
+    let step = rows.div_ceil(CALIBRATION_ROWS).max(1);
+    let sample: Vec<f32> = values.chunks_exact(width).step_by(step).flatten().copied().collect();
+    let n = sample.len() / width;
+    let x = model.centred(from_vec(sample, [n, width], device)); // [n, D]
+    let p = &model.parameters;
+    let found = encode(&x, &p.w_enc, &p.b_enc, Rule::PerBatch(k * n), None, None)
+        .map_err(|at| Error::NotFinite { row: at.row * step })?;
+    let least = found.active.values.iter().copied().fold(f32::MAX, f32::min);
+    // Codes are what is above the threshold, and the least of them must stay.
+    model.batch_threshold = if found.active.values.is_empty() {
+        0.0
+    } else {
+        least.next_down()
+    };
+    Ok(())
 }
 
 /// What brings the mean norm of the rows to the root of their width.
@@ -195,7 +144,8 @@ fn measure(model: &Autoencoder, values: &[f32], width: usize, device: &Device) -
     let (mut error, mut variance, mut active) = (0.0_f64, 0.0_f64, 0.0_f64);
     let mut fired = vec![false; model.n_latents()];
     for chunk in values.chunks(MEASURE_ROWS * width) {
-        let codes = model.codes(kernels::from_vec(chunk.to_vec(), [chunk.len() / width, width], device)); // [B, F]
+        let x: Tensor<2> = from_vec(chunk.to_vec(), [chunk.len() / width, width], device); // [B, D]
+        let codes = model.codes(x); // [B, F]
         let reconstruction = to_vec(model.decode(codes.clone())); // [B, D]
         for row in to_vec(codes).chunks_exact(fired.len()) {
             for (fired, _) in fired.iter_mut().zip(row).filter(|(_, code)| **code > 0.0) {

@@ -7,6 +7,7 @@ use crate::device;
 use crate::progress::Progress;
 
 pub(crate) mod behaviours;
+pub(crate) mod bench;
 pub(crate) mod eval;
 pub(crate) mod fit;
 pub(crate) mod harvest;
@@ -39,5 +40,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Fit(command) => command.run(&context),
         Command::Train(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
+        Command::Bench(command) => command.run(&context),
     }
 }

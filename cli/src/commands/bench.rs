@@ -1,0 +1,191 @@
+//! `saelab bench`: what the kernels reach on this machine, as JSON lines.
+
+use std::time::Instant;
+
+use burn::tensor::Tensor;
+use kernels::{Matrix, from_vec, gemm, matmul, random, to_vec};
+use sae::{Architecture, Schedule, new_trainer};
+
+use super::Context;
+use crate::config::ConfigError;
+use crate::output;
+
+/// Arguments of `saelab bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// The dense product: GFLOP/s of the kernel and of burn's own
+    Gemm {
+        /// Timed repetitions; the fastest counts
+        #[arg(long, default_value_t = 8)]
+        repeats: usize,
+    },
+    /// Training steps: tokens per second and where their time goes, AuxK idle
+    Train(TrainBench),
+}
+
+#[derive(Debug, clap::Args)]
+struct TrainBench {
+    /// relu, relu-april, gated, jumprelu, topk, batch-topk or matryoshka
+    #[arg(long)]
+    arch: String,
+    /// Width of an activation
+    #[arg(long, default_value_t = 768)]
+    d_in: usize,
+    /// Latents; a list prints a line for each
+    #[arg(long, default_value = "6144", value_delimiter = ',')]
+    d_sae: Vec<usize>,
+    /// Active latents of a row; where none are selected, biases are set so that this is the mean
+    #[arg(long, default_value = "32", value_delimiter = ',')]
+    k: Vec<usize>,
+    /// Activations of a step
+    #[arg(long, default_value_t = 4096)]
+    batch: usize,
+    /// Timed steps, after one that is not
+    #[arg(long, default_value_t = 20)]
+    steps: usize,
+}
+
+/// Shapes `[M, K] [K, N]` that are timed: encoder, decoder of a small dictionary, a layer of GPT-2 small.
+const SHAPES: [[usize; 3]; 3] = [[1024, 768, 6144], [4096, 6144, 768], [2048, 768, 3072]];
+
+impl Bench {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
+        match self.what {
+            What::Gemm { repeats } => {
+                for shape in SHAPES {
+                    output::result(&bench_gemm(shape, repeats.max(1), context).to_string())?;
+                }
+                Ok(())
+            }
+            What::Train(bench) => {
+                for &d_sae in &bench.d_sae {
+                    for &k in &bench.k {
+                        output::result(&bench.measure(d_sae, k, context)?.to_string())?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn bench_gemm([m, k, n]: [usize; 3], repeats: usize, context: &Context) -> serde_json::Value {
+    let mut rng = random::rng(0, "bench/gemm");
+    let (a, b) = (
+        random::normal(&mut rng, m * k, 1.0),
+        random::normal(&mut rng, k * n, 1.0),
+    );
+    let mut out = vec![0.0; m * n];
+    let kernel = fastest(repeats, || gemm(&mut out, Matrix::rows(&a, k), Matrix::rows(&b, n)));
+    let (a, b) = (
+        from_vec(a, [m, k], &context.device),
+        from_vec(b, [k, n], &context.device),
+    );
+    let burn = fastest(repeats, || drop(matmul(a.clone(), b.clone())));
+    let gflops = |seconds: f64| 2.0 * (m * k * n) as f64 / seconds / 1e9;
+    serde_json::json!({
+        "bench": "gemm", "m": m, "k": k, "n": n,
+        "kernel_gflops": gflops(kernel), "burn_gflops": gflops(burn), "ratio": burn / kernel,
+    })
+}
+
+/// Seconds of the fastest of some runs.
+fn fastest(repeats: usize, mut work: impl FnMut()) -> f64 {
+    let time = |_| {
+        let start = Instant::now();
+        work();
+        start.elapsed().as_secs_f64()
+    };
+    (0..repeats).map(time).fold(f64::INFINITY, f64::min)
+}
+
+impl TrainBench {
+    fn measure(&self, d_sae: usize, k: usize, context: &Context) -> anyhow::Result<serde_json::Value> {
+        let architecture = self.architecture(k)?;
+        if k > d_sae || self.batch == 0 || self.d_in == 0 || self.steps == 0 {
+            return Err(
+                ConfigError("--k is at most --d-sae; --batch, --d-in and --steps are at least 1".to_owned()).into(),
+            );
+        }
+        let schedule = Schedule {
+            steps: self.steps + 1,
+            learning_rate: 1e-5,
+            dead_after: usize::MAX,
+            auxiliary_k: 0,
+            auxiliary_weight: 0.0,
+        };
+        let mut rng = random::rng(0, "bench/train");
+        // Rows of mean norm root(d_in), as training scales them.
+        let batches: Vec<Tensor<2>> = (0..4)
+            .map(|_| random::normal(&mut rng, self.batch * self.d_in, 1.0))
+            .map(|values| from_vec(values, [self.batch, self.d_in], &context.device))
+            .collect();
+        let mut trainer = new_trainer(architecture, d_sae, vec![0.0; self.d_in], schedule, 0, &context.device);
+        if architecture.k().is_none() {
+            let parameters = trainer.parameters_mut();
+            let h = matmul(batches[0].clone(), parameters.w_enc.clone().transpose()); // [B, F]
+            let threshold = match architecture {
+                Architecture::Jumprelu { .. } => to_vec(parameters.extra[0].clone())[0],
+                _ => 0.0,
+            };
+            let bias = biases(&to_vec(h.transpose()), self.batch, k as f64 / d_sae as f64, threshold);
+            parameters.b_enc = from_vec(bias, [d_sae], &context.device);
+        }
+        trainer.step(&batches[0])?;
+        let (before, start, mut active) = (trainer.times(), Instant::now(), 0.0);
+        for step in 0..self.steps {
+            active += f64::from(trainer.step(&batches[step % batches.len()])?.l0);
+        }
+        let (seconds, times) = (start.elapsed().as_secs_f64(), trainer.times());
+        let per_step =
+            |now: std::time::Duration, before: std::time::Duration| (now - before).as_secs_f64() / self.steps as f64;
+        Ok(serde_json::json!({
+            "bench": "train", "arch": architecture.name(), "d_in": self.d_in, "d_sae": d_sae, "k": k,
+            "batch": self.batch, "steps": self.steps, "l0": active / self.steps as f64,
+            "tokens_per_s": (self.batch * self.steps) as f64 / seconds,
+            "step_s": seconds / self.steps as f64,
+            "encode_s": per_step(times.encode, before.encode),
+            "select_s": per_step(times.select, before.select),
+            "decode_s": per_step(times.decode, before.decode),
+            "backward_s": per_step(times.backward, before.backward),
+            "optimiser_s": per_step(times.optimiser, before.optimiser),
+            "peak_mb": output::peak_memory_mb(),
+        }))
+    }
+
+    fn architecture(&self, k: usize) -> Result<Architecture, ConfigError> {
+        let l0 = k as f64;
+        Ok(match self.arch.as_str() {
+            "relu" => Architecture::Relu { l1: 1.0 },
+            "relu-april" => Architecture::ReluApril { l1: 1.0 },
+            "gated" => Architecture::Gated { l1: 1.0 },
+            "jumprelu" => Architecture::Jumprelu { l0, bandwidth: 0.1 },
+            "topk" => Architecture::Topk { k },
+            "batch-topk" => Architecture::BatchTopk { k },
+            "matryoshka" => Architecture::Matryoshka { k, levels: 4 },
+            other => {
+                return Err(ConfigError(format!(
+                    "--arch {other}: expected relu, relu-april, gated, jumprelu, topk, batch-topk or matryoshka"
+                )));
+            }
+        })
+    }
+}
+
+/// Biases with which each latent exceeds `threshold` on a share `active` of the rows; `h` is `[F, B]` row by row.
+fn biases(h: &[f32], rows: usize, active: f64, threshold: f32) -> Vec<f32> {
+    let rank = ((rows as f64 * active).round() as usize).clamp(1, rows) - 1;
+    h.chunks(rows)
+        .map(|latent| {
+            let mut sorted = latent.to_vec();
+            let (_, quantile, _) = sorted.select_nth_unstable_by(rank, |a, b| b.total_cmp(a));
+            threshold - quantile.next_down()
+        })
+        .collect()
+}

@@ -1,0 +1,245 @@
+//! The sparse kernels as operations that burn differentiates through.
+//!
+//! The boundary is narrow: active entries, values and weights go in, gradients come out. A backend takes part by
+//! implementing [`SparseBackend`]; the CPU does.
+//!
+//! Shapes: `B` rows, `D` width, `F` latents, `N` active entries.
+
+use std::sync::Arc;
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::{Tensor, TensorData};
+use burn_flex::FlexTensor;
+
+use crate::host::{contiguous, flex_slice};
+use crate::{ActiveSet, sparse};
+
+/// Sum of the decoder rows of each row's active latents times their values, differentiable in both.
+///
+/// # Shapes
+///
+/// - values: `[N]`, w_dec: `[F, D]`
+/// - output: `[B, D]`
+///
+/// # Panics
+///
+/// On tensors of a device that is not the CPU ([`crate::is_cpu`]).
+pub fn sparse_decode(values: Tensor<1>, w_dec: Tensor<2>, set: &Arc<ActiveSet>) -> Tensor<2> {
+    let (values, w_dec) = (values.into_dispatch(), w_dec.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as SparseOps>::decode(values, w_dec, set.clone()))
+}
+
+/// Gives pre-activations that [`crate::encode`] found back as a tensor, differentiable in the encoder's parameters.
+///
+/// The pre-activations are those of `(inputs − b_dec) W_encᵀ + b_enc`; `centred` is what stands before the product. Where
+/// nothing is subtracted, pass a `b_dec` that is not tracked.
+///
+/// # Shapes
+///
+/// - values: `[N]`, centred: `[B, D]`, w_enc: `[F, D]`, b_enc: `[F]`, b_dec: `[D]`
+/// - output: `[N]`
+///
+/// # Panics
+///
+/// On tensors of a device that is not the CPU ([`crate::is_cpu`]).
+pub fn sparse_encode(
+    values: Vec<f32>,
+    centred: Tensor<2>,
+    w_enc: Tensor<2>,
+    b_enc: Tensor<1>,
+    b_dec: Tensor<1>,
+    set: &Arc<ActiveSet>,
+) -> Tensor<1> {
+    let values = Arc::new(values);
+    Tensor::from_dispatch(<Dispatch as SparseOps>::encode(
+        w_enc.into_dispatch(),
+        b_enc.into_dispatch(),
+        b_dec.into_dispatch(),
+        centred.into_dispatch(),
+        values,
+        set.clone(),
+    ))
+}
+
+/// What a backend must be able to do for [`SparseOps`].
+pub(crate) trait SparseBackend: Backend {
+    /// `[N]` values, `[F, D]` decoder -> `[B, D]`.
+    fn decode_forward(values: FloatTensor<Self>, w_dec: FloatTensor<Self>, set: &ActiveSet) -> FloatTensor<Self>;
+    /// `[B, D]` gradient of the output -> gradients of the values `[N]` and of the decoder `[F, D]`.
+    fn decode_backward(
+        gradient: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        w_dec: FloatTensor<Self>,
+        set: &ActiveSet,
+    ) -> [FloatTensor<Self>; 2];
+    /// The pre-activations as they were found.
+    fn encode_forward(values: &[f32]) -> FloatTensor<Self>;
+    /// `[N]` gradient of the pre-activations -> gradients of the encoder `[F, D]`, of its bias `[F]` and of the bias
+    /// subtracted before it `[D]`.
+    fn encode_backward(
+        gradient: FloatTensor<Self>,
+        centred: FloatTensor<Self>,
+        w_enc: FloatTensor<Self>,
+        set: &ActiveSet,
+    ) -> [FloatTensor<Self>; 3];
+}
+
+impl SparseBackend for Flex {
+    fn decode_forward(values: FlexTensor, w_dec: FlexTensor, set: &ActiveSet) -> FlexTensor {
+        let d = width(&w_dec);
+        let [values, w_dec] = [values, w_dec].map(contiguous);
+        let out = sparse::decode(flex_slice(&values), flex_slice(&w_dec), d, set);
+        flex(out, [set.n_rows(), d])
+    }
+
+    fn decode_backward(
+        gradient: FlexTensor,
+        values: FlexTensor,
+        w_dec: FlexTensor,
+        set: &ActiveSet,
+    ) -> [FlexTensor; 2] {
+        let d = width(&w_dec);
+        let [gradient, values, w_dec] = [gradient, values, w_dec].map(contiguous);
+        let (of_values, of_decoder) =
+            sparse::decode_backward(flex_slice(&gradient), flex_slice(&values), flex_slice(&w_dec), d, set);
+        [flex(of_values, [set.len()]), flex(of_decoder, [set.n_latents(), d])]
+    }
+
+    fn encode_forward(values: &[f32]) -> FlexTensor {
+        flex(values.to_vec(), [values.len()])
+    }
+
+    fn encode_backward(
+        gradient: FlexTensor,
+        centred: FlexTensor,
+        w_enc: FlexTensor,
+        set: &ActiveSet,
+    ) -> [FlexTensor; 3] {
+        let d = width(&w_enc);
+        let [gradient, centred, w_enc] = [gradient, centred, w_enc].map(contiguous);
+        let (of_encoder, of_bias) = sparse::encode_backward(flex_slice(&gradient), flex_slice(&centred), d, set);
+        let mut of_subtracted = sparse::weighted_row_sum(&of_bias, flex_slice(&w_enc), d);
+        of_subtracted.iter_mut().for_each(|x| *x = -*x);
+        [
+            flex(of_encoder, [set.n_latents(), d]),
+            flex(of_bias, [set.n_latents()]),
+            flex(of_subtracted, [d]),
+        ]
+    }
+}
+
+fn width(matrix: &FlexTensor) -> usize {
+    matrix.layout().shape()[1]
+}
+
+fn flex<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape))
+}
+
+#[backend_extension(Autodiff, Flex)]
+pub(crate) trait SparseOps: Backend {
+    fn decode(values: FloatTensor<Self>, w_dec: FloatTensor<Self>, set: Arc<ActiveSet>) -> FloatTensor<Self>;
+    fn encode(
+        w_enc: FloatTensor<Self>,
+        b_enc: FloatTensor<Self>,
+        b_dec: FloatTensor<Self>,
+        centred: FloatTensor<Self>,
+        values: Arc<Vec<f32>>,
+        set: Arc<ActiveSet>,
+    ) -> FloatTensor<Self>;
+}
+
+impl SparseOps for Flex {
+    fn decode(values: FlexTensor, w_dec: FlexTensor, set: Arc<ActiveSet>) -> FlexTensor {
+        Self::decode_forward(values, w_dec, &set)
+    }
+
+    fn encode(
+        _w_enc: FlexTensor,
+        _b_enc: FlexTensor,
+        _b_dec: FlexTensor,
+        _centred: FlexTensor,
+        values: Arc<Vec<f32>>,
+        _set: Arc<ActiveSet>,
+    ) -> FlexTensor {
+        Self::encode_forward(&values)
+    }
+}
+
+#[derive(Debug)]
+struct Decode;
+
+impl<B: SparseBackend> Backward<B, 2> for Decode {
+    type State = (FloatTensor<B>, FloatTensor<B>, Arc<ActiveSet>);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let (values, w_dec, set) = ops.state;
+        let gradients = B::decode_backward(gradient, values, w_dec, &set);
+        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let Some(parent) = parent {
+                grads.register::<B>(parent.id, gradient);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Encode;
+
+impl<B: SparseBackend> Backward<B, 3> for Encode {
+    type State = (FloatTensor<B>, FloatTensor<B>, Arc<ActiveSet>);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let (centred, w_enc, set) = ops.state;
+        let gradients = B::encode_backward(gradient, centred, w_enc, &set);
+        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let Some(parent) = parent {
+                grads.register::<B>(parent.id, gradient);
+            }
+        }
+    }
+}
+
+impl<B: SparseBackend, C: CheckpointStrategy> SparseOps for Autodiff<B, C> {
+    fn decode(values: FloatTensor<Self>, w_dec: FloatTensor<Self>, set: Arc<ActiveSet>) -> FloatTensor<Self> {
+        match Decode
+            .prepare::<C>([values.node(), w_dec.node()])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prepared) => {
+                let (values, w_dec) = (values.primitive().clone(), w_dec.primitive().clone());
+                let out = B::decode_forward(values.clone(), w_dec.clone(), &set);
+                prepared.finish((values, w_dec, set), out)
+            }
+            OpsKind::UnTracked(prepared) => {
+                prepared.finish(B::decode_forward(values.into_primitive(), w_dec.into_primitive(), &set))
+            }
+        }
+    }
+
+    fn encode(
+        w_enc: FloatTensor<Self>,
+        b_enc: FloatTensor<Self>,
+        b_dec: FloatTensor<Self>,
+        centred: FloatTensor<Self>,
+        values: Arc<Vec<f32>>,
+        set: Arc<ActiveSet>,
+    ) -> FloatTensor<Self> {
+        let nodes = [w_enc.node(), b_enc.node(), b_dec.node()];
+        match Encode.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => {
+                let state = (centred.primitive().clone(), w_enc.primitive().clone(), set);
+                prepared.finish(state, B::encode_forward(&values))
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(B::encode_forward(&values)),
+        }
+    }
+}

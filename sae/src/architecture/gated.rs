@@ -1,0 +1,43 @@
+//! Gated autoencoders (Rajamanoharan et al. 2024, <https://arxiv.org/abs/2404.16014>).
+//!
+//! `u = (x - b_dec) W_enc`, gate `u + b_gate > 0`, magnitude `ReLU(exp(r_mag) u + b_mag)`. The gate is a constant of the
+//! main term; it learns from the penalty and from a reconstruction by its own positive part through a decoder that is held
+//! fixed in that term.
+//!
+//! Shapes: `B` rows, `D` width, `F` latents, `N` active entries; values are `[B, F]` or `[1, N]`.
+
+use burn::tensor::{Tensor, activation::relu};
+
+use super::{Loss, reconstruct, squared_error};
+use crate::parameters::Parameters;
+use crate::support::Support;
+
+/// Codes from the gate's pre-activations `u + b_gate`.
+pub(super) fn activate(parameters: &Parameters, support: &Support, h: Tensor<2>) -> Tensor<2> {
+    let gate = h.clone().greater_scalar(0.0).float(); // constant
+    let u = h - support.spread(parameters.b_enc.clone());
+    let scale = support.spread(parameters.extra[0].clone().exp());
+    relu(u * scale + support.spread(parameters.extra[1].clone())) * gate
+}
+
+/// Squared error, plus `l1` times the mean sum of the gate's positive part, plus the squared error of the reconstruction
+/// by that part through the frozen decoder.
+pub(super) fn loss(parameters: &Parameters, support: &Support, h: Tensor<2>, target: &Tensor<2>, l1: f64) -> Loss {
+    let rows = target.dims()[0] as f64;
+    let codes = activate(parameters, support, h.clone());
+    let reconstruction = reconstruct(parameters, support, codes.clone()); // [B, D]
+    let squared = squared_error(target, reconstruction.clone());
+    let open = relu(h);
+    let frozen = Parameters {
+        w_dec: parameters.w_dec.clone().detach(),
+        b_dec: parameters.b_dec.clone().detach(),
+        ..parameters.clone()
+    };
+    let by_gate = squared_error(target, reconstruct(&frozen, support, open.clone()));
+    Loss {
+        total: squared.clone() + open.sum() * (l1 / rows) + by_gate,
+        squared_error: squared,
+        reconstruction,
+        codes,
+    }
+}

@@ -1,0 +1,192 @@
+//! The architectures: what makes codes sparse, and the loss each is trained with.
+//!
+//! Each is written once over the values of a [`Support`], so the dense pass, which any device runs and which is the
+//! reference, and the sparse pass on the CPU share their formulas. Losses are in units of the squared error summed over
+//! dimensions, mean over rows, for inputs whose mean norm is the root of their width.
+//!
+//! Shapes: `B` rows, `D` width, `F` latents, `N` active entries; values are `[B, F]` or `[1, N]`.
+
+mod gated;
+mod jumprelu;
+mod matryoshka;
+mod relu;
+mod topk;
+
+use burn::tensor::{Tensor, activation::relu as relu_of};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use topk::{auxiliary_loss, variance};
+
+use crate::parameters::Parameters;
+use crate::support::Support;
+
+/// What makes the codes sparse.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "architecture", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Architecture {
+    /// ReLU with an L1 penalty and unit decoder rows ("Towards Monosemanticity", 2023).
+    Relu {
+        /// Weight of the sum of codes.
+        l1: f64,
+    },
+    /// ReLU with an L1 penalty weighted by the norms of free decoder rows (Anthropic's update of April 2024).
+    ReluApril {
+        /// Weight of the sum of codes times norms.
+        l1: f64,
+    },
+    /// A gate decides which latents are active, a second ReLU how much (Rajamanoharan et al. 2024,
+    /// <https://arxiv.org/abs/2404.16014>).
+    Gated {
+        /// Weight of the sum of the gate's positive pre-activations.
+        l1: f64,
+    },
+    /// Pre-activations above a learned threshold (Rajamanoharan et al. 2024, <https://arxiv.org/abs/2407.14435>), with a
+    /// target for the number of active latents.
+    Jumprelu {
+        /// Active latents of a row to aim at.
+        l0: f64,
+        /// Width of the window in which a threshold feels the pre-activations around it.
+        bandwidth: f64,
+    },
+    /// The `k` largest pre-activations of each row (Gao et al. 2024, <https://arxiv.org/abs/2406.04093>).
+    Topk {
+        /// Active latents of a row.
+        k: usize,
+    },
+    /// The largest pre-activations of a whole batch, `k` a row in the mean (Bussmann et al. 2024,
+    /// <https://arxiv.org/abs/2412.06410>); afterwards those above a constant threshold.
+    BatchTopk {
+        /// Active latents of a row, in the mean.
+        k: usize,
+    },
+    /// BatchTopK whose first latents must reconstruct alone too (Bussmann et al. 2025, <https://arxiv.org/abs/2503.17547>).
+    Matryoshka {
+        /// Active latents of a row, in the mean.
+        k: usize,
+        /// Nested dictionaries: the smallest holds `F / 2^(levels - 1)` latents, each further one twice as many.
+        levels: usize,
+    },
+}
+
+/// The loss of a batch and what it was made from.
+pub(crate) struct Loss {
+    /// What is minimised, `[1]`.
+    pub total: Tensor<1>,
+    /// Squared error of the full reconstruction, summed over dimensions, mean over rows; `[1]`.
+    pub squared_error: Tensor<1>,
+    /// The full reconstruction, `[B, D]`.
+    pub reconstruction: Tensor<2>,
+    /// The codes, `[B, F]` or `[1, N]`.
+    pub codes: Tensor<2>,
+}
+
+impl Architecture {
+    /// Name in configs, run folders and reports.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Relu { .. } => "relu",
+            Self::ReluApril { .. } => "relu-april",
+            Self::Gated { .. } => "gated",
+            Self::Jumprelu { .. } => "jumprelu",
+            Self::Topk { .. } => "topk",
+            Self::BatchTopk { .. } => "batch-topk",
+            Self::Matryoshka { .. } => "matryoshka",
+        }
+    }
+
+    /// Name of the dictionary in run folders and reports.
+    pub fn dictionary_name(&self) -> String {
+        format!("sae-{}", self.name())
+    }
+
+    /// Whether the decoder's bias is subtracted before the encoder.
+    pub(crate) fn subtracts_b_dec(&self) -> bool {
+        !matches!(self, Self::ReluApril { .. } | Self::Jumprelu { .. })
+    }
+
+    /// Whether decoder rows have norm 1.
+    pub(crate) fn has_unit_decoder(&self) -> bool {
+        !matches!(self, Self::ReluApril { .. })
+    }
+
+    /// Active latents that selection bounds, a row.
+    pub fn k(&self) -> Option<usize> {
+        match *self {
+            Self::Topk { k } | Self::BatchTopk { k } | Self::Matryoshka { k, .. } => Some(k),
+            Self::Relu { .. } | Self::ReluApril { .. } | Self::Gated { .. } | Self::Jumprelu { .. } => None,
+        }
+    }
+
+    /// Initial values of [`Parameters::extra`].
+    pub(crate) fn initial_extra(&self) -> &'static [f32] {
+        match self {
+            Self::Jumprelu { .. } => &[jumprelu::INITIAL_THRESHOLD],
+            Self::Gated { .. } => &[0.0, 0.0],
+            _ => &[],
+        }
+    }
+
+    /// Codes from pre-activations, both `[B, F]`, as a finished autoencoder computes them; `batch_threshold` stands in for
+    /// a selection over the batch.
+    pub(crate) fn activate(&self, parameters: &Parameters, h: Tensor<2>, batch_threshold: f32) -> Tensor<2> {
+        match *self {
+            Self::Relu { .. } | Self::ReluApril { .. } => relu_of(h),
+            Self::Gated { .. } => gated::activate(parameters, &Support::Dense, h),
+            Self::Jumprelu { .. } => jumprelu::activate(parameters, h),
+            Self::Topk { k } => kernels::top_k(h, k),
+            Self::BatchTopk { .. } | Self::Matryoshka { .. } => {
+                let above = h.clone().greater_scalar(batch_threshold).float();
+                relu_of(h) * above
+            }
+        }
+    }
+
+    /// The loss on pre-activations of the selected entries; `warm` rises from 0 to 1 at the start of a run.
+    pub(crate) fn loss(
+        &self,
+        parameters: &Parameters,
+        support: &Support,
+        h: Tensor<2>,
+        target: &Tensor<2>,
+        warm: f64,
+    ) -> Loss {
+        match *self {
+            Self::Relu { l1 } => relu::loss(parameters, support, h, target, l1 * warm, false),
+            Self::ReluApril { l1 } => relu::loss(parameters, support, h, target, l1 * warm, true),
+            Self::Gated { l1 } => gated::loss(parameters, support, h, target, l1 * warm),
+            Self::Jumprelu { l0, bandwidth } => jumprelu::loss(
+                parameters,
+                support,
+                h,
+                target,
+                &jumprelu::Target {
+                    l0,
+                    bandwidth,
+                    weight: warm,
+                },
+            ),
+            Self::Topk { .. } | Self::BatchTopk { .. } => relu::loss(parameters, support, h, target, 0.0, false),
+            Self::Matryoshka { levels, .. } => matryoshka::loss(parameters, support, h, target, levels),
+        }
+    }
+
+    /// What a pre-activation must exceed for its entry to matter to the loss, `[F]`; only for architectures without a
+    /// selection.
+    pub(crate) fn bounds(&self, parameters: &Parameters) -> Vec<f32> {
+        match *self {
+            Self::Jumprelu { bandwidth, .. } => jumprelu::bounds(parameters, bandwidth),
+            _ => vec![0.0; parameters.n_latents()],
+        }
+    }
+}
+
+/// Codes times decoder rows plus the decoder's bias: `[B, D]`.
+fn reconstruct(parameters: &Parameters, support: &Support, codes: Tensor<2>) -> Tensor<2> {
+    support.decode(codes, parameters.w_dec.clone()) + parameters.b_dec.clone().unsqueeze()
+}
+
+/// Squared distance summed over dimensions, mean over rows: `[1]`.
+fn squared_error(target: &Tensor<2>, reconstruction: Tensor<2>) -> Tensor<1> {
+    let rows = target.dims()[0] as f64;
+    (target.clone() - reconstruction).square().sum() / rows
+}

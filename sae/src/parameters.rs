@@ -1,0 +1,71 @@
+//! What training changes: the parameters of an autoencoder, in numbered slots.
+//!
+//! Shapes: `D` width, `F` latents.
+
+use burn::tensor::{Device, Tensor};
+use kernels::{from_vec, random};
+
+/// The parameters. Encoder and decoder both hold a latent's direction as a row, so that its gradients are rows too.
+#[derive(Debug, Clone)]
+pub struct Parameters {
+    /// Encoder directions, `[F, D]` (SAELens's `W_enc`, transposed).
+    pub w_enc: Tensor<2>,
+    /// Encoder bias, `[F]`; of a Gated autoencoder the bias of the gate.
+    pub b_enc: Tensor<1>,
+    /// Decoder directions, `[F, D]`.
+    pub w_dec: Tensor<2>,
+    /// Decoder bias, `[D]`; where the architecture says so it is subtracted before the encoder too.
+    pub b_dec: Tensor<1>,
+    /// Vectors `[F]` that only some architectures have: JumpReLU's thresholds; Gated's log-scales `r_mag` and biases
+    /// `b_mag` of the magnitudes.
+    pub extra: Vec<Tensor<1>>,
+}
+
+impl Parameters {
+    /// Random unit decoder rows, the encoder their transpose, biases 0 and `b_dec` as given; `extra` constant vectors.
+    pub(crate) fn init(n_latents: usize, b_dec: Vec<f32>, extra: &[f32], seed: u64, device: &Device) -> Self {
+        let d_in = b_dec.len();
+        let mut w_dec = random::normal(&mut random::rng(seed, "sae/init"), n_latents * d_in, 1.0);
+        for row in w_dec.chunks_mut(d_in) {
+            let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-8);
+            row.iter_mut().for_each(|x| *x /= norm);
+        }
+        Self {
+            w_enc: from_vec(w_dec.clone(), [n_latents, d_in], device),
+            b_enc: Tensor::zeros([n_latents], device),
+            w_dec: from_vec(w_dec, [n_latents, d_in], device),
+            b_dec: from_vec(b_dec, [d_in], device),
+            extra: extra
+                .iter()
+                .map(|&value| from_vec(vec![value; n_latents], [n_latents], device))
+                .collect(),
+        }
+    }
+
+    /// Number of latents, `F`.
+    pub fn n_latents(&self) -> usize {
+        self.b_enc.dims()[0]
+    }
+
+    /// Width of an activation, `D`.
+    pub fn d_in(&self) -> usize {
+        self.b_dec.dims()[0]
+    }
+
+    /// A copy whose gradients are asked for.
+    pub(crate) fn tracked(&self) -> Self {
+        Self {
+            w_enc: self.w_enc.clone().autodiff().require_grad(),
+            b_enc: self.b_enc.clone().autodiff().require_grad(),
+            w_dec: self.w_dec.clone().autodiff().require_grad(),
+            b_dec: self.b_dec.clone().autodiff().require_grad(),
+            extra: self.extra.iter().map(|p| p.clone().autodiff().require_grad()).collect(),
+        }
+    }
+
+    /// Norms of the decoder's rows, `[F]`.
+    pub(crate) fn decoder_norms(&self) -> Tensor<1> {
+        let n_latents = self.n_latents();
+        self.w_dec.clone().square().sum_dim(1).sqrt().reshape([n_latents]) // [F]
+    }
+}

@@ -1,0 +1,250 @@
+//! One pass of a batch through an autoencoder in training: encode, select, decode, loss.
+//!
+//! On the CPU an architecture that selects its entries always takes the sparse path; the others take it once few enough
+//! entries matter. Other devices, and the tests as a reference, take the dense path through burn's autodiff.
+//!
+//! Shapes: `B` rows, `D` width, `F` latents, `N` active entries; values are `[B, F]` or `[1, N]`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use burn::tensor::{Tensor, TensorData, activation::relu};
+use kernels::{Auxiliary, Encoded, Rule, encode, is_cpu, matmul, sparse_encode, to_vec};
+
+use crate::Error;
+use crate::architecture::{Architecture, Loss, auxiliary_loss};
+use crate::parameters::Parameters;
+use crate::support::Support;
+
+/// Entries of which fewer than this share matter are cheaper one by one than as a dense matrix; where the two cost the same
+/// is measured by `saelab bench train`.
+pub(crate) const SPARSE_BELOW: f64 = 0.06;
+
+/// Which way to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Path {
+    Dense,
+    Sparse,
+}
+
+/// The dead latents and how they are revived.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Revival<'a> {
+    /// Dead latents, ascending.
+    pub(crate) dead: &'a [u32],
+    /// How many of them may help with each row.
+    pub(crate) k: usize,
+    /// Weight of their loss.
+    pub(crate) weight: f64,
+}
+
+/// A pass, ready to be differentiated.
+pub(crate) struct Pass {
+    pub(crate) loss: Loss,
+    /// Whether each latent was active in some row.
+    pub(crate) fired: Vec<bool>,
+    /// Active entries.
+    pub(crate) n_active: usize,
+    /// Entries that the loss depends on; on the dense path the active ones.
+    pub(crate) n_entries: usize,
+    pub(crate) encode_time: Duration,
+    pub(crate) select_time: Duration,
+    pub(crate) decode_time: Duration,
+}
+
+/// Pre-activations of the entries that matter, and of dead latents that try to help.
+struct Encoding {
+    support: Support,
+    h: Tensor<2>,
+    auxiliary: Option<(Support, Tensor<2>)>,
+    encode_time: Duration,
+    select_time: Duration,
+}
+
+/// Runs `x` `[B, D]` (plain) through `tracked` parameters; `warm` rises from 0 to 1 at the start of a run.
+pub(crate) fn forward(
+    architecture: Architecture,
+    tracked: &Parameters,
+    x: &Tensor<2>,
+    path: Path,
+    warm: f64,
+    revival: Option<Revival<'_>>,
+) -> Result<Pass, Error> {
+    let target = x.clone().autodiff(); // [B, D], a constant
+    let centred = if architecture.subtracts_b_dec() {
+        x.clone() - tracked.b_dec.clone().inner().unsqueeze()
+    } else {
+        x.clone()
+    };
+    let revival = revival.filter(|revival| !revival.dead.is_empty());
+    let Encoding {
+        support,
+        h,
+        auxiliary,
+        encode_time,
+        select_time,
+    } = match path {
+        Path::Sparse => sparse(architecture, tracked, centred, revival)?,
+        Path::Dense => dense(architecture, tracked, centred, revival),
+    };
+    let start = Instant::now();
+    let mut loss = architecture.loss(tracked, &support, h, &target, warm);
+    if let (Some((support, h)), Some(revival)) = (auxiliary, revival) {
+        let reconstruction = loss.reconstruction.clone();
+        let extra = auxiliary_loss(tracked, &support, h, &target, reconstruction, revival.weight);
+        loss.total = loss.total + extra;
+    }
+    let (fired, n_active) = fired(&support, loss.codes.clone().inner(), tracked.n_latents());
+    let n_entries = match &support {
+        Support::Dense => n_active,
+        Support::Sparse(set) => set.len(),
+    };
+    Ok(Pass {
+        loss,
+        fired,
+        n_active,
+        n_entries,
+        encode_time,
+        select_time,
+        decode_time: start.elapsed(),
+    })
+}
+
+/// The path that a first step takes.
+pub(crate) fn first_path(architecture: Architecture, x: &Tensor<2>) -> Path {
+    if architecture.k().is_some() && is_cpu(&x.device()) {
+        Path::Sparse
+    } else {
+        Path::Dense
+    }
+}
+
+/// The path for a step after one in which `density` of all entries mattered.
+pub(crate) fn next_path(architecture: Architecture, x: &Tensor<2>, density: f64) -> Path {
+    if density < SPARSE_BELOW && is_cpu(&x.device()) {
+        Path::Sparse
+    } else {
+        first_path(architecture, x)
+    }
+}
+
+fn sparse(
+    architecture: Architecture,
+    tracked: &Parameters,
+    centred: Tensor<2>,
+    revival: Option<Revival<'_>>,
+) -> Result<Encoding, Error> {
+    let bounds;
+    let rule = match architecture {
+        Architecture::Topk { k } => Rule::PerRow(k),
+        Architecture::BatchTopk { k } | Architecture::Matryoshka { k, .. } => Rule::PerBatch(k * centred.dims()[0]),
+        _ => {
+            bounds = architecture.bounds(tracked);
+            Rule::Above(&bounds)
+        }
+    };
+    let auxiliary = revival.map(|revival| Auxiliary {
+        latents: revival.dead,
+        k: revival.k,
+    });
+    let (w_enc, b_enc) = (tracked.w_enc.clone().inner(), tracked.b_enc.clone().inner());
+    let found =
+        encode(&centred, &w_enc, &b_enc, rule, None, auxiliary).map_err(|at| Error::NotFinite { row: at.row })?;
+    if found.active.set.is_empty() {
+        // burn has no tensors without elements. A batch without an active entry is rare and cheap to do densely.
+        return Ok(dense(architecture, tracked, centred, revival));
+    }
+    let follow = |Encoded { set, values }| {
+        let set = Arc::new(set);
+        let b_dec = if architecture.subtracts_b_dec() {
+            tracked.b_dec.clone()
+        } else {
+            tracked.b_dec.clone().detach()
+        };
+        let centred = centred.clone().autodiff();
+        let h = sparse_encode(
+            values,
+            centred,
+            tracked.w_enc.clone(),
+            tracked.b_enc.clone(),
+            b_dec,
+            &set,
+        ); // [N]
+        (Support::Sparse(set), h.unsqueeze()) // [1, N]
+    };
+    let (support, h) = follow(found.active);
+    Ok(Encoding {
+        support,
+        h,
+        auxiliary: found.auxiliary.filter(|found| !found.set.is_empty()).map(follow),
+        encode_time: found.encode_time,
+        select_time: found.select_time,
+    })
+}
+
+fn dense(
+    architecture: Architecture,
+    tracked: &Parameters,
+    centred: Tensor<2>,
+    revival: Option<Revival<'_>>,
+) -> Encoding {
+    let [rows, d] = centred.dims();
+    let n_latents = tracked.n_latents();
+    let device = centred.device();
+    let start = Instant::now();
+    let mut bias = tracked.b_enc.clone();
+    if architecture.subtracts_b_dec() {
+        // Value 0, and the gradient that reaches b_dec through the encoder: without it, a product as large as the
+        // encoder's would be spent on the gradient of the input.
+        let zero = tracked.b_dec.clone() - tracked.b_dec.clone().detach();
+        bias = bias - tracked.w_enc.clone().matmul(zero.reshape([d, 1])).reshape([n_latents]); // [F]
+    }
+    let h = matmul(centred.autodiff(), tracked.w_enc.clone().transpose()) + bias.unsqueeze(); // [B, F]
+    let encode_time = start.elapsed();
+    let start = Instant::now();
+    let auxiliary = revival.map(|revival| {
+        let mut mask = vec![0.0_f32; n_latents];
+        revival.dead.iter().for_each(|&latent| mask[latent as usize] = 1.0);
+        let mask = Tensor::<2>::from_data(TensorData::new(mask, [1, n_latents]), &device);
+        (
+            Support::Dense,
+            kernels::top_k(relu(h.clone()) * mask.autodiff(), revival.k),
+        )
+    });
+    let h = match architecture {
+        Architecture::Topk { k } => kernels::top_k(h, k),
+        Architecture::BatchTopk { k } | Architecture::Matryoshka { k, .. } => {
+            kernels::top_k(h.reshape([1, rows * n_latents]), k * rows).reshape([rows, n_latents])
+        }
+        _ => h,
+    };
+    Encoding {
+        support: Support::Dense,
+        h,
+        auxiliary,
+        encode_time,
+        select_time: start.elapsed(),
+    }
+}
+
+/// Which latents are active in some row, and the number of active entries.
+fn fired(support: &Support, codes: Tensor<2>, n_latents: usize) -> (Vec<bool>, usize) {
+    match support {
+        Support::Dense => {
+            let counts = to_vec(codes.greater_scalar(0.0).float().sum_dim(0)); // [1, F]
+            let n = counts.iter().map(|&count| f64::from(count)).sum::<f64>() as usize;
+            (counts.into_iter().map(|count| count > 0.0).collect(), n)
+        }
+        Support::Sparse(set) => {
+            let mut fired = vec![false; n_latents];
+            let mut n = 0;
+            for (&latent, code) in set.latents().iter().zip(to_vec(codes)) {
+                if code > 0.0 {
+                    fired[latent as usize] = true;
+                    n += 1;
+                }
+            }
+            (fired, n)
+        }
+    }
+}
