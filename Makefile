@@ -7,7 +7,7 @@ RUN ?= runs/ioi-$(notdir $(abspath $(MODEL)))
 # The sites of the shipped model are committed; for another model they are located first (its cost is printed).
 SITES := $(if $(filter models/small-world,$(MODEL)),configs/sites/small-world.toml,$(RUN)/sites.toml)
 
-.PHONY: help build eval-ioi sites model behaviours test check wgpu
+.PHONY: help build eval-ioi sites model behaviours test check wgpu bench bench-peers
 
 help:
 	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task"
@@ -16,6 +16,8 @@ help:
 	@echo "make behaviours               what the shipped model can do, against its gates"
 	@echo "make model                    train the shipped model again, into runs/small-world"
 	@echo "make sites                    locate the sites of the shipped model again"
+	@echo "make bench                    what the kernels reach on this machine"
+	@echo "make bench-peers PYTHON=...   the same shapes in dictionary_learning (its Python environment is yours)"
 	@echo "make wgpu                     type-check the GPU build"
 
 build:
@@ -48,3 +50,13 @@ check:
 
 wgpu:
 	cargo check --release -p saelab --features wgpu
+
+bench: build
+	$(SAELAB) bench gemm
+	for arch in topk batch-topk matryoshka; do $(SAELAB) bench train --arch $$arch --k 32 || exit 1; done
+	for arch in relu gated jumprelu; do $(SAELAB) bench train --arch $$arch --k 64 || exit 1; done
+	$(SAELAB) bench train --arch relu --k 3072 --steps 5
+
+PYTHON ?= python3
+bench-peers: bench
+	$(PYTHON) scripts/bench_dictionary_learning.py
