@@ -11,6 +11,10 @@ mod autoencoder;
 mod checkpoint;
 mod config;
 mod error;
+#[cfg(test)]
+mod finite_differences;
+#[cfg(test)]
+mod fixtures;
 mod parameters;
 mod pass;
 mod support;

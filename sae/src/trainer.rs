@@ -121,6 +121,13 @@ impl Trainer {
         }
     }
 
+    /// Sets the learning rate of the next step, whatever the schedule says.
+    #[cfg(test)]
+    pub(crate) fn set_learning_rate(&mut self, rate: f64) {
+        self.schedule.learning_rate = 1.0;
+        self.schedule.learning_rate = rate / self.schedule.learning_rate(self.step);
+    }
+
     /// The parameters as they are.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters

@@ -1,0 +1,277 @@
+//! Every gradient of every architecture against central differences of its loss, written out in f64 one number at a time.
+//!
+//! What an architecture holds constant (selections, gates, residuals, a frozen decoder) is taken from the point itself and
+//! held while a parameter moves. The gradient of JumpReLU's thresholds is an estimate by definition, and is compared with
+//! its closed form.
+
+use burn::tensor::Tensor;
+use kernels::{cpu, from_vec, random, to_vec};
+
+use crate::Architecture;
+use crate::parameters::Parameters;
+use crate::pass::{self, Path, Revival};
+
+const B: usize = 9;
+const D: usize = 5;
+const F: usize = 12;
+const DEAD: [u32; 4] = [1, 4, 7, 10];
+const REVIVAL: Revival<'static> = Revival {
+    dead: &DEAD,
+    k: 2,
+    weight: 0.3,
+};
+const STEP: f64 = 1e-6;
+
+/// Parameters in f64: W_enc, b_enc, W_dec, b_dec and what else there is.
+#[derive(Clone)]
+struct Point(Vec<Vec<f64>>);
+
+impl Point {
+    fn of(p: &Parameters) -> Self {
+        let mut all = vec![
+            to_vec(p.w_enc.clone()),
+            to_vec(p.b_enc.clone()),
+            to_vec(p.w_dec.clone()),
+            to_vec(p.b_dec.clone()),
+        ];
+        all.extend(p.extra.iter().map(|extra| to_vec(extra.clone())));
+        Self(
+            all.into_iter()
+                .map(|v| v.into_iter().map(f64::from).collect())
+                .collect(),
+        )
+    }
+
+    fn h(&self, x: &[f64], subtracts: bool) -> Vec<f64> {
+        let [w_enc, b_enc, _, b_dec] = [0, 1, 2, 3].map(|i| &self.0[i]);
+        let one = |row: &[f64], latent: usize| -> f64 {
+            let centred = row.iter().zip(b_dec).map(|(x, b)| x - if subtracts { *b } else { 0.0 });
+            centred.zip(&w_enc[latent * D..]).map(|(x, w)| x * w).sum::<f64>() + b_enc[latent]
+        };
+        x.chunks(D)
+            .flat_map(|row| (0..F).map(move |latent| one(row, latent)))
+            .collect()
+    }
+
+    /// Codes `[B, F]` times decoder rows of the latents below `end`, plus the bias when asked for.
+    fn decode(&self, codes: &[f64], end: usize, with_bias: bool) -> Vec<f64> {
+        let mut out = Vec::new();
+        for row in codes.chunks(F) {
+            for d in 0..D {
+                let sum: f64 = (0..end).map(|latent| row[latent] * self.0[2][latent * D + d]).sum();
+                out.push(sum + if with_bias { self.0[3][d] } else { 0.0 });
+            }
+        }
+        out
+    }
+
+    fn norm(&self, latent: usize) -> f64 {
+        self.0[2][latent * D..][..D].iter().map(|w| w * w).sum::<f64>().sqrt()
+    }
+}
+
+/// Squared distance, summed over dimensions, mean over rows.
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / B as f64
+}
+
+fn variance(x: &[f64]) -> f64 {
+    let mean: Vec<f64> = (0..D)
+        .map(|d| x.iter().skip(d).step_by(D).sum::<f64>() / B as f64)
+        .collect();
+    distance(x, &mean.repeat(B))
+}
+
+/// Of each row's (or of all) `allowed` entries, the `k` largest positive ones.
+fn largest(h: &[f64], width: usize, k: usize, allowed: impl Fn(usize) -> bool) -> Vec<bool> {
+    let mut mask = vec![false; h.len()];
+    for first in (0..h.len()).step_by(width) {
+        let mut order: Vec<usize> = (first..first + width)
+            .filter(|&i| h[i] > 0.0 && allowed(i % F))
+            .collect();
+        order.sort_by(|&i, &j| h[j].total_cmp(&h[i]));
+        order.into_iter().take(k).for_each(|i| mask[i] = true);
+    }
+    mask
+}
+
+/// The loss at `p`, with what is constant taken from `base`.
+fn loss(architecture: Architecture, p: &Point, base: &Point, x: &[f64]) -> f64 {
+    let subtracts = architecture.subtracts_b_dec();
+    let (h, h_base) = (p.h(x, subtracts), base.h(x, subtracts));
+    let masked = |h: &[f64], mask: &[bool]| -> Vec<f64> {
+        h.iter()
+            .zip(mask)
+            .map(|(h, keep)| if *keep { *h } else { 0.0 })
+            .collect()
+    };
+    let positive: Vec<bool> = h_base.iter().map(|h| *h > 0.0).collect();
+    let error = |codes: &[f64]| distance(x, &p.decode(codes, F, true));
+    match architecture {
+        Architecture::Relu { l1 } | Architecture::ReluApril { l1 } => {
+            let codes = masked(&h, &positive);
+            let by_norm = !architecture.has_unit_decoder();
+            let weight = |i: usize| if by_norm { p.norm(i % F) } else { 1.0 };
+            let sum: f64 = codes.iter().enumerate().map(|(i, f)| f * weight(i)).sum();
+            error(&codes) + l1 * sum / B as f64
+        }
+        Architecture::Gated { l1 } => {
+            let magnitude = |(i, h): (usize, &f64)| {
+                let u = h - p.0[1][i % F];
+                if positive[i] {
+                    (p.0[4][i % F].exp() * u + p.0[5][i % F]).max(0.0)
+                } else {
+                    0.0
+                }
+            };
+            let codes: Vec<f64> = h.iter().enumerate().map(magnitude).collect();
+            let open = masked(&h, &positive);
+            let by_gate = distance(x, &base.decode(&open, F, true));
+            error(&codes) + l1 * open.iter().sum::<f64>() / B as f64 + by_gate
+        }
+        Architecture::Jumprelu { l0, .. } => {
+            let above: Vec<bool> = (0..B * F).map(|i| h_base[i] > base.0[4][i % F]).collect();
+            let active = above.iter().filter(|above| **above).count() as f64 / B as f64;
+            error(&masked(&h, &above)) + D as f64 * (active / l0 - 1.0).powi(2)
+        }
+        Architecture::Topk { k } => {
+            let mask = largest(&h_base, F, k, |_| true);
+            error(&masked(&h, &mask)) + auxiliary(p, base, x, &h, &h_base, &mask)
+        }
+        Architecture::BatchTopk { k } => {
+            let mask = largest(&h_base, B * F, k * B, |_| true);
+            error(&masked(&h, &mask)) + auxiliary(p, base, x, &h, &h_base, &mask)
+        }
+        Architecture::Matryoshka { k, levels } => {
+            let mask = largest(&h_base, B * F, k * B, |_| true);
+            let codes = masked(&h, &mask);
+            let ends = (0..levels).map(|level| F >> level);
+            let errors = ends.map(|end| distance(x, &p.decode(&codes, end, true)));
+            errors.sum::<f64>() / levels as f64 + auxiliary(p, base, x, &h, &h_base, &mask)
+        }
+    }
+}
+
+/// AuxK: dead latents against the constant residual.
+fn auxiliary(p: &Point, base: &Point, x: &[f64], h: &[f64], h_base: &[f64], active: &[bool]) -> f64 {
+    let keep = |h: &[f64], mask: &[bool]| -> Vec<f64> {
+        h.iter()
+            .zip(mask)
+            .map(|(h, keep)| if *keep { *h } else { 0.0 })
+            .collect()
+    };
+    let reconstruction = base.decode(&keep(h_base, active), F, true);
+    let residual: Vec<f64> = x.iter().zip(&reconstruction).map(|(x, r)| x - r).collect();
+    let dead = largest(h_base, F, REVIVAL.k, |latent| DEAD.contains(&(latent as u32)));
+    let guess = p.decode(&keep(h, &dead), F, false);
+    REVIVAL.weight * variance(x) / variance(&residual) * distance(&guess, &residual)
+}
+
+/// Gradients through the pass, in the order of [`Point`].
+fn gradients(architecture: Architecture, parameters: &Parameters, x: &Tensor<2>, path: Path) -> (f64, Vec<Vec<f64>>) {
+    let tracked = parameters.tracked();
+    let revival = architecture.k().is_some().then_some(REVIVAL);
+    let pass = pass::forward(architecture, &tracked, x, path, 1.0, revival).unwrap();
+    let loss = f64::from(to_vec(pass.loss.total.clone().inner())[0]);
+    let grads = pass.loss.total.backward();
+    let mut all = vec![
+        to_vec(tracked.w_enc.grad(&grads).unwrap()),
+        to_vec(tracked.b_enc.grad(&grads).unwrap()),
+        to_vec(tracked.w_dec.grad(&grads).unwrap()),
+        to_vec(tracked.b_dec.grad(&grads).unwrap()),
+    ];
+    all.extend(tracked.extra.iter().map(|extra| to_vec(extra.grad(&grads).unwrap())));
+    (
+        loss,
+        all.into_iter()
+            .map(|v| v.into_iter().map(f64::from).collect())
+            .collect(),
+    )
+}
+
+/// The straight-through estimate for JumpReLU's thresholds: `-θ/ε` of the codes' gradient and `-1/ε` of the penalty's,
+/// summed over pre-activations within half a bandwidth.
+fn threshold_gradient(p: &Point, x: &[f64], target: f64, bandwidth: f64) -> Vec<f64> {
+    let h = p.h(x, false);
+    let above = |i: usize| h[i] > p.0[4][i % F];
+    let codes: Vec<f64> = (0..B * F).map(|i| if above(i) { h[i] } else { 0.0 }).collect();
+    let reconstruction = p.decode(&codes, F, true);
+    let l0 = codes.iter().filter(|f| **f != 0.0).count() as f64 / B as f64;
+    let of_l0 = D as f64 * 2.0 * (l0 / target - 1.0) / target / B as f64;
+    let mut gradient = vec![0.0; F];
+    for i in (0..B * F).filter(|&i| (h[i] - p.0[4][i % F]).abs() <= bandwidth / 2.0) {
+        let (row, latent) = (i / F, i % F);
+        let error = |d: usize| reconstruction[row * D + d] - x[row * D + d];
+        let of_code: f64 = (0..D).map(|d| 2.0 / B as f64 * error(d) * p.0[2][latent * D + d]).sum();
+        gradient[latent] -= (of_code * p.0[4][latent] + of_l0) / bandwidth;
+    }
+    gradient
+}
+
+#[test]
+fn gradients_equal_finite_differences() {
+    let draw = |stream: &str, n: usize, size: f32| random::normal(&mut random::rng(11, stream), n, size);
+    let x32 = draw("x", B * D, 1.5);
+    let x: Vec<f64> = x32.iter().copied().map(f64::from).collect();
+    for architecture in [
+        Architecture::Relu { l1: 0.7 },
+        Architecture::ReluApril { l1: 0.7 },
+        Architecture::Gated { l1: 0.7 },
+        Architecture::Jumprelu {
+            l0: 3.0,
+            bandwidth: 0.8,
+        },
+        Architecture::Topk { k: 3 },
+        Architecture::BatchTopk { k: 3 },
+        Architecture::Matryoshka { k: 3, levels: 3 },
+    ] {
+        let n_extra = architecture.initial_extra().len();
+        let parameters = Parameters {
+            w_enc: from_vec(draw("w_enc", F * D, 0.6), [F, D], &cpu()),
+            b_enc: from_vec(draw("b_enc", F, 0.3), [F], &cpu()),
+            w_dec: from_vec(draw("w_dec", F * D, 0.6), [F, D], &cpu()),
+            b_dec: from_vec(draw("b_dec", D, 0.3), [D], &cpu()),
+            // Thresholds must be positive; the parameters of a gate may be.
+            extra: (0..n_extra)
+                .map(|i| from_vec::<1>(draw(&format!("extra {i}"), F, 0.3), [F], &cpu()).abs() + 0.1)
+                .collect(),
+        };
+        let base = Point::of(&parameters);
+        let value = loss(architecture, &base, &base, &x);
+        for path in [Path::Dense, Path::Sparse] {
+            let tensor = from_vec(x32.clone(), [B, D], &cpu());
+            let (found_value, found) = gradients(architecture, &parameters, &tensor, path);
+            let name = architecture.name();
+            assert!(
+                (found_value / value - 1.0).abs() < 1e-5,
+                "{name}, {path:?}: {found_value}, expected {value}"
+            );
+            for (slot, found) in found.iter().enumerate() {
+                let expected: Vec<f64> = match architecture {
+                    Architecture::Jumprelu { l0, bandwidth } if slot == 4 => {
+                        threshold_gradient(&base, &x, l0, bandwidth)
+                    }
+                    _ => (0..found.len())
+                        .map(|i| {
+                            let at = |shift: f64| {
+                                let mut moved = base.clone();
+                                moved.0[slot][i] += shift;
+                                loss(architecture, &moved, &base, &x)
+                            };
+                            (at(STEP) - at(-STEP)) / (2.0 * STEP)
+                        })
+                        .collect(),
+                };
+                let size = expected.iter().fold(1e-3_f64, |most, g| most.max(g.abs()));
+                let gap = found
+                    .iter()
+                    .zip(&expected)
+                    .fold(0.0_f64, |most, (a, b)| most.max((a - b).abs()));
+                assert!(
+                    gap < 1e-4 * size,
+                    "{name}, {path:?}, slot {slot}: {gap:.2e} of {size:.2e}"
+                );
+            }
+        }
+    }
+}
