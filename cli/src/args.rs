@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Fit(commands::fit::Fit),
     /// Train sparse autoencoders on cached activations
     Train(commands::train::Train),
+    /// Run a sparse autoencoder, of saelab or of SAELens, on vectors from a file
+    Encode(commands::encode::Encode),
     /// Compare dictionaries on approximation, control and interpretability
     Eval(commands::eval::Eval),
     /// Measure the kernels on this machine

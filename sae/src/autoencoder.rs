@@ -7,59 +7,61 @@ use burn::tensor::{Device, Tensor};
 use kernels::matmul;
 use tasks::Labels;
 
-use crate::Architecture;
 use crate::parameters::Parameters;
+use crate::{Activation, Architecture};
 
 /// A sparse autoencoder.
 #[derive(Debug, Clone)]
 pub struct Autoencoder {
-    /// What makes the codes sparse.
-    pub architecture: Architecture,
+    /// How codes follow from pre-activations.
+    pub activation: Activation,
+    /// Whether the decoder's bias is subtracted before the encoder.
+    pub subtracts_b_dec: bool,
     /// Weights and biases.
     pub parameters: Parameters,
-    /// What stands in for a selection over the batch: pre-activations above it are kept. Calibrated on the training
-    /// activations; unused by other architectures.
-    pub batch_threshold: f32,
 }
 
 impl Autoencoder {
+    /// The autoencoder that training on inputs times `scale` ends with, for inputs that are not scaled: codes come out in
+    /// the inputs' own units, decoder rows have norm 1. Exact, since every activation function here commutes with a
+    /// positive factor that its thresholds share.
+    pub(crate) fn finished(architecture: Architecture, mut parameters: Parameters, scale: f32) -> Self {
+        if !architecture.has_unit_decoder() {
+            parameters.fold_decoder_norms();
+        }
+        parameters.b_enc = parameters.b_enc / scale;
+        parameters.b_dec = parameters.b_dec / scale;
+        let activation = architecture.activation();
+        // Thresholds and the biases of magnitudes have the inputs' units; log-scales have none.
+        let in_units = match activation {
+            Activation::Jumprelu => Some(0),
+            Activation::Gated => Some(1),
+            Activation::Relu | Activation::Topk { .. } => None,
+        };
+        if let Some(vector) = in_units.and_then(|i| parameters.extra.get_mut(i)) {
+            *vector = vector.clone() / scale;
+        }
+        Self {
+            activation,
+            subtracts_b_dec: architecture.subtracts_b_dec(),
+            parameters,
+        }
+    }
+
     /// Codes `[B, F]` of activations `[B, D]`.
     pub fn codes(&self, x: Tensor<2>) -> Tensor<2> {
         let p = &self.parameters;
         let h = matmul(self.centred(x), p.w_enc.clone().transpose()) + p.b_enc.clone().unsqueeze(); // [B, F]
-        self.architecture.activate(p, h, self.batch_threshold)
+        self.activation.apply(p, h)
     }
 
     /// What stands before the encoder's product, `[B, D]`.
     pub(crate) fn centred(&self, x: Tensor<2>) -> Tensor<2> {
-        if self.architecture.subtracts_b_dec() {
+        if self.subtracts_b_dec {
             x - self.parameters.b_dec.clone().unsqueeze()
         } else {
             x
         }
-    }
-
-    /// The same autoencoder for inputs that are not scaled by `scale`: codes come out in the inputs' own units, decoder
-    /// rows have norm 1. Exact, since every activation function here commutes with a positive factor that its thresholds
-    /// share.
-    pub(crate) fn unscaled(mut self, scale: f32) -> Self {
-        let p = &mut self.parameters;
-        if !self.architecture.has_unit_decoder() {
-            let norms = p.decoder_norms().clamp_min(1e-8); // [F]
-            let column = norms.clone().reshape([p.n_latents(), 1]); // [F, 1]
-            p.w_enc = p.w_enc.clone() * column.clone();
-            p.b_enc = p.b_enc.clone() * norms;
-            p.w_dec = p.w_dec.clone() / column;
-        }
-        p.b_enc = p.b_enc.clone() / scale;
-        p.b_dec = p.b_dec.clone() / scale;
-        match self.architecture {
-            Architecture::Jumprelu { .. } => p.extra[0] = p.extra[0].clone() / scale,
-            Architecture::Gated { .. } => p.extra[1] = p.extra[1].clone() / scale,
-            _ => {}
-        }
-        self.batch_threshold /= scale;
-        self
     }
 }
 

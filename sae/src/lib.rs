@@ -2,10 +2,11 @@
 //!
 //! * [`Autoencoder`]: the parameters, encode and decode; the activation function is an [`Architecture`].
 //! * [`train`]: the training loop, with seeded batches and a report a step; [`Trainer`]: one step at a time.
-//! * [`Autoencoder::save`], [`Autoencoder::load`]: `sae.safetensors` with SAELens's tensor names, and `config.json`.
+//! * [`Autoencoder::save`], [`Autoencoder::load`]: folders that SAELens reads; [`Autoencoder::load_saelens`]: its own.
 //!
 //! Shapes: `B` rows of a batch, `D` width of an activation, `F` latents, `k` active latents.
 
+mod activation;
 mod architecture;
 mod autoencoder;
 mod checkpoint;
@@ -21,6 +22,7 @@ mod support;
 mod train;
 mod trainer;
 
+pub use activation::Activation;
 pub use architecture::Architecture;
 pub use autoencoder::Autoencoder;
 pub use checkpoint::Origin;

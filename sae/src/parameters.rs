@@ -68,4 +68,13 @@ impl Parameters {
         let n_latents = self.n_latents();
         self.w_dec.clone().square().sum_dim(1).sqrt().reshape([n_latents]) // [F]
     }
+
+    /// Moves the norms of the decoder's rows into the encoder: the same function of codes times norms.
+    pub(crate) fn fold_decoder_norms(&mut self) {
+        let norms = self.decoder_norms().clamp_min(1e-8); // [F]
+        let column = norms.clone().reshape([self.n_latents(), 1]); // [F, 1]
+        self.w_enc = self.w_enc.clone() * column.clone();
+        self.b_enc = self.b_enc.clone() * norms;
+        self.w_dec = self.w_dec.clone() / column;
+    }
 }

@@ -59,13 +59,10 @@ pub fn train(
         let batch = stream.next_batch(device); // [B, D]
         on_step(trainer.step(&batch)?);
     }
-    let mut model = Autoencoder {
-        architecture,
-        parameters: trainer.parameters().clone(),
-        batch_threshold: 0.0,
+    let mut model = Autoencoder::finished(architecture, trainer.parameters().clone(), scale);
+    if let Architecture::BatchTopk { k } | Architecture::Matryoshka { k, .. } = architecture {
+        calibrate(&mut model, k, values, width, device)?;
     }
-    .unscaled(scale);
-    calibrate(&mut model, values, width, device)?;
     let summary = measure(&model, values, width, device);
     Ok((model, summary))
 }
@@ -96,10 +93,7 @@ pub fn new_trainer(
 
 /// Sets the threshold that replaces a selection over the batch: the largest with which `k` latents a row are active in the
 /// mean, on activations spread evenly over the data.
-fn calibrate(model: &mut Autoencoder, values: &[f32], width: usize, device: &Device) -> Result<(), Error> {
-    let (Architecture::BatchTopk { k } | Architecture::Matryoshka { k, .. }) = model.architecture else {
-        return Ok(());
-    };
+fn calibrate(model: &mut Autoencoder, k: usize, values: &[f32], width: usize, device: &Device) -> Result<(), Error> {
     let rows = values.len() / width;
     let step = rows.div_ceil(CALIBRATION_ROWS).max(1);
     let sample: Vec<f32> = values.chunks_exact(width).step_by(step).flatten().copied().collect();
@@ -108,13 +102,11 @@ fn calibrate(model: &mut Autoencoder, values: &[f32], width: usize, device: &Dev
     let p = &model.parameters;
     let found = encode(&x, &p.w_enc, &p.b_enc, Rule::PerBatch(k * n), None, None)
         .map_err(|at| Error::NotFinite { row: at.row * step })?;
-    let least = found.active.values.iter().copied().fold(f32::MAX, f32::min);
+    let least = found.active.values.iter().copied().reduce(f32::min);
     // Codes are what is above the threshold, and the least of them must stay.
-    model.batch_threshold = if found.active.values.is_empty() {
-        0.0
-    } else {
-        least.next_down()
-    };
+    let threshold = least.map_or(0.0, f32::next_down);
+    let n_latents = p.n_latents();
+    model.parameters.extra = vec![from_vec(vec![threshold; n_latents], [n_latents], device)];
     Ok(())
 }
 

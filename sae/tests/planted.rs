@@ -121,6 +121,7 @@ fn check_checkpoint(architecture: Architecture, values: &[f32]) {
 
     let folder = tempfile::tempdir().unwrap();
     let origin = Origin {
+        training: architecture,
         node: "blocks.1.hook_resid_pre@END".parse().unwrap(),
         parent: "abc".to_owned(),
         config: config.hash(architecture),
@@ -132,9 +133,12 @@ fn check_checkpoint(architecture: Architecture, values: &[f32]) {
     let x = || from_vec(values[..10 * WIDTH].to_vec(), [10, WIDTH], &cpu());
     assert_eq!(to_vec(loaded.encode(x(), &[])), to_vec(model.encode(x(), &[])));
 
-    let path = folder.path().join("sae.safetensors");
+    let path = folder.path().join("sae_weights.safetensors");
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     let error = Autoencoder::load(folder.path(), &cpu()).unwrap_err().to_string();
-    assert!(error.contains("sae.safetensors") && !error.contains('\n'), "{error}");
+    assert!(
+        error.contains("sae_weights.safetensors") && !error.contains('\n'),
+        "{error}"
+    );
 }

@@ -8,7 +8,7 @@ use activations::{Dictionary, Node, Store};
 use anyhow::Context as _;
 use eval::{DictionarySet, Edit, EvalConfig, RandomDictionary, evaluate, table};
 use lm::files;
-use sae::{Architecture, Autoencoder};
+use sae::{Activation, Autoencoder};
 use supervised::SupervisedDictionary;
 use tasks::IoiTask;
 
@@ -100,7 +100,7 @@ fn dictionaries(
             let dir = run.sae().join(&name).join(node.dir_name());
             let (dictionary, origin) = Autoencoder::load(&dir, &context.device)?;
             check_parent(&dir, &origin.parent, store)?;
-            if let Architecture::Topk { k } = dictionary.architecture {
+            if let Activation::Topk { k } = dictionary.activation {
                 let rows = store.node(&node)?;
                 let mean = RandomDictionary::mean(&rows.values, rows.width);
                 let twin = RandomDictionary::new(&mean, dictionary.n_latents(), k, seed, &node, &context.device);

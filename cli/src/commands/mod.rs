@@ -8,6 +8,7 @@ use crate::progress::Progress;
 
 pub(crate) mod behaviours;
 pub(crate) mod bench;
+pub(crate) mod encode;
 pub(crate) mod eval;
 pub(crate) mod fit;
 pub(crate) mod harvest;
@@ -39,6 +40,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Harvest(command) => command.run(&context),
         Command::Fit(command) => command.run(&context),
         Command::Train(command) => command.run(&context),
+        Command::Encode(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
         Command::Bench(command) => command.run(&context),
     }

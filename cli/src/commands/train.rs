@@ -71,6 +71,7 @@ impl Train {
                 model.save(
                     &dir,
                     &Origin {
+                        training: architecture,
                         node,
                         parent: store.hash().to_owned(),
                         config: settings,

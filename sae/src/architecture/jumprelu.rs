@@ -28,12 +28,6 @@ pub(super) struct Target {
     pub(super) weight: f64,
 }
 
-/// Codes of a finished autoencoder, `[B, F]`.
-pub(super) fn activate(parameters: &Parameters, h: Tensor<2>) -> Tensor<2> {
-    let above = h.clone().greater(parameters.extra[0].clone().unsqueeze()).float();
-    h * above
-}
-
 /// Below these pre-activations, `[F]`, an entry has neither a value nor a gradient.
 pub(super) fn bounds(parameters: &Parameters, bandwidth: f64) -> Vec<f32> {
     let half = bandwidth as f32 / 2.0;

@@ -12,11 +12,12 @@ mod matryoshka;
 mod relu;
 mod topk;
 
-use burn::tensor::{Tensor, activation::relu as relu_of};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use topk::{auxiliary_loss, variance};
 
+use crate::Activation;
 use crate::parameters::Parameters;
 use crate::support::Support;
 
@@ -126,18 +127,13 @@ impl Architecture {
         }
     }
 
-    /// Codes from pre-activations, both `[B, F]`, as a finished autoencoder computes them; `batch_threshold` stands in for
-    /// a selection over the batch.
-    pub(crate) fn activate(&self, parameters: &Parameters, h: Tensor<2>, batch_threshold: f32) -> Tensor<2> {
+    /// The activation function of the finished autoencoder: a selection over the batch becomes a threshold.
+    pub fn activation(&self) -> Activation {
         match *self {
-            Self::Relu { .. } | Self::ReluApril { .. } => relu_of(h),
-            Self::Gated { .. } => gated::activate(parameters, &Support::Dense, h),
-            Self::Jumprelu { .. } => jumprelu::activate(parameters, h),
-            Self::Topk { k } => kernels::top_k(h, k),
-            Self::BatchTopk { .. } | Self::Matryoshka { .. } => {
-                let above = h.clone().greater_scalar(batch_threshold).float();
-                relu_of(h) * above
-            }
+            Self::Relu { .. } | Self::ReluApril { .. } => Activation::Relu,
+            Self::Gated { .. } => Activation::Gated,
+            Self::Topk { k } => Activation::Topk { k },
+            Self::Jumprelu { .. } | Self::BatchTopk { .. } | Self::Matryoshka { .. } => Activation::Jumprelu,
         }
     }
 

@@ -1,0 +1,51 @@
+//! `saelab encode`: runs a sparse autoencoder on vectors from a file.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use activations::Dictionary;
+use lm::{HostTensor, files};
+use sae::Autoencoder;
+
+use super::Context;
+
+/// Rows that are encoded at once.
+const ROWS: usize = 4096;
+
+/// Arguments of `saelab encode`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Encode {
+    /// Folder of an autoencoder, of saelab or of SAELens
+    sae: PathBuf,
+    /// safetensors file with `x`: F32 [n, d_in]
+    #[arg(long)]
+    input: PathBuf,
+    /// safetensors file to write: `feature_acts` [n, d_sae] and `reconstruction` [n, d_in]
+    #[arg(long)]
+    out: PathBuf,
+}
+
+impl Encode {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
+        let model = Autoencoder::load_saelens(&self.sae, &context.device)?;
+        let (d_in, d_sae) = (model.d_in(), model.n_latents());
+        let input = files::read_tensors(&self.input)?.remove("x");
+        let Some(x) = input.filter(|x| x.shape.len() == 2 && x.shape[1] == d_in) else {
+            anyhow::bail!("{}: expected a tensor `x` of shape [n, {d_in}]", self.input.display());
+        };
+        let n = x.shape[0];
+        let (mut codes, mut reconstruction) = (Vec::with_capacity(n * d_sae), Vec::with_capacity(n * d_in));
+        for rows in x.data.chunks(ROWS * d_in) {
+            let rows = kernels::from_vec(rows.to_vec(), [rows.len() / d_in, d_in], &context.device);
+            let f = model.codes(rows); // [rows, F]
+            reconstruction.extend(kernels::to_vec(model.decode(f.clone())));
+            codes.extend(kernels::to_vec(f));
+        }
+        let tensors = BTreeMap::from([
+            ("feature_acts".to_owned(), HostTensor::new([n, d_sae], codes)),
+            ("reconstruction".to_owned(), HostTensor::new([n, d_in], reconstruction)),
+        ]);
+        files::write_tensors(&self.out, &tensors, &BTreeMap::new())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! The activation functions of finished autoencoders, which are fewer than the ways of training them.
+//!
+//! Shapes: `B` rows, `F` latents.
+
+use burn::tensor::{Tensor, activation::relu};
+
+use crate::parameters::Parameters;
+
+/// How codes follow from pre-activations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// What is positive.
+    Relu,
+    /// What is above its latent's threshold, [`Parameters::extra`]`[0]`.
+    Jumprelu,
+    /// The `k` largest positive entries of each row.
+    Topk {
+        /// Active latents of a row, at most.
+        k: usize,
+    },
+    /// A gate and a magnitude, whose log-scales and biases are [`Parameters::extra`].
+    Gated,
+}
+
+impl Activation {
+    /// SAELens's name for it.
+    pub fn saelens_name(self) -> &'static str {
+        match self {
+            Self::Relu => "standard",
+            Self::Jumprelu => "jumprelu",
+            Self::Topk { .. } => "topk",
+            Self::Gated => "gated",
+        }
+    }
+
+    /// SAELens's names of [`Parameters::extra`].
+    pub(crate) fn extra_names(self) -> &'static [&'static str] {
+        match self {
+            Self::Relu | Self::Topk { .. } => &[],
+            Self::Jumprelu => &["threshold"],
+            Self::Gated => &["r_mag", "b_mag"],
+        }
+    }
+
+    /// SAELens's name of [`Parameters::b_enc`].
+    pub(crate) fn bias_name(self) -> &'static str {
+        match self {
+            Self::Gated => "b_gate",
+            Self::Relu | Self::Topk { .. } | Self::Jumprelu => "b_enc",
+        }
+    }
+
+    /// Codes from pre-activations, both `[B, F]`.
+    pub(crate) fn apply(self, parameters: &Parameters, h: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Relu => relu(h),
+            Self::Jumprelu => {
+                let above = h.clone().greater(parameters.extra[0].clone().unsqueeze()).float();
+                h * above
+            }
+            Self::Topk { k } => kernels::top_k(h, k),
+            Self::Gated => {
+                let gate = h.clone().greater_scalar(0.0).float(); // constant
+                let u = h - parameters.b_enc.clone().unsqueeze();
+                let [scale, bias] = [parameters.extra[0].clone().exp(), parameters.extra[1].clone()];
+                relu(u * scale.unsqueeze() + bias.unsqueeze()) * gate
+            }
+        }
+    }
+}
