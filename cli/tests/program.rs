@@ -156,6 +156,49 @@ fn mistakes_are_one_line_that_says_what_to_do() {
 }
 
 #[test]
+fn encode_refuses_vectors_of_another_width() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.safetensors").to_string_lossy().into_owned();
+    let sae = root().join("sae/tests/fixtures/saelens/saelens-topk");
+    let sae = sae.to_string_lossy().into_owned();
+    let expected = format!("{sae}/expected.safetensors");
+    let run = |input: &str| {
+        transcript(
+            &saelab(&["encode", &sae, "--input", input, "--out", &out]),
+            folder.path(),
+        )
+    };
+    assert!(run(&expected).starts_with("exit 0\n"));
+    let weights = format!("{sae}/sae_weights.safetensors");
+    let refused = run(&weights);
+    assert!(
+        refused.starts_with("exit 1\n") && refused.contains("expected a tensor `x` of shape [n, 48]"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn bench_prints_one_json_line_for_each_size() {
+    let size = ["--d-in", "8", "--d-sae", "16,32", "--batch", "32", "--steps", "2"];
+    for (arch, k) in [
+        ("topk", "2"),
+        ("matryoshka", "3"),
+        ("relu", "2"),
+        ("jumprelu", "2"),
+        ("gated", "2"),
+    ] {
+        let output = saelab(&[&["bench", "train", "--arch", arch, "--k", k], &size[..]].concat());
+        assert!(output.status.success(), "{arch}");
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((lines.len(), &lines[1]["d_sae"]), (2, &serde_json::json!(32)));
+        assert!(lines.iter().all(|line| line["tokens_per_s"].as_f64().unwrap() > 0.0));
+    }
+    let refused = saelab(&["bench", "train", "--arch", "vanilla"]);
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
 fn trace_writes_what_transformer_lens_computes() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.safetensors");

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -171,6 +172,19 @@ impl SparseOps for Flex {
     }
 }
 
+/// Hands gradients to those parents that ask for one.
+fn register<B: Backend, const N: usize>(
+    parents: [Option<NodeId>; N],
+    gradients: [FloatTensor<B>; N],
+    grads: &mut Gradients,
+) {
+    for (parent, gradient) in parents.into_iter().zip(gradients) {
+        if let Some(parent) = parent {
+            grads.register::<B>(parent, gradient);
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Decode;
 
@@ -181,11 +195,7 @@ impl<B: SparseBackend> Backward<B, 2> for Decode {
         let gradient = grads.consume::<B>(&ops.node);
         let (values, w_dec, set) = ops.state;
         let gradients = B::decode_backward(gradient, values, w_dec, &set);
-        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
-            if let Some(parent) = parent {
-                grads.register::<B>(parent.id, gradient);
-            }
-        }
+        register::<B, _>(ops.parents.map(|parent| parent.map(|node| node.id)), gradients, grads);
     }
 }
 
@@ -199,11 +209,7 @@ impl<B: SparseBackend> Backward<B, 3> for Encode {
         let gradient = grads.consume::<B>(&ops.node);
         let (centred, w_enc, set) = ops.state;
         let gradients = B::encode_backward(gradient, centred, w_enc, &set);
-        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
-            if let Some(parent) = parent {
-                grads.register::<B>(parent.id, gradient);
-            }
-        }
+        register::<B, _>(ops.parents.map(|parent| parent.map(|node| node.id)), gradients, grads);
     }
 }
 
