@@ -4,7 +4,9 @@
 
 use burn::tensor::{Tensor, activation::relu};
 
+use crate::architecture::gated;
 use crate::parameters::Parameters;
+use crate::support::Support;
 
 /// How codes follow from pre-activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,12 +61,7 @@ impl Activation {
                 h * above
             }
             Self::Topk { k } => kernels::top_k(h, k),
-            Self::Gated => {
-                let gate = h.clone().greater_scalar(0.0).float(); // constant
-                let u = h - parameters.b_enc.clone().unsqueeze();
-                let [scale, bias] = [parameters.extra[0].clone().exp(), parameters.extra[1].clone()];
-                relu(u * scale.unsqueeze() + bias.unsqueeze()) * gate
-            }
+            Self::Gated => gated::activate(parameters, &Support::Dense, h),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::parameters::Parameters;
 use crate::support::Support;
 
 /// Codes from the gate's pre-activations `u + b_gate`.
-fn activate(parameters: &Parameters, support: &Support, h: Tensor<2>) -> Tensor<2> {
+pub(crate) fn activate(parameters: &Parameters, support: &Support, h: Tensor<2>) -> Tensor<2> {
     let gate = h.clone().greater_scalar(0.0).float(); // constant
     let u = h - support.spread(parameters.b_enc.clone());
     let scale = support.spread(parameters.extra[0].clone().exp());

@@ -6,7 +6,7 @@
 //!
 //! Shapes: `B` rows, `D` width, `F` latents, `N` active entries; values are `[B, F]` or `[1, N]`.
 
-mod gated;
+pub(crate) mod gated;
 mod jumprelu;
 mod matryoshka;
 mod relu;
