@@ -5,6 +5,7 @@ mod commands;
 mod config;
 mod device;
 mod memory;
+mod metrics;
 mod output;
 mod progress;
 

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// Whether bars are drawn.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +27,41 @@ impl Progress {
         match ProgressStyle::with_template("{msg:<28} {bar:30} {pos}/{len} {elapsed} (left {eta})") {
             Ok(style) => bar.with_style(style),
             Err(_) => bar,
+        }
+    }
+
+    /// A bar of `total` steps, and below it room for one line a member.
+    pub(crate) fn group(self, what: &str, total: usize) -> Group {
+        let bars = self.visible.then(MultiProgress::new);
+        let main = self.bar(what, total);
+        Group {
+            main: match &bars {
+                Some(bars) => bars.add(main),
+                None => main,
+            },
+            bars,
+        }
+    }
+}
+
+/// A bar with lines below it.
+#[derive(Debug)]
+pub(crate) struct Group {
+    bars: Option<MultiProgress>,
+    /// The bar of the whole.
+    pub(crate) main: ProgressBar,
+}
+
+impl Group {
+    /// One more line; it shows its message.
+    pub(crate) fn line(&self) -> ProgressBar {
+        let Some(bars) = &self.bars else {
+            return ProgressBar::hidden();
+        };
+        let line = bars.add(ProgressBar::new_spinner());
+        match ProgressStyle::with_template("  {msg}") {
+            Ok(style) => line.with_style(style),
+            Err(_) => line,
         }
     }
 }

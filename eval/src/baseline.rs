@@ -27,11 +27,7 @@ impl RandomDictionary {
     pub fn new(mean: &[f32], n_latents: usize, k: usize, seed: u64, node: &Node, device: &Device) -> Self {
         let d_in = mean.len();
         let mut rng = kernels::random::rng(seed, &format!("random-dictionary/{node}"));
-        let mut values = kernels::random::normal(&mut rng, n_latents * d_in, 1.0);
-        for row in values.chunks_exact_mut(d_in.max(1)) {
-            let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-            row.iter_mut().for_each(|x| *x /= norm);
-        }
+        let values = kernels::random::unit_rows(&mut rng, n_latents, d_in);
         Self {
             w_dec: kernels::from_vec(values, [n_latents, d_in], device), // [F, D]
             b_dec: kernels::from_vec(mean.to_vec(), [1, d_in], device),  // [1, D]

@@ -140,18 +140,26 @@ impl Adam {
         self.step
     }
 
-    /// The state as host vectors, for a checkpoint: `(first, second)` by slot; empty where no update has come yet.
-    pub fn state(&self) -> Vec<(Vec<f32>, Vec<f32>)> {
-        self.slots
-            .iter()
-            .map(|slot| match slot {
-                Some(moments) => (to_vec(moments.first.clone()), to_vec(moments.second.clone())),
-                None => (Vec::new(), Vec::new()),
-            })
-            .collect()
+    /// The moments by slot, for a checkpoint; none where no update has come yet.
+    pub fn slots(&self) -> &[Option<Moments>] {
+        &self.slots
     }
 
-    /// Restores what [`Adam::state`] and [`Adam::step`] gave.
+    /// Forgets the moments of some rows of the parameter of `slot`, which has `n_rows` of them.
+    pub fn reset_rows(&mut self, slot: usize, rows: &[u32], n_rows: usize) {
+        let Some(moments) = &mut self.slots[slot] else { return };
+        for moment in [&mut moments.first, &mut moments.second] {
+            let device = moment.device();
+            let mut values = to_vec(moment.clone());
+            let n = values.len();
+            for &row in rows {
+                values[row as usize * n / n_rows..][..n / n_rows].fill(0.0);
+            }
+            *moment = from_vec(values, [n], &device);
+        }
+    }
+
+    /// Restores what [`Adam::slots`] and [`Adam::step`] gave: `(first, second)` by slot, empty where there was none.
     pub fn restore(config: AdamConfig, step: i32, state: Vec<(Vec<f32>, Vec<f32>)>, device: &Device) -> Self {
         let slots = state
             .into_iter()
@@ -338,7 +346,12 @@ mod tests {
         };
         for (i, g) in gradients.iter().enumerate() {
             if i == 2 {
-                adam = Adam::restore(AdamConfig::default(), adam.step(), adam.state(), &cpu());
+                let of = |moments: &Moments| (to_vec(moments.first.clone()), to_vec(moments.second.clone()));
+                let state = adam
+                    .slots()
+                    .iter()
+                    .map(|slot| slot.as_ref().map(of).unwrap_or_default());
+                adam = Adam::restore(AdamConfig::default(), adam.step(), state.collect(), &cpu());
             }
             adam.begin_step();
             adam.update(0, &mut x, from_vec(vec![*g as f32], [1], &cpu()), &update);

@@ -28,6 +28,16 @@ pub fn normal(rng: &mut ChaCha8Rng, n: usize, std: f32) -> Vec<f32> {
         .collect()
 }
 
+/// `rows` random directions of length 1, row after row of `width` numbers.
+pub fn unit_rows(rng: &mut ChaCha8Rng, rows: usize, width: usize) -> Vec<f32> {
+    let mut values = normal(rng, rows * width, 1.0);
+    for row in values.chunks_mut(width) {
+        let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+        row.iter_mut().for_each(|x| *x /= norm);
+    }
+    values
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -206,12 +206,15 @@ impl Trainer {
     /// Writes parameters, moments and step to `path`, atomically.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         let mut tensors = self.weights.to_host(&self.model);
-        for (slot, (first, second)) in self.adam.state().into_iter().enumerate() {
-            tensors.insert(format!("adam.{slot:03}.first"), HostTensor::new([first.len()], first));
-            tensors.insert(
-                format!("adam.{slot:03}.second"),
-                HostTensor::new([second.len()], second),
-            );
+        for (slot, moments) in self.adam.slots().iter().enumerate() {
+            let parts = moments.as_ref().map(|m| [("first", &m.first), ("second", &m.second)]);
+            for (part, moment) in parts.into_iter().flatten() {
+                let values = to_vec(moment.clone());
+                tensors.insert(
+                    format!("adam.{slot:03}.{part}"),
+                    HostTensor::new([values.len()], values),
+                );
+            }
         }
         tensors.insert("step".to_owned(), HostTensor::new([1], vec![self.step as f32]));
         files::write_tensors(path, &tensors, &BTreeMap::new())
@@ -240,6 +243,9 @@ impl Trainer {
                     let name = format!("adam.{slot:03}.{part}");
                     tensors.remove(&name).map(|t| t.data).ok_or_else(|| damaged(&name))
                 };
+                if step == 0 {
+                    return Ok((Vec::new(), Vec::new()));
+                }
                 Ok((take("first")?, take("second")?))
             })
             .collect::<Result<Vec<_>, Error>>()?;

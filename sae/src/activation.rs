@@ -20,6 +20,11 @@ pub enum Activation {
         /// Active latents of a row, at most.
         k: usize,
     },
+    /// The largest positive entry of each of `k` equal groups of neighbours (sparsify's GroupMax).
+    Groupmax {
+        /// Active latents of a row, at most.
+        k: usize,
+    },
     /// A gate and a magnitude, whose log-scales and biases are [`Parameters::extra`].
     Gated,
 }
@@ -31,6 +36,7 @@ impl Activation {
             Self::Relu => "standard",
             Self::Jumprelu => "jumprelu",
             Self::Topk { .. } => "topk",
+            Self::Groupmax { .. } => "groupmax",
             Self::Gated => "gated",
         }
     }
@@ -38,7 +44,7 @@ impl Activation {
     /// SAELens's names of [`Parameters::extra`].
     pub(crate) fn extra_names(self) -> &'static [&'static str] {
         match self {
-            Self::Relu | Self::Topk { .. } => &[],
+            Self::Relu | Self::Topk { .. } | Self::Groupmax { .. } => &[],
             Self::Jumprelu => &["threshold"],
             Self::Gated => &["r_mag", "b_mag"],
         }
@@ -48,7 +54,7 @@ impl Activation {
     pub(crate) fn bias_name(self) -> &'static str {
         match self {
             Self::Gated => "b_gate",
-            Self::Relu | Self::Topk { .. } | Self::Jumprelu => "b_enc",
+            _ => "b_enc",
         }
     }
 
@@ -61,6 +67,11 @@ impl Activation {
                 h * above
             }
             Self::Topk { k } => kernels::top_k(h, k),
+            Self::Groupmax { k } => {
+                let [rows, n_latents] = h.dims();
+                let groups = h.reshape([rows * k, n_latents / k]); // [B k, F / k]
+                kernels::top_k(groups, 1).reshape([rows, n_latents]) // [B, F]
+            }
             Self::Gated => gated::activate(parameters, &Support::Dense, h),
         }
     }

@@ -7,44 +7,67 @@ use burn::tensor::{Device, Tensor};
 use kernels::matmul;
 use tasks::Labels;
 
+use crate::normalisation::Normalisation;
 use crate::parameters::Parameters;
 use crate::{Activation, Architecture};
 
-/// A sparse autoencoder.
+/// A sparse autoencoder, or a transcoder.
 #[derive(Debug, Clone)]
 pub struct Autoencoder {
+    /// What happens to each input first, and is undone at the end.
+    pub normalisation: Normalisation,
     /// How codes follow from pre-activations.
     pub activation: Activation,
     /// Whether the decoder's bias is subtracted before the encoder.
     pub subtracts_b_dec: bool,
     /// Weights and biases.
     pub parameters: Parameters,
+    /// Whether the output is something else than the input: a transcoder.
+    pub transcodes: bool,
+    /// What a transcoder passes on directly, `[D_out, D]`.
+    pub skip: Option<Tensor<2>>,
 }
 
 impl Autoencoder {
-    /// The autoencoder that training on inputs times `scale` ends with, for inputs that are not scaled: codes come out in
-    /// the inputs' own units, decoder rows have norm 1. Exact, since every activation function here commutes with a
-    /// positive factor that its thresholds share.
-    pub(crate) fn finished(architecture: Architecture, mut parameters: Parameters, scale: f32) -> Self {
+    /// An autoencoder whose inputs are taken as they are.
+    pub(crate) fn plain(activation: Activation, subtracts_b_dec: bool, parameters: Parameters) -> Self {
+        Self {
+            normalisation: Normalisation::None,
+            activation,
+            subtracts_b_dec,
+            parameters,
+            transcodes: false,
+            skip: None,
+        }
+    }
+
+    /// What training on inputs times the first of `scales`, and for a transcoder targets times the second, ends with, for
+    /// inputs and targets that are not scaled: codes come out in the inputs' own units, an autoencoder's decoder rows have
+    /// norm 1. Exact, since every activation function here commutes with a positive factor that its thresholds share.
+    pub(crate) fn finished(architecture: Architecture, mut parameters: Parameters, scales: (f32, Option<f32>)) -> Self {
         if !architecture.has_unit_decoder() {
             parameters.fold_decoder_norms();
         }
-        parameters.b_enc = parameters.b_enc / scale;
-        parameters.b_dec = parameters.b_dec / scale;
+        let (of_inputs, of_targets) = scales;
+        parameters.b_enc = parameters.b_enc / of_inputs;
+        parameters.b_dec = parameters.b_dec / of_targets.unwrap_or(of_inputs);
+        if let Some(of_targets) = of_targets {
+            parameters.w_dec = parameters.w_dec * (of_inputs / of_targets);
+        }
         let activation = architecture.activation();
         // Thresholds and the biases of magnitudes have the inputs' units; log-scales have none.
         let in_units = match activation {
             Activation::Jumprelu => Some(0),
             Activation::Gated => Some(1),
-            Activation::Relu | Activation::Topk { .. } => None,
+            Activation::Relu | Activation::Topk { .. } | Activation::Groupmax { .. } => None,
         };
         if let Some(vector) = in_units.and_then(|i| parameters.extra.get_mut(i)) {
-            *vector = vector.clone() / scale;
+            *vector = vector.clone() / of_inputs;
         }
+        let transcodes = of_targets.is_some();
         Self {
-            activation,
-            subtracts_b_dec: architecture.subtracts_b_dec(),
-            parameters,
+            transcodes,
+            ..Self::plain(activation, architecture.subtracts_b_dec() && !transcodes, parameters)
         }
     }
 
@@ -55,12 +78,44 @@ impl Autoencoder {
         self.activation.apply(p, h)
     }
 
+    /// What becomes of activations `[B, D]`: `[B, D]`, or a transcoder's `[B, D_out]`.
+    pub fn reconstruct(&self, x: Tensor<2>) -> Tensor<2> {
+        let codes = self.codes(x.clone());
+        self.reconstruct_from(x, codes)
+    }
+
+    /// The same when the codes are known already.
+    pub fn reconstruct_from(&self, x: Tensor<2>, codes: Tensor<2>) -> Tensor<2> {
+        let p = &self.parameters;
+        let mut out = matmul(codes, p.w_dec.clone()) + p.b_dec.clone().unsqueeze(); // [B, D_out]
+        if let Some(skip) = &self.skip {
+            out = out + matmul(x.clone(), skip.clone().transpose());
+        }
+        if self.transcodes {
+            out
+        } else {
+            self.normalisation.undo(&x, out)
+        }
+    }
+
     /// What stands before the encoder's product, `[B, D]`.
     pub(crate) fn centred(&self, x: Tensor<2>) -> Tensor<2> {
+        let x = self.normalisation.apply(x);
         if self.subtracts_b_dec {
             x - self.parameters.b_dec.clone().unsqueeze()
         } else {
             x
+        }
+    }
+
+    /// Why this is no [`Dictionary`] of its inputs, if it is none: the way back must depend on the codes alone.
+    pub fn not_a_dictionary(&self) -> Option<&'static str> {
+        if self.transcodes {
+            Some("it is a transcoder, whose output is not its input")
+        } else if self.normalisation != Normalisation::None {
+            Some("it normalises each input, so that its directions depend on the input")
+        } else {
+            None
         }
     }
 }

@@ -15,23 +15,58 @@ pub enum Error {
         reason: String,
     },
     /// A checkpoint is incomplete or contradicts itself.
-    #[error("{} is not a whole autoencoder: {reason}; train it again", path.display())]
+    #[error("{} is not a whole autoencoder: {reason}", path.display())]
     Checkpoint {
         /// Its file.
         path: PathBuf,
         /// What was found.
         reason: String,
     },
+    /// Another library has no folder for such an autoencoder.
+    #[error("{library} cannot hold this autoencoder: {reason}")]
+    Unsupported {
+        /// The library.
+        library: &'static str,
+        /// What it lacks.
+        reason: String,
+    },
+    /// A checkpoint of a run in training cannot be used.
+    #[error(
+        "{} is damaged: {reason}; delete it to go on from {}",
+        path.display(),
+        previous.as_ref().map_or("the beginning".to_owned(), |path| path.display().to_string())
+    )]
+    DamagedState {
+        /// Its folder.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+        /// The checkpoint before it.
+        previous: Option<PathBuf>,
+    },
+    /// A checkpoint belongs to another config.
+    #[error(
+        "{} was written with other settings ({differences}); take them back, or train without --resume to begin again",
+        path.display()
+    )]
+    OtherConfig {
+        /// Its folder.
+        path: PathBuf,
+        /// What changed, old -> new.
+        differences: String,
+    },
     /// The loss became NaN or infinite.
-    #[error("the loss is {loss} at step {step}; lower `learning_rate` or check the activations")]
+    #[error("{name}: the loss is {loss} at step {step}; lower `learning_rate` or check the activations")]
     Diverged {
+        /// The autoencoder.
+        name: String,
         /// The step.
         step: usize,
         /// The loss.
         loss: f32,
     },
     /// An activation is NaN or infinite, or so large that a pre-activation is.
-    #[error("row {row} of the batch has activations that are not finite; harvest them again")]
+    #[error("row {row} of the activations or of a batch is not finite; harvest them again")]
     NotFinite {
         /// The row.
         row: usize,

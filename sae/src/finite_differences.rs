@@ -4,12 +4,12 @@
 //! held while a parameter moves. The gradient of JumpReLU's thresholds is an estimate by definition, and is compared with
 //! its closed form.
 
-use burn::tensor::Tensor;
 use kernels::{cpu, from_vec, random, to_vec};
 
 use crate::Architecture;
+use crate::architecture::Phase;
 use crate::parameters::Parameters;
-use crate::pass::{self, Path, Revival};
+use crate::pass::{self, Batch, Path, Revival};
 
 const B: usize = 9;
 const D: usize = 5;
@@ -21,6 +21,8 @@ const REVIVAL: Revival<'static> = Revival {
     weight: 0.3,
 };
 const STEP: f64 = 1e-6;
+/// Exponent of p-annealing.
+const POWER: f64 = 0.6;
 
 /// Parameters in f64: W_enc, b_enc, W_dec, b_dec and what else there is.
 #[derive(Clone)]
@@ -95,10 +97,18 @@ fn largest(h: &[f64], width: usize, k: usize, allowed: impl Fn(usize) -> bool) -
     mask
 }
 
+/// Rows, and what is to be reconstructed when it is not the rows.
+#[derive(Clone, Copy)]
+struct Data<'a> {
+    x: &'a [f64],
+    target: Option<&'a [f64]>,
+}
+
 /// The loss at `p`, with what is constant taken from `base`.
-fn loss(architecture: Architecture, p: &Point, base: &Point, x: &[f64]) -> f64 {
-    let subtracts = architecture.subtracts_b_dec();
-    let (h, h_base) = (p.h(x, subtracts), base.h(x, subtracts));
+fn loss(architecture: Architecture, p: &Point, base: &Point, data: Data<'_>) -> f64 {
+    let subtracts = architecture.subtracts_b_dec() && data.target.is_none();
+    let (inputs, x) = (data.x, data.target.unwrap_or(data.x));
+    let (h, h_base) = (p.h(inputs, subtracts), base.h(inputs, subtracts));
     let masked = |h: &[f64], mask: &[bool]| -> Vec<f64> {
         h.iter()
             .zip(mask)
@@ -113,6 +123,11 @@ fn loss(architecture: Architecture, p: &Point, base: &Point, x: &[f64]) -> f64 {
             let by_norm = !architecture.has_unit_decoder();
             let weight = |i: usize| if by_norm { p.norm(i % F) } else { 1.0 };
             let sum: f64 = codes.iter().enumerate().map(|(i, f)| f * weight(i)).sum();
+            error(&codes) + l1 * sum / B as f64
+        }
+        Architecture::PAnneal { l1, .. } => {
+            let codes = masked(&h, &positive);
+            let sum: f64 = codes.iter().filter(|f| **f > 0.0).map(|f| f.powf(POWER)).sum();
             error(&codes) + l1 * sum / B as f64
         }
         Architecture::Gated { l1 } => {
@@ -133,6 +148,30 @@ fn loss(architecture: Architecture, p: &Point, base: &Point, x: &[f64]) -> f64 {
             let above: Vec<bool> = (0..B * F).map(|i| h_base[i] > base.0[4][i % F]).collect();
             let active = above.iter().filter(|above| **above).count() as f64 / B as f64;
             error(&masked(&h, &above)) + D as f64 * (active / l0 - 1.0).powi(2)
+        }
+        Architecture::JumpreluL0 { weight, .. } => {
+            let above: Vec<bool> = (0..B * F).map(|i| h_base[i] > base.0[4][i % F]).collect();
+            let active = above.iter().filter(|above| **above).count() as f64 / B as f64;
+            error(&masked(&h, &above)) + weight * active
+        }
+        Architecture::JumpreluTanh { weight, bandwidth } => {
+            // The estimator is what the gradient would be if codes were this function, linear around the point.
+            let code = |i: usize| {
+                let (threshold, constant) = (p.0[4][i % F], base.0[4][i % F]);
+                let distance = h_base[i] - constant;
+                let gate = if distance > 0.0 { h[i] } else { 0.0 };
+                let window = if distance.abs() <= bandwidth / 2.0 {
+                    constant / bandwidth
+                } else {
+                    0.0
+                };
+                gate + window * (h[i] - threshold - distance)
+            };
+            let codes: Vec<f64> = (0..B * F).map(code).collect();
+            let price: f64 = (0..B * F).map(|i| (4.0 * codes[i] * p.norm(i % F)).tanh()).sum();
+            let below = |i: usize| (p.0[4][i % F] - h[i]).max(0.0) * p.norm(i % F);
+            let dead: f64 = (0..B * F).filter(|i| DEAD.contains(&((i % F) as u32))).map(below).sum();
+            error(&codes) + (weight * price + 3e-6 * dead) / B as f64
         }
         Architecture::Topk { k } => {
             let mask = largest(&h_base, F, k, |_| true);
@@ -168,10 +207,21 @@ fn auxiliary(p: &Point, base: &Point, x: &[f64], h: &[f64], h_base: &[f64], acti
 }
 
 /// Gradients through the pass, in the order of [`Point`].
-fn gradients(architecture: Architecture, parameters: &Parameters, x: &Tensor<2>, path: Path) -> (f64, Vec<Vec<f64>>) {
+fn gradients(
+    architecture: Architecture,
+    parameters: &Parameters,
+    batch: Batch<'_>,
+    path: Path,
+) -> (f64, Vec<Vec<f64>>) {
     let tracked = parameters.tracked();
-    let revival = architecture.k().is_some().then_some(REVIVAL);
-    let pass = pass::forward(architecture, &tracked, x, path, 1.0, revival).unwrap();
+    let phase = Phase {
+        sparsity: 1.0,
+        p: match architecture {
+            Architecture::PAnneal { .. } => POWER,
+            _ => 1.0,
+        },
+    };
+    let pass = pass::forward(architecture, &tracked, batch, path, phase, Some(REVIVAL)).unwrap();
     let loss = f64::from(to_vec(pass.loss.total.clone().inner())[0]);
     let grads = pass.loss.total.backward();
     let mut all = vec![
@@ -189,89 +239,103 @@ fn gradients(architecture: Architecture, parameters: &Parameters, x: &Tensor<2>,
     )
 }
 
-/// The straight-through estimate for JumpReLU's thresholds: `-θ/ε` of the codes' gradient and `-1/ε` of the penalty's,
-/// summed over pre-activations within half a bandwidth.
-fn threshold_gradient(p: &Point, x: &[f64], target: f64, bandwidth: f64) -> Vec<f64> {
+/// The straight-through estimate for the thresholds of the penalties that count: `-θ/ε` of the codes' gradient and `-1/ε`
+/// of the penalty's, summed over pre-activations within half a bandwidth.
+fn threshold_gradient(architecture: Architecture, p: &Point, data: Data<'_>) -> Option<Vec<f64>> {
+    let bandwidth = architecture.bandwidth()?;
+    let (x, target) = (data.x, data.target.unwrap_or(data.x));
     let h = p.h(x, false);
     let above = |i: usize| h[i] > p.0[4][i % F];
     let codes: Vec<f64> = (0..B * F).map(|i| if above(i) { h[i] } else { 0.0 }).collect();
     let reconstruction = p.decode(&codes, F, true);
-    let l0 = codes.iter().filter(|f| **f != 0.0).count() as f64 / B as f64;
-    let of_l0 = D as f64 * 2.0 * (l0 / target - 1.0) / target / B as f64;
+    let active = codes.iter().filter(|f| **f != 0.0).count() as f64 / B as f64;
+    let of_l0 = match architecture {
+        Architecture::Jumprelu { l0, .. } => D as f64 * 2.0 * (active / l0 - 1.0) / l0 / B as f64,
+        Architecture::JumpreluL0 { weight, .. } => weight / B as f64,
+        _ => return None,
+    };
     let mut gradient = vec![0.0; F];
     for i in (0..B * F).filter(|&i| (h[i] - p.0[4][i % F]).abs() <= bandwidth / 2.0) {
         let (row, latent) = (i / F, i % F);
-        let error = |d: usize| reconstruction[row * D + d] - x[row * D + d];
+        let error = |d: usize| reconstruction[row * D + d] - target[row * D + d];
         let of_code: f64 = (0..D).map(|d| 2.0 / B as f64 * error(d) * p.0[2][latent * D + d]).sum();
         gradient[latent] -= (of_code * p.0[4][latent] + of_l0) / bandwidth;
     }
-    gradient
+    Some(gradient)
+}
+
+fn draw(stream: &str, n: usize, size: f32) -> Vec<f32> {
+    random::normal(&mut random::rng(11, stream), n, size)
 }
 
 #[test]
 fn gradients_equal_finite_differences() {
-    let draw = |stream: &str, n: usize, size: f32| random::normal(&mut random::rng(11, stream), n, size);
-    let x32 = draw("x", B * D, 1.5);
-    let x: Vec<f64> = x32.iter().copied().map(f64::from).collect();
-    for architecture in [
-        Architecture::Relu { l1: 0.7 },
-        Architecture::ReluApril { l1: 0.7 },
-        Architecture::Gated { l1: 0.7 },
-        Architecture::Jumprelu {
-            l0: 3.0,
-            bandwidth: 0.8,
-        },
-        Architecture::Topk { k: 3 },
-        Architecture::BatchTopk { k: 3 },
-        Architecture::Matryoshka { k: 3, levels: 3 },
-    ] {
-        let n_extra = architecture.initial_extra().len();
-        let parameters = Parameters {
-            w_enc: from_vec(draw("w_enc", F * D, 0.6), [F, D], &cpu()),
-            b_enc: from_vec(draw("b_enc", F, 0.3), [F], &cpu()),
-            w_dec: from_vec(draw("w_dec", F * D, 0.6), [F, D], &cpu()),
-            b_dec: from_vec(draw("b_dec", D, 0.3), [D], &cpu()),
-            // Thresholds must be positive; the parameters of a gate may be.
-            extra: (0..n_extra)
-                .map(|i| from_vec::<1>(draw(&format!("extra {i}"), F, 0.3), [F], &cpu()).abs() + 0.1)
-                .collect(),
+    for architecture in crate::architecture::EXAMPLES {
+        check(architecture, false);
+    }
+}
+
+#[test]
+fn gradients_of_transcoders_do_too() {
+    for architecture in crate::architecture::EXAMPLES {
+        check(architecture, true);
+    }
+}
+
+fn check(architecture: Architecture, transcodes: bool) {
+    let [x32, target32] = ["x", "target"].map(|stream| draw(stream, B * D, 1.5));
+    let [x, target]: [Vec<f64>; 2] = [&x32, &target32].map(|v| v.iter().copied().map(f64::from).collect());
+    let data = Data {
+        x: &x,
+        target: transcodes.then_some(&target),
+    };
+    let n_extra = architecture.initial_extra().len();
+    let parameters = Parameters {
+        w_enc: from_vec(draw("w_enc", F * D, 0.6), [F, D], &cpu()),
+        b_enc: from_vec(draw("b_enc", F, 0.3), [F], &cpu()),
+        w_dec: from_vec(draw("w_dec", F * D, 0.6), [F, D], &cpu()),
+        b_dec: from_vec(draw("b_dec", D, 0.3), [D], &cpu()),
+        // Thresholds must be positive; the parameters of a gate may be.
+        extra: (0..n_extra)
+            .map(|i| from_vec::<1>(draw(&format!("extra {i}"), F, 0.3), [F], &cpu()).abs() + 0.1)
+            .collect(),
+    };
+    let base = Point::of(&parameters);
+    let value = loss(architecture, &base, &base, data);
+    let closed = threshold_gradient(architecture, &base, data);
+    for path in [Path::Dense, Path::Sparse] {
+        let [x, target] = [&x32, &target32].map(|v| from_vec(v.clone(), [B, D], &cpu()));
+        let batch = Batch {
+            x: &x,
+            target: transcodes.then_some(&target),
         };
-        let base = Point::of(&parameters);
-        let value = loss(architecture, &base, &base, &x);
-        for path in [Path::Dense, Path::Sparse] {
-            let tensor = from_vec(x32.clone(), [B, D], &cpu());
-            let (found_value, found) = gradients(architecture, &parameters, &tensor, path);
-            let name = architecture.name();
-            assert!(
-                (found_value / value - 1.0).abs() < 1e-5,
-                "{name}, {path:?}: {found_value}, expected {value}"
-            );
-            for (slot, found) in found.iter().enumerate() {
-                let expected: Vec<f64> = match architecture {
-                    Architecture::Jumprelu { l0, bandwidth } if slot == 4 => {
-                        threshold_gradient(&base, &x, l0, bandwidth)
-                    }
-                    _ => (0..found.len())
-                        .map(|i| {
-                            let at = |shift: f64| {
-                                let mut moved = base.clone();
-                                moved.0[slot][i] += shift;
-                                loss(architecture, &moved, &base, &x)
-                            };
-                            (at(STEP) - at(-STEP)) / (2.0 * STEP)
-                        })
-                        .collect(),
+        let (found_value, found) = gradients(architecture, &parameters, batch, path);
+        let name = architecture.name();
+        assert!(
+            (found_value / value - 1.0).abs() < 1e-5,
+            "{name}, {path:?}: {found_value}, expected {value}"
+        );
+        for (slot, found) in found.iter().enumerate() {
+            let by_differences = || -> Vec<f64> {
+                let at = |i: usize, shift: f64| {
+                    let mut moved = base.clone();
+                    moved.0[slot][i] += shift;
+                    loss(architecture, &moved, &base, data)
                 };
-                let size = expected.iter().fold(1e-3_f64, |most, g| most.max(g.abs()));
-                let gap = found
-                    .iter()
-                    .zip(&expected)
-                    .fold(0.0_f64, |most, (a, b)| most.max((a - b).abs()));
-                assert!(
-                    gap < 1e-4 * size,
-                    "{name}, {path:?}, slot {slot}: {gap:.2e} of {size:.2e}"
-                );
-            }
+                let places = 0..found.len();
+                places.map(|i| (at(i, STEP) - at(i, -STEP)) / (2.0 * STEP)).collect()
+            };
+            let expected = match &closed {
+                Some(closed) if slot == 4 => closed.clone(),
+                _ => by_differences(),
+            };
+            let size = expected.iter().fold(1e-3_f64, |most, g| most.max(g.abs()));
+            let gaps = found.iter().zip(&expected).map(|(a, b)| (a - b).abs());
+            let gap = gaps.fold(0.0_f64, f64::max);
+            assert!(
+                gap < 1e-4 * size,
+                "{name}, {path:?}, transcodes {transcodes}, slot {slot}: {gap:.2e} of {size:.2e}"
+            );
         }
     }
 }

@@ -12,8 +12,7 @@ use safetensors::SafeTensors;
 use crate::Architecture;
 use crate::parameters::Parameters;
 use crate::pass;
-use crate::train::new_trainer;
-use crate::trainer::{Schedule, Trainer};
+use crate::trainer::{Schedule, Start, Trainer};
 
 const D: usize = 24;
 const F: usize = 80;
@@ -85,8 +84,15 @@ fn trainer(architecture: Architecture, path: pass::Path, parameters: Parameters)
         dead_after: usize::MAX,
         auxiliary_k: 0,
         auxiliary_weight: 0.0,
+        resamples: 0,
     };
-    let mut trainer = new_trainer(architecture, F, vec![0.0; D], schedule, 0, &cpu()).on_path(path);
+    let start = Start {
+        n_latents: F,
+        mean: vec![0.0; D],
+        target_mean: None,
+        seed: 0,
+    };
+    let mut trainer = Trainer::new(architecture, schedule, start, &cpu()).on_path(path);
     *trainer.parameters_mut() = parameters;
     trainer
 }
@@ -107,9 +113,8 @@ fn three_steps_equal_those_of_dictionary_learning() {
             for step in 0..3 {
                 // Its warm-up: 0, 1/10, 2/10 of 1e-3.
                 trainer.set_learning_rate(1e-3 * step as f64 / 10.0);
-                trainer
-                    .step(&from_vec(tensors[&format!("x{step}")].clone(), [ROWS, D], &cpu()))
-                    .unwrap();
+                let x = from_vec(tensors[&format!("x{step}")].clone(), [ROWS, D], &cpu());
+                trainer.step(pass::Batch { x: &x, target: None }).unwrap();
                 let (found, expected) = (
                     trainer.parameters(),
                     parameters(&tensors, &format!("after{}", step + 1)),

@@ -1,8 +1,10 @@
 //! Sparse autoencoders: cached activations in, a checkpoint that is a [`activations::Dictionary`] out.
 //!
-//! * [`Autoencoder`]: the parameters, encode and decode; the activation function is an [`Architecture`].
-//! * [`train`]: the training loop, with seeded batches and a report a step; [`Trainer`]: one step at a time.
-//! * [`Autoencoder::save`], [`Autoencoder::load`]: folders that SAELens reads; [`Autoencoder::load_saelens`]: its own.
+//! * [`Autoencoder`]: the parameters, encode and decode; how its codes become sparse is its [`Activation`].
+//! * [`Grid`]: many autoencoders trained on one stream of batches; [`Grid::save`] and [`Grid::resume`] in between.
+//! * [`Trainer`]: one step of one autoencoder of an [`Architecture`].
+//! * [`Autoencoder::save`], [`Autoencoder::load`]: folders that SAELens reads; [`Autoencoder::read`], [`Autoencoder::write`]:
+//!   those of other libraries.
 //!
 //! Shapes: `B` rows of a batch, `D` width of an activation, `F` latents, `k` active latents.
 
@@ -16,18 +18,29 @@ mod error;
 mod finite_differences;
 #[cfg(test)]
 mod fixtures;
+mod formats;
+mod grid;
+mod normalisation;
 mod parameters;
 mod pass;
+mod resample;
+mod rows;
+mod state;
+mod summary;
 mod support;
-mod train;
 mod trainer;
 
 pub use activation::Activation;
 pub use architecture::Architecture;
 pub use autoencoder::Autoencoder;
-pub use checkpoint::Origin;
-pub use config::{TrainConfig, TrainFile, VariantFile};
+pub use checkpoint::{Origin, Trained};
+pub use config::{OneOrMany, TrainConfig, TrainFile, Variant, VariantFile};
 pub use error::Error;
+pub use formats::Format;
+pub use grid::{Finished, Grid, train};
+pub use normalisation::Normalisation;
 pub use parameters::Parameters;
-pub use train::{Summary, new_trainer, train};
-pub use trainer::{Schedule, StepReport, Times, Trainer};
+pub use pass::Batch;
+pub use rows::Rows;
+pub use summary::Summary;
+pub use trainer::{Schedule, Start, StepReport, Times, Trainer};

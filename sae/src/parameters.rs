@@ -3,12 +3,12 @@
 //! Shapes: `D` width, `F` latents.
 
 use burn::tensor::{Device, Tensor};
-use kernels::{from_vec, random};
+use kernels::{from_vec, random, to_vec};
 
 /// The parameters. Encoder and decoder both hold a latent's direction as a row, so that its gradients are rows too.
 #[derive(Debug, Clone)]
 pub struct Parameters {
-    /// Encoder directions, `[F, D]` (SAELens's `W_enc`, transposed).
+    /// Encoder directions, `[F, D]` (SAELens's `W_enc`, transposed); of a transcoder `D` is the width of its inputs here.
     pub w_enc: Tensor<2>,
     /// Encoder bias, `[F]`; of a Gated autoencoder the bias of the gate.
     pub b_enc: Tensor<1>,
@@ -22,19 +22,36 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Random unit decoder rows, the encoder their transpose, biases 0 and `b_dec` as given; `extra` constant vectors.
-    pub(crate) fn init(n_latents: usize, b_dec: Vec<f32>, extra: &[f32], seed: u64, device: &Device) -> Self {
-        let d_in = b_dec.len();
-        let mut w_dec = random::normal(&mut random::rng(seed, "sae/init"), n_latents * d_in, 1.0);
-        for row in w_dec.chunks_mut(d_in) {
-            let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-8);
-            row.iter_mut().for_each(|x| *x /= norm);
-        }
+    /// Slots of the optimiser; those of [`Parameters::extra`] begin at `EXTRA`.
+    pub(crate) const W_ENC: usize = 0;
+    pub(crate) const B_ENC: usize = 1;
+    pub(crate) const W_DEC: usize = 2;
+    pub(crate) const B_DEC: usize = 3;
+    pub(crate) const EXTRA: usize = 4;
+
+    /// Random unit decoder rows, the encoder their transpose, or for a transcoder random unit rows too; encoder bias 0 and
+    /// `b_dec` as given; `extra` constant vectors. `d_in` is the width of the inputs.
+    pub(crate) fn init(
+        n_latents: usize,
+        d_in: usize,
+        b_dec: Vec<f32>,
+        extra: &[f32],
+        seed: u64,
+        device: &Device,
+        transcodes: bool,
+    ) -> Self {
+        let d_out = b_dec.len();
+        let w_dec = random::unit_rows(&mut random::rng(seed, "sae/init"), n_latents, d_out);
+        let w_enc = if transcodes {
+            random::unit_rows(&mut random::rng(seed, "sae/init/encoder"), n_latents, d_in)
+        } else {
+            w_dec.clone()
+        };
         Self {
-            w_enc: from_vec(w_dec.clone(), [n_latents, d_in], device),
+            w_enc: from_vec(w_enc, [n_latents, d_in], device),
             b_enc: Tensor::zeros([n_latents], device),
-            w_dec: from_vec(w_dec, [n_latents, d_in], device),
-            b_dec: from_vec(b_dec, [d_in], device),
+            w_dec: from_vec(w_dec, [n_latents, d_out], device),
+            b_dec: from_vec(b_dec, [d_out], device),
             extra: extra
                 .iter()
                 .map(|&value| from_vec(vec![value; n_latents], [n_latents], device))
@@ -47,8 +64,13 @@ impl Parameters {
         self.b_enc.dims()[0]
     }
 
-    /// Width of an activation, `D`.
+    /// Width of an input.
     pub fn d_in(&self) -> usize {
+        self.w_enc.dims()[1]
+    }
+
+    /// Width of an output; differs from that of an input in transcoders only.
+    pub fn d_out(&self) -> usize {
         self.b_dec.dims()[0]
     }
 
@@ -67,6 +89,11 @@ impl Parameters {
     pub(crate) fn decoder_norms(&self) -> Tensor<1> {
         let n_latents = self.n_latents();
         self.w_dec.clone().square().sum_dim(1).sqrt().reshape([n_latents]) // [F]
+    }
+
+    /// Whether the decoder's rows have norm 1, to 1e-5.
+    pub(crate) fn has_unit_rows(&self) -> bool {
+        to_vec(self.decoder_norms()).iter().all(|norm| (norm - 1.0).abs() <= 1e-5)
     }
 
     /// Moves the norms of the decoder's rows into the encoder: the same function of codes times norms.

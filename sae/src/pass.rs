@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{Tensor, TensorData, activation::relu};
 use kernels::{Auxiliary, Encoded, Rule, encode, is_cpu, matmul, sparse_encode, to_vec};
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::architecture::{Architecture, Loss, auxiliary_loss};
+use crate::architecture::jumprelu::pre_activation_loss;
+use crate::architecture::{Architecture, Loss, Phase, auxiliary_loss};
 use crate::parameters::Parameters;
 use crate::support::Support;
 
@@ -21,10 +23,41 @@ use crate::support::Support;
 pub(crate) const SPARSE_BELOW: f64 = 0.12;
 
 /// Which way to compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Path {
     Dense,
     Sparse,
+}
+
+/// What one step learns from.
+#[derive(Debug, Clone, Copy)]
+pub struct Batch<'a> {
+    /// Inputs, `[B, D]` (plain).
+    pub x: &'a Tensor<2>,
+    /// What to reconstruct when it is not the inputs, `[B, D_out]` (plain): this makes a transcoder.
+    pub target: Option<&'a Tensor<2>>,
+}
+
+impl Batch<'_> {
+    /// What to reconstruct, `[B, D]`.
+    pub(crate) fn target(&self) -> &Tensor<2> {
+        self.target.unwrap_or(self.x)
+    }
+
+    /// Whether the decoder's bias is subtracted from the inputs; a transcoder's lives in another space.
+    fn subtracts_b_dec(&self, architecture: Architecture) -> bool {
+        self.target.is_none() && architecture.subtracts_b_dec()
+    }
+
+    /// What stands before the encoder's product, `[B, D]`, and whether the decoder's bias was subtracted for it.
+    fn centred(&self, architecture: Architecture, parameters: &Parameters) -> (Tensor<2>, bool) {
+        if self.subtracts_b_dec(architecture) {
+            let b_dec = parameters.b_dec.clone().inner();
+            (self.x.clone() - b_dec.unsqueeze(), true)
+        } else {
+            (self.x.clone(), false)
+        }
+    }
 }
 
 /// The dead latents and how they are revived.
@@ -32,9 +65,9 @@ pub(crate) enum Path {
 pub(crate) struct Revival<'a> {
     /// Dead latents, ascending.
     pub(crate) dead: &'a [u32],
-    /// How many of them may help with each row.
+    /// AuxK: how many of them may help with each row.
     pub(crate) k: usize,
-    /// Weight of their loss.
+    /// AuxK: weight of their loss.
     pub(crate) weight: f64,
 }
 
@@ -61,38 +94,39 @@ struct Encoding {
     select_time: Duration,
 }
 
-/// Runs `x` `[B, D]` (plain) through `tracked` parameters; `warm` rises from 0 to 1 at the start of a run.
+/// Runs a batch through `tracked` parameters.
 pub(crate) fn forward(
     architecture: Architecture,
     tracked: &Parameters,
-    x: &Tensor<2>,
+    batch: Batch<'_>,
     path: Path,
-    warm: f64,
+    phase: Phase,
     revival: Option<Revival<'_>>,
 ) -> Result<Pass, Error> {
-    let target = x.clone().autodiff(); // [B, D], a constant
-    let centred = if architecture.subtracts_b_dec() {
-        x.clone() - tracked.b_dec.clone().inner().unsqueeze()
-    } else {
-        x.clone()
-    };
+    let target = batch.target().clone().autodiff(); // [B, D], a constant
     let revival = revival.filter(|revival| !revival.dead.is_empty());
+    let auxiliary = revival.filter(|revival| architecture.k().is_some() && revival.weight > 0.0);
+    let encode = match path {
+        Path::Sparse => sparse,
+        Path::Dense => dense,
+    };
     let Encoding {
         support,
         h,
-        auxiliary,
+        auxiliary: dead,
         encode_time,
         select_time,
-    } = match path {
-        Path::Sparse => sparse(architecture, tracked, centred, revival)?,
-        Path::Dense => dense(architecture, tracked, centred, revival),
-    };
+    } = encode(architecture, tracked, batch, auxiliary)?;
     let start = Instant::now();
-    let mut loss = architecture.loss(tracked, &support, h, &target, warm);
-    if let (Some((support, h)), Some(revival)) = (auxiliary, revival) {
+    let mut loss = architecture.loss(tracked, &support, h, &target, phase);
+    if let (Some((support, h)), Some(revival)) = (dead, auxiliary) {
         let reconstruction = loss.reconstruction.clone();
         let extra = auxiliary_loss(tracked, &support, h, &target, reconstruction, revival.weight);
         loss.total = loss.total + extra;
+    }
+    if let (Architecture::JumpreluTanh { .. }, Some(revival)) = (architecture, revival) {
+        let (centred, _) = batch.centred(architecture, tracked);
+        loss.total = loss.total + pre_activation_loss(tracked, &centred.autodiff(), revival.dead);
     }
     let (fired, n_active) = fired(&support, loss.codes.clone().inner(), tracked.n_latents());
     let n_entries = match &support {
@@ -131,9 +165,10 @@ pub(crate) fn next_path(architecture: Architecture, x: &Tensor<2>, density: f64)
 fn sparse(
     architecture: Architecture,
     tracked: &Parameters,
-    centred: Tensor<2>,
+    batch: Batch<'_>,
     revival: Option<Revival<'_>>,
 ) -> Result<Encoding, Error> {
+    let (centred, subtracts) = batch.centred(architecture, tracked);
     let bounds;
     let rule = match architecture {
         Architecture::Topk { k } => Rule::PerRow(k),
@@ -152,14 +187,14 @@ fn sparse(
         encode(&centred, &w_enc, &b_enc, rule, None, auxiliary).map_err(|at| Error::NotFinite { row: at.row })?;
     if found.active.set.is_empty() {
         // burn has no tensors without elements. A batch without an active entry is rare and cheap to do densely.
-        return Ok(dense(architecture, tracked, centred, revival));
+        return dense(architecture, tracked, batch, revival);
     }
     let follow = |Encoded { set, values }| {
         let set = Arc::new(set);
-        let b_dec = if architecture.subtracts_b_dec() {
+        let b_dec = if subtracts {
             tracked.b_dec.clone()
         } else {
-            tracked.b_dec.clone().detach()
+            Tensor::zeros([centred.dims()[1]], &centred.device()).autodiff()
         };
         let centred = centred.clone().autodiff();
         let h = sparse_encode(
@@ -185,15 +220,16 @@ fn sparse(
 fn dense(
     architecture: Architecture,
     tracked: &Parameters,
-    centred: Tensor<2>,
+    batch: Batch<'_>,
     revival: Option<Revival<'_>>,
-) -> Encoding {
+) -> Result<Encoding, Error> {
+    let (centred, subtracts) = batch.centred(architecture, tracked);
     let [rows, d] = centred.dims();
     let n_latents = tracked.n_latents();
     let device = centred.device();
     let start = Instant::now();
     let mut bias = tracked.b_enc.clone();
-    if architecture.subtracts_b_dec() {
+    if subtracts {
         // Value 0, and the gradient that reaches b_dec through the encoder: without it, a product as large as the
         // encoder's would be spent on the gradient of the input.
         let zero = tracked.b_dec.clone() - tracked.b_dec.clone().detach();
@@ -218,13 +254,13 @@ fn dense(
         }
         _ => h,
     };
-    Encoding {
+    Ok(Encoding {
         support: Support::Dense,
         h,
         auxiliary,
         encode_time,
         select_time: start.elapsed(),
-    }
+    })
 }
 
 /// Which latents are active in some row, and the number of active entries.

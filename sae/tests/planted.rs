@@ -8,21 +8,33 @@
     reason = "a test fails by panicking"
 )]
 
+use std::collections::BTreeMap;
+
 use activations::Dictionary;
 use kernels::{cpu, from_vec, random, to_vec};
+use lm::HookPoint;
 use rand::RngExt;
-use sae::{Architecture, Autoencoder, Origin, TrainConfig, train};
+use sae::{Architecture, Autoencoder, Finished, Origin, Rows, TrainConfig, Trained, Variant, train};
 
 const WIDTH: usize = 64;
 const TRUE_FEATURES: usize = 128;
 /// Every architecture, with the settings that suit about four active features a row.
-const ARCHITECTURES: [Architecture; 7] = [
+const ARCHITECTURES: [Architecture; 10] = [
     Architecture::Relu { l1: 1.0 },
     Architecture::ReluApril { l1: 1.0 },
+    Architecture::PAnneal { l1: 1.0, p_end: 0.5 },
     Architecture::Gated { l1: 3.0 },
     Architecture::Jumprelu {
         l0: 4.0,
         bandwidth: 0.5,
+    },
+    Architecture::JumpreluL0 {
+        weight: 2.0,
+        bandwidth: 0.5,
+    },
+    Architecture::JumpreluTanh {
+        weight: 2.0,
+        bandwidth: 2.0,
     },
     Architecture::Topk { k: 4 },
     Architecture::BatchTopk { k: 4 },
@@ -50,17 +62,32 @@ fn planted(rows: usize) -> (Vec<f32>, Vec<f32>) {
     (features, values)
 }
 
-fn config(architecture: Architecture) -> TrainConfig {
+fn config(architecture: Architecture, target: Option<HookPoint>) -> TrainConfig {
     TrainConfig {
         expansion: 4,
         batch: 512,
         steps: 2000,
-        learning_rate: 3e-3,
         seed: 0,
         dead_after: 10_000,
         auxiliary_k: 0,
         auxiliary_weight: 1.0 / 32.0,
-        variants: vec![architecture],
+        resamples: 4,
+        held_out: 0.1,
+        checkpoint_every: 1000,
+        variants: vec![Variant {
+            name: architecture.name().to_owned(),
+            architecture,
+            seed: 0,
+            learning_rate: 3e-3,
+            target,
+        }],
+    }
+}
+
+fn rows(values: &[f32]) -> Rows {
+    Rows {
+        width: WIDTH,
+        values: values.to_vec(),
     }
 }
 
@@ -80,7 +107,10 @@ fn every_architecture_finds_the_planted_features() {
     let mut failures = String::new();
     for architecture in ARCHITECTURES {
         let start = std::time::Instant::now();
-        let (model, summary) = train(&values, WIDTH, architecture, &config(architecture), &cpu(), &mut |_| ()).unwrap();
+        let config = config(architecture, None);
+        let Finished { model, summary, .. } = train(rows(&values), BTreeMap::new(), &config, &cpu())
+            .unwrap()
+            .remove(0);
         let recovered = recovery(&model, &features);
         println!(
             "{}: mean best cosine {recovered:.3}, {summary:?}, {:.1} s",
@@ -108,11 +138,15 @@ fn checkpoints_round_trip_and_damage_is_named() {
 }
 
 fn check_checkpoint(architecture: Architecture, values: &[f32]) {
-    let mut config = config(architecture);
+    let mut config = config(architecture, None);
     config.steps = 20;
-    let run = || train(values, WIDTH, architecture, &config, &cpu(), &mut |_| ()).unwrap();
-    let (model, summary) = run();
-    let (again, _) = run();
+    let run = || train(rows(values), BTreeMap::new(), &config, &cpu()).unwrap().remove(0);
+    let Finished {
+        variant,
+        model,
+        summary,
+    } = run();
+    let again = run().model;
     assert_eq!(
         to_vec(model.parameters.w_enc.clone()),
         to_vec(again.parameters.w_enc),
@@ -120,13 +154,13 @@ fn check_checkpoint(architecture: Architecture, values: &[f32]) {
     );
 
     let folder = tempfile::tempdir().unwrap();
-    let origin = Origin {
-        training: architecture,
-        node: "blocks.1.hook_resid_pre@END".parse().unwrap(),
+    let origin = Origin::Trained(Box::new(Trained {
+        site: "blocks.1.hook_resid_pre@END".to_owned(),
         parent: "abc".to_owned(),
-        config: config.hash(architecture),
+        config: config.hash(&variant),
+        variant,
         summary,
-    };
+    }));
     model.save(folder.path(), &origin).unwrap();
     let (loaded, read) = Autoencoder::load(folder.path(), &cpu()).unwrap();
     assert_eq!(read, origin);

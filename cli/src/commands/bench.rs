@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use burn::tensor::Tensor;
 use kernels::{Matrix, from_vec, gemm, matmul, random, to_vec};
-use sae::{Architecture, Schedule, new_trainer};
+use sae::{Architecture, Batch, Schedule, Start, Trainer};
 
 use super::Context;
 use crate::config::ConfigError;
@@ -119,6 +119,7 @@ impl TrainBench {
             dead_after: usize::MAX,
             auxiliary_k: 0,
             auxiliary_weight: 0.0,
+            resamples: 0,
         };
         let mut rng = random::rng(0, "bench/train");
         // Rows of mean norm root(d_in), as training scales them.
@@ -126,21 +127,33 @@ impl TrainBench {
             .map(|_| random::normal(&mut rng, self.batch * self.d_in, 1.0))
             .map(|values| from_vec(values, [self.batch, self.d_in], &context.device))
             .collect();
-        let mut trainer = new_trainer(architecture, d_sae, vec![0.0; self.d_in], schedule, 0, &context.device);
+        let start = Start {
+            n_latents: d_sae,
+            mean: vec![0.0; self.d_in],
+            target_mean: None,
+            seed: 0,
+        };
+        let mut trainer = Trainer::new(architecture, schedule, start, &context.device);
         if architecture.k().is_none() {
             let parameters = trainer.parameters_mut();
             let h = matmul(batches[0].clone(), parameters.w_enc.clone().transpose()); // [B, F]
             let threshold = match architecture {
-                Architecture::Jumprelu { .. } => to_vec(parameters.extra[0].clone())[0],
+                Architecture::Jumprelu { .. } | Architecture::JumpreluTanh { .. } => {
+                    to_vec(parameters.extra[0].clone())[0]
+                }
                 _ => 0.0,
             };
             let bias = biases(&to_vec(h.transpose()), self.batch, k as f64 / d_sae as f64, threshold);
             parameters.b_enc = from_vec(bias, [d_sae], &context.device);
         }
-        trainer.step(&batches[0])?;
+        let batch = |step: usize| Batch {
+            x: &batches[step % batches.len()],
+            target: None,
+        };
+        trainer.step(batch(0))?;
         let (before, start, mut active) = (trainer.times(), Instant::now(), 0.0);
         for step in 0..self.steps {
-            active += f64::from(trainer.step(&batches[step % batches.len()])?.l0);
+            active += f64::from(trainer.step(batch(step))?.l0);
         }
         let (seconds, times) = (start.elapsed().as_secs_f64(), trainer.times());
         let per_step =
@@ -164,14 +177,20 @@ impl TrainBench {
         Ok(match self.arch.as_str() {
             "relu" => Architecture::Relu { l1: 1.0 },
             "relu-april" => Architecture::ReluApril { l1: 1.0 },
+            "p-anneal" => Architecture::PAnneal { l1: 1.0, p_end: 0.2 },
             "gated" => Architecture::Gated { l1: 1.0 },
             "jumprelu" => Architecture::Jumprelu { l0, bandwidth: 0.1 },
+            "jumprelu-tanh" => Architecture::JumpreluTanh {
+                weight: 1.0,
+                bandwidth: 0.1,
+            },
             "topk" => Architecture::Topk { k },
             "batch-topk" => Architecture::BatchTopk { k },
             "matryoshka" => Architecture::Matryoshka { k, levels: 4 },
             other => {
                 return Err(ConfigError(format!(
-                    "--arch {other}: expected relu, relu-april, gated, jumprelu, topk, batch-topk or matryoshka"
+                    "--arch {other}: expected relu, relu-april, p-anneal, gated, jumprelu, jumprelu-tanh, topk, batch-topk or\
+                     matryoshka"
                 )));
             }
         })

@@ -28,22 +28,22 @@ pub(crate) struct Encode {
 impl Encode {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let model = Autoencoder::load_saelens(&self.sae, &context.device)?;
-        let (d_in, d_sae) = (model.d_in(), model.n_latents());
+        let (d_in, d_sae, d_out) = (model.d_in(), model.n_latents(), model.parameters.d_out());
         let input = files::read_tensors(&self.input)?.remove("x");
         let Some(x) = input.filter(|x| x.shape.len() == 2 && x.shape[1] == d_in) else {
             anyhow::bail!("{}: expected a tensor `x` of shape [n, {d_in}]", self.input.display());
         };
         let n = x.shape[0];
-        let (mut codes, mut reconstruction) = (Vec::with_capacity(n * d_sae), Vec::with_capacity(n * d_in));
+        let (mut codes, mut reconstruction) = (Vec::with_capacity(n * d_sae), Vec::with_capacity(n * d_out));
         for rows in x.data.chunks(ROWS * d_in) {
             let rows = kernels::from_vec(rows.to_vec(), [rows.len() / d_in, d_in], &context.device);
-            let f = model.codes(rows); // [rows, F]
-            reconstruction.extend(kernels::to_vec(model.decode(f.clone())));
+            let f = model.codes(rows.clone()); // [rows, F]
+            reconstruction.extend(kernels::to_vec(model.reconstruct_from(rows, f.clone())));
             codes.extend(kernels::to_vec(f));
         }
         let tensors = BTreeMap::from([
             ("feature_acts".to_owned(), HostTensor::new([n, d_sae], codes)),
-            ("reconstruction".to_owned(), HostTensor::new([n, d_in], reconstruction)),
+            ("reconstruction".to_owned(), HostTensor::new([n, d_out], reconstruction)),
         ]);
         files::write_tensors(&self.out, &tensors, &BTreeMap::new())?;
         Ok(())

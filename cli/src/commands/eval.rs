@@ -8,7 +8,7 @@ use activations::{Dictionary, Node, Store};
 use anyhow::Context as _;
 use eval::{DictionarySet, Edit, EvalConfig, RandomDictionary, evaluate, table};
 use lm::files;
-use sae::{Activation, Autoencoder};
+use sae::{Activation, Autoencoder, Origin};
 use supervised::SupervisedDictionary;
 use tasks::IoiTask;
 
@@ -99,7 +99,12 @@ fn dictionaries(
         for &node in nodes {
             let dir = run.sae().join(&name).join(node.dir_name());
             let (dictionary, origin) = Autoencoder::load(&dir, &context.device)?;
-            check_parent(&dir, &origin.parent, store)?;
+            if let Origin::Trained(trained) = &origin {
+                check_parent(&dir, &trained.parent, store)?;
+            }
+            if let Some(reason) = dictionary.not_a_dictionary() {
+                anyhow::bail!("{} cannot be compared: {reason}; move it out of the run", dir.display());
+            }
             if let Activation::Topk { k } = dictionary.activation {
                 let rows = store.node(&node)?;
                 let mean = RandomDictionary::mean(&rows.values, rows.width);

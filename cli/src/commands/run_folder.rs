@@ -9,7 +9,8 @@ use lm::{Gpt2, Tokenizer, files};
 
 use crate::config;
 
-/// The folder of one experiment: `activations/`, `supervised/<name>/<node>/`, `sae/<name>/<node>/`, and the report.
+/// The folder of one experiment: `activations/`, `supervised/<name>/<node>/`, `sae/<name>/<node>/`,
+/// `checkpoints/` while training, and the report.
 #[derive(Debug, Clone)]
 pub(crate) struct RunFolder(pub(crate) PathBuf);
 
@@ -28,6 +29,19 @@ impl RunFolder {
     pub(crate) fn sae(&self) -> PathBuf {
         self.0.join("sae")
     }
+
+    /// Checkpoints of autoencoders in training, by node.
+    pub(crate) fn checkpoints(&self) -> PathBuf {
+        self.0.join("checkpoints")
+    }
+}
+
+/// Removes a folder and all in it, if it is there.
+pub(crate) fn remove(dir: &Path) -> anyhow::Result<()> {
+    if dir.exists() {
+        std::fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+    }
+    Ok(())
 }
 
 /// Names of the folders in `dir`, sorted; none when `dir` does not exist.

@@ -1,16 +1,24 @@
-//! `saelab train`: sparse autoencoders on cached activations, one per node and architecture.
+//! `saelab train`: sparse autoencoders on cached activations, all of a site on one stream.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use activations::Store;
-use lm::files;
-use sae::{Architecture, Autoencoder, Origin, TrainConfig, TrainFile, train};
+use activations::{Node, Store};
+use anyhow::Context as _;
+use indicatif::ProgressBar;
+use lm::HookPoint;
+use sae::{Autoencoder, Finished, Grid, Origin, Rows, StepReport, Summary, TrainConfig, TrainFile, Trained, Variant};
 
 use super::Context;
 use super::run_folder::{self, RunFolder};
 use crate::config::{self, ConfigError};
+use crate::metrics::Metrics;
 use crate::output;
+
+/// Steps between two lines of metrics.
+const LOG_EVERY: usize = 50;
 
 /// Arguments of `saelab train`.
 #[derive(Debug, clap::Args)]
@@ -20,12 +28,77 @@ pub(crate) struct Train {
     /// Folder of the experiment; holds activations/
     #[arg(long)]
     run: PathBuf,
-    /// Sites file
+    /// Sites file; without it, every hook of a store made from text
     #[arg(long)]
-    sites: PathBuf,
+    sites: Option<PathBuf>,
+    /// Go on from the last checkpoint; what is finished is kept in any case
+    #[arg(long)]
+    resume: bool,
     /// Override a config key: key=value
     #[arg(long)]
     set: Vec<String>,
+}
+
+/// Where activations come from: a node of the prompts, or all positions of a hook of a text.
+#[derive(Debug, Clone, Copy)]
+enum Site {
+    Node(Node),
+    Hook(HookPoint, Option<usize>),
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(node) => write!(out, "{node}"),
+            Self::Hook(hook, Some(head)) => write!(out, "{hook}.{head}"),
+            Self::Hook(hook, None) => write!(out, "{hook}"),
+        }
+    }
+}
+
+impl Site {
+    fn dir_name(&self) -> String {
+        match self {
+            Self::Node(node) => node.dir_name(),
+            Self::Hook(..) => self.to_string(),
+        }
+    }
+
+    fn rows(&self, store: &Store) -> anyhow::Result<Rows> {
+        Ok(match *self {
+            Self::Node(node) => {
+                let rows = store.node(&node)?;
+                Rows {
+                    width: rows.width,
+                    values: rows.values,
+                }
+            }
+            Self::Hook(hook, head) => {
+                // In the order of the documents, so that what is held out are documents of their own.
+                let found = store.hook(hook, head)?;
+                let mut order: Vec<usize> = (0..found.rows.len()).collect();
+                order.sort_by_key(|&row| (found.rows[row].document, found.rows[row].row, found.rows[row].position));
+                let width = found.width;
+                let of = |row: usize| found.values[row * width..][..width].iter().copied();
+                Rows {
+                    width,
+                    values: order.into_iter().flat_map(of).collect(),
+                }
+            }
+        })
+    }
+
+    /// The same places at another hook.
+    fn at(&self, hook: HookPoint) -> Self {
+        match *self {
+            Self::Node(node) => Self::Node(Node {
+                hook,
+                head: None,
+                ..node
+            }),
+            Self::Hook(..) => Self::Hook(hook, None),
+        }
+    }
 }
 
 impl Train {
@@ -33,70 +106,218 @@ impl Train {
         let file: TrainFile = config::read(&self.config, &self.set)?;
         let config =
             TrainConfig::try_from(file).map_err(|error| ConfigError(format!("{}: {error}", self.config.display())))?;
-        let run = RunFolder(self.run);
+        let run = RunFolder(self.run.clone());
         let store = Store::open(&run.activations())?;
-        let nodes = run_folder::read_sites(&self.sites)?.nodes();
-        let steps = nodes.len() * config.variants.len() * config.steps;
+        let sites = self.sites(&store)?;
         output::note(&format!(
-            "train: {} autoencoders of {} steps",
-            nodes.len() * config.variants.len(),
-            config.steps
+            "train: {} autoencoders of {} steps at {} sites",
+            config.variants.len(),
+            config.steps,
+            sites.len()
         ));
-        let bar = context.progress.bar("train", steps);
-        for node in nodes {
-            let rows = store.node(&node)?;
-            for &architecture in &config.variants {
-                let dir = run.sae().join(architecture.dictionary_name()).join(node.dir_name());
-                let settings = config.hash(architecture);
-                if finished(&dir, &settings, store.hash(), context) {
-                    bar.inc(config.steps as u64);
-                    continue;
-                }
-                let mut metrics = String::new();
-                let (model, summary) = train(
-                    &rows.values,
-                    rows.width,
-                    architecture,
-                    &config,
-                    &context.device,
-                    &mut |report| {
-                        bar.inc(1);
-                        if report.step % 50 == 0 || report.step + 1 == config.steps {
-                            // Writing to a string cannot fail.
-                            let _ = writeln!(metrics, "{}", serde_json::json!(report));
-                        }
-                    },
-                )?;
-                files::write_atomic(&dir.join("metrics.jsonl"), |file| file.write_all(metrics.as_bytes()))?;
-                model.save(
-                    &dir,
-                    &Origin {
-                        training: architecture,
-                        node,
-                        parent: store.hash().to_owned(),
-                        config: settings,
-                        summary,
-                    },
-                )?;
-                output::note(&describe(architecture, &node.to_string(), &summary));
-            }
+        for site in sites {
+            self.train_site(site, &config, &run, &store, context)
+                .with_context(|| format!("train {site}"))?;
         }
-        bar.finish_and_clear();
         Ok(())
     }
+
+    fn sites(&self, store: &Store) -> anyhow::Result<Vec<Site>> {
+        let manifest = store.manifest();
+        match &self.sites {
+            Some(path) => Ok(run_folder::read_sites(path)?
+                .nodes()
+                .into_iter()
+                .map(Site::Node)
+                .collect()),
+            None if manifest.roles.is_empty() => Ok(manifest
+                .hooks
+                .iter()
+                .flat_map(|(&hook, entry)| {
+                    let heads = entry.heads.map_or(vec![None], |heads| (0..heads).map(Some).collect());
+                    heads.into_iter().map(move |head| Site::Hook(hook, head))
+                })
+                .collect()),
+            None => Err(ConfigError("--sites is missing: the store holds prompts".to_owned()).into()),
+        }
+    }
+
+    fn train_site(
+        &self,
+        site: Site,
+        config: &TrainConfig,
+        run: &RunFolder,
+        store: &Store,
+        context: &Context,
+    ) -> anyhow::Result<()> {
+        let folder = |variant: &Variant| run.sae().join(&variant.name).join(site.dir_name());
+        let mut variants = config.variants.clone();
+        variants.retain(|variant| !finished(&folder(variant), &config.hash(variant), store.hash(), context));
+        if variants.is_empty() {
+            return Ok(());
+        }
+        let rows = site.rows(store)?;
+        let mut targets = BTreeMap::new();
+        for hook in variants.iter().filter_map(|variant| variant.target) {
+            targets.insert(hook, site.at(hook).rows(store)?);
+        }
+        let checkpoints = run.checkpoints().join(site.dir_name());
+        estimate(&rows, &variants, config, context);
+        let mut grid = Grid::new(rows, targets, variants.clone(), config, &context.device)?;
+        let first = match self.resume {
+            true => grid.resume(&checkpoints, store.hash())?.unwrap_or(0),
+            false => {
+                run_folder::remove(&checkpoints)?;
+                0
+            }
+        };
+        if first > 0 {
+            output::note(&format!("train: {site} goes on at step {first}"));
+        }
+        let mut log = Log::open(&variants, first, config, folder, context)?;
+        while grid.steps_done() < config.steps {
+            let mut reports = Vec::with_capacity(variants.len());
+            grid.step(&mut |variant, report| reports.push((variant.name.clone(), report)))?;
+            log.write(&reports, grid.waited())?;
+            let done = grid.steps_done();
+            if done.is_multiple_of(config.checkpoint_every) && done < config.steps {
+                grid.save(&checkpoints, store.hash())?;
+            }
+        }
+        log.bar.finish_and_clear();
+        for Finished {
+            variant,
+            model,
+            summary,
+        } in grid.finish()?
+        {
+            let origin = Origin::Trained(Box::new(Trained {
+                site: site.to_string(),
+                parent: store.hash().to_owned(),
+                config: config.hash(&variant),
+                variant: variant.clone(),
+                summary,
+            }));
+            model.save(&folder(&variant), &origin)?;
+            output::note(&describe(&variant, site, &summary));
+        }
+        run_folder::remove(&checkpoints)
+    }
+}
+
+/// Says what a site will cost: the time from one encoder product on this machine, memory and disk from the sizes.
+fn estimate(rows: &Rows, variants: &[Variant], config: &TrainConfig, context: &Context) {
+    let (d, f, n) = (rows.width, rows.width * config.expansion, variants.len());
+    let values = vec![1.0; config.batch.max(f) * d];
+    let matrix = |rows: usize| kernels::from_vec::<2>(values[..rows * d].to_vec(), [rows, d], &context.device);
+    let (x, w_enc) = (matrix(config.batch), matrix(f));
+    let product = |_| {
+        let start = Instant::now();
+        kernels::to_vec(kernels::matmul(x.clone(), w_enc.clone().transpose()));
+        start.elapsed().as_secs_f64()
+    };
+    let product = (0..3).map(product).fold(f64::INFINITY, f64::min);
+    // A sparse step takes 1.5 products and a dense one 7 (`saelab bench train`), and small ones half a millisecond more.
+    let products = |variant: &Variant| if variant.architecture.k().is_some() { 1.5 } else { 7.0 };
+    let step: f64 = variants.iter().map(|variant| products(variant) * product + 5e-4).sum();
+    let parameters = (2 * f * d + 2 * f + d) as f64;
+    let memory =
+        rows.values.len() as f64 * 4.0 + parameters * (16 * n + 4) as f64 + (config.batch * (f + 4 * d) * 8) as f64;
+    let disk = parameters * (4 + 2 * 12) as f64 * n as f64;
+    output::note(&format!(
+        "train: about {:.0} s, {:.0} MB of memory and {:.0} MB of disk for {n} of width {d} with {f} latents on {} rows",
+        (step * config.steps as f64).ceil(),
+        memory / 1e6,
+        disk / 1e6,
+        rows.len()
+    ));
 }
 
 /// Whether `dir` holds this autoencoder already, trained with the same settings on the same activations.
 fn finished(dir: &Path, settings: &str, store: &str, context: &Context) -> bool {
-    Autoencoder::load(dir, &context.device).is_ok_and(|(_, origin)| origin.config == settings && origin.parent == store)
+    matches!(
+        Autoencoder::load(dir, &context.device),
+        Ok((_, Origin::Trained(trained))) if trained.config == settings && trained.parent == store
+    )
 }
 
-fn describe(architecture: Architecture, node: &str, summary: &sae::Summary) -> String {
+fn describe(variant: &Variant, site: Site, summary: &Summary) -> String {
     format!(
-        "train: {} {node}: unexplained variance {:.3}, {:.1} active latents, {:.0} % dead",
-        architecture.dictionary_name(),
+        "train: {} {site}: unexplained variance {:.3}, {:.1} active latents, {:.0} % dead",
+        variant.name,
         summary.fvu,
         summary.l0,
         summary.dead * 100.0
     )
+}
+
+/// Metrics and progress of the autoencoders of one site.
+struct Log {
+    members: BTreeMap<String, (Metrics, ProgressBar)>,
+    bar: ProgressBar,
+    steps: usize,
+    batch: usize,
+    /// When the last lines were written, at which step, and how long steps had waited for activations until then.
+    since: (Instant, usize, Duration),
+}
+
+impl Log {
+    fn open(
+        variants: &[Variant],
+        first: usize,
+        config: &TrainConfig,
+        folder: impl Fn(&Variant) -> PathBuf,
+        context: &Context,
+    ) -> anyhow::Result<Self> {
+        let group = context.progress.group("train", config.steps);
+        group.main.set_position(first as u64);
+        let mut members = BTreeMap::new();
+        for variant in variants {
+            let dir = folder(variant);
+            let metrics = Metrics::open(&dir, first).with_context(|| format!("cannot write into {}", dir.display()))?;
+            members.insert(variant.name.clone(), (metrics, group.line()));
+        }
+        Ok(Self {
+            members,
+            bar: group.main,
+            steps: config.steps,
+            batch: config.batch,
+            since: (Instant::now(), first, Duration::ZERO),
+        })
+    }
+
+    /// Takes note of a step of every member.
+    fn write(&mut self, reports: &[(String, StepReport)], waited: Duration) -> anyhow::Result<()> {
+        self.bar.inc(1);
+        let Some(step) = reports.first().map(|(_, report)| report.step) else {
+            return Ok(());
+        };
+        if !step.is_multiple_of(LOG_EVERY) && step + 1 != self.steps {
+            return Ok(());
+        }
+        let (start, first, waited_before) = self.since;
+        let seconds = start.elapsed().as_secs_f64().max(f64::MIN_POSITIVE);
+        let speed = (self.batch * (step + 1 - first)) as f64 / seconds;
+        let share = (waited - waited_before).as_secs_f64() / seconds;
+        self.since = (Instant::now(), step + 1, waited);
+        for (name, report) in reports {
+            let Some((metrics, line)) = self.members.get_mut(name) else {
+                continue;
+            };
+            line.set_message(format!(
+                "{name:<28} unexplained {:.3}, active {:.1}, dead {:.3}",
+                report.fvu, report.l0, report.dead
+            ));
+            let serde_json::Value::Object(mut numbers) = serde_json::json!(report) else {
+                continue;
+            };
+            numbers.insert("tokens_per_s".to_owned(), speed.round().into());
+            numbers.insert("waiting".to_owned(), ((share * 1e4).round() / 1e4).into());
+            let path = metrics.path().to_owned();
+            metrics
+                .write(step, &numbers)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
 }

@@ -1,15 +1,16 @@
-//! JumpReLU with a target for the number of active latents (Rajamanoharan et al. 2024,
-//! <https://arxiv.org/abs/2407.14435>, with the quadratic penalty of its later users).
+//! JumpReLU (Rajamanoharan et al. 2024, <https://arxiv.org/abs/2407.14435>) with three penalties: the paper's count of
+//! active latents, the squared distance of that count from a target, and the tanh of Anthropic's update of January 2025.
 //!
 //! A step has no gradient; a straight-through estimator gives the threshold one from the pre-activations within half a
 //! bandwidth of it: `df/dθ = -(θ/ε)`, `dL0/dθ = -1/ε` inside the window. Here both are terms of value 0 and that slope. The
-//! window is taken around the pre-activations, not around the codes, so that it sees both sides of the step. Thresholds
-//! themselves are learned, not their logarithms, and kept at or above 0.
+//! window is taken around the pre-activations, not around the codes, so that it sees both sides of the step. With the tanh
+//! the pre-activation gets the opposite slope too. Thresholds themselves are learned, not their logarithms, and kept at or
+//! above 0.
 //!
 //! Shapes: `B` rows, `D` width, `F` latents, `N` active entries; values are `[B, F]` or `[1, N]`.
 
-use burn::tensor::Tensor;
-use kernels::to_vec;
+use burn::tensor::{Int, Tensor, TensorData, activation::relu};
+use kernels::{matmul, to_vec};
 
 use super::{Loss, reconstruct, squared_error};
 use crate::parameters::Parameters;
@@ -17,15 +18,31 @@ use crate::support::Support;
 
 /// Thresholds at the start of a run.
 pub(super) const INITIAL_THRESHOLD: f32 = 0.1;
+/// Steepness of the tanh, as in the update.
+const TANH_SCALE: f64 = 4.0;
+/// Weight of what pulls dead latents back, as in the update.
+const PRE_ACTIVATION_WEIGHT: f64 = 3e-6;
 
-/// What the number of active latents should be.
-pub(super) struct Target {
-    /// Active latents of a row.
-    pub(super) l0: f64,
-    /// Width of the window around a threshold.
-    pub(super) bandwidth: f64,
-    /// Weight of the penalty against the squared error of one dimension.
-    pub(super) weight: f64,
+/// What is paid for active latents.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Penalty {
+    /// `weight * D * (L0 / l0 - 1)²`: against the squared error of one dimension.
+    Target {
+        /// Active latents of a row to aim at.
+        l0: f64,
+        /// Weight.
+        weight: f64,
+    },
+    /// `weight` times the number of active latents of a row.
+    Count {
+        /// Weight.
+        weight: f64,
+    },
+    /// `weight` times the sum of `tanh(4 f |W_dec|)`.
+    Tanh {
+        /// Weight.
+        weight: f64,
+    },
 }
 
 /// Below these pre-activations, `[F]`, an entry has neither a value nor a gradient.
@@ -35,24 +52,55 @@ pub(super) fn bounds(parameters: &Parameters, bandwidth: f64) -> Vec<f32> {
     thresholds.into_iter().map(|threshold| threshold - half).collect()
 }
 
-/// Squared error plus `weight * D * (L0 / target - 1)²`.
-pub(super) fn loss(parameters: &Parameters, support: &Support, h: Tensor<2>, target: &Tensor<2>, aim: &Target) -> Loss {
+/// Squared error plus the penalty.
+pub(crate) fn loss(
+    parameters: &Parameters,
+    support: &Support,
+    h: Tensor<2>,
+    target: &Tensor<2>,
+    penalty: Penalty,
+    bandwidth: f64,
+) -> Loss {
     let [rows, d] = target.dims();
     let threshold = support.spread(parameters.extra[0].clone());
     let constant = threshold.clone().detach();
     let gate = h.clone().detach().greater(constant.clone()).float();
-    let distance = (h.clone().detach() - constant.clone()).abs();
-    let window = distance.lower_equal_scalar(aim.bandwidth / 2.0).float() / aim.bandwidth;
-    let slope = window * (threshold - constant.clone()); // value 0, gradient of the window
-    let codes = h * gate.clone() - constant * slope.clone();
+    let distance = h.clone().detach() - constant.clone();
+    let window = distance.clone().abs().lower_equal_scalar(bandwidth / 2.0).float() / bandwidth;
+    // Values 0 and the slope of the window.
+    let slope = match penalty {
+        Penalty::Target { .. } | Penalty::Count { .. } => window * (constant.clone() - threshold),
+        Penalty::Tanh { .. } => window * (h.clone() - threshold - distance),
+    };
+    let codes = h * gate.clone() + constant * slope.clone();
     let reconstruction = reconstruct(parameters, support, codes.clone()); // [B, D]
     let squared_error = squared_error(target, reconstruction.clone());
-    let l0 = (gate - slope).sum() / rows as f64; // [1]
-    let excess = l0 / aim.l0 - 1.0;
+    let l0 = || (gate.clone() + slope.clone()).sum() / rows as f64; // [1]
+    let price = match penalty {
+        Penalty::Target { l0: aim, weight } => (l0() / aim - 1.0).square() * (weight * d as f64),
+        Penalty::Count { weight } => l0() * weight,
+        Penalty::Tanh { weight } => {
+            let strength = codes.clone() * support.spread(parameters.decoder_norms());
+            (strength * TANH_SCALE).tanh().sum() * (weight / rows as f64)
+        }
+    };
     Loss {
-        total: squared_error.clone() + excess.square() * (aim.weight * d as f64),
+        total: squared_error.clone() + price,
         squared_error,
         reconstruction,
         codes,
     }
+}
+
+/// What pulls dead latents back: the distance of their pre-activations below their thresholds, times their decoder norms,
+/// summed over latents, mean over rows. `centred` is what stands before the encoder's product, `[B, D]`.
+pub(crate) fn pre_activation_loss(parameters: &Parameters, centred: &Tensor<2>, dead: &[u32]) -> Tensor<1> {
+    let (rows, device) = (centred.dims()[0] as f64, centred.device());
+    let index: Vec<i32> = dead.iter().map(|&latent| latent as i32).collect();
+    let index = Tensor::<1, Int>::from_data(TensorData::new(index, [dead.len()]), &device);
+    let of = |vector: &Tensor<1>| vector.clone().select(0, index.clone()).unsqueeze::<2>(); // [1, dead]
+    let directions = parameters.w_enc.clone().select(0, index.clone()); // [dead, D]
+    let h = matmul(centred.clone(), directions.transpose()) + of(&parameters.b_enc); // [B, dead]
+    let below = relu(of(&parameters.extra[0]) - h) * of(&parameters.decoder_norms());
+    below.sum() * (PRE_ACTIVATION_WEIGHT / rows)
 }

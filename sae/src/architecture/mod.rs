@@ -7,14 +7,16 @@
 //! Shapes: `B` rows, `D` width, `F` latents, `N` active entries; values are `[B, F]` or `[1, N]`.
 
 pub(crate) mod gated;
-mod jumprelu;
+pub(crate) mod jumprelu;
 mod matryoshka;
-mod relu;
+mod p_anneal;
+pub(crate) mod relu;
 mod topk;
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use p_anneal::Anneal;
 pub(crate) use topk::{auxiliary_loss, variance};
 
 use crate::Activation;
@@ -35,6 +37,14 @@ pub enum Architecture {
         /// Weight of the sum of codes times norms.
         l1: f64,
     },
+    /// ReLU whose L1 penalty turns into a power closer to a count (Karvonen et al. 2024,
+    /// <https://arxiv.org/abs/2408.00113>), with unit decoder rows.
+    PAnneal {
+        /// Weight of the sum of codes, before the exponent falls.
+        l1: f64,
+        /// Exponent at the end.
+        p_end: f64,
+    },
     /// A gate decides which latents are active, a second ReLU how much (Rajamanoharan et al. 2024,
     /// <https://arxiv.org/abs/2404.16014>).
     Gated {
@@ -47,6 +57,21 @@ pub enum Architecture {
         /// Active latents of a row to aim at.
         l0: f64,
         /// Width of the window in which a threshold feels the pre-activations around it.
+        bandwidth: f64,
+    },
+    /// The same with the paper's own penalty, the number of active latents.
+    JumpreluL0 {
+        /// Weight of an active latent.
+        weight: f64,
+        /// Width of the window in which a threshold feels the pre-activations around it.
+        bandwidth: f64,
+    },
+    /// JumpReLU with free decoder rows, a tanh for a penalty and gradients through the step to every parameter
+    /// (Anthropic's update of January 2025).
+    JumpreluTanh {
+        /// Weight of the sum of `tanh(4 f |W_dec|)` at the end of the run, over which it rises.
+        weight: f64,
+        /// Width of the window in which thresholds and pre-activations feel each other.
         bandwidth: f64,
     },
     /// The `k` largest pre-activations of each row (Gao et al. 2024, <https://arxiv.org/abs/2406.04093>).
@@ -69,6 +94,15 @@ pub enum Architecture {
     },
 }
 
+/// Where a run stands, as far as losses depend on it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Phase {
+    /// Multiplies the weight of the sparsity penalty.
+    pub(crate) sparsity: f64,
+    /// Exponent of p-annealing.
+    pub(crate) p: f64,
+}
+
 /// The loss of a batch and what it was made from.
 pub(crate) struct Loss {
     /// What is minimised, `[1]`.
@@ -81,48 +115,83 @@ pub(crate) struct Loss {
     pub codes: Tensor<2>,
 }
 
+/// One of each, for tests that go through all of them.
+#[cfg(test)]
+pub(crate) const EXAMPLES: [Architecture; 10] = [
+    Architecture::Relu { l1: 0.7 },
+    Architecture::ReluApril { l1: 0.7 },
+    Architecture::PAnneal { l1: 0.7, p_end: 0.5 },
+    Architecture::Gated { l1: 0.7 },
+    Architecture::Jumprelu {
+        l0: 3.0,
+        bandwidth: 0.8,
+    },
+    Architecture::JumpreluL0 {
+        weight: 0.5,
+        bandwidth: 0.8,
+    },
+    Architecture::JumpreluTanh {
+        weight: 0.5,
+        bandwidth: 0.8,
+    },
+    Architecture::Topk { k: 3 },
+    Architecture::BatchTopk { k: 3 },
+    Architecture::Matryoshka { k: 3, levels: 3 },
+];
+
 impl Architecture {
     /// Name in configs, run folders and reports.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Relu { .. } => "relu",
             Self::ReluApril { .. } => "relu-april",
+            Self::PAnneal { .. } => "p-anneal",
             Self::Gated { .. } => "gated",
             Self::Jumprelu { .. } => "jumprelu",
+            Self::JumpreluL0 { .. } => "jumprelu-l0",
+            Self::JumpreluTanh { .. } => "jumprelu-tanh",
             Self::Topk { .. } => "topk",
             Self::BatchTopk { .. } => "batch-topk",
             Self::Matryoshka { .. } => "matryoshka",
         }
     }
 
-    /// Name of the dictionary in run folders and reports.
-    pub fn dictionary_name(&self) -> String {
-        format!("sae-{}", self.name())
-    }
-
     /// Whether the decoder's bias is subtracted before the encoder.
     pub(crate) fn subtracts_b_dec(&self) -> bool {
-        !matches!(self, Self::ReluApril { .. } | Self::Jumprelu { .. })
+        !matches!(
+            self,
+            Self::ReluApril { .. } | Self::Jumprelu { .. } | Self::JumpreluL0 { .. } | Self::JumpreluTanh { .. }
+        )
     }
 
     /// Whether decoder rows have norm 1.
     pub(crate) fn has_unit_decoder(&self) -> bool {
-        !matches!(self, Self::ReluApril { .. })
+        !matches!(self, Self::ReluApril { .. } | Self::JumpreluTanh { .. })
     }
 
     /// Active latents that selection bounds, a row.
     pub fn k(&self) -> Option<usize> {
         match *self {
             Self::Topk { k } | Self::BatchTopk { k } | Self::Matryoshka { k, .. } => Some(k),
-            Self::Relu { .. } | Self::ReluApril { .. } | Self::Gated { .. } | Self::Jumprelu { .. } => None,
+            _ => None,
+        }
+    }
+
+    /// Width of the window around learned thresholds.
+    pub(crate) fn bandwidth(&self) -> Option<f64> {
+        match *self {
+            Self::Jumprelu { bandwidth, .. }
+            | Self::JumpreluL0 { bandwidth, .. }
+            | Self::JumpreluTanh { bandwidth, .. } => Some(bandwidth),
+            _ => None,
         }
     }
 
     /// Initial values of [`Parameters::extra`].
     pub(crate) fn initial_extra(&self) -> &'static [f32] {
         match self {
-            Self::Jumprelu { .. } => &[jumprelu::INITIAL_THRESHOLD],
             Self::Gated { .. } => &[0.0, 0.0],
+            _ if self.bandwidth().is_some() => &[jumprelu::INITIAL_THRESHOLD],
             _ => &[],
         }
     }
@@ -130,38 +199,52 @@ impl Architecture {
     /// The activation function of the finished autoencoder: a selection over the batch becomes a threshold.
     pub fn activation(&self) -> Activation {
         match *self {
-            Self::Relu { .. } | Self::ReluApril { .. } => Activation::Relu,
+            Self::Relu { .. } | Self::ReluApril { .. } | Self::PAnneal { .. } => Activation::Relu,
             Self::Gated { .. } => Activation::Gated,
             Self::Topk { k } => Activation::Topk { k },
-            Self::Jumprelu { .. } | Self::BatchTopk { .. } | Self::Matryoshka { .. } => Activation::Jumprelu,
+            Self::Jumprelu { .. }
+            | Self::JumpreluL0 { .. }
+            | Self::JumpreluTanh { .. }
+            | Self::BatchTopk { .. }
+            | Self::Matryoshka { .. } => Activation::Jumprelu,
         }
     }
 
-    /// The loss on pre-activations of the selected entries; `warm` rises from 0 to 1 at the start of a run.
+    /// The loss on pre-activations of the selected entries.
     pub(crate) fn loss(
         &self,
         parameters: &Parameters,
         support: &Support,
         h: Tensor<2>,
         target: &Tensor<2>,
-        warm: f64,
+        phase: Phase,
     ) -> Loss {
+        let relu = |h, penalty| relu::loss(parameters, support, h, target, penalty);
+        let jump = |h, penalty, bandwidth| jumprelu::loss(parameters, support, h, target, penalty, bandwidth);
+        let Phase { sparsity, p } = phase;
         match *self {
-            Self::Relu { l1 } => relu::loss(parameters, support, h, target, l1 * warm, false),
-            Self::ReluApril { l1 } => relu::loss(parameters, support, h, target, l1 * warm, true),
-            Self::Gated { l1 } => gated::loss(parameters, support, h, target, l1 * warm),
-            Self::Jumprelu { l0, bandwidth } => jumprelu::loss(
-                parameters,
-                support,
-                h,
-                target,
-                &jumprelu::Target {
-                    l0,
-                    bandwidth,
-                    weight: warm,
-                },
-            ),
-            Self::Topk { .. } | Self::BatchTopk { .. } => relu::loss(parameters, support, h, target, 0.0, false),
+            Self::Relu { l1 } | Self::PAnneal { l1, .. } => {
+                let weight = l1 * sparsity;
+                relu(h, relu::Penalty::Power { weight, p })
+            }
+            Self::ReluApril { l1 } => {
+                let weight = l1 * sparsity;
+                relu(h, relu::Penalty::ByNorm { weight })
+            }
+            Self::Gated { l1 } => gated::loss(parameters, support, h, target, l1 * sparsity),
+            Self::Jumprelu { l0, bandwidth } => {
+                let weight = sparsity;
+                jump(h, jumprelu::Penalty::Target { l0, weight }, bandwidth)
+            }
+            Self::JumpreluL0 { weight, bandwidth } => {
+                let weight = weight * sparsity;
+                jump(h, jumprelu::Penalty::Count { weight }, bandwidth)
+            }
+            Self::JumpreluTanh { weight, bandwidth } => {
+                let weight = weight * sparsity;
+                jump(h, jumprelu::Penalty::Tanh { weight }, bandwidth)
+            }
+            Self::Topk { .. } | Self::BatchTopk { .. } => relu(h, relu::Penalty::None),
             Self::Matryoshka { levels, .. } => matryoshka::loss(parameters, support, h, target, levels),
         }
     }
@@ -169,9 +252,9 @@ impl Architecture {
     /// What a pre-activation must exceed for its entry to matter to the loss, `[F]`; only for architectures without a
     /// selection.
     pub(crate) fn bounds(&self, parameters: &Parameters) -> Vec<f32> {
-        match *self {
-            Self::Jumprelu { bandwidth, .. } => jumprelu::bounds(parameters, bandwidth),
-            _ => vec![0.0; parameters.n_latents()],
+        match self.bandwidth() {
+            Some(bandwidth) => jumprelu::bounds(parameters, bandwidth),
+            None => vec![0.0; parameters.n_latents()],
         }
     }
 }

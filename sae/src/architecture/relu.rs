@@ -1,36 +1,53 @@
-//! ReLU with an L1 penalty; without one, the loss of TopK and BatchTopK on their selected entries.
+//! ReLU with a penalty on the codes; without one, the loss of TopK and BatchTopK on their selected entries.
 //!
 //! Shapes: `B` rows, `D` width, `F` latents, `N` active entries; values are `[B, F]` or `[1, N]`.
 
 use burn::tensor::{Tensor, activation::relu};
 
+use super::p_anneal::powers;
 use super::{Loss, reconstruct, squared_error};
 use crate::parameters::Parameters;
 use crate::support::Support;
 
-/// Squared error plus `l1` times the mean over rows of the sum of codes, each times the norm of its decoder row when
-/// `by_norm` (of unit rows the norm would be 1).
-pub(super) fn loss(
+/// What is paid for codes, summed over latents, mean over rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Penalty {
+    /// Nothing.
+    None,
+    /// `weight` times `f^p`.
+    Power {
+        /// Weight.
+        weight: f64,
+        /// Exponent.
+        p: f64,
+    },
+    /// `weight` times the code times the norm of its decoder row.
+    ByNorm {
+        /// Weight.
+        weight: f64,
+    },
+}
+
+/// Squared error plus the penalty.
+pub(crate) fn loss(
     parameters: &Parameters,
     support: &Support,
     h: Tensor<2>,
     target: &Tensor<2>,
-    l1: f64,
-    by_norm: bool,
+    penalty: Penalty,
 ) -> Loss {
     let rows = target.dims()[0] as f64;
     let codes = relu(h);
     let reconstruction = reconstruct(parameters, support, codes.clone()); // [B, D]
     let squared_error = squared_error(target, reconstruction.clone());
-    let mut total = squared_error.clone();
-    if l1 > 0.0 {
-        let strength = if by_norm {
-            codes.clone() * support.spread(parameters.decoder_norms())
-        } else {
-            codes.clone()
-        };
-        total = total + strength.sum() * (l1 / rows);
-    }
+    let total = match penalty {
+        Penalty::None => squared_error.clone(),
+        Penalty::Power { weight, p } => squared_error.clone() + powers(codes.clone(), p).sum() * (weight / rows),
+        Penalty::ByNorm { weight } => {
+            let strength = codes.clone() * support.spread(parameters.decoder_norms());
+            squared_error.clone() + strength.sum() * (weight / rows)
+        }
+    };
     Loss {
         total,
         squared_error,

@@ -1,0 +1,178 @@
+//! `saelab train` killed at any moment and resumed ends with the bytes of a run that was never killed.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+const SITES: &str = "configs/sites/small-world.toml";
+
+const TRAIN: &str = r#"
+steps = 150
+batch = 64
+expansion = 2
+dead_after = 2000
+checkpoint_every = 9
+
+[[autoencoder]]
+architecture = "topk"
+k = [3, 5]
+
+[[autoencoder]]
+architecture = "p-anneal"
+l1 = 1.0
+
+[[autoencoder]]
+architecture = "relu"
+l1 = 1.0
+"#;
+
+fn saelab(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_saelab"));
+    command
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .args(arguments);
+    command
+}
+
+fn succeeds(output: Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{text}");
+    text
+}
+
+fn weights(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for name in std::fs::read_dir(run.join("sae")).unwrap() {
+        for node in std::fs::read_dir(name.unwrap().path()).unwrap() {
+            let path = node.unwrap().path().join("sae_weights.safetensors");
+            found.push((path.strip_prefix(run).unwrap().to_owned(), std::fs::read(path).unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn killed_twenty_times_and_resumed_gives_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    std::fs::write(path("train.toml"), TRAIN).unwrap();
+    let store = path("whole/activations");
+    let harvest = [
+        "harvest",
+        "configs/ioi/harvest.toml",
+        "--set",
+        "source.n=500",
+        "--out",
+        &store,
+    ];
+    succeeds(saelab(&harvest).output().unwrap());
+    std::fs::create_dir(path("killed")).unwrap();
+    std::fs::create_dir(path("killed/activations")).unwrap();
+    copy(Path::new(&store), Path::new(&path("killed/activations")));
+
+    let config = path("train.toml");
+    let train = |run: &str| saelab(&["train", &config, "--sites", SITES, "--run", run, "--resume"]);
+    let start = Instant::now();
+    succeeds(train(&path("whole")).output().unwrap());
+    let whole = start.elapsed();
+
+    // Moments spread over the run by the golden ratio; each process gets a tenth of the whole time at most, so that the
+    // kills reach every part of it.
+    let mut killed = 0;
+    for i in 0..20 {
+        let share = (f64::from(i) * 0.618_033_988_75).fract();
+        let mut child = train(&path("killed"))
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(60) + whole.mul_f64(share / 10.0));
+        killed += i32::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(
+        killed >= 15,
+        "{killed} of 20 processes were still running when they were killed"
+    );
+    succeeds(train(&path("killed")).output().unwrap());
+    let (expected, found) = (
+        weights(&folder.path().join("whole")),
+        weights(&folder.path().join("killed")),
+    );
+    assert_eq!(expected.len(), 20, "four autoencoders at five nodes");
+    assert!(expected == found, "weights differ after {killed} kills");
+    assert_eq!(std::fs::read_dir(path("killed/checkpoints")).unwrap().count(), 0);
+
+    // What is finished is not trained again.
+    let again = Instant::now();
+    succeeds(train(&path("killed")).output().unwrap());
+    assert!(again.elapsed() < whole / 2);
+}
+
+#[test]
+fn a_checkpoint_of_another_config_is_refused_with_the_difference() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    std::fs::write(path("train.toml"), TRAIN).unwrap();
+    let store = path("run/activations");
+    let harvest = [
+        "harvest",
+        "configs/ioi/harvest.toml",
+        "--set",
+        "source.n=200",
+        "--out",
+        &store,
+    ];
+    succeeds(saelab(&harvest).output().unwrap());
+    let (config, run) = (path("train.toml"), path("run"));
+    let train = |set: &str| {
+        saelab(&[
+            "train", &config, "--sites", SITES, "--run", &run, "--resume", "--set", set,
+        ])
+    };
+    let mut child = train("steps=1000000")
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let checkpoints = Path::new(&run).join("checkpoints");
+    let written = || {
+        let nodes = checkpoints.read_dir().into_iter().flatten();
+        nodes
+            .flat_map(|node| node.unwrap().path().read_dir().unwrap())
+            .any(|entry| {
+                let name = entry.unwrap().file_name();
+                name.to_string_lossy().starts_with("step-")
+            })
+    };
+    let start = Instant::now();
+    while !written() {
+        assert!(child.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let output = train("steps=999999").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let error = text.lines().last().unwrap();
+    assert!(
+        error.contains("steps: 1000000 -> 999999") && error.contains("--resume"),
+        "{error}"
+    );
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

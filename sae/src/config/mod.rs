@@ -1,0 +1,245 @@
+//! The train config: the file as written ([`TrainFile`]) and what it means ([`TrainConfig`]).
+
+mod variant;
+
+use serde::Deserialize;
+
+pub use variant::{OneOrMany, Variant, VariantFile};
+
+use crate::{Error, Schedule};
+
+/// Largest default of `dead_after`.
+const MOST_DEAD_AFTER: usize = 10_000_000;
+
+/// A train config file: the settings that all autoencoders share, and a table for each kind of them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainFile {
+    /// Latents for each dimension of the activations. Default 8, as in the follow-up to the paper.
+    pub expansion: Option<usize>,
+    /// Activations of a batch. Default 512.
+    pub batch: Option<usize>,
+    /// Optimiser steps. Required; the cost grows with it.
+    pub steps: usize,
+    /// Peak learning rate of Adam. Default 1e-3, as in the paper; it rises over the first twentieth of the steps and
+    /// falls to 0 over the last fifth.
+    pub learning_rate: Option<f64>,
+    /// Seed of the order of activations and, unless a table says otherwise, of weights. Default 0.
+    pub seed: Option<u64>,
+    /// Activations without which a latent counts as dead. Default: a tenth of the run, 10 million at most as in the
+    /// libraries of the field, whose runs are far longer.
+    pub dead_after: Option<usize>,
+    /// `"topk"`, `"batch-topk"`, `"matryoshka"`: dead latents that help with each row. Default: half the width.
+    pub auxiliary_k: Option<usize>,
+    /// The same architectures: weight of the loss that revives dead latents; 0 turns it off. Default 1/32, as in the paper.
+    pub auxiliary_weight: Option<f64>,
+    /// `"relu"`: how often latents that were silent are made anew from badly reconstructed rows, at equal distances over
+    /// the first half of the run; 0 for never. Default 4, as in "Towards Monosemanticity".
+    pub resamples: Option<usize>,
+    /// Share of the activations, the last in the order of the store, that is measured and not trained on. Default 0.1.
+    pub held_out: Option<f64>,
+    /// Steps between two checkpoints, from which `--resume` goes on. Default 1000.
+    pub checkpoint_every: Option<usize>,
+    /// The autoencoders, at least one table.
+    pub autoencoder: Vec<VariantFile>,
+}
+
+/// A train config whose fields are complete and fit together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainConfig {
+    /// Latents for each dimension.
+    pub expansion: usize,
+    /// Activations of a batch.
+    pub batch: usize,
+    /// Optimiser steps.
+    pub steps: usize,
+    /// Seed of the order of activations.
+    pub seed: u64,
+    /// Activations without which a latent counts as dead.
+    pub dead_after: usize,
+    /// Dead latents that help with each row; 0 for half the width.
+    pub auxiliary_k: usize,
+    /// Weight of the loss that revives dead latents.
+    pub auxiliary_weight: f64,
+    /// How often silent latents are made anew.
+    pub resamples: usize,
+    /// Share of the activations that is not trained on.
+    pub held_out: f64,
+    /// Steps between two checkpoints.
+    pub checkpoint_every: usize,
+    /// The autoencoders; their names differ.
+    pub variants: Vec<Variant>,
+}
+
+impl TrainConfig {
+    /// What the trainer of `variant` does at every step.
+    pub fn schedule(&self, variant: &Variant) -> Schedule {
+        Schedule {
+            steps: self.steps,
+            learning_rate: variant.learning_rate,
+            dead_after: self.dead_after,
+            auxiliary_k: self.auxiliary_k,
+            auxiliary_weight: self.auxiliary_weight,
+            resamples: self.resamples,
+        }
+    }
+
+    /// All that determines the autoencoder of `variant`, apart from its activations.
+    pub fn settings(&self, variant: &Variant) -> serde_json::Value {
+        serde_json::json!({
+            "expansion": self.expansion,
+            "batch": self.batch,
+            "steps": self.steps,
+            "seed": self.seed,
+            "dead_after": self.dead_after,
+            "auxiliary_k": self.auxiliary_k,
+            "auxiliary_weight": self.auxiliary_weight,
+            "resamples": self.resamples,
+            "held_out": self.held_out,
+            "autoencoder": variant,
+        })
+    }
+
+    /// SHA-256 of [`TrainConfig::settings`].
+    pub fn hash(&self, variant: &Variant) -> String {
+        lm::files::sha256_hex(self.settings(variant).to_string().as_bytes())
+    }
+}
+
+impl TryFrom<TrainFile> for TrainConfig {
+    type Error = Error;
+
+    fn try_from(file: TrainFile) -> Result<Self, Error> {
+        let batch = file.batch.unwrap_or(512);
+        let (seed, learning_rate) = (file.seed.unwrap_or(0), file.learning_rate.unwrap_or(1e-3));
+        let mut variants = Vec::new();
+        for table in &file.autoencoder {
+            variants.extend(table.expand(seed, learning_rate)?);
+        }
+        let config = Self {
+            expansion: file.expansion.unwrap_or(8),
+            batch,
+            steps: file.steps,
+            seed,
+            dead_after: file
+                .dead_after
+                .unwrap_or((batch * file.steps / 10).clamp(1, MOST_DEAD_AFTER)),
+            auxiliary_k: file.auxiliary_k.unwrap_or(0),
+            auxiliary_weight: file.auxiliary_weight.unwrap_or(1.0 / 32.0),
+            resamples: file.resamples.unwrap_or(4),
+            held_out: file.held_out.unwrap_or(0.1),
+            checkpoint_every: file.checkpoint_every.unwrap_or(1000),
+            variants,
+        };
+        for (field, value) in [
+            ("expansion", config.expansion),
+            ("batch", config.batch),
+            ("steps", config.steps),
+            ("dead_after", config.dead_after),
+            ("checkpoint_every", config.checkpoint_every),
+        ] {
+            if value == 0 {
+                return refuse(field, "is 0, must be at least 1");
+            }
+        }
+        let positive = |rate: f64| rate > 0.0 && rate.is_finite();
+        if !config.variants.iter().all(|variant| positive(variant.learning_rate)) {
+            return refuse("learning_rate", "must be a positive number");
+        }
+        if !(config.auxiliary_weight >= 0.0 && config.auxiliary_weight.is_finite()) {
+            return refuse("auxiliary_weight", "must not be negative");
+        }
+        if !(0.0..1.0).contains(&config.held_out) {
+            return refuse("held_out", "must be at least 0 and below 1");
+        }
+        if config.variants.is_empty() {
+            return refuse("autoencoder", "is empty: add an [[autoencoder]] table");
+        }
+        for (i, variant) in config.variants.iter().enumerate() {
+            if config.variants[..i].iter().any(|other| other.name == variant.name) {
+                return refuse(
+                    "autoencoder",
+                    &format!("holds \"{}\" twice: give one of them a `name`", variant.name),
+                );
+            }
+        }
+        Ok(config)
+    }
+}
+
+pub(crate) fn refuse<T>(field: &'static str, reason: &str) -> Result<T, Error> {
+    Err(Error::Config {
+        field,
+        reason: reason.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Architecture;
+
+    fn config(autoencoder: serde_json::Value) -> Result<TrainConfig, String> {
+        let json = serde_json::json!({"steps": 1, "autoencoder": autoencoder});
+        let file: TrainFile = serde_json::from_value(json).map_err(|error| error.to_string())?;
+        TrainConfig::try_from(file).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn lists_make_a_grid_with_names() {
+        let grid = serde_json::json!([
+            {"architecture": "topk", "k": [8, 16], "seed": [0, 1]},
+            {"architecture": "relu", "l1": 0.5},
+            {"architecture": "relu", "l1": 0.5, "target": "blocks.1.hook_mlp_out"},
+        ]);
+        let config = config(grid).unwrap();
+        let names: Vec<&str> = config.variants.iter().map(|variant| variant.name.as_str()).collect();
+        let topk = [
+            "sae-topk-k8-seed0",
+            "sae-topk-k8-seed1",
+            "sae-topk-k16-seed0",
+            "sae-topk-k16-seed1",
+        ];
+        assert_eq!(names[..4], topk);
+        assert_eq!(names[4..], ["sae-relu", "transcoder-relu"]);
+        assert_eq!(config.variants[2].architecture, Architecture::Topk { k: 16 });
+        assert_eq!((config.variants[1].seed, config.variants[1].learning_rate), (1, 1e-3));
+    }
+
+    #[test]
+    fn fields_that_do_not_fit_are_named() {
+        let topk = serde_json::json!({"architecture": "topk", "k": 3});
+        for (variants, part) in [
+            (serde_json::json!([]), "`autoencoder`"),
+            (serde_json::json!([topk, topk]), "twice"),
+            (
+                serde_json::json!([{"architecture": "relu", "k": 3}]),
+                "`k` means nothing",
+            ),
+            (serde_json::json!([{"architecture": "relu"}]), "`l1` is missing"),
+            (
+                serde_json::json!([{"architecture": "relu", "l1": -1.0}]),
+                "`l1` must not",
+            ),
+            (serde_json::json!([{"architecture": "topk", "k": [1, 0]}]), "`k` is 0"),
+            (serde_json::json!([{"architecture": "topk", "k": []}]), "empty list"),
+            (
+                serde_json::json!([{"architecture": "topk", "k": "3"}]),
+                "a number or a list",
+            ),
+            (
+                serde_json::json!([{"architecture": "topk", "k": 3, "levels": 2}]),
+                "`levels` means nothing",
+            ),
+            (
+                serde_json::json!([{"architecture": "topk", "k": 3, "name": "a/b"}]),
+                "`name`",
+            ),
+            (serde_json::json!([{"architecture": "vanilla"}]), "expected"),
+            (serde_json::json!([{"architecture": "topk", "kk": 3}]), "unknown field"),
+        ] {
+            let error = config(variants).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! One table `[[autoencoder]]` of a train config, and the autoencoders it stands for: a list makes a grid.
+
+use lm::HookPoint;
+use serde::{Deserialize, Serialize};
+
+use super::refuse;
+use crate::{Architecture, Error};
+
+/// Default of `bandwidth` for the two penalties that count latents.
+const DEFAULT_BANDWIDTH: f64 = 0.5;
+/// Default of `bandwidth` for the tanh penalty.
+const DEFAULT_TANH_BANDWIDTH: f64 = 2.0;
+/// Default of `levels`.
+const DEFAULT_LEVELS: usize = 4;
+/// Most levels: the smallest of them is a 128th of the latents.
+const MOST_LEVELS: usize = 8;
+/// Default of `p_end`.
+const DEFAULT_P_END: f64 = 0.2;
+
+/// A number, or several of which each makes an autoencoder of its own.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged, expecting = "expected a number or a list of numbers")]
+pub enum OneOrMany<T> {
+    /// One.
+    One(T),
+    /// A list.
+    Many(Vec<T>),
+}
+
+/// Some autoencoders of a train config file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VariantFile {
+    /// `"relu"`, `"relu-april"`, `"p-anneal"`, `"gated"`, `"jumprelu"`, `"jumprelu-l0"`, `"jumprelu-tanh"`, `"topk"`,
+    /// `"batch-topk"` or `"matryoshka"`.
+    pub architecture: String,
+    /// Name of the dictionary. Default `sae-` or `transcoder-` and the architecture. Each number that stands in a list is
+    /// appended, as in `sae-topk-k8-seed1`.
+    pub name: Option<String>,
+    /// `"relu"`, `"relu-april"`, `"p-anneal"`, `"gated"`: weight of the L1 penalty, for inputs of mean norm root(width).
+    /// 0.5 to 5 in the follow-up to the paper.
+    pub l1: Option<OneOrMany<f64>>,
+    /// `"p-anneal"`: the exponent that the penalty ends with. Default 0.2.
+    pub p_end: Option<f64>,
+    /// `"topk"`, `"batch-topk"`, `"matryoshka"`: active latents of a row. The task has three attributes; 3 to 24 in the
+    /// follow-up.
+    pub k: Option<OneOrMany<usize>>,
+    /// `"jumprelu"`: active latents of a row to aim at.
+    pub l0: Option<OneOrMany<f64>>,
+    /// `"jumprelu-l0"`: weight of an active latent; `"jumprelu-tanh"`: weight of the tanh, 5 to 20 in the field. Both for
+    /// inputs of mean norm root(width).
+    pub weight: Option<OneOrMany<f64>>,
+    /// `"jumprelu..."`: width of the window around a threshold in which its gradient is estimated, for inputs of mean norm
+    /// root(width). Default 2 with the tanh as in its source; else 0.5: with the 0.03 that suits billions of activations,
+    /// runs this short hardly move thresholds.
+    pub bandwidth: Option<f64>,
+    /// `"matryoshka"`: nested dictionaries, each twice as large as the one before. Default 4.
+    pub levels: Option<usize>,
+    /// Seed of the weights. Default: that of the file.
+    pub seed: Option<OneOrMany<u64>>,
+    /// Peak learning rate. Default: that of the file.
+    pub learning_rate: Option<f64>,
+    /// Another hook of the store, for example `"blocks.2.hook_mlp_out"`, whose activations at the same places are to be
+    /// reconstructed: this makes a transcoder. Default: the inputs themselves.
+    pub target: Option<HookPoint>,
+}
+
+/// One autoencoder of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Variant {
+    /// Name of the dictionary in run folders and reports.
+    pub name: String,
+    /// What it is trained as.
+    pub architecture: Architecture,
+    /// Seed of its weights.
+    pub seed: u64,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// What it reconstructs when it is not its inputs.
+    pub target: Option<HookPoint>,
+}
+
+/// What an architecture is chosen sparse by: the field, its values and whether they were a list.
+type Sparsity = (&'static str, Vec<f64>, bool);
+
+impl VariantFile {
+    /// The autoencoders of this table.
+    pub(super) fn expand(&self, seed: u64, learning_rate: f64) -> Result<Vec<Variant>, Error> {
+        let (field, values, listed) = self.sparsity()?;
+        let (seeds, seeds_listed) = list(self.seed.as_ref(), "seed")?.unwrap_or((vec![seed], false));
+        let learning_rate = self.learning_rate.unwrap_or(learning_rate);
+        let base = self.name.clone().unwrap_or_else(|| {
+            let kind = if self.target.is_some() { "transcoder" } else { "sae" };
+            format!("{kind}-{}", self.architecture)
+        });
+        let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if base.is_empty() || base.starts_with('.') || !base.chars().all(fits) {
+            return refuse("name", &format!("is \"{base}\", must be letters, digits, - _ ."));
+        }
+        let mut variants = Vec::new();
+        for &value in &values {
+            for &seed in &seeds {
+                let mut name = base.clone();
+                if listed {
+                    name += &format!("-{field}{value}");
+                }
+                if seeds_listed {
+                    name += &format!("-seed{seed}");
+                }
+                variants.push(Variant {
+                    name,
+                    architecture: self.architecture(value)?,
+                    seed,
+                    learning_rate,
+                    target: self.target,
+                });
+            }
+        }
+        Ok(variants)
+    }
+
+    /// The field that says how sparse; every other such field must be absent.
+    fn sparsity(&self) -> Result<Sparsity, Error> {
+        let floats =
+            |field: &'static str, given: &Option<OneOrMany<f64>>, zero: bool| match list(given.as_ref(), field)? {
+                Some((values, _))
+                    if values
+                        .iter()
+                        .any(|v| !v.is_finite() || *v < 0.0 || (*v == 0.0 && !zero)) =>
+                {
+                    let kind = if zero {
+                        "not be negative"
+                    } else {
+                        "be a positive number"
+                    };
+                    refuse(field, &format!("must {kind}"))
+                }
+                Some((values, listed)) => Ok(Some((field, values, listed))),
+                None => Ok(None),
+            };
+        let k = match list(self.k.as_ref(), "k")? {
+            Some((values, _)) if values.contains(&0) => return refuse("k", "is 0, must be at least 1"),
+            given => given.map(|(values, listed)| ("k", values.into_iter().map(|k| k as f64).collect(), listed)),
+        };
+        let l1 = floats("l1", &self.l1, true)?;
+        let l0 = floats("l0", &self.l0, false)?;
+        let weight = floats("weight", &self.weight, true)?;
+        let name = self.architecture.as_str();
+        let wanted = match name {
+            "relu" | "relu-april" | "gated" | "p-anneal" => "l1",
+            "jumprelu" => "l0",
+            "jumprelu-l0" | "jumprelu-tanh" => "weight",
+            "topk" | "batch-topk" | "matryoshka" => "k",
+            other => {
+                let reason = format!(
+                    "is \"{other}\", expected \"relu\", \"relu-april\", \"p-anneal\", \"gated\", \"jumprelu\", \
+                     \"jumprelu-l0\", \"jumprelu-tanh\", \"topk\", \"batch-topk\" or \"matryoshka\""
+                );
+                return refuse("architecture", &reason);
+            }
+        };
+        let others = [
+            ("bandwidth", self.bandwidth.is_some() && !name.starts_with("jumprelu")),
+            ("levels", self.levels.is_some() && name != "matryoshka"),
+            ("p_end", self.p_end.is_some() && name != "p-anneal"),
+        ];
+        let unused = others.into_iter().find(|(_, unused)| *unused).map(|(field, _)| field);
+        let mut found = None;
+        for given in [k, l1, l0, weight].into_iter().flatten() {
+            if given.0 != wanted {
+                return unwanted(given.0, name);
+            }
+            found = Some(given);
+        }
+        match (unused, found) {
+            (Some(field), _) => unwanted(field, name),
+            (None, Some(found)) => Ok(found),
+            (None, None) => refuse(wanted, &format!("is missing for architecture \"{name}\"")),
+        }
+    }
+
+    fn architecture(&self, value: f64) -> Result<Architecture, Error> {
+        let bandwidth = |default: f64| match self.bandwidth.unwrap_or(default) {
+            width if width > 0.0 && width.is_finite() => Ok(width),
+            _ => refuse("bandwidth", "must be a positive number"),
+        };
+        let k = value as usize;
+        Ok(match self.architecture.as_str() {
+            "relu" => Architecture::Relu { l1: value },
+            "relu-april" => Architecture::ReluApril { l1: value },
+            "gated" => Architecture::Gated { l1: value },
+            "p-anneal" => match self.p_end.unwrap_or(DEFAULT_P_END) {
+                p_end if p_end > 0.0 && p_end <= 1.0 => Architecture::PAnneal { l1: value, p_end },
+                p_end => return refuse("p_end", &format!("is {p_end}, must be above 0 and at most 1")),
+            },
+            "jumprelu" => Architecture::Jumprelu {
+                l0: value,
+                bandwidth: bandwidth(DEFAULT_BANDWIDTH)?,
+            },
+            "jumprelu-l0" => Architecture::JumpreluL0 {
+                weight: value,
+                bandwidth: bandwidth(DEFAULT_BANDWIDTH)?,
+            },
+            "jumprelu-tanh" => Architecture::JumpreluTanh {
+                weight: value,
+                bandwidth: bandwidth(DEFAULT_TANH_BANDWIDTH)?,
+            },
+            "topk" => Architecture::Topk { k },
+            "batch-topk" => Architecture::BatchTopk { k },
+            _ => match self.levels.unwrap_or(DEFAULT_LEVELS) {
+                levels @ 1..=MOST_LEVELS => Architecture::Matryoshka { k, levels },
+                levels => return refuse("levels", &format!("is {levels}, must be 1 to {MOST_LEVELS}")),
+            },
+        })
+    }
+}
+
+fn unwanted<T>(field: &'static str, architecture: &str) -> Result<T, Error> {
+    refuse(
+        field,
+        &format!("means nothing for architecture \"{architecture}\", remove it"),
+    )
+}
+
+/// The values of a field, and whether they were a list.
+fn list<T: Copy>(given: Option<&OneOrMany<T>>, field: &'static str) -> Result<Option<(Vec<T>, bool)>, Error> {
+    match given {
+        None => Ok(None),
+        Some(OneOrMany::One(value)) => Ok(Some((vec![*value], false))),
+        Some(OneOrMany::Many(values)) if values.is_empty() => refuse(field, "is an empty list"),
+        Some(OneOrMany::Many(values)) => Ok(Some((values.clone(), true))),
+    }
+}

@@ -1,0 +1,242 @@
+//! Many autoencoders trained on one stream of batches.
+//!
+//! Activations are read, shuffled and scaled once for all of them; each then takes its own step on the batch, so it ends
+//! with the bytes it would have ended with alone.
+//!
+//! Shapes: `B` rows, `D` width, `F` latents.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use activations::BatchOrder;
+use burn::tensor::Device;
+use kernels::{Rule, encode, from_vec};
+use lm::HookPoint;
+
+use crate::pass::Batch;
+use crate::resample::resample;
+use crate::rows::{Rows, Scaled};
+use crate::summary::measure;
+use crate::trainer::{Start, StepReport, Trainer};
+use crate::{Architecture, Autoencoder, Error, Summary, TrainConfig, Variant};
+
+/// Rows on which the threshold of a batch-wise selection is calibrated, at most.
+const CALIBRATION_ROWS: usize = 16_384;
+
+/// Autoencoders of one site in training.
+#[derive(Debug)]
+pub struct Grid {
+    config: TrainConfig,
+    inputs: Scaled,
+    targets: BTreeMap<HookPoint, Scaled>,
+    order: BatchOrder,
+    /// Rows that are trained on: the first ones.
+    n_train: usize,
+    pub(crate) members: Vec<(Variant, Trainer)>,
+    waited: Duration,
+    device: Device,
+}
+
+/// What training ends with.
+#[derive(Debug)]
+pub struct Finished {
+    /// What it was trained as.
+    pub variant: Variant,
+    /// The autoencoder, for inputs as they are stored.
+    pub model: Autoencoder,
+    /// Measured on what was held out.
+    pub summary: Summary,
+}
+
+impl Grid {
+    /// Autoencoders that have taken no step, one for each of `variants`; `config` says all but which.
+    ///
+    /// `targets` holds the activations of every hook that a variant has as its target, row by row beside `inputs`.
+    ///
+    /// # Errors
+    ///
+    /// Activations that are not finite, or too few for a batch; targets that do not fit; more active latents than there
+    /// are.
+    pub fn new(
+        inputs: Rows,
+        targets: BTreeMap<HookPoint, Rows>,
+        variants: Vec<Variant>,
+        config: &TrainConfig,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        let rows = inputs.len();
+        let n_train = rows - (rows as f64 * config.held_out) as usize;
+        let order = BatchOrder::new(n_train, config.batch, config.seed)?;
+        let n_latents = inputs.width * config.expansion;
+        let inputs = Scaled::new(inputs, n_train)?;
+        let mut scaled = BTreeMap::new();
+        for (hook, target) in targets {
+            if target.len() != rows {
+                let reason = format!("{hook} has {} rows, the inputs have {rows}", target.len());
+                return Err(Error::Config {
+                    field: "target",
+                    reason,
+                });
+            }
+            scaled.insert(hook, Scaled::new(target, n_train)?);
+        }
+        let mut members = Vec::new();
+        for variant in variants {
+            if let Some(k) = variant.architecture.k().filter(|&k| k > n_latents) {
+                let reason = format!("is {k}, more than the {n_latents} latents of this site");
+                return Err(Error::Config { field: "k", reason });
+            }
+            let target_mean = match variant.target {
+                None => None,
+                Some(hook) => match scaled.get(&hook) {
+                    Some(target) => Some(target.mean.clone()),
+                    None => {
+                        let reason = format!("is {hook}, of which no activations were given");
+                        return Err(Error::Config {
+                            field: "target",
+                            reason,
+                        });
+                    }
+                },
+            };
+            let start = Start {
+                n_latents,
+                mean: inputs.mean.clone(),
+                target_mean,
+                seed: variant.seed,
+            };
+            let trainer = Trainer::new(variant.architecture, config.schedule(&variant), start, device);
+            members.push((variant, trainer));
+        }
+        Ok(Self {
+            config: config.clone(),
+            inputs,
+            targets: scaled,
+            order,
+            n_train,
+            members,
+            waited: Duration::ZERO,
+            device: device.clone(),
+        })
+    }
+
+    /// Steps that every member has taken.
+    pub fn steps_done(&self) -> usize {
+        self.members
+            .iter()
+            .map(|(_, trainer)| trainer.steps_done())
+            .min()
+            .unwrap_or(self.config.steps)
+    }
+
+    /// The settings of each member ([`TrainConfig::settings`]), by name.
+    pub(crate) fn settings(&self) -> BTreeMap<String, serde_json::Value> {
+        let of = |variant: &Variant| (variant.name.clone(), self.config.settings(variant));
+        self.members.iter().map(|(variant, _)| of(variant)).collect()
+    }
+
+    /// Time that steps have spent on getting their activations.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// One step of every member on the next batch; tells each report.
+    ///
+    /// # Errors
+    ///
+    /// A loss that is not finite; the member is named.
+    pub fn step(&mut self, on_step: &mut dyn FnMut(&Variant, StepReport)) -> Result<(), Error> {
+        let start = Instant::now();
+        let rows = self.order.batch(self.steps_done());
+        let x = self.inputs.batch(&rows, &self.device); // [B, D]
+        let batch = |target: &Scaled| target.batch(&rows, &self.device); // [B, D_out]
+        let targets: BTreeMap<_, _> = self.targets.iter().map(|(hook, rows)| (*hook, batch(rows))).collect();
+        self.waited += start.elapsed();
+        for (variant, trainer) in &mut self.members {
+            let seed = variant.seed;
+            resample(
+                trainer,
+                &self.inputs,
+                self.n_train,
+                self.config.batch,
+                seed,
+                &self.device,
+            )?;
+            let target = variant.target.and_then(|hook| targets.get(&hook));
+            let report = trainer.step(Batch { x: &x, target }).map_err(|error| match error {
+                Error::Diverged { step, loss, .. } => Error::Diverged {
+                    name: variant.name.clone(),
+                    step,
+                    loss,
+                },
+                other => other,
+            })?;
+            on_step(variant, report);
+        }
+        Ok(())
+    }
+
+    /// The autoencoders as they are, measured on what was held out.
+    pub fn finish(self) -> Result<Vec<Finished>, Error> {
+        let mut finished = Vec::new();
+        for (variant, trainer) in self.members {
+            let target = variant.target.and_then(|hook| self.targets.get(&hook));
+            let scales = (self.inputs.scale, target.map(|target| target.scale));
+            let mut model = Autoencoder::finished(variant.architecture, trainer.into_parameters(), scales);
+            if let Architecture::BatchTopk { k } | Architecture::Matryoshka { k, .. } = variant.architecture {
+                calibrate(&mut model, k, &self.inputs.rows, self.n_train, &self.device)?;
+            }
+            let target = target.map(|target| &target.rows);
+            let summary = measure(&model, &self.inputs.rows, target, self.n_train, &self.device);
+            finished.push(Finished {
+                variant,
+                model,
+                summary,
+            });
+        }
+        Ok(finished)
+    }
+}
+
+/// Trains to the end, without checkpoints.
+///
+/// # Errors
+///
+/// As [`Grid::new`] and [`Grid::step`].
+pub fn train(
+    inputs: Rows,
+    targets: BTreeMap<HookPoint, Rows>,
+    config: &TrainConfig,
+    device: &Device,
+) -> Result<Vec<Finished>, Error> {
+    let mut grid = Grid::new(inputs, targets, config.variants.clone(), config, device)?;
+    while grid.steps_done() < config.steps {
+        grid.step(&mut |_, _| ())?;
+    }
+    grid.finish()
+}
+
+/// Sets the threshold that replaces a selection over the batch: the largest with which `k` latents a row are active in the
+/// mean, on rows spread evenly over those that were trained on.
+fn calibrate(model: &mut Autoencoder, k: usize, inputs: &Rows, n_train: usize, device: &Device) -> Result<(), Error> {
+    let step = n_train.div_ceil(CALIBRATION_ROWS).max(1);
+    let sample: Vec<f32> = (0..n_train)
+        .step_by(step)
+        .flat_map(|row| inputs.slice(row..row + 1).iter().copied())
+        .collect();
+    let n = sample.len() / inputs.width;
+    let x = model.centred(from_vec(sample, [n, inputs.width], device)); // [n, D]
+    let p = &model.parameters;
+    let found = encode(&x, &p.w_enc, &p.b_enc, Rule::PerBatch(k * n), None, None)
+        .map_err(|at| Error::NotFinite { row: at.row * step })?;
+    let least = found.active.values.iter().copied().reduce(f32::min);
+    // Codes are what is above the threshold, and the least of them must stay.
+    let threshold = least.map_or(0.0, f32::next_down);
+    let n_latents = p.n_latents();
+    model.parameters.extra = vec![from_vec(vec![threshold; n_latents], [n_latents], device)];
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! Making silent latents anew ("Towards Monosemanticity", 2023, appendix "Neuron Resampling").
+//!
+//! A latent that was silent for half the time since the last resampling takes the direction of a row that is badly
+//! reconstructed: rows are drawn with a probability proportional to the square of their loss. Its encoder row is a fifth as
+//! long as those of the others are in the mean, its encoder bias 0, and the optimiser forgets it.
+//!
+//! Shapes: `B` rows, `D` width, `F` latents.
+
+use burn::tensor::Device;
+use kernels::{random, to_vec};
+use rand::RngExt;
+
+use crate::activation::Activation;
+use crate::rows::Scaled;
+use crate::trainer::Trainer;
+use crate::{Autoencoder, Error};
+
+/// Rows whose loss is looked at, at most; as in the source.
+const SAMPLE: usize = 819_200;
+/// Rows that are encoded at once.
+const ROWS: usize = 4096;
+/// Length of a new encoder row, relative to the mean of the others.
+const ENCODER_NORM: f32 = 0.2;
+
+/// Resamples when the schedule says so; gives how many latents were made anew.
+pub(crate) fn resample(
+    trainer: &mut Trainer,
+    inputs: &Scaled,
+    n_train: usize,
+    batch: usize,
+    seed: u64,
+    device: &Device,
+) -> Result<usize, Error> {
+    let Some(interval) = trainer.schedule().resample_interval(trainer.architecture()) else {
+        return Ok(0);
+    };
+    let step = trainer.steps_done();
+    if step == 0 || !step.is_multiple_of(interval) || step / interval > trainer.schedule().resamples {
+        return Ok(0);
+    }
+    let silent = trainer.silent_for((interval * batch / 2).max(1) as u64);
+    if silent.is_empty() {
+        return Ok(0);
+    }
+    let mut rng = random::rng(seed, &format!("sae/resample {step}"));
+    let sample: Vec<usize> = match n_train <= SAMPLE {
+        true => (0..n_train).collect(),
+        false => (0..SAMPLE).map(|_| rng.random_range(0..n_train)).collect(),
+    };
+    let model = Autoencoder::plain(Activation::Relu, true, trainer.parameters().clone());
+    // Running sums of squared losses: a row is drawn where a uniform number falls between two of them.
+    let mut sums = Vec::with_capacity(sample.len());
+    let mut sum = 0.0_f64;
+    for rows in sample.chunks(ROWS) {
+        let x = inputs.batch(rows, device); // [B, D]
+        let error = to_vec((x.clone() - model.reconstruct(x)).square().sum_dim(1)); // [B]
+        for loss in error {
+            sum += f64::from(loss).powi(2);
+            sums.push(sum);
+        }
+    }
+    let p = trainer.parameters();
+    let (width, n_latents) = (p.d_in(), p.n_latents());
+    let b_dec = to_vec(p.b_dec.clone());
+    let norms = to_vec(p.w_enc.clone().square().sum_dim(1).sqrt()); // [F]
+    let mut others = norms.iter().sum::<f32>();
+    silent.iter().for_each(|&latent| others -= norms[latent as usize]);
+    let length = match n_latents - silent.len() {
+        0 => ENCODER_NORM,
+        alive => ENCODER_NORM * others / alive as f32,
+    };
+    let (mut w_enc, mut w_dec) = (Vec::new(), Vec::new());
+    for _ in &silent {
+        let place = rng.random_range(0.0..1.0) * sum;
+        let row = sample[sums.partition_point(|&sum| sum <= place).min(sample.len() - 1)];
+        let row = inputs.rows.slice(row..row + 1).iter().map(|x| x * inputs.scale);
+        let direction: Vec<f32> = row.zip(&b_dec).map(|(x, b)| x - b).collect();
+        let norm = direction
+            .iter()
+            .map(|x| x * x)
+            .sum::<f32>()
+            .sqrt()
+            .max(f32::MIN_POSITIVE);
+        w_dec.extend(direction.iter().map(|x| x / norm));
+        w_enc.extend(direction.iter().map(|x| x / norm * length));
+    }
+    debug_assert_eq!(w_dec.len(), silent.len() * width);
+    trainer.replace_latents(&silent, &w_enc, &w_dec);
+    Ok(silent.len())
+}

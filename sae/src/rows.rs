@@ -1,0 +1,108 @@
+//! Activations in host memory, and the scale at which training sees them.
+//!
+//! Inputs are scaled to a mean norm of the root of their width, as SAELens does, so that one learning rate and one weight
+//! of a penalty serve every site; the scale is folded into the biases at the end.
+//!
+//! Shapes: `N` rows, `D` width.
+
+use std::ops::Range;
+
+use burn::tensor::{Device, Tensor};
+use kernels::from_vec;
+
+use crate::Error;
+
+/// Activations of one site.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    /// Numbers in a row, `D`.
+    pub width: usize,
+    /// The rows one after the other, `[N, D]`.
+    pub values: Vec<f32>,
+}
+
+impl Rows {
+    /// Number of rows, `N`.
+    pub fn len(&self) -> usize {
+        self.values.len() / self.width.max(1)
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The numbers of consecutive rows.
+    pub(crate) fn slice(&self, rows: Range<usize>) -> &[f32] {
+        &self.values[rows.start * self.width..rows.end * self.width]
+    }
+
+    /// Consecutive rows as a tensor, `[n, D]`.
+    pub(crate) fn tensor(&self, rows: Range<usize>, device: &Device) -> Tensor<2> {
+        let n = rows.len();
+        from_vec(self.slice(rows).to_vec(), [n, self.width], device)
+    }
+
+    /// Mean of each number over some rows, `[D]`.
+    pub(crate) fn mean(&self, rows: Range<usize>) -> Vec<f32> {
+        let n = rows.len().max(1) as f64;
+        let mut sums = vec![0.0_f64; self.width];
+        for row in self.slice(rows).chunks_exact(self.width) {
+            sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
+        }
+        sums.into_iter().map(|sum| (sum / n) as f32).collect()
+    }
+
+    /// What brings the mean norm of some rows to the root of their width.
+    fn scale(&self, rows: Range<usize>) -> f32 {
+        let n = rows.len().max(1) as f64;
+        let norms = self.slice(rows).chunks_exact(self.width).map(|row| {
+            let squares: f64 = row.iter().map(|x| f64::from(*x).powi(2)).sum();
+            squares.sqrt()
+        });
+        let mean_norm = norms.sum::<f64>() / n;
+        if mean_norm > 0.0 {
+            ((self.width as f64).sqrt() / mean_norm) as f32
+        } else {
+            1.0
+        }
+    }
+}
+
+/// Activations as training sees them.
+#[derive(Debug)]
+pub(crate) struct Scaled {
+    pub(crate) rows: Rows,
+    /// What rows are multiplied by.
+    pub(crate) scale: f32,
+    /// Mean of the scaled rows that are trained on, `[D]`.
+    pub(crate) mean: Vec<f32>,
+}
+
+impl Scaled {
+    /// `rows`, of which the first `n_train` are trained on.
+    ///
+    /// # Errors
+    ///
+    /// A number that is not finite.
+    pub(crate) fn new(rows: Rows, n_train: usize) -> Result<Self, Error> {
+        if let Some(place) = rows.values.iter().position(|x| !x.is_finite()) {
+            return Err(Error::NotFinite {
+                row: place / rows.width,
+            });
+        }
+        let scale = rows.scale(0..n_train);
+        let mean = rows.mean(0..n_train).into_iter().map(|x| x * scale).collect();
+        Ok(Self { rows, scale, mean })
+    }
+
+    /// Scaled rows `[n, D]`.
+    pub(crate) fn batch(&self, rows: &[usize], device: &Device) -> Tensor<2> {
+        let width = self.rows.width;
+        let mut picked = Vec::with_capacity(rows.len() * width);
+        for &row in rows {
+            picked.extend(self.rows.slice(row..row + 1).iter().map(|x| x * self.scale));
+        }
+        from_vec(picked, [rows.len(), width], device)
+    }
+}

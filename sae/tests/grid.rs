@@ -1,0 +1,281 @@
+//! A grid gives each autoencoder what it would have got alone, interrupted or not; transcoders find planted pairs.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use kernels::{cpu, random, to_vec};
+use lm::HookPoint;
+use rand::RngExt;
+use sae::{Architecture, Autoencoder, Finished, Grid, Rows, TrainConfig, TrainFile, train};
+
+const HOOK: HookPoint = HookPoint::MlpOut(0);
+
+fn config(extra: serde_json::Value) -> TrainConfig {
+    let mut file = serde_json::json!({
+        "steps": 60, "batch": 32, "expansion": 3, "dead_after": 200, "checkpoint_every": 7, "learning_rate": 3e-3,
+        "autoencoder": [
+            {"architecture": "relu", "l1": 0.5},
+            {"architecture": "p-anneal", "l1": 0.5},
+            {"architecture": "gated", "l1": 0.5},
+            {"architecture": "jumprelu", "l0": 3},
+            {"architecture": "jumprelu-tanh", "weight": 1.0},
+            {"architecture": "topk", "k": [2, 3], "seed": [0, 1]},
+            {"architecture": "matryoshka", "k": 2, "levels": 2},
+            {"architecture": "batch-topk", "k": 2, "target": "blocks.0.hook_mlp_out"},
+        ],
+    });
+    file.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    TrainConfig::try_from(serde_json::from_value::<TrainFile>(file).unwrap()).unwrap()
+}
+
+fn rows(stream: &str, n: usize, width: usize) -> Rows {
+    let mut values = random::normal(&mut random::rng(5, stream), n * width, 0.3);
+    for (i, x) in values.iter_mut().enumerate() {
+        *x += ((i / width % 4) as f32 - 1.5) * ((i % width) as f32 * 0.1);
+    }
+    Rows { width, values }
+}
+
+fn grid(config: &TrainConfig) -> Grid {
+    let targets = BTreeMap::from([(HOOK, rows("targets", 300, 10))]);
+    Grid::new(
+        rows("inputs", 300, 16),
+        targets,
+        config.variants.clone(),
+        config,
+        &cpu(),
+    )
+    .unwrap()
+}
+
+/// Every number of an autoencoder.
+fn bytes(model: &Autoencoder) -> Vec<f32> {
+    let p = &model.parameters;
+    let mut all = [to_vec(p.w_enc.clone()), to_vec(p.w_dec.clone())].concat();
+    all.extend([to_vec(p.b_enc.clone()), to_vec(p.b_dec.clone())].concat());
+    all.extend(p.extra.iter().flat_map(|extra| to_vec(extra.clone())));
+    all
+}
+
+fn run(mut grid: Grid, steps: usize) -> Vec<Finished> {
+    while grid.steps_done() < steps {
+        grid.step(&mut |_, _| ()).unwrap();
+    }
+    grid.finish().unwrap()
+}
+
+#[test]
+fn a_grid_equals_its_members_alone() {
+    let all = config(serde_json::json!({}));
+    for together in run(grid(&all), all.steps) {
+        let mut alone = all.clone();
+        alone.variants = vec![together.variant.clone()];
+        let alone = run(grid(&alone), all.steps).remove(0);
+        assert!(
+            bytes(&together.model) == bytes(&alone.model),
+            "{}",
+            together.variant.name
+        );
+        assert_eq!(together.summary, alone.summary);
+    }
+}
+
+#[test]
+fn an_interrupted_run_ends_with_the_same_bytes() {
+    let config = config(serde_json::json!({}));
+    let whole = run(grid(&config), config.steps);
+    for stop in [1, 8, 29, 30, 31, 59] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = grid(&config);
+        for _ in 0..stop {
+            first.step(&mut |_, _| ()).unwrap();
+        }
+        first.save(folder.path(), "store").unwrap();
+        let mut second = grid(&config);
+        assert_eq!(second.resume(folder.path(), "store").unwrap(), Some(stop));
+        for (a, b) in whole.iter().zip(run(second, config.steps)) {
+            assert!(bytes(&a.model) == bytes(&b.model), "{} after {stop}", a.variant.name);
+        }
+    }
+}
+
+#[test]
+fn the_last_two_checkpoints_stay_and_damage_names_the_one_before() {
+    let config = config(serde_json::json!({}));
+    let folder = tempfile::tempdir().unwrap();
+    let mut grid_in_training = grid(&config);
+    assert_eq!(grid_in_training.resume(folder.path(), "store").unwrap(), None);
+    for _ in 0..3 {
+        grid_in_training.step(&mut |_, _| ()).unwrap();
+        grid_in_training.save(folder.path(), "store").unwrap();
+    }
+    let names = |path: &Path| {
+        let mut names: Vec<String> = fs::read_dir(path)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(folder.path()), ["step-00000002", "step-00000003"]);
+
+    // What a kill during writing leaves behind is not looked at.
+    fs::create_dir(folder.path().join(".partial")).unwrap();
+    fs::write(folder.path().join(".partial/state.json"), "{").unwrap();
+    assert_eq!(grid(&config).resume(folder.path(), "store").unwrap(), Some(3));
+
+    let newest = folder.path().join("step-00000003");
+    for file in [
+        "sae-relu/first.safetensors",
+        "sae-gated/parameters.safetensors",
+        "state.json",
+    ] {
+        let path = newest.join(file);
+        let whole = fs::read(&path).unwrap();
+        for damage in [&whole[..whole.len() / 2], &[&whole[..whole.len() - 1], b"x"].concat()] {
+            fs::write(&path, damage).unwrap();
+            let error = grid(&config).resume(folder.path(), "store").unwrap_err().to_string();
+            assert!(error.contains("step-00000003 is damaged"), "{error}");
+            assert!(
+                error.contains("delete it to go on from") && error.contains("step-00000002"),
+                "{error}"
+            );
+            assert!(!error.contains('\n'), "{error}");
+        }
+        fs::write(&path, whole).unwrap();
+    }
+    fs::remove_dir_all(&newest).unwrap();
+    assert_eq!(grid(&config).resume(folder.path(), "store").unwrap(), Some(2));
+}
+
+#[test]
+fn other_settings_are_listed() {
+    let config_before = config(serde_json::json!({}));
+    let folder = tempfile::tempdir().unwrap();
+    grid(&config_before).save(folder.path(), "store").unwrap();
+    let after = config(serde_json::json!({"steps": 61, "batch": 16}));
+    let error = grid(&after).resume(folder.path(), "another").unwrap_err().to_string();
+    for part in [
+        "activations: store -> another",
+        "batch: 32 -> 16",
+        "steps: 60 -> 61",
+        "--resume",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn impossible_grids_are_refused() {
+    let refusal = |extra, targets: BTreeMap<HookPoint, Rows>, inputs: Rows| {
+        let config = config(extra);
+        Grid::new(inputs, targets, config.variants.clone(), &config, &cpu())
+            .unwrap_err()
+            .to_string()
+    };
+    let ok = || BTreeMap::from([(HOOK, rows("targets", 300, 10))]);
+    let inputs = || rows("inputs", 300, 16);
+    let none = serde_json::json!({});
+    let large = serde_json::json!({"autoencoder": [{"architecture": "topk", "k": 49}]});
+    assert!(refusal(large, ok(), inputs()).contains("49, more than the 48 latents"));
+    assert!(refusal(none.clone(), BTreeMap::new(), inputs()).contains("blocks.0.hook_mlp_out"));
+    let short = BTreeMap::from([(HOOK, rows("targets", 299, 10))]);
+    assert!(refusal(none.clone(), short, inputs()).contains("299 rows"));
+    assert!(refusal(serde_json::json!({"batch": 271}), ok(), inputs()).contains("271"));
+    let mut broken = inputs();
+    broken.values[16 * 7 + 3] = f32::NAN;
+    assert!(refusal(none, ok(), broken).contains("row 7"));
+}
+
+#[test]
+fn a_loss_that_is_not_finite_names_step_and_autoencoder() {
+    let config = config(serde_json::json!({
+        "learning_rate": 1e30, "autoencoder": [{"architecture": "relu-april", "l1": 1.0}],
+    }));
+    let mut grid = grid(&config);
+    let error = (0..60)
+        .find_map(|_| grid.step(&mut |_, _| ()).err())
+        .unwrap()
+        .to_string();
+    assert!(error.contains("sae-relu-april") && error.contains("step"), "{error}");
+}
+
+#[test]
+fn transcoders_find_planted_pairs() {
+    const D_IN: usize = 32;
+    const D_OUT: usize = 24;
+    const PAIRS: usize = 48;
+    let mut rng = random::rng(2, "pairs");
+    let from = random::unit_rows(&mut rng, PAIRS, D_IN);
+    let to = random::unit_rows(&mut rng, PAIRS, D_OUT);
+    let n = 30_000;
+    let mut inputs = random::normal(&mut rng, n * D_IN, 0.01);
+    let mut outputs = vec![0.0; n * D_OUT];
+    for (x, y) in inputs.chunks_mut(D_IN).zip(outputs.chunks_mut(D_OUT)) {
+        for pair in 0..PAIRS {
+            if rng.random_bool(0.04) {
+                let amplitude = rng.random_range(0.5..1.5_f32);
+                x.iter_mut()
+                    .zip(&from[pair * D_IN..])
+                    .for_each(|(x, f)| *x += f * amplitude);
+                y.iter_mut()
+                    .zip(&to[pair * D_OUT..])
+                    .for_each(|(y, f)| *y += f * amplitude * 3.0);
+            }
+        }
+    }
+    let config = config(serde_json::json!({
+        "steps": 3000, "batch": 256, "expansion": 4, "dead_after": 20_000,
+        "autoencoder": [
+            {"architecture": "topk", "k": 3, "target": "blocks.0.hook_mlp_out"},
+            {"architecture": "relu-april", "l1": 0.5, "target": "blocks.0.hook_mlp_out"},
+            {"architecture": "jumprelu", "l0": 2.5, "target": "blocks.0.hook_mlp_out"},
+        ],
+    }));
+    let inputs = Rows {
+        width: D_IN,
+        values: inputs,
+    };
+    let outputs = Rows {
+        width: D_OUT,
+        values: outputs,
+    };
+    let cosine = |a: &[f32], b: &[f32]| {
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(1e-9)
+    };
+    for found in train(inputs, BTreeMap::from([(HOOK, outputs)]), &config, &cpu()).unwrap() {
+        let p = &found.model.parameters;
+        let (w_enc, w_dec) = (to_vec(p.w_enc.clone()), to_vec(p.w_dec.clone()));
+        // A latent is a pair's when it writes the pair's output; then it must read the pair's input.
+        let (mut writes, mut reads) = (0.0, 0.0);
+        for (from, to) in from.chunks(D_IN).zip(to.chunks(D_OUT)) {
+            let best = w_dec
+                .chunks(D_OUT)
+                .enumerate()
+                .map(|(latent, row)| (latent, cosine(row, to)))
+                .max_by(|a, b| a.1.total_cmp(&b.1))
+                .unwrap();
+            writes += best.1 / PAIRS as f32;
+            reads += cosine(&w_enc[best.0 * D_IN..][..D_IN], from) / PAIRS as f32;
+        }
+        println!(
+            "{}: writes {writes:.3}, reads {reads:.3}, {:?}",
+            found.variant.name, found.summary
+        );
+        assert!(writes > 0.95, "{}: {writes}", found.variant.name);
+        // Inputs overlap, so the best encoder is not the planted direction itself; chance is 0.
+        assert!(reads > 0.5, "{}: {reads}", found.variant.name);
+        assert!(found.summary.fvu < 0.2, "{:?}", found.summary);
+        assert!(matches!(found.variant.architecture, Architecture::Topk { .. }) || found.summary.l0 < 12.0);
+    }
+}
