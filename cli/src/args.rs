@@ -35,8 +35,12 @@ pub(crate) enum Command {
     Fit(commands::fit::Fit),
     /// Train sparse autoencoders on cached activations
     Train(commands::train::Train),
-    /// Run a sparse autoencoder, of saelab or of SAELens, on vectors from a file
+    /// Run a sparse autoencoder, of saelab or another library, on vectors from a file
     Encode(commands::encode::Encode),
+    /// Convert a sparse autoencoder between saelab, SAELens, sparsify and dictionary_learning
+    Convert(commands::convert::Convert),
+    /// Show what a folder of a sparse autoencoder holds
+    Inspect(commands::inspect::Inspect),
     /// Compare dictionaries on approximation, control and interpretability
     Eval(commands::eval::Eval),
     /// Measure the kernels on this machine

@@ -93,7 +93,9 @@ impl Parameters {
 
     /// Whether the decoder's rows have norm 1, to 1e-5.
     pub(crate) fn has_unit_rows(&self) -> bool {
-        to_vec(self.decoder_norms()).iter().all(|norm| (norm - 1.0).abs() <= 1e-5)
+        to_vec(self.decoder_norms())
+            .iter()
+            .all(|norm| (norm - 1.0).abs() <= 1e-5)
     }
 
     /// Moves the norms of the decoder's rows into the encoder: the same function of codes times norms.

@@ -70,15 +70,21 @@ pub(crate) fn measure(
         }
     }
     let rows = (n - first).max(1) as f64;
+    let dead = fired.iter().filter(|fired| !**fired).count();
     Summary {
-        fvu: sums.error / sums.variance.max(f64::MIN_POSITIVE),
-        fvu_per_token: sums.ratios / sums.n_ratios.max(1) as f64,
-        fvu_uncentred: sums.error / sums.squares.max(f64::MIN_POSITIVE),
-        cosine: sums.cosines / rows,
-        l0: active as f64 / rows,
-        dead: fired.iter().filter(|fired| !**fired).count() as f64 / fired.len() as f64,
+        fvu: rounded(sums.error / sums.variance.max(f64::MIN_POSITIVE)),
+        fvu_per_token: rounded(sums.ratios / sums.n_ratios.max(1) as f64),
+        fvu_uncentred: rounded(sums.error / sums.squares.max(f64::MIN_POSITIVE)),
+        cosine: rounded(sums.cosines / rows),
+        l0: rounded(active as f64 / rows),
+        dead: rounded(dead as f64 / fired.len() as f64),
         rows: n - first,
     }
+}
+
+/// Nine digits, which JSON gives back exactly.
+fn rounded(x: f64) -> f64 {
+    format!("{x:.8e}").parse().unwrap_or(x)
 }
 
 fn chunks(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {

@@ -15,19 +15,19 @@ const ROWS: usize = 4096;
 /// Arguments of `saelab encode`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Encode {
-    /// Folder of an autoencoder, of saelab or of SAELens
+    /// Folder of an autoencoder of saelab, SAELens, sparsify or dictionary_learning
     sae: PathBuf,
     /// safetensors file with `x`: F32 [n, d_in]
     #[arg(long)]
     input: PathBuf,
-    /// safetensors file to write: `feature_acts` [n, d_sae] and `reconstruction` [n, d_in]
+    /// safetensors file to write: `feature_acts` [n, d_sae] and `reconstruction` [n, d_out]
     #[arg(long)]
     out: PathBuf,
 }
 
 impl Encode {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let model = Autoencoder::load_saelens(&self.sae, &context.device)?;
+        let model = Autoencoder::read(&self.sae, &context.device)?;
         let (d_in, d_sae, d_out) = (model.d_in(), model.n_latents(), model.parameters.d_out());
         let input = files::read_tensors(&self.input)?.remove("x");
         let Some(x) = input.filter(|x| x.shape.len() == 2 && x.shape[1] == d_in) else {

@@ -8,10 +8,12 @@ use crate::progress::Progress;
 
 pub(crate) mod behaviours;
 pub(crate) mod bench;
+pub(crate) mod convert;
 pub(crate) mod encode;
 pub(crate) mod eval;
 pub(crate) mod fit;
 pub(crate) mod harvest;
+pub(crate) mod inspect;
 pub(crate) mod locate;
 pub(crate) mod pretrain;
 pub(crate) mod run_folder;
@@ -41,6 +43,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Fit(command) => command.run(&context),
         Command::Train(command) => command.run(&context),
         Command::Encode(command) => command.run(&context),
+        Command::Convert(command) => command.run(&context),
+        Command::Inspect(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
         Command::Bench(command) => command.run(&context),
     }

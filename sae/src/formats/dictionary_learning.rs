@@ -70,15 +70,25 @@ pub(super) fn load(dir: &Path, device: &Device) -> Result<Autoencoder, Error> {
         device: device.clone(),
         path: path.clone(),
     };
-    let shape = tensors.tensors.get(names[0]).map(|tensor| tensor.shape.clone()).unwrap_or_default();
+    let shape = tensors
+        .tensors
+        .get(names[0])
+        .map(|tensor| tensor.shape.clone())
+        .unwrap_or_default();
     let (d, f) = match (shape.as_slice(), plain) {
         (&[d, f], true) | (&[f, d], false) => (d, f),
         _ => return Err(damaged(&path, format!("`{}` is missing or no matrix", names[0]))),
     };
     let (w_enc, w_dec) = if plain {
-        (tensors.take(names[0], [d, f])?.transpose(), tensors.take(names[2], [f, d])?)
+        (
+            tensors.take(names[0], [d, f])?.transpose(),
+            tensors.take(names[2], [f, d])?,
+        )
     } else {
-        (tensors.take(names[0], [f, d])?, tensors.take(names[2], [d, f])?.transpose())
+        (
+            tensors.take(names[0], [f, d])?,
+            tensors.take(names[2], [d, f])?.transpose(),
+        )
     };
     let extra = match (activation, dict_class.as_str()) {
         (Activation::Gated, _) => vec![tensors.take("r_mag", [f])?, tensors.take("mag_bias", [f])?],

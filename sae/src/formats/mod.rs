@@ -46,7 +46,11 @@ impl Format {
         } else if has(sparsify::WEIGHTS) {
             Ok(Self::Sparsify)
         } else if has(WEIGHTS) {
-            Ok(if has("config.json") { Self::Saelab } else { Self::Saelens })
+            Ok(if has("config.json") {
+                Self::Saelab
+            } else {
+                Self::Saelens
+            })
         } else {
             let reason = format!(
                 "it holds none of {WEIGHTS} (SAELens), {} (sparsify) and {} (dictionary_learning)",

@@ -83,7 +83,10 @@ pub(super) fn load(dir: &Path, device: &Device) -> Result<Autoencoder, Error> {
         b_dec: tensors.take("b_dec", [d])?,
         extra: Vec::new(),
     };
-    let skip = config.skip_connection.then(|| tensors.take("W_skip", [d, d])).transpose()?;
+    let skip = config
+        .skip_connection
+        .then(|| tensors.take("W_skip", [d, d]))
+        .transpose()?;
     Ok(Autoencoder {
         transcodes: config.transcode,
         skip,
@@ -105,7 +108,10 @@ pub(super) fn save(model: &Autoencoder, dir: &Path) -> Result<(), Error> {
     }
     let mut p = model.parameters.clone();
     if p.d_in() != p.d_out() {
-        return Err(unsupported("sparsify", "its outputs are as wide as its inputs".to_owned()));
+        return Err(unsupported(
+            "sparsify",
+            "its outputs are as wide as its inputs".to_owned(),
+        ));
     }
     if !model.subtracts_b_dec && !model.transcodes {
         move_b_dec(&mut p, model.activation, 1.0);

@@ -28,15 +28,26 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, HostTensor>, Error> {
     let reader = PytorchReader::new(path).map_err(|error| damaged(path, error.to_string()))?;
     let mut tensors = BTreeMap::new();
     for (name, tensor) in reader.into_tensors() {
-        let bytes = tensor.read().map_err(|error| damaged(path, format!("`{name}`: {error}")))?;
+        let bytes = tensor
+            .read()
+            .map_err(|error| damaged(path, format!("`{name}`: {error}")))?;
         let data: Vec<f32> = match tensor.dtype() {
             DType::F32 => words(&bytes).map(f32::from_le_bytes).collect(),
             DType::F64 => words(&bytes).map(|word| f64::from_le_bytes(word) as f32).collect(),
-            DType::F16 => words(&bytes).map(|word| half::f16::from_le_bytes(word).to_f32()).collect(),
-            DType::BF16 => words(&bytes).map(|word| half::bf16::from_le_bytes(word).to_f32()).collect(),
+            DType::F16 => words(&bytes)
+                .map(|word| half::f16::from_le_bytes(word).to_f32())
+                .collect(),
+            DType::BF16 => words(&bytes)
+                .map(|word| half::bf16::from_le_bytes(word).to_f32())
+                .collect(),
             DType::I32 => words(&bytes).map(|word| i32::from_le_bytes(word) as f32).collect(),
             DType::I64 => words(&bytes).map(|word| i64::from_le_bytes(word) as f32).collect(),
-            other => return Err(damaged(path, format!("`{name}` has dtype {other:?}, expected a float type"))),
+            other => {
+                return Err(damaged(
+                    path,
+                    format!("`{name}` has dtype {other:?}, expected a float type"),
+                ));
+            }
         };
         tensors.insert(name, HostTensor::new(tensor.shape(), data));
     }
@@ -130,7 +141,9 @@ impl Pickle {
         self.0.extend(b"tQ"); // TUPLE, BINPERSID
         self.number(0);
         self.numbers(shape);
-        let strides: Vec<usize> = (0..shape.len()).map(|axis| shape[axis + 1..].iter().product()).collect();
+        let strides: Vec<usize> = (0..shape.len())
+            .map(|axis| shape[axis + 1..].iter().product())
+            .collect();
         self.numbers(&strides);
         self.0.push(0x89); // NEWFALSE
         self.global("collections", "OrderedDict");
