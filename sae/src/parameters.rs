@@ -2,7 +2,7 @@
 //!
 //! Shapes: `D` width, `F` latents.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Gradients, Tensor};
 use kernels::{from_vec, random, to_vec};
 
 /// The parameters. Encoder and decoder both hold a latent's direction as a row, so that its gradients are rows too.
@@ -85,6 +85,17 @@ impl Parameters {
         }
     }
 
+    /// The gradients of a tracked copy; zero where the loss does not depend on a parameter.
+    pub(crate) fn gradients(&mut self, grads: &mut Gradients) -> Self {
+        Self {
+            w_enc: gradient(&mut self.w_enc, grads),
+            b_enc: gradient(&mut self.b_enc, grads),
+            w_dec: gradient(&mut self.w_dec, grads),
+            b_dec: gradient(&mut self.b_dec, grads),
+            extra: self.extra.iter_mut().map(|p| gradient(p, grads)).collect(),
+        }
+    }
+
     /// Norms of the decoder's rows, `[F]`.
     pub(crate) fn decoder_norms(&self) -> Tensor<1> {
         let n_latents = self.n_latents();
@@ -106,4 +117,10 @@ impl Parameters {
         self.b_enc = self.b_enc.clone() * norms;
         self.w_dec = self.w_dec.clone() / column;
     }
+}
+
+fn gradient<const D: usize>(tracked: &mut Tensor<D>, grads: &mut Gradients) -> Tensor<D> {
+    tracked
+        .grad_remove(grads)
+        .unwrap_or_else(|| tracked.clone().inner().zeros_like())
 }

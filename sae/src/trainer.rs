@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use burn::tensor::{Device, Gradients, Tensor};
+use burn::tensor::Device;
 use kernels::{Adam, AdamConfig, Update, from_vec, squared_norm, to_vec};
 use serde::{Deserialize, Serialize};
 
@@ -124,6 +124,7 @@ pub struct Trainer {
     schedule: Schedule,
     parameters: Parameters,
     adam: Adam,
+    clip_norm: f64,
     /// Activations since each latent was last active.
     silent: Vec<u64>,
     step: usize,
@@ -162,6 +163,7 @@ impl Trainer {
             architecture,
             schedule,
             adam: Adam::new(AdamConfig::default(), Parameters::EXTRA + parameters.extra.len()),
+            clip_norm: CLIP_NORM,
             silent: vec![0; parameters.n_latents()],
             parameters,
             step: 0,
@@ -182,6 +184,24 @@ impl Trainer {
             pinned: Some(path),
             ..self
         }
+    }
+
+    /// The same trainer with other settings of the optimiser, which no config offers.
+    #[cfg(test)]
+    pub(crate) fn with_optimiser(mut self, beta_1: f32, clip_norm: f64) -> Self {
+        let config = AdamConfig {
+            beta_1,
+            ..AdamConfig::default()
+        };
+        self.adam = Adam::new(config, Parameters::EXTRA + self.parameters.extra.len());
+        self.clip_norm = clip_norm;
+        self
+    }
+
+    /// Counts a step whose gradients were applied from outside.
+    #[cfg(test)]
+    pub(crate) fn count_step(&mut self) {
+        self.step += 1;
     }
 
     /// Sets the learning rate of the next step, whatever the schedule says.
@@ -328,13 +348,7 @@ impl Trainer {
 
         let start = Instant::now();
         let mut grads = pass.loss.total.backward();
-        let gradients = Parameters {
-            w_enc: grad(&mut tracked.w_enc, &mut grads),
-            b_enc: grad(&mut tracked.b_enc, &mut grads),
-            w_dec: grad(&mut tracked.w_dec, &mut grads),
-            b_dec: grad(&mut tracked.b_dec, &mut grads),
-            extra: tracked.extra.iter_mut().map(|p| grad(p, &mut grads)).collect(),
-        };
+        let gradients = tracked.gradients(&mut grads);
         // Parameters that nobody else holds are updated in place.
         drop((
             tracked,
@@ -367,7 +381,7 @@ impl Trainer {
     }
 
     /// Moves the parameters; gives the norm of the gradient.
-    fn apply(&mut self, gradients: Parameters) -> f64 {
+    pub(crate) fn apply(&mut self, gradients: Parameters) -> f64 {
         let unit_rows = self.architecture.has_unit_decoder();
         let p = &mut self.parameters;
         let squares = squared_norm(&gradients.w_enc, None)
@@ -377,7 +391,7 @@ impl Trainer {
             + gradients.extra.iter().map(|g| squared_norm(g, None)).sum::<f64>();
         let norm = squares.sqrt();
         let update = Update {
-            gradient_scale: (CLIP_NORM / norm).min(1.0),
+            gradient_scale: (self.clip_norm / norm).min(1.0),
             ..Update::plain(self.schedule.learning_rate(self.step))
         };
         self.adam.begin_step();
@@ -400,17 +414,11 @@ impl Trainer {
     }
 }
 
-/// The gradient of a tracked parameter; zero where the loss does not depend on it.
-fn grad<const D: usize>(tracked: &mut Tensor<D>, grads: &mut Gradients) -> Tensor<D> {
-    tracked
-        .grad_remove(grads)
-        .unwrap_or_else(|| tracked.clone().inner().zeros_like())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::architecture::EXAMPLES;
+    use burn::tensor::Tensor;
     use kernels::{cpu, from_vec, random};
 
     fn trainer(architecture: Architecture, path: Path, dead_after: usize) -> Trainer {

@@ -22,7 +22,7 @@ pub(crate) fn activate(parameters: &Parameters, support: &Support, h: Tensor<2>)
 
 /// Squared error, plus `l1` times the mean sum of the gate's positive part, plus the squared error of the reconstruction
 /// by that part through the frozen decoder.
-pub(super) fn loss(parameters: &Parameters, support: &Support, h: Tensor<2>, target: &Tensor<2>, l1: f64) -> Loss {
+pub(crate) fn loss(parameters: &Parameters, support: &Support, h: Tensor<2>, target: &Tensor<2>, l1: f64) -> Loss {
     let rows = target.dims()[0] as f64;
     let codes = activate(parameters, support, h.clone());
     let reconstruction = reconstruct(parameters, support, codes.clone()); // [B, D]

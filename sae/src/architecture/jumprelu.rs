@@ -43,6 +43,20 @@ pub(crate) enum Penalty {
         /// Weight.
         weight: f64,
     },
+    /// As `Target` in dictionary_learning: the window is taken around the codes, of which it sees the upper half only.
+    #[cfg(test)]
+    TargetOnCodes {
+        /// Active latents of a row to aim at.
+        l0: f64,
+        /// Weight.
+        weight: f64,
+    },
+    /// As `Tanh` in SAELens by default: the step gives a gradient to thresholds only.
+    #[cfg(test)]
+    TanhOfThresholds {
+        /// Weight.
+        weight: f64,
+    },
 }
 
 /// Below these pre-activations, `[F]`, an entry has neither a value nor a gradient.
@@ -71,18 +85,28 @@ pub(crate) fn loss(
     let slope = match penalty {
         Penalty::Target { .. } | Penalty::Count { .. } => window * (constant.clone() - threshold),
         Penalty::Tanh { .. } => window * (h.clone() - threshold - distance),
+        #[cfg(test)]
+        Penalty::TargetOnCodes { .. } | Penalty::TanhOfThresholds { .. } => window * (constant.clone() - threshold),
     };
     let codes = h * gate.clone() + constant * slope.clone();
     let reconstruction = reconstruct(parameters, support, codes.clone()); // [B, D]
     let squared_error = squared_error(target, reconstruction.clone());
     let l0 = || (gate.clone() + slope.clone()).sum() / rows as f64; // [1]
+    let tanh = |weight: f64| {
+        let strength = codes.clone() * support.spread(parameters.decoder_norms());
+        (strength * TANH_SCALE).tanh().sum() * (weight / rows as f64)
+    };
     let price = match penalty {
         Penalty::Target { l0: aim, weight } => (l0() / aim - 1.0).square() * (weight * d as f64),
         Penalty::Count { weight } => l0() * weight,
-        Penalty::Tanh { weight } => {
-            let strength = codes.clone() * support.spread(parameters.decoder_norms());
-            (strength * TANH_SCALE).tanh().sum() * (weight / rows as f64)
+        Penalty::Tanh { weight } => tanh(weight),
+        #[cfg(test)]
+        Penalty::TargetOnCodes { l0: aim, weight } => {
+            let l0 = (gate.clone() + slope.clone() * gate.clone()).sum() / rows as f64;
+            (l0 / aim - 1.0).square() * (weight * d as f64)
         }
+        #[cfg(test)]
+        Penalty::TanhOfThresholds { weight } => tanh(weight),
     };
     Loss {
         total: squared_error.clone() + price,

@@ -18,7 +18,7 @@ pub(super) fn ends(n_latents: usize, levels: usize) -> Vec<usize> {
 }
 
 /// Mean over the levels of the squared error of the reconstruction by all latents up to that level.
-pub(super) fn loss(
+pub(crate) fn loss(
     parameters: &Parameters,
     support: &Support,
     h: Tensor<2>,

@@ -8,7 +8,7 @@
 
 pub(crate) mod gated;
 pub(crate) mod jumprelu;
-mod matryoshka;
+pub(crate) mod matryoshka;
 mod p_anneal;
 pub(crate) mod relu;
 mod topk;
@@ -260,12 +260,12 @@ impl Architecture {
 }
 
 /// Codes times decoder rows plus the decoder's bias: `[B, D]`.
-fn reconstruct(parameters: &Parameters, support: &Support, codes: Tensor<2>) -> Tensor<2> {
+pub(crate) fn reconstruct(parameters: &Parameters, support: &Support, codes: Tensor<2>) -> Tensor<2> {
     support.decode(codes, parameters.w_dec.clone()) + parameters.b_dec.clone().unsqueeze()
 }
 
 /// Squared distance summed over dimensions, mean over rows: `[1]`.
-fn squared_error(target: &Tensor<2>, reconstruction: Tensor<2>) -> Tensor<1> {
+pub(crate) fn squared_error(target: &Tensor<2>, reconstruction: Tensor<2>) -> Tensor<1> {
     let rows = target.dims()[0] as f64;
     (target.clone() - reconstruction).square().sum() / rows
 }
