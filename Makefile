@@ -7,7 +7,7 @@ RUN ?= runs/ioi-$(notdir $(abspath $(MODEL)))
 # The sites of the shipped model are committed; for another model they are located first (its cost is printed).
 SITES := $(if $(filter models/small-world,$(MODEL)),configs/sites/small-world.toml,$(RUN)/sites.toml)
 
-.PHONY: help build eval-ioi sites model behaviours test check wgpu bench bench-peers
+.PHONY: help build eval-ioi sites model behaviours test check wgpu bench bench-peers quality
 
 help:
 	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task"
@@ -16,6 +16,7 @@ help:
 	@echo "make behaviours               what the shipped model can do, against its gates"
 	@echo "make model                    train the shipped model again, into runs/small-world"
 	@echo "make sites                    locate the sites of the shipped model again"
+	@echo "make quality                  every architecture at matched sparsity, three seeds: the README's table (about 25 min)"
 	@echo "make bench                    what the kernels reach on this machine"
 	@echo "make bench-peers PYTHON=...   the same shapes in dictionary_learning (its Python environment is yours)"
 	@echo "make wgpu                     type-check the GPU build"
@@ -53,9 +54,22 @@ wgpu:
 
 bench: build
 	$(SAELAB) bench gemm
+	$(SAELAB) bench grid
 	for arch in topk batch-topk matryoshka; do $(SAELAB) bench train --arch $$arch --k 32 || exit 1; done
 	for arch in relu gated jumprelu; do $(SAELAB) bench train --arch $$arch --k 64 || exit 1; done
 	$(SAELAB) bench train --arch relu --k 3072 --steps 5
+
+QUALITY := runs/quality
+QUALITY_SITES := configs/quality/sites.toml
+quality: build
+	$(SAELAB) harvest configs/quality/harvest-text.toml --out $(QUALITY)/text
+	$(SAELAB) harvest configs/ioi/harvest.toml --set sites=$(QUALITY_SITES) --out $(QUALITY)/activations
+	$(SAELAB) fit configs/ioi/fit.toml --run $(QUALITY) --sites $(QUALITY_SITES)
+	for config in configs/train/*.toml; do \
+	    $(SAELAB) train $$config --run $(QUALITY) --activations $(QUALITY)/text --resume || exit 1; done
+	$(SAELAB) splice configs/quality/splice.toml --model models/small-world --run $(QUALITY)
+	$(SAELAB) eval configs/ioi/eval.toml --model models/small-world --run $(QUALITY) --sites $(QUALITY_SITES)
+	$(SAELAB) quality $(QUALITY)
 
 PYTHON ?= python3
 bench-peers: bench

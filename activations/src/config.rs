@@ -49,6 +49,17 @@ pub enum SourceConfig {
         #[serde(default)]
         seed: u64,
     },
+    /// Documents of the written world that the shipped model was trained on.
+    World {
+        /// Number of documents. Required.
+        documents: u64,
+        /// Seed of the documents. Default 1: the shipped model was trained on those of seed 0.
+        #[serde(default = "world_seed")]
+        seed: u64,
+        /// Longest window in tokens, beginning-of-text token included. Default 64, the context of the shipped model.
+        #[serde(default = "world_context")]
+        context: usize,
+    },
     /// A text file, one document per line.
     Text {
         /// The file. Required.
@@ -59,8 +70,36 @@ pub enum SourceConfig {
     },
 }
 
+fn world_seed() -> u64 {
+    1
+}
+
+fn world_context() -> usize {
+    64
+}
+
 fn default_context() -> usize {
     128
+}
+
+impl SourceConfig {
+    /// Checks that there is something to read.
+    ///
+    /// # Errors
+    ///
+    /// No prompts or documents; windows too short for a token.
+    pub fn validate(&self) -> Result<(), Error> {
+        let (field, reason) = match self {
+            Self::Ioi { n: 0, .. } => ("n", "is 0, must be at least 1"),
+            Self::World { documents: 0, .. } => ("documents", "is 0, must be at least 1"),
+            Self::Text { context: 0 | 1, .. } | Self::World { context: 0 | 1, .. } => ("context", "must be at least 2"),
+            _ => return Ok(()),
+        };
+        Err(Error::Config {
+            field,
+            reason: reason.to_owned(),
+        })
+    }
 }
 
 /// A harvest config whose fields are complete and fit together.
@@ -102,7 +141,7 @@ impl TryFrom<HarvestFile> for HarvestConfig {
                 reason: reason.to_owned(),
             })
         };
-        let text = matches!(file.source, SourceConfig::Text { .. });
+        let text = matches!(file.source, SourceConfig::Text { .. } | SourceConfig::World { .. });
         let selection = match (file.sites, file.hooks, file.roles) {
             (Some(_), _, _) if text => return refuse("sites", "needs prompts: give `hooks` for text"),
             (Some(sites), None, None) => Selection::Sites(sites),
@@ -122,11 +161,7 @@ impl TryFrom<HarvestFile> for HarvestConfig {
                 roles: roles.unwrap_or_else(|| Role::ALL.to_vec()),
             },
         };
-        match &file.source {
-            SourceConfig::Ioi { n: 0, .. } => return refuse("n", "is 0, must be at least 1"),
-            SourceConfig::Text { context: 0 | 1, .. } => return refuse("context", "must be at least 2"),
-            _ => {}
-        }
+        file.source.validate()?;
         let batch = file.batch.unwrap_or(DEFAULT_BATCH);
         let rows_per_shard = file.rows_per_shard.unwrap_or(DEFAULT_ROWS_PER_SHARD);
         if batch == 0 || rows_per_shard == 0 {

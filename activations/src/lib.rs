@@ -14,7 +14,7 @@ pub mod store;
 pub use config::{HarvestConfig, HarvestFile, Selection, SourceConfig};
 pub use dictionary::Dictionary;
 pub use error::Error;
-pub use harvest::{HarvestPlan, Progress, Source, harvest, read_documents};
+pub use harvest::{HarvestPlan, Progress, Source, harvest, read_documents, text_windows};
 pub use node::Node;
 pub use order::BatchOrder;
 pub use store::{HookRows, Manifest, NodeRows, Store, StoreWriter};

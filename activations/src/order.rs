@@ -22,6 +22,10 @@ pub struct BatchOrder {
 
 impl BatchOrder {
     /// Batches of `batch` out of `rows` rows.
+    ///
+    /// # Errors
+    ///
+    /// A batch of no rows, or of more than there are.
     pub fn new(rows: usize, batch: usize, seed: u64) -> Result<Self, Error> {
         if batch == 0 || batch > rows {
             let reason = format!("batch size {batch} asked for, 1 to {rows} (all rows) is possible");

@@ -41,8 +41,12 @@ pub(crate) enum Command {
     Convert(commands::convert::Convert),
     /// Show what a folder of a sparse autoencoder holds
     Inspect(commands::inspect::Inspect),
+    /// Measure cross-entropy on running text with the reconstructions of autoencoders in place
+    Splice(commands::splice::Splice),
     /// Compare dictionaries on approximation, control and interpretability
     Eval(commands::eval::Eval),
+    /// Print one table of what splice and eval found, seeds taken together
+    Quality(commands::quality::Quality),
     /// Measure the kernels on this machine
     Bench(commands::bench::Bench),
 }

@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use lm::files;
 use serde_json::{Map, Value};
 
 /// The log of one autoencoder.
@@ -33,10 +34,10 @@ impl Metrics {
                 .and_then(|line| line["step"].as_u64())
                 .is_some_and(|at| at < step as u64)
         });
-        let mut lines = BufWriter::new(File::create(&path)?);
-        for line in kept {
-            writeln!(lines, "{line}")?;
-        }
+        // Whole or not at all: a kill now must not lose what stands there.
+        let kept: String = kept.flat_map(|line| [line, "\n"]).collect();
+        files::write_atomic(&path, |file| file.write_all(kept.as_bytes())).map_err(io::Error::other)?;
+        let lines = BufWriter::new(OpenOptions::new().append(true).open(&path)?);
         // TensorBoard reads all event files of a folder in the order of their names, later ones over earlier ones.
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
@@ -65,6 +66,7 @@ impl Metrics {
             let started = [varint_field(2, step as u64), message(7, &varint_field(1, 1))].concat();
             metrics.event(&started)?;
         }
+        metrics.events.flush()?;
         Ok(metrics)
     }
 
@@ -154,6 +156,17 @@ mod tests {
         let expected: String = (0..6).map(|step| format!("{}\n", Value::Object(line(step)))).collect();
         assert_eq!(text, expected);
         assert!(folder.path().join("events.out.tfevents.0000000003").exists());
+    }
+
+    #[test]
+    fn a_kill_after_going_on_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut metrics = Metrics::open(folder.path(), 0).unwrap();
+        (0..3).for_each(|step| metrics.write(step, &line(step)).unwrap());
+        // Killed before the first line of its own.
+        std::mem::forget(Metrics::open(folder.path(), 3).unwrap());
+        let metrics = Metrics::open(folder.path(), 3).unwrap();
+        assert_eq!(fs::read_to_string(metrics.path()).unwrap().lines().count(), 3);
     }
 
     #[test]

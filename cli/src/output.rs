@@ -29,7 +29,7 @@ pub(crate) fn error(error: &anyhow::Error) {
 /// its own name is whole.
 pub(crate) fn exit_on_interrupt() -> anyhow::Result<()> {
     ctrlc::set_handler(|| {
-        note("error: interrupted; what was finished is kept, run the same command again to go on");
+        note("error: interrupted; what was finished is kept, run the same command again (with --resume, if it has it) to go on");
         std::process::exit(1);
     })
     .context("cannot listen for Ctrl-C")

@@ -334,3 +334,46 @@ fn pipeline_gives_the_same_report_in_two_folders() {
         "{transcript}"
     );
 }
+
+#[test]
+fn convert_goes_through_every_layout_and_inspect_shows_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let input = root()
+        .join("sae/tests/fixtures/interchange/dl-topk")
+        .to_string_lossy()
+        .into_owned();
+    let mut from = input;
+    for to in ["sparsify", "saelens", "dictionary-learning", "saelab"] {
+        let output = saelab(&["convert", &from, "--to", to, &path(to)]);
+        assert!(output.status.success(), "{}", transcript(&output, folder.path()));
+        from = path(to);
+    }
+    let output = saelab(&["inspect", &from]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (report["format"].as_str(), report["k"].as_u64()),
+        (Some("saelab"), Some(6))
+    );
+    assert_eq!(
+        (report["d_in"].as_u64(), report["n_latents"].as_u64()),
+        (Some(16), Some(48))
+    );
+    assert!(
+        report["imported_from"]
+            .as_str()
+            .unwrap()
+            .ends_with("dictionary-learning")
+    );
+
+    let jumprelu = root().join("sae/tests/fixtures/interchange/dl-jumprelu");
+    let refused = saelab(&["convert", &jumprelu.to_string_lossy(), "--to", "sparsify", &path("no")]);
+    let nothing = saelab(&["inspect", &path("nowhere")]);
+    let unknown = saelab(&["convert", &from, "--to", "torch", &path("no")]);
+    assert_eq!(
+        [&refused, &nothing, &unknown].map(|output| output.status.code()),
+        [Some(1), Some(1), Some(2)]
+    );
+    insta::assert_snapshot!("convert_refuses", transcript(&refused, folder.path()));
+    insta::assert_snapshot!("inspect_finds_nothing", transcript(&nothing, folder.path()));
+}

@@ -124,6 +124,10 @@ pub enum Error {
     #[error("no prompts to run")]
     NoPrompts,
 
+    /// Too little text for what is asked.
+    #[error("no window of text with three tokens")]
+    NoText,
+
     /// The scores could not be turned into a table of columns.
     #[error("scores as columns: {0}")]
     Arrow(#[from] arrow::error::ArrowError),

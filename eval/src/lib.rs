@@ -18,6 +18,7 @@
 //! | [`interpretability`] | F1 of latents against attribute values |
 //! | [`bootstrap`] | intervals |
 //! | [`ledger`] | scores together with their resamples, and comparisons between dictionaries |
+//! | [`splice`] | cross-entropy on running text with reconstructions in place |
 //! | [`config`] | settings of an evaluation |
 //! | [`mod@evaluate`], `measure` | the evaluation, site by site |
 //! | [`report`], [`table`] | what comes out: JSON, Parquet, text |
@@ -40,6 +41,7 @@ mod measure;
 pub mod report;
 pub mod rows;
 pub mod site;
+pub mod splice;
 pub mod table;
 
 pub use baseline::RandomDictionary;
@@ -50,3 +52,4 @@ pub use evaluate::evaluate;
 pub use locate::{LocateConfig, LocateFile, Located, locate};
 pub use report::{Comparison, Metric, Report, Score};
 pub use site::{Evidence, Site, Sites};
+pub use splice::{Change, SpliceTask};

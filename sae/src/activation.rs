@@ -50,6 +50,15 @@ impl Activation {
         }
     }
 
+    /// Which of [`Parameters::extra`] has the units of pre-activations: thresholds, biases of magnitudes; log-scales have none.
+    pub(crate) fn extra_in_units(self) -> Option<usize> {
+        match self {
+            Self::Jumprelu => Some(0),
+            Self::Gated => Some(1),
+            Self::Relu | Self::Topk { .. } | Self::Groupmax { .. } => None,
+        }
+    }
+
     /// SAELens's name of [`Parameters::b_enc`].
     pub(crate) fn bias_name(self) -> &'static str {
         match self {

@@ -45,8 +45,9 @@ impl Autoencoder {
     /// inputs and targets that are not scaled: codes come out in the inputs' own units, an autoencoder's decoder rows have
     /// norm 1. Exact, since every activation function here commutes with a positive factor that its thresholds share.
     pub(crate) fn finished(architecture: Architecture, mut parameters: Parameters, scales: (f32, Option<f32>)) -> Self {
+        let activation = architecture.activation();
         if !architecture.has_unit_decoder() {
-            parameters.fold_decoder_norms();
+            parameters.fold_decoder_norms(activation);
         }
         let (of_inputs, of_targets) = scales;
         parameters.b_enc = parameters.b_enc / of_inputs;
@@ -54,14 +55,11 @@ impl Autoencoder {
         if let Some(of_targets) = of_targets {
             parameters.w_dec = parameters.w_dec * (of_inputs / of_targets);
         }
-        let activation = architecture.activation();
-        // Thresholds and the biases of magnitudes have the inputs' units; log-scales have none.
-        let in_units = match activation {
-            Activation::Jumprelu => Some(0),
-            Activation::Gated => Some(1),
-            Activation::Relu | Activation::Topk { .. } | Activation::Groupmax { .. } => None,
-        };
-        if let Some(vector) = in_units.and_then(|i| parameters.extra.get_mut(i)) {
+        // The threshold that replaces a selection over the batch comes later.
+        if let Some(vector) = activation
+            .extra_in_units()
+            .and_then(|slot| parameters.extra.get_mut(slot))
+        {
             *vector = vector.clone() / of_inputs;
         }
         let transcodes = of_targets.is_some();
@@ -112,6 +110,8 @@ impl Autoencoder {
     pub fn not_a_dictionary(&self) -> Option<&'static str> {
         if self.transcodes {
             Some("it is a transcoder, whose output is not its input")
+        } else if self.skip.is_some() {
+            Some("it has a skip connection, so that its output depends on more than its codes")
         } else if self.normalisation != Normalisation::None {
             Some("it normalises each input, so that its directions depend on the input")
         } else {
@@ -143,5 +143,60 @@ impl Dictionary for Autoencoder {
 
     fn directions(&self) -> Tensor<2> {
         self.parameters.w_dec.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::architecture::{EXAMPLES, Phase};
+    use crate::pass::{self, Batch, Path};
+    use kernels::{cpu, from_vec, random, to_vec};
+
+    /// The finished autoencoder on raw inputs does what the one in training does on scaled ones.
+    #[test]
+    fn finishing_changes_units_and_nothing_else() {
+        const B: usize = 40;
+        const D: usize = 6;
+        const F: usize = 14;
+        let draw = |stream: &str, n, size| random::normal(&mut random::rng(4, stream), n, size);
+        let scale = 2.5;
+        for architecture in EXAMPLES {
+            for transcodes in [false, true] {
+                let n_extra = architecture.initial_extra().len();
+                let parameters = Parameters {
+                    w_enc: from_vec(draw("w_enc", F * D, 0.5), [F, D], &cpu()),
+                    b_enc: from_vec(draw("b_enc", F, 0.2), [F], &cpu()),
+                    w_dec: from_vec(draw("w_dec", F * D, 0.5), [F, D], &cpu()),
+                    b_dec: from_vec(draw("b_dec", D, 0.2), [D], &cpu()),
+                    extra: (0..n_extra)
+                        .map(|i| from_vec::<1>(draw(&format!("extra {i}"), F, 0.3), [F], &cpu()).abs() + 0.1)
+                        .collect(),
+                };
+                let [raw, raw_target] = ["x", "y"].map(|name| from_vec::<2>(draw(name, B * D, 0.6), [B, D], &cpu()));
+                let (x, target) = (raw.clone() * scale, raw_target * 4.0);
+                let batch = Batch {
+                    x: &x,
+                    target: transcodes.then_some(&target),
+                };
+                let phase = Phase { sparsity: 0.0, p: 1.0 };
+                let pass = pass::forward(architecture, &parameters.tracked(), batch, Path::Dense, phase, None).unwrap();
+                let scales = (scale, transcodes.then_some(4.0));
+                let model = Autoencoder::finished(architecture, parameters.clone(), scales);
+                if matches!(architecture.activation(), Activation::Jumprelu) && architecture.k().is_some() {
+                    continue; // a selection over the batch is not a threshold before it is calibrated
+                }
+                let found = to_vec(model.reconstruct(raw)); // in units of the target, or of the input
+                let unit = if transcodes { 4.0 } else { scale };
+                let expected = to_vec(pass.loss.reconstruction.inner());
+                for (found, expected) in found.iter().zip(&expected) {
+                    let (name, gap) = (architecture.name(), (found * unit - expected).abs());
+                    assert!(
+                        gap < 1e-4,
+                        "{name}, transcodes {transcodes}: {found} x {unit}, expected {expected}"
+                    );
+                }
+            }
+        }
     }
 }

@@ -4,15 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
-use activations::Node;
 use burn::tensor::Device;
 use lm::files;
 use serde::{Deserialize, Serialize};
 
-use crate::formats::WEIGHTS;
+use crate::formats::{WEIGHTS, damaged};
 use crate::{Autoencoder, Error, Summary, Variant};
 
-const FORMAT_VERSION: u32 = 3;
+const FORMAT_VERSION: u32 = 4;
 const CONFIG: &str = "config.json";
 
 /// Where an autoencoder comes from.
@@ -37,6 +36,8 @@ pub struct Trained {
     pub site: String,
     /// Hash of the store that held them.
     pub parent: String,
+    /// Hash of the model that they are of.
+    pub model: String,
     /// Hash of the settings it was trained with ([`crate::TrainConfig::hash`]).
     pub config: String,
     /// Measured at the end.
@@ -49,11 +50,10 @@ impl Origin {
         let pairs = match self {
             Self::Imported { path } => serde_json::json!({ "imported_from": path }),
             Self::Trained(trained) => {
-                // A node is a hook, perhaps a head of it, at a position.
-                let node = trained.site.parse::<Node>().ok();
+                let (hook, head) = hook_and_head(&trained.site);
                 serde_json::json!({
-                    "hook_name": node.map_or(trained.site.clone(), |node| node.hook.to_string()),
-                    "hook_head_index": node.and_then(|node| node.head),
+                    "hook_name": hook,
+                    "hook_head_index": head,
                     "hook_name_out": trained.variant.target,
                     "training_architecture": trained.variant.architecture.name(),
                     "training_architecture_details": trained.variant.architecture,
@@ -68,19 +68,21 @@ impl Origin {
     }
 }
 
+/// The hook of a site, and its head if it is one: `blocks.0.attn.hook_z.1@END` or, of all positions, `blocks.0.attn.hook_z.1`.
+fn hook_and_head(site: &str) -> (String, Option<usize>) {
+    let place = site.split('@').next().unwrap_or(site);
+    match place.rsplit_once('.').map(|(hook, head)| (hook, head.parse())) {
+        Some((hook, Ok(head))) => (hook.to_owned(), Some(head)),
+        _ => (place.to_owned(), None),
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {
     format_version: u32,
     weights: String,
     origin: Origin,
-}
-
-fn damaged(path: &Path, reason: String) -> Error {
-    Error::Checkpoint {
-        path: path.to_owned(),
-        reason,
-    }
 }
 
 impl Autoencoder {

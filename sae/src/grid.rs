@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use activations::BatchOrder;
 use burn::tensor::Device;
-use kernels::{Rule, encode, from_vec};
+use kernels::{Rule, encode, from_vec, is_cpu};
 use lm::HookPoint;
+use rayon::prelude::*;
 
 use crate::pass::Batch;
 use crate::resample::resample;
@@ -20,6 +21,9 @@ use crate::summary::measure;
 use crate::trainer::{Start, StepReport, Trainer};
 use crate::{Architecture, Autoencoder, Error, Summary, TrainConfig, Variant};
 
+/// Entries of a batch's codes up to which members take their steps side by side: a single step is then too small to keep all
+/// cores busy, and what each holds in memory is little. Results are the same either way.
+const SMALL: usize = 1 << 20;
 /// Rows on which the threshold of a batch-wise selection is calibrated, at most.
 const CALIBRATION_ROWS: usize = 16_384;
 
@@ -156,50 +160,69 @@ impl Grid {
         let batch = |target: &Scaled| target.batch(&rows, &self.device); // [B, D_out]
         let targets: BTreeMap<_, _> = self.targets.iter().map(|(hook, rows)| (*hook, batch(rows))).collect();
         self.waited += start.elapsed();
-        for (variant, trainer) in &mut self.members {
-            let seed = variant.seed;
-            resample(
-                trainer,
-                &self.inputs,
-                self.n_train,
-                self.config.batch,
-                seed,
-                &self.device,
-            )?;
+        let (inputs, device) = (&self.inputs, &self.device);
+        let (n_train, batch) = (self.n_train, self.config.batch);
+        let one = |(variant, trainer): &mut (Variant, Trainer)| {
+            if variant.target.is_none() {
+                resample(trainer, inputs, n_train, batch, variant.seed, device)?;
+            }
             let target = variant.target.and_then(|hook| targets.get(&hook));
-            let report = trainer.step(Batch { x: &x, target }).map_err(|error| match error {
-                Error::Diverged { step, loss, .. } => Error::Diverged {
-                    name: variant.name.clone(),
+            let (name, step) = (variant.name.clone(), trainer.steps_done());
+            trainer.step(Batch { x: &x, target }).map_err(|error| match error {
+                Error::Diverged { loss, .. } => Error::Diverged { name, step, loss },
+                // The activations are finite, so it is the weights that are not.
+                Error::NotFinite { .. } => Error::Diverged {
+                    name,
                     step,
-                    loss,
+                    loss: f32::NAN,
                 },
                 other => other,
-            })?;
-            on_step(variant, report);
+            })
+        };
+        let reports: Vec<Result<StepReport, Error>> = if is_small(&self.config, inputs, device) {
+            self.members.par_iter_mut().map(one).collect()
+        } else {
+            self.members.iter_mut().map(one).collect()
+        };
+        for ((variant, _), report) in self.members.iter().zip(reports) {
+            on_step(variant, report?);
         }
         Ok(())
     }
 
     /// The autoencoders as they are, measured on what was held out.
+    ///
+    /// # Errors
+    ///
+    /// Pre-activations that are not finite.
     pub fn finish(self) -> Result<Vec<Finished>, Error> {
-        let mut finished = Vec::new();
-        for (variant, trainer) in self.members {
-            let target = variant.target.and_then(|hook| self.targets.get(&hook));
-            let scales = (self.inputs.scale, target.map(|target| target.scale));
+        let (inputs, targets, device, n_train) = (&self.inputs, &self.targets, &self.device, self.n_train);
+        let one = |(variant, trainer): (Variant, Trainer)| {
+            let target = variant.target.and_then(|hook| targets.get(&hook));
+            let scales = (inputs.scale, target.map(|target| target.scale));
             let mut model = Autoencoder::finished(variant.architecture, trainer.into_parameters(), scales);
             if let Architecture::BatchTopk { k } | Architecture::Matryoshka { k, .. } = variant.architecture {
-                calibrate(&mut model, k, &self.inputs.rows, self.n_train, &self.device)?;
+                calibrate(&mut model, k, &inputs.rows, n_train, device)?;
             }
             let target = target.map(|target| &target.rows);
-            let summary = measure(&model, &self.inputs.rows, target, self.n_train, &self.device);
-            finished.push(Finished {
+            let summary = measure(&model, &inputs.rows, target, n_train, device);
+            Ok(Finished {
                 variant,
                 model,
                 summary,
-            });
+            })
+        };
+        if is_small(&self.config, inputs, device) {
+            self.members.into_par_iter().map(one).collect()
+        } else {
+            self.members.into_iter().map(one).collect()
         }
-        Ok(finished)
     }
+}
+
+/// Whether members work side by side.
+fn is_small(config: &TrainConfig, inputs: &Scaled, device: &Device) -> bool {
+    config.batch * inputs.rows.width * config.expansion <= SMALL && is_cpu(device)
 }
 
 /// Trains to the end, without checkpoints.

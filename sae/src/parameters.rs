@@ -5,6 +5,8 @@
 use burn::tensor::{Device, Gradients, Tensor};
 use kernels::{from_vec, random, to_vec};
 
+use crate::Activation;
+
 /// The parameters. Encoder and decoder both hold a latent's direction as a row, so that its gradients are rows too.
 #[derive(Debug, Clone)]
 pub struct Parameters {
@@ -12,7 +14,7 @@ pub struct Parameters {
     pub w_enc: Tensor<2>,
     /// Encoder bias, `[F]`; of a Gated autoencoder the bias of the gate.
     pub b_enc: Tensor<1>,
-    /// Decoder directions, `[F, D]`.
+    /// Decoder directions, `[F, D]`; of a transcoder `D` is the width of its outputs here and in `b_dec`.
     pub w_dec: Tensor<2>,
     /// Decoder bias, `[D]`; where the architecture says so it is subtracted before the encoder too.
     pub b_dec: Tensor<1>,
@@ -102,6 +104,13 @@ impl Parameters {
         self.w_dec.clone().square().sum_dim(1).sqrt().reshape([n_latents]) // [F]
     }
 
+    /// Raises thresholds to 0. The libraries' JumpReLU has a ReLU, so a code is never below 0 whatever its threshold.
+    pub(crate) fn keep_thresholds_positive(&mut self, activation: Activation) {
+        if activation == Activation::Jumprelu {
+            self.extra[0] = self.extra[0].clone().clamp_min(0.0);
+        }
+    }
+
     /// Whether the decoder's rows have norm 1, to 1e-5.
     pub(crate) fn has_unit_rows(&self) -> bool {
         to_vec(self.decoder_norms())
@@ -109,13 +118,17 @@ impl Parameters {
             .all(|norm| (norm - 1.0).abs() <= 1e-5)
     }
 
-    /// Moves the norms of the decoder's rows into the encoder: the same function of codes times norms.
-    pub(crate) fn fold_decoder_norms(&mut self) {
+    /// Moves the norms of the decoder's rows into the encoder and what is compared with its pre-activations: codes times
+    /// norms, the same outputs.
+    pub(crate) fn fold_decoder_norms(&mut self, activation: Activation) {
         let norms = self.decoder_norms().clamp_min(1e-8); // [F]
         let column = norms.clone().reshape([self.n_latents(), 1]); // [F, 1]
         self.w_enc = self.w_enc.clone() * column.clone();
-        self.b_enc = self.b_enc.clone() * norms;
+        self.b_enc = self.b_enc.clone() * norms.clone();
         self.w_dec = self.w_dec.clone() / column;
+        if let Some(slot) = activation.extra_in_units() {
+            self.extra[slot] = self.extra[slot].clone() * norms;
+        }
     }
 }
 

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Tensor, TensorData, activation::relu};
-use kernels::{Auxiliary, Encoded, Rule, encode, is_cpu, matmul, sparse_encode, to_vec};
+use kernels::{Auxiliary, Encoded, Rule, encode, from_vec, is_cpu, matmul, sparse_encode, to_vec};
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::architecture::jumprelu::pre_activation_loss;
 use crate::architecture::{Architecture, Loss, Phase, auxiliary_loss};
 use crate::parameters::Parameters;
 use crate::support::Support;
+use crate::{Activation, Error};
 
 /// Entries of which fewer than this share matter are cheaper one by one than as a dense matrix; where the two cost the same
 /// is measured by `saelab bench train --arch relu` (F = 6,144: 0.79 s a step at 6 %, rising by 1.4 ms a latent; dense 1.4 s).
@@ -78,7 +78,7 @@ pub(crate) struct Pass {
     pub(crate) fired: Vec<bool>,
     /// Active entries.
     pub(crate) n_active: usize,
-    /// Entries that the loss depends on; on the dense path the active ones.
+    /// Entries that the loss depends on.
     pub(crate) n_entries: usize,
     pub(crate) encode_time: Duration,
     pub(crate) select_time: Duration,
@@ -118,6 +118,16 @@ pub(crate) fn forward(
         select_time,
     } = encode(architecture, tracked, batch, auxiliary)?;
     let start = Instant::now();
+    // On the dense path: what the sparse one would have to work on.
+    let above_bounds = match (&support, architecture.activation()) {
+        (Support::Dense, Activation::Jumprelu | Activation::Gated) if architecture.k().is_none() => {
+            let bounds = architecture.bounds(tracked);
+            let bounds = from_vec::<2>(bounds, [1, tracked.n_latents()], &batch.x.device());
+            let above = h.clone().inner().greater(bounds).float().sum_dim(0);
+            Some(to_vec(above).iter().map(|n| f64::from(*n)).sum::<f64>() as usize)
+        }
+        _ => None,
+    };
     let mut loss = architecture.loss(tracked, &support, h, &target, phase);
     if let (Some((support, h)), Some(revival)) = (dead, auxiliary) {
         let reconstruction = loss.reconstruction.clone();
@@ -130,7 +140,7 @@ pub(crate) fn forward(
     }
     let (fired, n_active) = fired(&support, loss.codes.clone().inner(), tracked.n_latents());
     let n_entries = match &support {
-        Support::Dense => n_active,
+        Support::Dense => above_bounds.unwrap_or(n_active),
         Support::Sparse(set) => set.len(),
     };
     Ok(Pass {

@@ -2,7 +2,8 @@
 //!
 //! A latent that was silent for half the time since the last resampling takes the direction of a row that is badly
 //! reconstructed: rows are drawn with a probability proportional to the square of their loss. Its encoder row is a fifth as
-//! long as those of the others are in the mean, its encoder bias 0, and the optimiser forgets it.
+//! long as those of the others are in the mean, its encoder bias 0, and the optimiser forgets it. Transcoders are not
+//! resampled: a row of their inputs is no direction of their outputs.
 //!
 //! Shapes: `B` rows, `D` width, `F` latents.
 
@@ -63,11 +64,13 @@ pub(crate) fn resample(
     let (width, n_latents) = (p.d_in(), p.n_latents());
     let b_dec = to_vec(p.b_dec.clone());
     let norms = to_vec(p.w_enc.clone().square().sum_dim(1).sqrt()); // [F]
-    let mut others = norms.iter().sum::<f32>();
-    silent.iter().for_each(|&latent| others -= norms[latent as usize]);
+    let alive = (0_u32..)
+        .zip(&norms)
+        .filter(|(latent, _)| silent.binary_search(latent).is_err());
+    let alive_norms: f64 = alive.map(|(_, norm)| f64::from(*norm)).sum();
     let length = match n_latents - silent.len() {
         0 => ENCODER_NORM,
-        alive => ENCODER_NORM * others / alive as f32,
+        alive => ENCODER_NORM * (alive_norms / alive as f64) as f32,
     };
     let (mut w_enc, mut w_dec) = (Vec::new(), Vec::new());
     for _ in &silent {

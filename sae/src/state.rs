@@ -114,13 +114,16 @@ impl Grid {
         }
         let settings = self.settings();
         for (name, new) in &settings {
+            // Through text, as the old ones: reading a number may move its last bit.
+            let new: Value = serde_json::from_str(&new.to_string()).unwrap_or_default();
             match state.members.get(name) {
-                Some(member) => compare("", &member.settings, new, &mut differences),
+                Some(member) => compare("", &member.settings, &new, &mut differences),
                 None => differences.push(format!("autoencoder `{name}` is new")),
             }
         }
         if !differences.is_empty() {
-            differences.dedup();
+            let mut told = std::collections::BTreeSet::new();
+            differences.retain(|difference| told.insert(difference.clone()));
             return Err(Error::OtherConfig {
                 path: path.clone(),
                 differences: differences.join("; "),

@@ -11,20 +11,20 @@ use serde::{Deserialize, Serialize};
 use crate::Autoencoder;
 use crate::rows::Rows;
 
-/// Rows that are encoded at once.
-const ROWS: usize = 4096;
+/// Codes that are held at once, about.
+const ENTRIES: usize = 1 << 22;
 
 /// How well an autoencoder reconstructs, and with how much.
 ///
 /// `x` is what is to be reconstructed, `e = x - x̂`, `x̄` the mean of the measured rows; sums run over rows and dimensions.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Fraction of variance unexplained: `sum e² / sum (x - x̄)²`.
-    pub fvu: f64,
+    /// Fraction of variance unexplained: `sum e² / sum (x - x̄)²`; none of rows that are all the same.
+    pub fvu: Option<f64>,
     /// Mean over rows of `|e|² / |x - x̄|²`, as older tools report it; rows that equal the mean are left out.
-    pub fvu_per_token: f64,
+    pub fvu_per_token: Option<f64>,
     /// `sum e² / sum x²`.
-    pub fvu_uncentred: f64,
+    pub fvu_uncentred: Option<f64>,
     /// Mean over rows of the cosine between `x` and `x̂`.
     pub cosine: f64,
     /// Mean number of active latents of a row.
@@ -50,7 +50,8 @@ pub(crate) fn measure(
     let mut sums = Sums::default();
     let mut fired = vec![false; model.parameters.n_latents()];
     let mut active = 0_usize;
-    for range in chunks(0..first).chain(chunks(first..n)) {
+    let at_once = (ENTRIES / fired.len().max(1)).clamp(16, 4096);
+    for range in chunks(0..first, at_once).chain(chunks(first..n, at_once)) {
         let x = inputs.tensor(range.clone(), device); // [B, D]
         let codes = model.codes(x.clone()); // [B, F]
         let measured = range.start >= first;
@@ -72,9 +73,9 @@ pub(crate) fn measure(
     let rows = (n - first).max(1) as f64;
     let dead = fired.iter().filter(|fired| !**fired).count();
     Summary {
-        fvu: rounded(sums.error / sums.variance.max(f64::MIN_POSITIVE)),
-        fvu_per_token: rounded(sums.ratios / sums.n_ratios.max(1) as f64),
-        fvu_uncentred: rounded(sums.error / sums.squares.max(f64::MIN_POSITIVE)),
+        fvu: ratio(sums.error, sums.variance),
+        fvu_per_token: ratio(sums.ratios, sums.n_ratios as f64),
+        fvu_uncentred: ratio(sums.error, sums.squares),
         cosine: rounded(sums.cosines / rows),
         l0: rounded(active as f64 / rows),
         dead: rounded(dead as f64 / fired.len() as f64),
@@ -82,14 +83,21 @@ pub(crate) fn measure(
     }
 }
 
+fn ratio(above: f64, below: f64) -> Option<f64> {
+    (below > 0.0)
+        .then(|| rounded(above / below))
+        .filter(|ratio| ratio.is_finite())
+}
+
 /// Nine digits, which JSON gives back exactly.
 fn rounded(x: f64) -> f64 {
     format!("{x:.8e}").parse().unwrap_or(x)
 }
 
-fn chunks(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+fn chunks(rows: Range<usize>, at_once: usize) -> impl Iterator<Item = Range<usize>> {
     let end = rows.end;
-    rows.step_by(ROWS).map(move |start| start..(start + ROWS).min(end))
+    rows.step_by(at_once)
+        .map(move |start| start..(start + at_once).min(end))
 }
 
 #[derive(Default)]

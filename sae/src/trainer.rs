@@ -83,6 +83,8 @@ pub struct StepReport {
     pub step: usize,
     /// All terms of the loss, in scaled units: squared error summed over dimensions, mean over rows.
     pub loss: f32,
+    /// The squared error alone.
+    pub squared_error: f32,
     /// Squared error over the variance of the batch.
     pub fvu: f32,
     /// Mean number of active latents of a row.
@@ -264,12 +266,10 @@ impl Trainer {
         let device = parameters.b_enc.device();
         self.adam = Adam::restore(AdamConfig::default(), counters.step as i32, moments, &device);
         self.parameters = parameters;
-        Counters {
-            step: self.step,
-            silent: self.silent,
-            path: self.path,
-            anneal: self.anneal,
-        } = counters;
+        (self.step, self.silent, self.path) = (counters.step, counters.silent, counters.path);
+        if let (Some(anneal), Some(from)) = (&mut self.anneal, counters.anneal) {
+            *anneal = anneal.restored(from);
+        }
     }
 
     /// Latents that have not been active for `activations`, ascending.
@@ -336,9 +336,8 @@ impl Trainer {
                 loss,
             });
         }
-        let fvu = to_vec(
-            pass.loss.squared_error.clone().inner() / variance(batch.target()).clamp_min(f64::from(f32::MIN_POSITIVE)),
-        )[0];
+        let squared_error = to_vec(pass.loss.squared_error.clone().inner())[0];
+        let fvu = squared_error / to_vec(variance(batch.target()))[0].max(f32::MIN_POSITIVE);
         if let Some(anneal) = &mut self.anneal {
             anneal.observe(&pass.loss.codes.clone().inner(), self.step, self.schedule.steps);
         }
@@ -373,6 +372,7 @@ impl Trainer {
         Ok(StepReport {
             step: self.step - 1,
             loss,
+            squared_error,
             fvu,
             l0: pass.n_active as f32 / rows as f32,
             dead: dead.len() as f32 / n_latents as f32,

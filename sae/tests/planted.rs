@@ -119,7 +119,7 @@ fn every_architecture_finds_the_planted_features() {
         );
         let unit = |row: &[f32]| (row.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-4;
         let all_unit = to_vec(model.directions()).chunks(WIDTH).all(unit);
-        if recovered < 0.95 || summary.fvu > 0.3 || !all_unit {
+        if recovered < 0.95 || summary.fvu.unwrap() > 0.3 || !all_unit {
             failures += &format!("{}: {recovered:.3}, {summary:?}\n", architecture.name());
         }
     }
@@ -157,6 +157,7 @@ fn check_checkpoint(architecture: Architecture, values: &[f32]) {
     let origin = Origin::Trained(Box::new(Trained {
         site: "blocks.1.hook_resid_pre@END".to_owned(),
         parent: "abc".to_owned(),
+        model: "def".to_owned(),
         config: config.hash(&variant),
         variant,
         summary,

@@ -16,8 +16,8 @@ use lm::{Gpt2, Gpt2Config, HookPoint, Logits, Request, Start, TokenBatch, Tokeni
 use serde_json::json;
 use tasks::{Prompt, Role};
 
-pub use sequence::read_documents;
 use sequence::{Sequence, digest, prompt_sequences, text_sequences};
+pub use sequence::{read_documents, text_windows};
 
 use crate::node::validate_hook;
 use crate::store::{FORMAT_VERSION, HookShape, Layout, Manifest, Provenance, Row, StoreWriter};

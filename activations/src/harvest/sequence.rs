@@ -97,31 +97,48 @@ pub(super) fn prompt_sequences(prompts: &[Prompt], roles: &BTreeSet<Role>) -> Re
     sequences.collect()
 }
 
-/// The windows of the documents: full ones first, then shorter ones by falling length, each in the documents' order.
+/// Documents cut into windows of at most `context` tokens, each behind the beginning-of-text token, with the number of
+/// their document: full ones first, then shorter ones by falling length, each in the documents' order. `context` is at least
+/// 2 ([`crate::SourceConfig::validate`]).
+///
+/// # Errors
+///
+/// Text that the tokenizer cannot encode.
+pub fn text_windows(
+    documents: &[String],
+    context: usize,
+    tokenizer: &Tokenizer,
+) -> Result<Vec<(Vec<u32>, u32)>, Error> {
+    let mut windows = Vec::new();
+    for (document, text) in (0_u32..).zip(documents) {
+        for window in tokenizer.encode(text)?.chunks(context.max(2) - 1) {
+            let ids = std::iter::once(tokenizer.bos()).chain(window.iter().copied()).collect();
+            windows.push((ids, document));
+        }
+    }
+    // Stable: keeps the documents' order.
+    windows.sort_by_key(|(ids, _): &(Vec<u32>, u32)| std::cmp::Reverse(ids.len()));
+    Ok(windows)
+}
+
+/// The windows of the documents.
 pub(super) fn text_sequences(
     documents: &[String],
     context: usize,
     tokenizer: &Tokenizer,
 ) -> Result<Vec<Sequence>, Error> {
-    let mut sequences = Vec::new();
-    for (document, text) in documents.iter().enumerate() {
-        for window in tokenizer.encode(text)?.chunks(context - 1) {
-            let ids = std::iter::once(tokenizer.bos()).chain(window.iter().copied()).collect();
-            let row = sequences.len() as u32;
-            sequences.push(Sequence {
-                ids,
-                row,
-                document: document as u32,
-                stored: Stored::All,
-            });
-        }
-    }
-    if sequences.is_empty() {
+    let windows = text_windows(documents, context, tokenizer)?;
+    if windows.is_empty() {
         let reason = "holds no text, at least one document is needed".to_owned();
         return Err(Error::Config { field: "path", reason });
     }
-    sequences.sort_by_key(|sequence| std::cmp::Reverse(sequence.ids.len())); // stable: keeps the documents' order
-    Ok(sequences)
+    let sequence = |(row, (ids, document))| Sequence {
+        ids,
+        row,
+        document,
+        stored: Stored::All,
+    };
+    Ok((0_u32..).zip(windows).map(sequence).collect())
 }
 
 /// sha256 of all that the sequences ask of the model and of the store.

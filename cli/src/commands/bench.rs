@@ -1,10 +1,11 @@
 //! `saelab bench`: what the kernels reach on this machine, as JSON lines.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use burn::tensor::Tensor;
 use kernels::{Matrix, from_vec, gemm, matmul, random, to_vec};
-use sae::{Architecture, Batch, Schedule, Start, Trainer};
+use sae::{Architecture, Batch, Grid, Rows, Schedule, Start, TrainConfig, TrainFile, Trainer};
 
 use super::Context;
 use crate::config::ConfigError;
@@ -27,11 +28,20 @@ enum What {
     },
     /// Training steps: tokens per second and where their time goes, AuxK idle
     Train(TrainBench),
+    /// Steps of a grid of TopK autoencoders on one stream, against as many steps of a single one
+    Grid {
+        /// Autoencoders of the grid
+        #[arg(long, default_value_t = 8)]
+        members: usize,
+        /// Timed steps of the grid
+        #[arg(long, default_value_t = 5)]
+        steps: usize,
+    },
 }
 
 #[derive(Debug, clap::Args)]
 struct TrainBench {
-    /// relu, relu-april, gated, jumprelu, topk, batch-topk or matryoshka
+    /// relu, relu-april, p-anneal, gated, jumprelu, jumprelu-tanh, topk, batch-topk or matryoshka
     #[arg(long)]
     arch: String,
     /// Width of an activation
@@ -63,6 +73,7 @@ impl Bench {
                 }
                 Ok(())
             }
+            What::Grid { members, steps } => output::result(&bench_grid(members, steps, context)?.to_string()),
             What::Train(bench) => {
                 for &d_sae in &bench.d_sae {
                     for &k in &bench.k {
@@ -93,6 +104,46 @@ fn bench_gemm([m, k, n]: [usize; 3], repeats: usize, context: &Context) -> serde
         "bench": "gemm", "m": m, "k": k, "n": n,
         "kernel_gflops": gflops(kernel), "burn_gflops": gflops(burn), "ratio": burn / kernel,
     })
+}
+
+fn bench_grid(members: usize, steps: usize, context: &Context) -> anyhow::Result<serde_json::Value> {
+    if members == 0 || steps == 0 {
+        return Err(ConfigError("--members and --steps are at least 1".to_owned()).into());
+    }
+    let (width, rows, k) = (768, 16_384, 32);
+    let file = serde_json::json!({
+        "steps": 1000, "batch": 4096, "held_out": 0.0,
+        "autoencoder": [{"architecture": "topk", "k": k, "seed": (0..members).collect::<Vec<_>>()}],
+    });
+    let config = TrainConfig::try_from(serde_json::from_value::<TrainFile>(file)?)?;
+    let values = random::normal(&mut random::rng(0, "bench/grid"), rows * width, 1.0);
+    let grid = |n: usize, values: Vec<f32>| {
+        let variants = config.variants[..n].to_vec();
+        Grid::new(
+            Rows { width, values },
+            BTreeMap::new(),
+            variants,
+            &config,
+            &context.device,
+        )
+    };
+    // Seconds of a step, the reading of its batch included, and the share of reading.
+    let time = |mut grid: Grid, steps: usize| -> anyhow::Result<(f64, f64)> {
+        grid.step(&mut |_, _| ())?;
+        let (start, waited) = (Instant::now(), grid.waited());
+        for _ in 0..steps {
+            grid.step(&mut |_, _| ())?;
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        Ok((seconds / steps as f64, (grid.waited() - waited).as_secs_f64() / seconds))
+    };
+    let (single, _) = time(grid(1, values.clone())?, steps * members)?;
+    let (together, waiting) = time(grid(members, values)?, steps)?;
+    Ok(serde_json::json!({
+        "bench": "grid", "members": members, "d_in": width, "d_sae": 8 * width, "k": k, "batch": config.batch,
+        "single_step_s": single, "grid_step_s": together, "ratio": together / (single * members as f64),
+        "waiting": waiting, "peak_mb": output::peak_memory_mb(),
+    }))
 }
 
 /// Seconds of the fastest of some runs.
@@ -189,7 +240,7 @@ impl TrainBench {
             "matryoshka" => Architecture::Matryoshka { k, levels: 4 },
             other => {
                 return Err(ConfigError(format!(
-                    "--arch {other}: expected relu, relu-april, p-anneal, gated, jumprelu, jumprelu-tanh, topk, batch-topk or\
+                    "--arch {other}: expected relu, relu-april, p-anneal, gated, jumprelu, jumprelu-tanh, topk, batch-topk or \
                      matryoshka"
                 )));
             }

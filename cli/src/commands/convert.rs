@@ -23,6 +23,12 @@ pub(crate) struct Convert {
 impl Convert {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let format = Format::of(&self.input)?;
+        if let Ok(there) = Format::of(&self.out) {
+            anyhow::bail!(
+                "{} holds an autoencoder of {there} already; choose another folder",
+                self.out.display()
+            );
+        }
         let (model, origin) = match format {
             Format::Saelab => Autoencoder::load(&self.input, &context.device)?,
             _ => {

@@ -14,6 +14,7 @@ use tasks::IoiTask;
 
 use super::Context;
 use super::run_folder::{self, RunFolder};
+use super::training_site::TrainingSite;
 use crate::{config, output};
 
 /// Arguments of `saelab eval`.
@@ -97,10 +98,28 @@ fn dictionaries(
     for name in run_folder::folders(&run.sae())? {
         let mut by_node: BTreeMap<Node, Box<dyn Dictionary>> = BTreeMap::new();
         for &node in nodes {
-            let dir = run.sae().join(&name).join(node.dir_name());
+            // Trained on this node, or on all positions of its hook.
+            let at_node = run.sae().join(&name).join(node.dir_name());
+            let at_hook = run
+                .sae()
+                .join(&name)
+                .join(TrainingSite::Hook(node.hook, node.head).dir_name());
+            let dir = if at_hook.exists() && !at_node.exists() {
+                at_hook
+            } else {
+                at_node
+            };
             let (dictionary, origin) = Autoencoder::load(&dir, &context.device)?;
             if let Origin::Trained(trained) = &origin {
-                check_parent(&dir, &trained.parent, store)?;
+                match trained.site.contains('@') {
+                    true => check_parent(&dir, &trained.parent, store)?,
+                    false => anyhow::ensure!(
+                        trained.model == store.manifest().provenance.model_hash,
+                        "{} was trained on another model ({:.12}); run `saelab train` again",
+                        dir.display(),
+                        trained.model
+                    ),
+                }
             }
             if let Some(reason) = dictionary.not_a_dictionary() {
                 anyhow::bail!("{} cannot be compared: {reason}; move it out of the run", dir.display());

@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use activations::{
-    HarvestConfig, HarvestFile, HarvestPlan, Node, Selection, Source, SourceConfig, harvest, read_documents,
-};
+use activations::{HarvestConfig, HarvestFile, HarvestPlan, Node, Selection, Source, SourceConfig, harvest};
 use tasks::{IoiTask, Sample};
 
 use super::{Context, run_folder};
@@ -34,10 +32,10 @@ impl Harvest {
             SourceConfig::Ioi { n, seed } => {
                 Source::Prompts(IoiTask::new(&tokenizer)?.sample(Sample::Train, *n, *seed))
             }
-            SourceConfig::Text { path, context } => Source::Text {
-                documents: read_documents(path)?,
-                context: *context,
-            },
+            text => {
+                let (documents, context) = run_folder::read_text(text)?;
+                Source::Text { documents, context }
+            }
         };
         let plan = match config.selection {
             Selection::Sites(path) => {

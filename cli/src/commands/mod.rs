@@ -16,9 +16,12 @@ pub(crate) mod harvest;
 pub(crate) mod inspect;
 pub(crate) mod locate;
 pub(crate) mod pretrain;
+pub(crate) mod quality;
 pub(crate) mod run_folder;
+pub(crate) mod splice;
 pub(crate) mod trace;
 pub(crate) mod train;
+mod training_site;
 
 /// What every command gets besides its own arguments.
 #[derive(Debug)]
@@ -45,7 +48,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Encode(command) => command.run(&context),
         Command::Convert(command) => command.run(&context),
         Command::Inspect(command) => command.run(&context),
+        Command::Splice(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
+        Command::Quality(command) => command.run(&context),
         Command::Bench(command) => command.run(&context),
     }
 }

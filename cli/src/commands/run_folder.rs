@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use activations::{SourceConfig, read_documents};
 use anyhow::Context as _;
 use burn::tensor::Device;
 use eval::Sites;
 use lm::{Gpt2, Tokenizer, files};
+use tasks::world::World;
 
-use crate::config;
+use crate::config::{self, ConfigError};
 
 /// The folder of one experiment: `activations/`, `supervised/<name>/<node>/`, `sae/<name>/<node>/`,
 /// `checkpoints/` while training, and the report.
@@ -72,6 +74,26 @@ pub(crate) fn load_model(dir: &Path, device: &Device) -> anyhow::Result<(Gpt2, T
         dir.display()
     );
     Ok((model, tokenizer))
+}
+
+/// The documents of a text source, and the tokens of a window.
+pub(crate) fn read_text(source: &SourceConfig) -> anyhow::Result<(Vec<String>, usize)> {
+    source.validate().map_err(|error| ConfigError(error.to_string()))?;
+    match source {
+        SourceConfig::Ioi { .. } => {
+            Err(ConfigError("`source`: prompts are no text; use kind \"text\" or \"world\"".to_owned()).into())
+        }
+        SourceConfig::Text { path, context } => Ok((read_documents(path)?, *context)),
+        SourceConfig::World {
+            documents,
+            seed,
+            context,
+        } => {
+            let world = World::new();
+            let documents = (0..*documents).map(|index| world.document(*seed, index).text());
+            Ok((documents.collect(), *context))
+        }
+    }
 }
 
 /// Reads a sites file.

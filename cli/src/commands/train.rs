@@ -1,18 +1,17 @@
 //! `saelab train`: sparse autoencoders on cached activations, all of a site on one stream.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use activations::{Node, Store};
+use activations::Store;
 use anyhow::Context as _;
 use indicatif::ProgressBar;
-use lm::HookPoint;
 use sae::{Autoencoder, Finished, Grid, Origin, Rows, StepReport, Summary, TrainConfig, TrainFile, Trained, Variant};
 
 use super::Context;
 use super::run_folder::{self, RunFolder};
+use super::training_site::TrainingSite as Site;
 use crate::config::{self, ConfigError};
 use crate::metrics::Metrics;
 use crate::output;
@@ -28,6 +27,9 @@ pub(crate) struct Train {
     /// Folder of the experiment; holds activations/
     #[arg(long)]
     run: PathBuf,
+    /// Store of activations, if it is not that of the experiment's folder
+    #[arg(long)]
+    activations: Option<PathBuf>,
     /// Sites file; without it, every hook of a store made from text
     #[arg(long)]
     sites: Option<PathBuf>,
@@ -39,75 +41,13 @@ pub(crate) struct Train {
     set: Vec<String>,
 }
 
-/// Where activations come from: a node of the prompts, or all positions of a hook of a text.
-#[derive(Debug, Clone, Copy)]
-enum Site {
-    Node(Node),
-    Hook(HookPoint, Option<usize>),
-}
-
-impl fmt::Display for Site {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Node(node) => write!(out, "{node}"),
-            Self::Hook(hook, Some(head)) => write!(out, "{hook}.{head}"),
-            Self::Hook(hook, None) => write!(out, "{hook}"),
-        }
-    }
-}
-
-impl Site {
-    fn dir_name(&self) -> String {
-        match self {
-            Self::Node(node) => node.dir_name(),
-            Self::Hook(..) => self.to_string(),
-        }
-    }
-
-    fn rows(&self, store: &Store) -> anyhow::Result<Rows> {
-        Ok(match *self {
-            Self::Node(node) => {
-                let rows = store.node(&node)?;
-                Rows {
-                    width: rows.width,
-                    values: rows.values,
-                }
-            }
-            Self::Hook(hook, head) => {
-                // In the order of the documents, so that what is held out are documents of their own.
-                let found = store.hook(hook, head)?;
-                let mut order: Vec<usize> = (0..found.rows.len()).collect();
-                order.sort_by_key(|&row| (found.rows[row].document, found.rows[row].row, found.rows[row].position));
-                let width = found.width;
-                let of = |row: usize| found.values[row * width..][..width].iter().copied();
-                Rows {
-                    width,
-                    values: order.into_iter().flat_map(of).collect(),
-                }
-            }
-        })
-    }
-
-    /// The same places at another hook.
-    fn at(&self, hook: HookPoint) -> Self {
-        match *self {
-            Self::Node(node) => Self::Node(Node {
-                hook,
-                head: None,
-                ..node
-            }),
-            Self::Hook(..) => Self::Hook(hook, None),
-        }
-    }
-}
-
 impl Train {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let file: TrainFile = config::read(&self.config, &self.set)?;
         let config =
             TrainConfig::try_from(file).map_err(|error| ConfigError(format!("{}: {error}", self.config.display())))?;
         let run = RunFolder(self.run.clone());
-        let store = Store::open(&run.activations())?;
+        let store = Store::open(&self.activations.clone().unwrap_or_else(|| run.activations()))?;
         let sites = self.sites(&store)?;
         output::note(&format!(
             "train: {} autoencoders of {} steps at {} sites",
@@ -153,20 +93,26 @@ impl Train {
         let folder = |variant: &Variant| run.sae().join(&variant.name).join(site.dir_name());
         let mut variants = config.variants.clone();
         variants.retain(|variant| !finished(&folder(variant), &config.hash(variant), store.hash(), context));
+        let checkpoints = run.checkpoints().join(site.dir_name());
         if variants.is_empty() {
-            return Ok(());
+            return run_folder::remove(&checkpoints);
         }
         let rows = site.rows(store)?;
         let mut targets = BTreeMap::new();
-        for hook in variants.iter().filter_map(|variant| variant.target) {
+        let hooks: BTreeSet<_> = variants.iter().filter_map(|variant| variant.target).collect();
+        for hook in hooks {
             targets.insert(hook, site.at(hook).rows(store)?);
         }
-        let checkpoints = run.checkpoints().join(site.dir_name());
         estimate(&rows, &variants, config, context);
         let mut grid = Grid::new(rows, targets, variants.clone(), config, &context.device)?;
         let first = match self.resume {
             true => grid.resume(&checkpoints, store.hash())?.unwrap_or(0),
             false => {
+                if checkpoints.exists() {
+                    output::note(&format!(
+                        "train: {site} begins again; --resume would have gone on from its checkpoint"
+                    ));
+                }
                 run_folder::remove(&checkpoints)?;
                 0
             }
@@ -194,6 +140,7 @@ impl Train {
             let origin = Origin::Trained(Box::new(Trained {
                 site: site.to_string(),
                 parent: store.hash().to_owned(),
+                model: store.manifest().provenance.model_hash.clone(),
                 config: config.hash(&variant),
                 variant: variant.clone(),
                 summary,
@@ -243,9 +190,9 @@ fn finished(dir: &Path, settings: &str, store: &str, context: &Context) -> bool 
 
 fn describe(variant: &Variant, site: Site, summary: &Summary) -> String {
     format!(
-        "train: {} {site}: unexplained variance {:.3}, {:.1} active latents, {:.0} % dead",
+        "train: {} {site}: unexplained variance {}, {:.1} active latents, {:.0} % dead",
         variant.name,
-        summary.fvu,
+        summary.fvu.map_or("undefined".to_owned(), |fvu| format!("{fvu:.3}")),
         summary.l0,
         summary.dead * 100.0
     )

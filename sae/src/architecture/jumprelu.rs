@@ -5,7 +5,8 @@
 //! bandwidth of it: `df/dθ = -(θ/ε)`, `dL0/dθ = -1/ε` inside the window. Here both are terms of value 0 and that slope. The
 //! window is taken around the pre-activations, not around the codes, so that it sees both sides of the step. With the tanh
 //! the pre-activation gets the opposite slope too. Thresholds themselves are learned, not their logarithms, and kept at or
-//! above 0.
+//! above 0. The update starts from wide uniform weights and biases that make each latent fire on a share of the data; here
+//! all architectures start alike.
 //!
 //! Shapes: `B` rows, `D` width, `F` latents, `N` active entries; values are `[B, F]` or `[1, N]`.
 
@@ -20,7 +21,7 @@ use crate::support::Support;
 pub(super) const INITIAL_THRESHOLD: f32 = 0.1;
 /// Steepness of the tanh, as in the update.
 const TANH_SCALE: f64 = 4.0;
-/// Weight of what pulls dead latents back, as in the update.
+/// Weight of what pulls dead latents back. In the update it pulls every latent; here, as in SAELens, the dead ones only.
 const PRE_ACTIVATION_WEIGHT: f64 = 3e-6;
 
 /// What is paid for active latents.

@@ -1,7 +1,8 @@
 //! p-annealing (Karvonen et al. 2024, <https://arxiv.org/abs/2408.00113>): ReLU whose penalty turns from an L1 norm into
 //! something closer to a count.
 //!
-//! The penalty is `alpha * sum f^p`. It begins with p = 1; later p falls in ten equal jumps, and `alpha` is multiplied at
+//! The slope of `f^p` has no bound near 0; the clip of the gradient's norm bounds what a step does. The penalty is
+//! `alpha * sum f^p`. It begins with p = 1; later p falls in ten equal jumps, and `alpha` is multiplied at
 //! each by what keeps the penalty of the last steps the same.
 //!
 //! Shapes: values are `[B, F]` or `[1, N]`.
@@ -20,6 +21,8 @@ const RECENT: usize = 10;
 /// The exponent and the weight as they are at a step of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Anneal {
+    /// From the config, not from a checkpoint.
+    #[serde(skip)]
     p_end: f64,
     jumps_done: usize,
     /// Multiplies the weight of the penalty.
@@ -35,6 +38,14 @@ impl Anneal {
             jumps_done: 0,
             alpha: 1.0,
             recent: Vec::new(),
+        }
+    }
+
+    /// As a checkpoint has it.
+    pub(crate) fn restored(&self, from: Self) -> Self {
+        Self {
+            p_end: self.p_end,
+            ..from
         }
     }
 

@@ -34,7 +34,7 @@ pub struct TrainFile {
     /// The same architectures: weight of the loss that revives dead latents; 0 turns it off. Default 1/32, as in the paper.
     pub auxiliary_weight: Option<f64>,
     /// `"relu"`: how often latents that were silent are made anew from badly reconstructed rows, at equal distances over
-    /// the first half of the run; 0 for never. Default 4, as in "Towards Monosemanticity".
+    /// the first half of the run; 0 for never. Default 4, as in "Towards Monosemanticity". Not for transcoders.
     pub resamples: Option<usize>,
     /// Share of the activations, the last in the order of the store, that is measured and not trained on. Default 0.1.
     pub held_out: Option<f64>,

@@ -102,7 +102,13 @@ impl VariantFile {
             for &seed in &seeds {
                 let mut name = base.clone();
                 if listed {
-                    name += &format!("-{field}{value}");
+                    // `k8`, but `l1_0.5`.
+                    let between = if field.ends_with(|c: char| c.is_ascii_digit()) {
+                        "_"
+                    } else {
+                        ""
+                    };
+                    name += &format!("-{field}{between}{value}");
                 }
                 if seeds_listed {
                     name += &format!("-seed{seed}");

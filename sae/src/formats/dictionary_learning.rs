@@ -110,8 +110,9 @@ pub(super) fn load(dir: &Path, device: &Device) -> Result<Autoencoder, Error> {
         b_dec: tensors.take(names[3], [d])?,
         extra,
     };
+    parameters.keep_thresholds_positive(activation);
     if dict_class == "AutoEncoder" && !parameters.has_unit_rows() {
-        parameters.fold_decoder_norms();
+        parameters.fold_decoder_norms(activation);
     }
     Ok(Autoencoder::plain(activation, subtracts, parameters))
 }

@@ -124,7 +124,7 @@ impl Autoencoder {
     }
 }
 
-fn damaged(path: &Path, reason: String) -> Error {
+pub(crate) fn damaged(path: &Path, reason: String) -> Error {
     Error::Checkpoint {
         path: path.to_owned(),
         reason,

@@ -11,7 +11,7 @@ use burn::tensor::Device;
 use lm::files;
 use serde::{Deserialize, Serialize};
 
-use super::{Tensors, damaged, host};
+use super::{Tensors, damaged, host, unsupported};
 use crate::{Activation, Autoencoder, Error, Normalisation, Parameters};
 
 pub(crate) const WEIGHTS: &str = "sae_weights.safetensors";
@@ -73,6 +73,10 @@ impl Autoencoder {
         dir: &Path,
         mut metadata: serde_json::Map<String, serde_json::Value>,
     ) -> Result<(), Error> {
+        if self.skip.is_some() && !self.transcodes {
+            let reason = "only its transcoders have skip connections".to_owned();
+            return Err(unsupported("SAELens", reason));
+        }
         let p = &self.parameters;
         let mut tensors = BTreeMap::from([
             ("W_enc".to_owned(), host(&p.w_enc.clone().transpose())),
@@ -174,6 +178,7 @@ impl Autoencoder {
                 .map(|name| tensors.take(name, [d_sae]))
                 .collect::<Result<_, Error>>()?,
         };
+        parameters.keep_thresholds_positive(activation);
         let skip = skips.then(|| tensors.take("W_skip", [d_out, d_in])).transpose()?;
         let scaler = dir.join(SCALER);
         if config.normalize_activations == "expected_average_only_in"
@@ -186,7 +191,7 @@ impl Autoencoder {
         }
         if config.rescale_acts_by_decoder_norm == Some(true) {
             // Selection is by pre-activation times norm, and so are the codes.
-            parameters.fold_decoder_norms();
+            parameters.fold_decoder_norms(activation);
         }
         Ok(Self {
             normalisation,

@@ -1,0 +1,120 @@
+//! `saelab quality`: one Markdown table from what `splice` and `eval` found, seeds taken together.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use eval::{Metric, Report, Score};
+use lm::files;
+
+use super::Context;
+use super::splice::Spliced;
+use crate::output;
+
+/// Arguments of `saelab quality`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Quality {
+    /// Folder of the experiment; holds splice.json and report.json
+    run: PathBuf,
+    /// Latents exchanged by the edits that are shown
+    #[arg(long, default_value_t = 4)]
+    k: usize,
+}
+
+/// A column: its heading, and the value of one dictionary.
+type Column<'a> = (&'a str, Box<dyn Fn(&str) -> Option<f64> + 'a>);
+
+impl Quality {
+    pub(crate) fn run(self, _context: &Context) -> anyhow::Result<()> {
+        let spliced: Vec<Spliced> = files::read_json(&self.run.join("splice.json"))?;
+        let report: Report = files::read_json(&self.run.join("report.json"))?;
+        output::result(&table(&spliced, &report.scores, self.k))
+    }
+}
+
+fn table(spliced: &[Spliced], scores: &[Score], k: usize) -> String {
+    let of_text = |value: fn(&Spliced) -> Option<f64>| {
+        move |name: &str| mean(spliced.iter().filter(|row| row.dictionary == name).map(value))
+    };
+    let of_task = |metric: Metric, k: Option<usize>| {
+        move |name: &str| {
+            let fitting = scores
+                .iter()
+                .filter(|score| score.dictionary == name && score.metric == metric && score.k == k);
+            mean(fitting.map(|score| score.value))
+        }
+    };
+    let columns: Vec<Column<'_>> = vec![
+        ("L0", Box::new(of_text(|row| Some(row.summary.l0)))),
+        ("FVU", Box::new(of_text(|row| row.summary.fvu))),
+        ("CE recovered", Box::new(of_text(|row| row.recovered_from_zero))),
+        ("dead", Box::new(of_text(|row| Some(row.summary.dead)))),
+        ("sufficiency", Box::new(of_task(Metric::Sufficiency, None))),
+        ("edit", Box::new(of_task(Metric::EditAccuracy, Some(k)))),
+        ("F1", Box::new(of_task(Metric::F1, None))),
+    ];
+    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for row in spliced {
+        let members = groups.entry(without_seed(&row.dictionary)).or_default();
+        if !members.contains(&row.dictionary.as_str()) {
+            members.push(&row.dictionary);
+        }
+    }
+    let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
+    let mut out = format!("| dictionary | seeds | {} |\n", headings.join(" | "));
+    out += &format!("| --- | --- |{}\n", " --- |".repeat(columns.len()));
+    for (group, names) in groups {
+        // Writing to a string cannot fail.
+        let _ = write!(out, "| {group} | {} |", names.len());
+        for (_, column) in &columns {
+            let values: Vec<f64> = names.iter().filter_map(|name| column(name)).collect();
+            let _ = write!(out, " {} |", cell(&values));
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// Mean and half the range of some values.
+fn cell(values: &[f64]) -> String {
+    let Some(middle) = mean(values.iter().map(|value| Some(*value))) else {
+        return "-".to_owned();
+    };
+    let (low, high) = values
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &x| {
+            (low.min(x), high.max(x))
+        });
+    let digits = if middle >= 2.0 { 1 } else { 3 };
+    match values.len() {
+        1 => format!("{middle:.digits$}"),
+        _ => format!("{middle:.digits$} ± {:.digits$}", (high - low) / 2.0),
+    }
+}
+
+fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let values: Vec<f64> = values.flatten().collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// The name without `-seed<n>`, which `train` appends for a list of seeds.
+fn without_seed(name: &str) -> &str {
+    match name.rsplit_once("-seed") {
+        Some((base, seed)) if !seed.is_empty() && seed.bytes().all(|byte| byte.is_ascii_digit()) => base,
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_taken_together() {
+        assert_eq!(without_seed("sae-topk-k8-seed12"), "sae-topk-k8");
+        assert_eq!(without_seed("sae-topk-k8"), "sae-topk-k8");
+        assert_eq!(without_seed("my-seedling"), "my-seedling");
+        assert_eq!(cell(&[0.5, 0.7]), "0.600 ± 0.100");
+        assert_eq!((cell(&[8.0]).as_str(), cell(&[]).as_str()), ("8.0", "-"));
+    }
+}

@@ -1,0 +1,173 @@
+//! `saelab splice`: what autoencoders of a run lose on running text, against two ablations.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use activations::{SourceConfig, text_windows};
+use anyhow::Context as _;
+use eval::{Change, SpliceTask};
+use lm::files;
+use sae::{Autoencoder, Origin, Summary};
+use serde::{Deserialize, Serialize};
+
+use super::Context;
+use super::run_folder::{self, RunFolder};
+use super::training_site::TrainingSite;
+use crate::{config, output};
+
+/// Arguments of `saelab splice`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Splice {
+    /// Config, for example configs/quality/splice.toml
+    config: PathBuf,
+    /// Model folder in Hugging Face layout
+    #[arg(long)]
+    model: PathBuf,
+    /// Folder of the experiment; its autoencoders trained on whole hooks are measured, splice.json is written
+    #[arg(long)]
+    run: PathBuf,
+    /// Override a config key: key=value
+    #[arg(long)]
+    set: Vec<String>,
+}
+
+/// A splice config file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SpliceFile {
+    /// The text. Required; not the text that was trained on.
+    source: SourceConfig,
+}
+
+/// One autoencoder of `splice.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Spliced {
+    pub(crate) dictionary: String,
+    pub(crate) site: String,
+    /// How it was trained and what it reached on held-out activations.
+    pub(crate) summary: Summary,
+    /// Tokens that were predicted.
+    pub(crate) tokens: usize,
+    /// Cross-entropy of the untouched model, in nats.
+    pub(crate) ce_clean: f64,
+    /// With the reconstruction in place, with zeros, with the mean.
+    pub(crate) spliced: Change,
+    pub(crate) zero: Change,
+    pub(crate) mean: Change,
+    /// Shares of the ablations' cost that the reconstruction avoids; absent when that cost is too small.
+    pub(crate) recovered_from_zero: Option<f64>,
+    pub(crate) recovered_from_mean: Option<f64>,
+}
+
+impl Splice {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
+        let file: SpliceFile = config::read(&self.config, &self.set)?;
+        let (documents, tokens) = run_folder::read_text(&file.source)?;
+        let (model, tokenizer) = run_folder::load_model(&self.model, &context.device)?;
+        let windows = text_windows(&documents, tokens, &tokenizer)?;
+        let windows: Vec<Vec<u32>> = windows.into_iter().map(|(ids, _)| ids).collect();
+        let run = RunFolder(self.run);
+        let mut by_site: BTreeMap<String, Vec<(String, PathBuf)>> = BTreeMap::new();
+        for name in run_folder::folders(&run.sae())? {
+            for site in run_folder::folders(&run.sae().join(&name))? {
+                // Folders of nodes hold one position only.
+                if site.parse::<TrainingSite>().is_ok() {
+                    let dir = run.sae().join(&name).join(&site);
+                    by_site.entry(site).or_default().push((name.clone(), dir));
+                }
+            }
+        }
+        let n: usize = by_site.values().map(Vec::len).sum();
+        anyhow::ensure!(
+            n > 0,
+            "{} holds no autoencoder that was trained on a whole hook; harvest text and run `saelab train` without --sites",
+            run.sae().display()
+        );
+        let bar = context.progress.bar("splice", n);
+        let mut all = Vec::new();
+        for (site, autoencoders) in by_site {
+            let TrainingSite::Hook(hook, head) = site.parse()? else {
+                continue;
+            };
+            let task = SpliceTask::new(&model, hook, head, &windows)?;
+            for (dictionary, dir) in autoencoders {
+                let (autoencoder, origin) = Autoencoder::load(&dir, &context.device)
+                    .with_context(|| format!("{} is not finished; run `saelab train --resume` first", dir.display()))?;
+                bar.inc(1);
+                let Origin::Trained(trained) = origin else { continue };
+                anyhow::ensure!(
+                    trained.model == model.hash(),
+                    "{} was trained on another model ({:.12}) than {} ({:.12})",
+                    dir.display(),
+                    trained.model,
+                    self.model.display(),
+                    model.hash()
+                );
+                if autoencoder.transcodes {
+                    continue;
+                }
+                let spliced = task.change(&|x| autoencoder.reconstruct(x))?;
+                all.push(Spliced {
+                    dictionary,
+                    site: site.clone(),
+                    summary: trained.summary,
+                    tokens: task.tokens,
+                    ce_clean: task.ce_clean,
+                    spliced,
+                    zero: task.zero,
+                    mean: task.mean,
+                    recovered_from_zero: task.recovered(spliced, task.zero),
+                    recovered_from_mean: task.recovered(spliced, task.mean),
+                });
+            }
+        }
+        bar.finish_and_clear();
+        files::write_json(&run.0.join("splice.json"), &all)?;
+        output::result(&table(&all))?;
+        output::note(&format!("splice: splice.json is in {}", run.0.display()));
+        Ok(())
+    }
+}
+
+fn table(all: &[Spliced]) -> String {
+    let mut out = String::new();
+    let mut site = "";
+    let share = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{share:.3}"));
+    for row in all {
+        if row.site != site {
+            site = &row.site;
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                out,
+                "{site}: cross-entropy {:.3}, with zeros {:.3}, with the mean {:.3}, on {} tokens\n{:<28} {:>6} {:>6} \
+                 {:>6} {:>7} {:>7} {:>9} {:>9}",
+                row.ce_clean,
+                row.zero.ce,
+                row.mean.ce,
+                row.tokens,
+                "",
+                "FVU",
+                "L0",
+                "dead",
+                "CE",
+                "KL",
+                "from zero",
+                "from mean"
+            );
+        }
+        let _ = writeln!(
+            out,
+            "{:<28} {:>6} {:>6.1} {:>6.3} {:>7.3} {:>7.4} {:>9} {:>9}",
+            row.dictionary,
+            share(row.summary.fvu),
+            row.summary.l0,
+            row.summary.dead,
+            row.spliced.ce,
+            row.spliced.kl,
+            share(row.recovered_from_zero),
+            share(row.recovered_from_mean)
+        );
+    }
+    out
+}

@@ -1,0 +1,89 @@
+//! Where autoencoders are trained: what names their folders, and where their activations are in a store.
+
+use std::fmt;
+use std::str::FromStr;
+
+use activations::{Node, Store};
+use lm::HookPoint;
+use sae::Rows;
+
+/// Where activations come from: a node of the prompts, or all positions of a hook of a text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum TrainingSite {
+    Node(Node),
+    Hook(HookPoint, Option<usize>),
+}
+
+impl fmt::Display for TrainingSite {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(node) => write!(out, "{node}"),
+            Self::Hook(hook, Some(head)) => write!(out, "{hook}.{head}"),
+            Self::Hook(hook, None) => write!(out, "{hook}"),
+        }
+    }
+}
+
+impl TrainingSite {
+    /// The name as a folder name.
+    pub(crate) fn dir_name(&self) -> String {
+        match self {
+            Self::Node(node) => node.dir_name(),
+            Self::Hook(..) => self.to_string(),
+        }
+    }
+
+    /// Its activations.
+    pub(crate) fn rows(&self, store: &Store) -> anyhow::Result<Rows> {
+        Ok(match *self {
+            Self::Node(node) => {
+                let rows = store.node(&node)?;
+                Rows {
+                    width: rows.width,
+                    values: rows.values,
+                }
+            }
+            Self::Hook(hook, head) => {
+                // In the order of the documents, so that what is held out are documents of their own.
+                let found = store.hook(hook, head)?;
+                let mut order: Vec<usize> = (0..found.rows.len()).collect();
+                order.sort_by_key(|&row| (found.rows[row].document, found.rows[row].row, found.rows[row].position));
+                let width = found.width;
+                let of = |row: usize| found.values[row * width..][..width].iter().copied();
+                Rows {
+                    width,
+                    values: order.into_iter().flat_map(of).collect(),
+                }
+            }
+        })
+    }
+
+    /// The same places at another hook.
+    pub(crate) fn at(&self, hook: HookPoint) -> Self {
+        match *self {
+            Self::Node(node) => Self::Node(Node {
+                hook,
+                head: None,
+                ..node
+            }),
+            Self::Hook(..) => Self::Hook(hook, None),
+        }
+    }
+}
+
+impl FromStr for TrainingSite {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        // A node's folder has a position too, and is none of these.
+        if let Ok(hook) = text.parse::<HookPoint>() {
+            return Ok(Self::Hook(hook, None));
+        }
+        let (hook, head) = text.rsplit_once('.').unwrap_or((text, ""));
+        let named = hook.parse::<HookPoint>().ok().zip(head.parse().ok());
+        match named {
+            Some((hook, head)) => Ok(Self::Hook(hook, Some(head))),
+            None => anyhow::bail!("{text} names no hook, and no head of one"),
+        }
+    }
+}
