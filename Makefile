@@ -68,8 +68,9 @@ quality: build
 	for config in configs/train/*.toml; do \
 	    $(SAELAB) train $$config --run $(QUALITY) --activations $(QUALITY)/text --resume || exit 1; done
 	$(SAELAB) splice configs/quality/splice.toml --model models/small-world --run $(QUALITY)
-	$(SAELAB) eval configs/ioi/eval.toml --model models/small-world --run $(QUALITY) --sites $(QUALITY_SITES)
-	$(SAELAB) quality $(QUALITY)
+	$(SAELAB) truth configs/quality/splice.toml --model models/small-world --run $(QUALITY)
+	$(SAELAB) eval configs/quality/eval.toml --model models/small-world --run $(QUALITY) --sites $(QUALITY_SITES)
+	$(SAELAB) quality $(QUALITY) --picture docs/quality.svg
 
 PYTHON ?= python3
 bench-peers: bench

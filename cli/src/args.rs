@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Inspect(commands::inspect::Inspect),
     /// Measure cross-entropy on running text with the reconstructions of autoencoders in place
     Splice(commands::splice::Splice),
+    /// Score latents of autoencoders against all that the written world knows of its tokens
+    Truth(commands::truth::TruthArgs),
     /// Compare dictionaries on approximation, control and interpretability
     Eval(commands::eval::Eval),
     /// Print one table of what splice and eval found, seeds taken together

@@ -7,6 +7,7 @@ mod device;
 mod memory;
 mod metrics;
 mod output;
+mod picture;
 mod progress;
 
 use std::process::ExitCode;

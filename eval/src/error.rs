@@ -124,6 +124,10 @@ pub enum Error {
     #[error("no prompts to run")]
     NoPrompts,
 
+    /// Text that is not split into the written world's words.
+    #[error("the tokenizer does not split documents of the written world into their words; use the shipped model")]
+    NotTheWorld,
+
     /// Too little text for what is asked.
     #[error("no window of text with three tokens")]
     NoText,

@@ -19,6 +19,7 @@
 //! | [`bootstrap`] | intervals |
 //! | [`ledger`] | scores together with their resamples, and comparisons between dictionaries |
 //! | [`splice`] | cross-entropy on running text with reconstructions in place |
+//! | [`truth`] | latents against all that the written world knows of its tokens |
 //! | [`config`] | settings of an evaluation |
 //! | [`mod@evaluate`], `measure` | the evaluation, site by site |
 //! | [`report`], [`table`] | what comes out: JSON, Parquet, text |
@@ -43,6 +44,7 @@ pub mod rows;
 pub mod site;
 pub mod splice;
 pub mod table;
+pub mod truth;
 
 pub use baseline::RandomDictionary;
 pub use config::{EvalConfig, EvalFile};
@@ -53,3 +55,4 @@ pub use locate::{LocateConfig, LocateFile, Located, locate};
 pub use report::{Comparison, Metric, Report, Score};
 pub use site::{Evidence, Site, Sites};
 pub use splice::{Change, SpliceTask};
+pub use truth::{FamilyScore, Truth, WorldSample};

@@ -13,6 +13,7 @@ pub(crate) mod encode;
 pub(crate) mod eval;
 pub(crate) mod fit;
 pub(crate) mod harvest;
+mod hook_autoencoders;
 pub(crate) mod inspect;
 pub(crate) mod locate;
 pub(crate) mod pretrain;
@@ -22,6 +23,7 @@ pub(crate) mod splice;
 pub(crate) mod trace;
 pub(crate) mod train;
 mod training_site;
+pub(crate) mod truth;
 
 /// What every command gets besides its own arguments.
 #[derive(Debug)]
@@ -49,6 +51,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Convert(command) => command.run(&context),
         Command::Inspect(command) => command.run(&context),
         Command::Splice(command) => command.run(&context),
+        Command::Truth(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
         Command::Quality(command) => command.run(&context),
         Command::Bench(command) => command.run(&context),

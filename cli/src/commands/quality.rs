@@ -1,4 +1,4 @@
-//! `saelab quality`: one Markdown table from what `splice` and `eval` found, seeds taken together.
+//! `saelab quality`: one Markdown table from what `splice`, `truth` and `eval` found, seeds taken together.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,13 +9,18 @@ use lm::files;
 
 use super::Context;
 use super::splice::Spliced;
+use super::truth::Scored;
 use crate::output;
+use crate::picture::{self, Series};
 
 /// Arguments of `saelab quality`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Quality {
-    /// Folder of the experiment; holds splice.json and report.json
+    /// Folder of the experiment; holds splice.json, truth.json and report.json
     run: PathBuf,
+    /// SVG file to draw: control against approximation
+    #[arg(long)]
+    picture: Option<PathBuf>,
     /// Latents exchanged by the edits that are shown
     #[arg(long, default_value_t = 4)]
     k: usize,
@@ -28,11 +33,34 @@ impl Quality {
     pub(crate) fn run(self, _context: &Context) -> anyhow::Result<()> {
         let spliced: Vec<Spliced> = files::read_json(&self.run.join("splice.json"))?;
         let report: Report = files::read_json(&self.run.join("report.json"))?;
-        output::result(&table(&spliced, &report.scores, self.k))
+        let truth: Vec<Scored> = files::read_json(&self.run.join("truth.json"))?;
+        if let Some(path) = &self.picture {
+            let (x, y) = ("variance unexplained on held-out text", "edit accuracy");
+            picture::scatter(path, x, y, &series(&spliced, &report.scores, self.k))?;
+        }
+        output::result(&table(&spliced, &truth, &report.scores, self.k))
     }
 }
 
-fn table(spliced: &[Spliced], scores: &[Score], k: usize) -> String {
+/// A point a dictionary, a series an architecture.
+fn series(spliced: &[Spliced], scores: &[Score], k: usize) -> Vec<Series> {
+    let mut by_architecture: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
+    for row in spliced {
+        let edits = scores.iter().filter(|score| {
+            score.dictionary == row.dictionary && score.metric == Metric::EditAccuracy && score.k == Some(k)
+        });
+        if let (Some(fvu), Some(edit)) = (row.summary.fvu, mean(edits.map(|score| score.value))) {
+            by_architecture.entry(&row.architecture).or_default().push((fvu, edit));
+        }
+    }
+    let series = |(name, points): (&str, _)| Series {
+        name: name.to_owned(),
+        points,
+    };
+    by_architecture.into_iter().map(series).collect()
+}
+
+fn table(spliced: &[Spliced], truth: &[Scored], scores: &[Score], k: usize) -> String {
     let of_text = |value: fn(&Spliced) -> Option<f64>| {
         move |name: &str| mean(spliced.iter().filter(|row| row.dictionary == name).map(value))
     };
@@ -44,6 +72,10 @@ fn table(spliced: &[Spliced], scores: &[Score], k: usize) -> String {
             mean(fitting.map(|score| score.value))
         }
     };
+    let of_world = |name: &str| {
+        let fitting = truth.iter().filter(|row| row.dictionary == name);
+        mean(fitting.map(|row| row.truth.families.get("all").map(|family| family.mcc)))
+    };
     let columns: Vec<Column<'_>> = vec![
         ("L0", Box::new(of_text(|row| Some(row.summary.l0)))),
         ("FVU", Box::new(of_text(|row| row.summary.fvu))),
@@ -52,6 +84,7 @@ fn table(spliced: &[Spliced], scores: &[Score], k: usize) -> String {
         ("sufficiency", Box::new(of_task(Metric::Sufficiency, None))),
         ("edit", Box::new(of_task(Metric::EditAccuracy, Some(k)))),
         ("F1", Box::new(of_task(Metric::F1, None))),
+        ("world MCC", Box::new(of_world)),
     ];
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for row in spliced {

@@ -1,19 +1,16 @@
 //! `saelab splice`: what autoencoders of a run lose on running text, against two ablations.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use activations::{SourceConfig, text_windows};
-use anyhow::Context as _;
 use eval::{Change, SpliceTask};
 use lm::files;
-use sae::{Autoencoder, Origin, Summary};
+use sae::Summary;
 use serde::{Deserialize, Serialize};
 
-use super::Context;
 use super::run_folder::{self, RunFolder};
-use super::training_site::TrainingSite;
+use super::{Context, hook_autoencoders};
 use crate::{config, output};
 
 /// Arguments of `saelab splice`.
@@ -44,6 +41,7 @@ struct SpliceFile {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Spliced {
     pub(crate) dictionary: String,
+    pub(crate) architecture: String,
     pub(crate) site: String,
     /// How it was trained and what it reached on held-out activations.
     pub(crate) summary: Summary,
@@ -68,49 +66,23 @@ impl Splice {
         let windows = text_windows(&documents, tokens, &tokenizer)?;
         let windows: Vec<Vec<u32>> = windows.into_iter().map(|(ids, _)| ids).collect();
         let run = RunFolder(self.run);
-        let mut by_site: BTreeMap<String, Vec<(String, PathBuf)>> = BTreeMap::new();
-        for name in run_folder::folders(&run.sae())? {
-            for site in run_folder::folders(&run.sae().join(&name))? {
-                // Folders of nodes hold one position only.
-                if site.parse::<TrainingSite>().is_ok() {
-                    let dir = run.sae().join(&name).join(&site);
-                    by_site.entry(site).or_default().push((name.clone(), dir));
-                }
-            }
-        }
-        let n: usize = by_site.values().map(Vec::len).sum();
-        anyhow::ensure!(
-            n > 0,
-            "{} holds no autoencoder that was trained on a whole hook; harvest text and run `saelab train` without --sites",
-            run.sae().display()
-        );
-        let bar = context.progress.bar("splice", n);
+        let sites = hook_autoencoders::all(&run)?;
+        let bar = context
+            .progress
+            .bar("splice", sites.iter().map(|site| site.autoencoders.len()).sum());
         let mut all = Vec::new();
-        for (site, autoencoders) in by_site {
-            let TrainingSite::Hook(hook, head) = site.parse()? else {
-                continue;
-            };
-            let task = SpliceTask::new(&model, hook, head, &windows)?;
-            for (dictionary, dir) in autoencoders {
-                let (autoencoder, origin) = Autoencoder::load(&dir, &context.device)
-                    .with_context(|| format!("{} is not finished; run `saelab train --resume` first", dir.display()))?;
+        for site in sites {
+            let task = SpliceTask::new(&model, site.hook, site.head, &windows)?;
+            for (dictionary, dir) in site.autoencoders {
                 bar.inc(1);
-                let Origin::Trained(trained) = origin else { continue };
-                anyhow::ensure!(
-                    trained.model == model.hash(),
-                    "{} was trained on another model ({:.12}) than {} ({:.12})",
-                    dir.display(),
-                    trained.model,
-                    self.model.display(),
-                    model.hash()
-                );
-                if autoencoder.transcodes {
+                let Some((autoencoder, trained)) = hook_autoencoders::load(&dir, &model, context)? else {
                     continue;
-                }
+                };
                 let spliced = task.change(&|x| autoencoder.reconstruct(x))?;
                 all.push(Spliced {
                     dictionary,
-                    site: site.clone(),
+                    architecture: trained.variant.architecture.name().to_owned(),
+                    site: site.site.clone(),
                     summary: trained.summary,
                     tokens: task.tokens,
                     ce_clean: task.ce_clean,

@@ -1,0 +1,67 @@
+//! The autoencoders of a run that were trained on all positions of a hook.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use lm::{Gpt2, HookPoint};
+use sae::{Autoencoder, Origin, Trained};
+
+use super::Context;
+use super::run_folder::{self, RunFolder};
+use super::training_site::TrainingSite;
+
+/// A hook, its head if it has heads, and the autoencoders trained there: name and folder.
+pub(crate) struct AtHook {
+    pub(crate) site: String,
+    pub(crate) hook: HookPoint,
+    pub(crate) head: Option<usize>,
+    pub(crate) autoencoders: Vec<(String, PathBuf)>,
+}
+
+/// All of a run, by hook.
+pub(crate) fn all(run: &RunFolder) -> anyhow::Result<Vec<AtHook>> {
+    let mut by_site: BTreeMap<String, AtHook> = BTreeMap::new();
+    for name in run_folder::folders(&run.sae())? {
+        for site in run_folder::folders(&run.sae().join(&name))? {
+            // Folders of nodes hold one position only.
+            if let Ok(TrainingSite::Hook(hook, head)) = site.parse() {
+                let dir = run.sae().join(&name).join(&site);
+                let at = by_site.entry(site.clone()).or_insert_with(|| AtHook {
+                    site,
+                    hook,
+                    head,
+                    autoencoders: Vec::new(),
+                });
+                at.autoencoders.push((name.clone(), dir));
+            }
+        }
+    }
+    anyhow::ensure!(
+        !by_site.is_empty(),
+        "{} holds no autoencoder that was trained on a whole hook; harvest text and run `saelab train` without --sites",
+        run.sae().display()
+    );
+    Ok(by_site.into_values().collect())
+}
+
+/// Loads one; none for a transcoder or one that was not trained here.
+pub(crate) fn load(
+    dir: &PathBuf,
+    model: &Gpt2,
+    context: &Context,
+) -> anyhow::Result<Option<(Autoencoder, Box<Trained>)>> {
+    let (autoencoder, origin) = Autoencoder::load(dir, &context.device)
+        .with_context(|| format!("{} is not finished; run `saelab train --resume` first", dir.display()))?;
+    let Origin::Trained(trained) = origin else {
+        return Ok(None);
+    };
+    anyhow::ensure!(
+        trained.model == model.hash(),
+        "{} was trained on another model ({:.12}) than this one ({:.12})",
+        dir.display(),
+        trained.model,
+        model.hash()
+    );
+    Ok((!autoencoder.transcodes).then_some((autoencoder, trained)))
+}

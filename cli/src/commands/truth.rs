@@ -1,0 +1,140 @@
+//! `saelab truth`: latents against all that the written world knows of its tokens.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use activations::SourceConfig;
+use burn::tensor::{Tensor, activation::relu};
+use eval::{Truth, WorldSample};
+use lm::files;
+use serde::{Deserialize, Serialize};
+use tasks::world::World;
+
+use super::run_folder::{self, RunFolder};
+use super::{Context, hook_autoencoders};
+use crate::config::{self, ConfigError};
+use crate::output;
+
+/// Arguments of `saelab truth`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TruthArgs {
+    /// Config with a world as its source, for example configs/quality/splice.toml
+    config: PathBuf,
+    /// Model folder in Hugging Face layout; one that was trained on the written world
+    #[arg(long)]
+    model: PathBuf,
+    /// Folder of the experiment; its autoencoders trained on whole hooks are scored, truth.json is written
+    #[arg(long)]
+    run: PathBuf,
+    /// Override a config key: key=value
+    #[arg(long)]
+    set: Vec<String>,
+}
+
+/// A config file of `truth`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TruthFile {
+    /// The documents. Required; not those that were trained on.
+    source: SourceConfig,
+}
+
+/// One dictionary of `truth.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Scored {
+    pub(crate) dictionary: String,
+    pub(crate) site: String,
+    /// Tokens of all documents; half of them are scored.
+    pub(crate) tokens: usize,
+    pub(crate) truth: Truth,
+}
+
+impl TruthArgs {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
+        let file: TruthFile = config::read(&self.config, &self.set)?;
+        let SourceConfig::World { documents, seed, .. } = file.source else {
+            let reason = "`source` must be of kind \"world\": no other text has labels";
+            return Err(ConfigError(format!("{}: {reason}", self.config.display())).into());
+        };
+        let world = World::new();
+        let documents: Vec<_> = (0..documents).map(|index| world.document(seed, index)).collect();
+        let (model, tokenizer) = run_folder::load_model(&self.model, &context.device)?;
+        let run = RunFolder(self.run);
+        let sites = hook_autoencoders::all(&run)?;
+        let bar = context
+            .progress
+            .bar("truth", sites.iter().map(|site| site.autoencoders.len() + 1).sum());
+        let mut all = Vec::new();
+        for site in sites {
+            let sample = WorldSample::new(&model, &tokenizer, &documents, site.hook, site.head)?;
+            let mut add = |dictionary: String, encode: &dyn Fn(Tensor<2>) -> Tensor<2>| {
+                bar.inc(1);
+                all.push(Scored {
+                    dictionary,
+                    site: site.site.clone(),
+                    tokens: sample.tokens(),
+                    truth: sample.score(encode),
+                });
+            };
+            // The dimensions of the hook itself, each in both directions.
+            add("neurons".to_owned(), &|x| {
+                Tensor::cat(vec![relu(x.clone()), relu(-x)], 1)
+            });
+            for (dictionary, dir) in site.autoencoders {
+                if let Some((autoencoder, _)) = hook_autoencoders::load(&dir, &model, context)? {
+                    add(dictionary, &|x| autoencoder.codes(x));
+                }
+            }
+        }
+        bar.finish_and_clear();
+        files::write_json(&run.0.join("truth.json"), &all)?;
+        output::result(&table(&all))?;
+        output::note(&format!("truth: truth.json is in {}", run.0.display()));
+        Ok(())
+    }
+}
+
+fn table(all: &[Scored]) -> String {
+    let mut out = String::new();
+    let mut site = "";
+    for row in all {
+        let Some(everything) = row.truth.families.get("all") else {
+            continue;
+        };
+        let families = row.truth.families.iter().filter(|(name, _)| name.as_str() != "all");
+        if row.site != site {
+            site = &row.site;
+            let names: Vec<String> = families.clone().map(|(name, _)| format!("{name:>9}")).collect();
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                out,
+                "{site}: {} predicates on {} tokens; means over predicates, MCC by family\n{:<24} {:>6} {:>6} {:>6} {:>6} \
+                 {:>9} {:>6} {}",
+                everything.predicates,
+                row.tokens,
+                "",
+                "F1",
+                "MCC",
+                "AP",
+                "found",
+                "explained",
+                "silent",
+                names.join(" ")
+            );
+        }
+        let by_family: Vec<String> = families.map(|(_, score)| format!("{:>9.3}", score.mcc)).collect();
+        let _ = writeln!(
+            out,
+            "{:<24} {:>6.3} {:>6.3} {:>6.3} {:>6.3} {:>9.3} {:>6.3} {}",
+            row.dictionary,
+            everything.f1,
+            everything.mcc,
+            everything.average_precision,
+            everything.found,
+            row.truth.explained,
+            row.truth.silent,
+            by_family.join(" ")
+        );
+    }
+    out + "\nfound: predicates whose latent reaches an MCC of 0.5; explained: active latents for which some predicate does\n"
+}

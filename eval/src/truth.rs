@@ -1,0 +1,382 @@
+//! Latents against everything the written world knows about its tokens.
+//!
+//! The shipped model was trained on documents whose every token has labels ([`tasks::world::Label`]). A predicate is "this
+//! label has this value". A latent is active where its code is above 0, and stands for the predicate on whose even documents
+//! its F1 is best; it is scored on the odd documents with
+//!
+//! * `F1 = 2 TP / (2 TP + FP + FN)`, which an always-active latent raises with the predicate's share,
+//! * Matthews' correlation `MCC = (TP TN - FP FN) / sqrt((TP + FP)(TP + FN)(TN + FP)(TN + FN))`, 0 for such a latent,
+//! * average precision of its codes as a ranking: the mean over holding rows of the precision at their place; rows of equal
+//!   code share the place of the last of them.
+//!
+//! Predicates that hold on fewer than [`FEWEST`] rows of either half are left out.
+//!
+//! Shapes: `N` tokens, `D` width, `F` latents, `P` predicates.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Tensor;
+use kernels::to_vec;
+use lm::{Gpt2, HookPoint, Logits, Request, Start, TokenBatch, Tokenizer};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use tasks::world::{Document, Label};
+
+use crate::Error;
+
+/// Rows of each half on which a predicate must hold.
+pub const FEWEST: usize = 20;
+/// MCC from which a predicate counts as found by its latent, and a latent as explained by its predicate.
+const FOUND: f64 = 0.5;
+/// Tokens whose codes are held densely at once.
+const ROWS: usize = 2048;
+
+/// Activations of a hook on documents, with what is true of each token.
+#[derive(Debug)]
+pub struct WorldSample {
+    /// The hook's vectors, `[N, D]`.
+    vectors: Tensor<2>,
+    /// Predicates that hold for each token, `N`.
+    holds: Vec<Vec<u32>>,
+    /// Whether a token is of an odd document, on which latents are scored; `N`.
+    scored: Vec<bool>,
+    /// Family and value of each predicate, `P`.
+    predicates: Vec<(&'static str, String)>,
+}
+
+/// Means over the predicates of a family.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FamilyScore {
+    /// Predicates.
+    pub predicates: usize,
+    /// Mean F1 of their latents.
+    pub f1: f64,
+    /// Mean Matthews correlation.
+    pub mcc: f64,
+    /// Mean average precision.
+    pub average_precision: f64,
+    /// Share of predicates whose latent reaches an MCC of 0.5.
+    pub found: f64,
+}
+
+/// A dictionary against the world.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Truth {
+    /// By family of predicates, and `all`.
+    pub families: BTreeMap<String, FamilyScore>,
+    /// Share of latents that are active on no token.
+    pub silent: f64,
+    /// Share of the others for which some predicate reaches an MCC of 0.5.
+    pub explained: f64,
+}
+
+impl WorldSample {
+    /// Runs the model on documents. Those longer than its context are cut into windows, each behind the beginning-of-text
+    /// token.
+    ///
+    /// # Errors
+    ///
+    /// A tokenizer that does not split text into the world's words; a hook that the model does not have; no documents.
+    pub fn new(
+        model: &Gpt2,
+        tokenizer: &Tokenizer,
+        documents: &[Document],
+        hook: HookPoint,
+        head: Option<usize>,
+    ) -> Result<Self, Error> {
+        let mut numbers: BTreeMap<(&'static str, String), u32> = BTreeMap::new();
+        let (mut vectors, mut holds, mut scored) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, document) in documents.iter().enumerate() {
+            let ids = tokenizer.encode(&document.text())?;
+            if ids.len() != document.pieces.len() {
+                return Err(Error::NotTheWorld);
+            }
+            let window = model.config().n_ctx.max(2) - 1;
+            for (ids, pieces) in ids.chunks(window).zip(document.pieces.chunks(window)) {
+                let row: Vec<u32> = std::iter::once(tokenizer.bos()).chain(ids.iter().copied()).collect();
+                let batch = TokenBatch::new(&[row])?;
+                let request = Request {
+                    capture: vec![hook],
+                    overwrite: Vec::new(),
+                    logits: Logits::None,
+                };
+                let trace = model.run(Start::Tokens(&batch), &request)?;
+                for (place, piece) in pieces.iter().enumerate() {
+                    vectors.push(trace.at(hook, head, &[place + 1])?);
+                    let mut of_token = Vec::new();
+                    for predicate in predicates(&piece.label) {
+                        let next = numbers.len() as u32;
+                        of_token.push(*numbers.entry(predicate).or_insert(next));
+                    }
+                    holds.push(of_token);
+                    scored.push(number % 2 == 1);
+                }
+            }
+        }
+        if vectors.is_empty() {
+            return Err(Error::NoText);
+        }
+        let mut predicates = vec![("", String::new()); numbers.len()];
+        for (predicate, number) in numbers {
+            predicates[number as usize] = predicate;
+        }
+        Ok(Self {
+            vectors: Tensor::cat(vectors, 0), // [N, D]
+            holds,
+            scored,
+            predicates,
+        })
+    }
+
+    /// Tokens, `N`.
+    pub fn tokens(&self) -> usize {
+        self.holds.len()
+    }
+
+    /// Scores a dictionary by its `encode`, `[n, D]` to `[n, F]`.
+    pub fn score(&self, encode: &dyn Fn(Tensor<2>) -> Tensor<2>) -> Truth {
+        let [n, d] = self.vectors.dims();
+        let mut codes: Vec<Vec<(u32, f32)>> = Vec::with_capacity(n);
+        let mut n_latents = 0;
+        for first in (0..n).step_by(ROWS) {
+            let rows = self.vectors.clone().slice([first..(first + ROWS).min(n), 0..d]);
+            let dense = encode(rows); // [n, F]
+            n_latents = dense.dims()[1];
+            for row in to_vec(dense).chunks_exact(n_latents) {
+                let entries = (0_u32..).zip(row.iter().copied()).filter(|(_, code)| *code > 0.0);
+                codes.push(entries.collect());
+            }
+        }
+        self.score_codes(&codes, n_latents)
+    }
+
+    fn score_codes(&self, codes: &[Vec<(u32, f32)>], n_latents: usize) -> Truth {
+        let [choosing, scoring] = [false, true].map(|scored| Counts::new(self, codes, n_latents, scored));
+        // The latent of each predicate that holds often enough.
+        let p = self.predicates.len();
+        let fit = (0..p).filter(|&i| choosing.holds[i] >= FEWEST as u32 && scoring.holds[i] >= FEWEST as u32);
+        let chosen: Vec<(usize, usize)> = fit.map(|predicate| (predicate, choosing.best(predicate))).collect();
+        let scores: Vec<(usize, [f64; 3])> = chosen
+            .par_iter()
+            .map(|&(predicate, latent)| {
+                let (f1, mcc) = scoring.scores(predicate, latent);
+                (
+                    predicate,
+                    [f1, mcc, self.average_precision(codes, predicate, latent as u32)],
+                )
+            })
+            .collect();
+        let mut by_family: BTreeMap<String, Vec<[f64; 3]>> = BTreeMap::new();
+        for (predicate, score) in scores {
+            for family in [self.predicates[predicate].0, "all"] {
+                by_family.entry(family.to_owned()).or_default().push(score);
+            }
+        }
+        let family = |scores: Vec<[f64; 3]>| {
+            let mean = |i: usize| scores.iter().map(|score| score[i]).sum::<f64>() / scores.len() as f64;
+            let found = scores.iter().filter(|score| score[1] >= FOUND).count();
+            FamilyScore {
+                predicates: scores.len(),
+                f1: mean(0),
+                mcc: mean(1),
+                average_precision: mean(2),
+                found: found as f64 / scores.len() as f64,
+            }
+        };
+        let alive: Vec<usize> = (0..n_latents)
+            .filter(|&i| choosing.active[i] + scoring.active[i] > 0)
+            .collect();
+        let is_explained = |latent: &&usize| chosen.iter().any(|&(i, _)| scoring.scores(i, **latent).1 >= FOUND);
+        let explained = alive.iter().filter(is_explained).count();
+        Truth {
+            families: by_family
+                .into_iter()
+                .map(|(name, scores)| (name, family(scores)))
+                .collect(),
+            silent: 1.0 - alive.len() as f64 / n_latents.max(1) as f64,
+            explained: explained as f64 / alive.len().max(1) as f64,
+        }
+    }
+
+    /// Of one latent's codes on the scored rows as a ranking for a predicate.
+    fn average_precision(&self, codes: &[Vec<(u32, f32)>], predicate: usize, latent: u32) -> f64 {
+        let mut rows: Vec<(f32, bool)> = Vec::new();
+        for ((codes, holds), _) in codes
+            .iter()
+            .zip(&self.holds)
+            .zip(&self.scored)
+            .filter(|(_, scored)| **scored)
+        {
+            let code = codes
+                .binary_search_by_key(&latent, |entry| entry.0)
+                .map_or(0.0, |place| codes[place].1);
+            rows.push((code, holds.contains(&(predicate as u32))));
+        }
+        average_precision(rows)
+    }
+}
+
+/// Mean over the true rows of the precision among all rows of at least their value.
+fn average_precision(mut rows: Vec<(f32, bool)>) -> f64 {
+    rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let (mut seen, mut hits, mut sum) = (0, 0, 0.0);
+    for equal in rows.chunk_by(|a, b| a.0 == b.0) {
+        let here = equal.iter().filter(|(_, holds)| *holds).count();
+        seen += equal.len();
+        hits += here;
+        sum += here as f64 * hits as f64 / seen as f64;
+    }
+    sum / hits.max(1) as f64
+}
+
+/// How often latents are active and predicates hold in one half of the documents.
+struct Counts {
+    n: u32,
+    n_predicates: usize,
+    /// `[F]`
+    active: Vec<u32>,
+    /// `[P]`
+    holds: Vec<u32>,
+    /// `[F, P]`
+    both: Vec<u32>,
+}
+
+impl Counts {
+    fn new(sample: &WorldSample, codes: &[Vec<(u32, f32)>], n_latents: usize, scored: bool) -> Self {
+        let p = sample.predicates.len();
+        let mut counts = Self {
+            n: 0,
+            n_predicates: p,
+            active: vec![0; n_latents],
+            holds: vec![0; p],
+            both: vec![0; n_latents * p],
+        };
+        let rows = codes.iter().zip(&sample.holds).zip(&sample.scored);
+        for ((codes, holds), _) in rows.filter(|(_, of)| **of == scored) {
+            counts.n += 1;
+            holds
+                .iter()
+                .for_each(|&predicate| counts.holds[predicate as usize] += 1);
+            for &(latent, _) in codes {
+                counts.active[latent as usize] += 1;
+                for &predicate in holds {
+                    counts.both[latent as usize * p + predicate as usize] += 1;
+                }
+            }
+        }
+        counts
+    }
+
+    /// The latent of the largest F1; of equal ones the first.
+    fn best(&self, predicate: usize) -> usize {
+        let f1 = |latent: &usize| self.scores(predicate, *latent).0;
+        let latents = 0..self.active.len();
+        latents.rev().max_by(|a, b| f1(a).total_cmp(&f1(b))).unwrap_or(0)
+    }
+
+    /// F1 and Matthews' correlation.
+    fn scores(&self, predicate: usize, latent: usize) -> (f64, f64) {
+        let [both, active, holds, n] = [
+            self.both[latent * self.n_predicates + predicate],
+            self.active[latent],
+            self.holds[predicate],
+            self.n,
+        ]
+        .map(f64::from);
+        let f1 = 2.0 * both / (active + holds).max(1.0);
+        let spread = (active * holds * (n - active) * (n - holds)).sqrt();
+        let mcc = if spread > 0.0 {
+            (both * n - active * holds) / spread
+        } else {
+            0.0
+        };
+        (f1, mcc)
+    }
+}
+
+/// What is true of a token, as family and value.
+fn predicates(label: &Label) -> Vec<(&'static str, String)> {
+    let mut all = vec![("role", format!("{:?}", label.role))];
+    let mut add = |family, value: Option<String>| all.extend(value.map(|value| (family, value)));
+    add("entity", label.entity.map(|entity| format!("{entity:?}")));
+    add("gender", label.gender.map(|gender| format!("{gender:?}")));
+    add("number", label.number.map(|number| format!("{number:?}")));
+    add("kind", label.kind.map(|kind| kind.to_string()));
+    add("country", label.country.map(|country| country.to_string()));
+    add("behaviour", label.behaviour.map(|behaviour| format!("{behaviour:?}")));
+    add("frame", label.frame.map(|frame| frame.to_string()));
+    add("mentioned", label.mentioned_before.then(|| "before".to_owned()));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernels::{cpu, from_vec};
+
+    /// Two predicates over 120 tokens of alternating documents; latent 0 is the first predicate, latent 1 fires everywhere.
+    fn sample() -> (WorldSample, Vec<Vec<(u32, f32)>>) {
+        let n = 120;
+        let first = |i: usize| i % 3 == 0;
+        let holds = (0..n).map(|i| if first(i) { vec![0] } else { vec![1] }).collect();
+        let codes = (0..n)
+            .map(|i| match first(i) {
+                true => vec![(0, 1.0 + i as f32), (1, 0.5)],
+                false => vec![(1, 0.5)],
+            })
+            .collect();
+        let sample = WorldSample {
+            vectors: from_vec(vec![0.0; n], [n, 1], &cpu()),
+            holds,
+            scored: (0..n).map(|i| (i / 3) % 2 == 1).collect(),
+            predicates: vec![("role", "a".to_owned()), ("role", "b".to_owned())],
+        };
+        (sample, codes)
+    }
+
+    #[test]
+    fn a_planted_latent_is_found_and_one_that_always_fires_is_not() {
+        let (sample, codes) = sample();
+        let truth = sample.score_codes(&codes, 3);
+        let role = &truth.families["role"];
+        assert_eq!(role, &truth.families["all"]);
+        // Predicate a: F1, MCC and average precision 1. Predicate b holds on 2/3 of the rows: the always-active latent has
+        // F1 0.8, MCC 0 and the share as average precision.
+        assert!(
+            (role.f1 - 0.9).abs() < 1e-12 && (role.mcc - 0.5).abs() < 1e-12,
+            "{role:?}"
+        );
+        assert!(
+            (role.average_precision - (1.0 + 2.0 / 3.0) / 2.0).abs() < 1e-12,
+            "{role:?}"
+        );
+        assert_eq!((role.predicates, role.found), (2, 0.5));
+        assert!((truth.silent - 1.0 / 3.0).abs() < 1e-12);
+        assert_eq!(truth.explained, 0.5);
+    }
+
+    #[test]
+    fn scores_are_those_of_a_table_of_four() {
+        // TP 30, FP 10, FN 20, TN 40.
+        let counts = Counts {
+            n: 100,
+            n_predicates: 1,
+            active: vec![40],
+            holds: vec![50],
+            both: vec![30],
+        };
+        let (f1, mcc) = counts.scores(0, 0);
+        assert!((f1 - 60.0 / 90.0).abs() < 1e-12);
+        let expected = (30.0 * 40.0 - 10.0 * 20.0) / (40.0_f64 * 50.0 * 60.0 * 50.0).sqrt();
+        assert!((mcc - expected).abs() < 1e-12);
+    }
+
+    #[test]
+    fn average_precision_of_ties_does_not_depend_on_their_order() {
+        let rows = vec![(1.0, true), (1.0, false), (0.5, true), (0.0, false)];
+        let mut turned = rows.clone();
+        turned.swap(0, 1);
+        assert_eq!(average_precision(rows.clone()), average_precision(turned));
+        assert!((average_precision(rows) - (0.5 + 2.0 / 3.0) / 2.0).abs() < 1e-12);
+    }
+}
