@@ -1,7 +1,7 @@
 //! The autoencoders of a run that were trained on all positions of a hook.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use lm::{Gpt2, HookPoint};
@@ -46,11 +46,7 @@ pub(crate) fn all(run: &RunFolder) -> anyhow::Result<Vec<AtHook>> {
 }
 
 /// Loads one; none for a transcoder or one that was not trained here.
-pub(crate) fn load(
-    dir: &PathBuf,
-    model: &Gpt2,
-    context: &Context,
-) -> anyhow::Result<Option<(Autoencoder, Box<Trained>)>> {
+pub(crate) fn load(dir: &Path, model: &Gpt2, context: &Context) -> anyhow::Result<Option<(Autoencoder, Box<Trained>)>> {
     let (autoencoder, origin) = Autoencoder::load(dir, &context.device)
         .with_context(|| format!("{} is not finished; run `saelab train --resume` first", dir.display()))?;
     let Origin::Trained(trained) = origin else {
