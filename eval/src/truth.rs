@@ -317,7 +317,7 @@ mod tests {
     /// Two predicates over 120 tokens of alternating documents; latent 0 is the first predicate, latent 1 fires everywhere.
     fn sample() -> (WorldSample, Vec<Vec<(u32, f32)>>) {
         let n = 120;
-        let first = |i: usize| i % 3 == 0;
+        let first = |i: usize| i.is_multiple_of(3);
         let holds = (0..n).map(|i| if first(i) { vec![0] } else { vec![1] }).collect();
         let codes = (0..n)
             .map(|i| match first(i) {
