@@ -81,6 +81,7 @@ fn table(spliced: &[Spliced], truth: &[Scored], scores: &[Score], k: usize) -> S
         ("FVU", Box::new(of_text(|row| row.summary.fvu))),
         ("CE recovered", Box::new(of_text(|row| row.recovered_from_zero))),
         ("dead", Box::new(of_text(|row| Some(row.summary.dead)))),
+        ("L0 at the node", Box::new(of_task(Metric::L0, None))),
         ("sufficiency", Box::new(of_task(Metric::Sufficiency, None))),
         ("edit", Box::new(of_task(Metric::EditAccuracy, Some(k)))),
         ("F1", Box::new(of_task(Metric::F1, None))),
