@@ -47,10 +47,14 @@ fn draw(svg: &mut String, x: &str, y: &str, series: &[Series]) -> anyhow::Result
         .x_desc(x)
         .y_desc(y)
         .light_line_style(TRANSPARENT)
+        .axis_desc_style(("sans-serif", 18))
+        .label_style(("sans-serif", 15))
         .draw()
         .map_err(|error| fail(&error))?;
+    let n_series = series.len() as f64;
     for (i, series) in series.iter().enumerate() {
-        let colour = HSLColor(i as f64 * 0.618_034 % 1.0, 0.65, 0.42);
+        // Neighbours in the circle of colours differ in lightness too.
+        let colour = HSLColor(i as f64 / n_series, 0.75, if i % 2 == 0 { 0.36 } else { 0.58 });
         let style = ShapeStyle::from(&colour).filled();
         chart
             .draw_series(PointSeries::<_, _, Circle<_, _>, _>::new(
@@ -62,7 +66,7 @@ fn draw(svg: &mut String, x: &str, y: &str, series: &[Series]) -> anyhow::Result
         let height = 24 + 20 * i as i32;
         root.draw(&Circle::new((670, height + 6), 4, style))
             .map_err(|error| fail(&error))?;
-        let text = ("sans-serif", 14).into_font().color(&BLACK);
+        let text = ("sans-serif", 17).into_font().color(&BLACK);
         root.draw(&Text::new(series.name.clone(), (682, height), text))
             .map_err(|error| fail(&error))?;
     }
