@@ -3,13 +3,39 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use activations::SourceConfig;
 use anyhow::Context as _;
 use lm::{Gpt2, HookPoint};
 use sae::{Autoencoder, Origin, Trained};
+use serde::Deserialize;
 
 use super::Context;
 use super::run_folder::{self, RunFolder};
 use super::training_site::TrainingSite;
+
+/// Arguments of the commands that look at them on text.
+#[derive(Debug, clap::Args)]
+pub(crate) struct HookArgs {
+    /// Config that names the text, for example configs/quality/splice.toml
+    pub(crate) config: PathBuf,
+    /// Model folder in Hugging Face layout
+    #[arg(long)]
+    pub(crate) model: PathBuf,
+    /// Folder of the experiment: its autoencoders that were trained on whole hooks are looked at, the result is written there
+    #[arg(long)]
+    pub(crate) run: PathBuf,
+    /// Override a config key: key=value
+    #[arg(long)]
+    pub(crate) set: Vec<String>,
+}
+
+/// Their config file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TextFile {
+    /// The text. Required; not the text that was trained on.
+    pub(crate) source: SourceConfig,
+}
 
 /// A hook, its head if it has heads, and the autoencoders trained there: name and folder.
 pub(crate) struct AtHook {

@@ -1,40 +1,23 @@
 //! `saelab splice`: what autoencoders of a run lose on running text, against two ablations.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
-use activations::{SourceConfig, text_windows};
+use activations::text_windows;
 use eval::{Change, SpliceTask};
 use lm::files;
 use sae::Summary;
 use serde::{Deserialize, Serialize};
 
+use super::Context;
+use super::hook_autoencoders::{self, HookArgs, TextFile};
 use super::run_folder::{self, RunFolder};
-use super::{Context, hook_autoencoders};
 use crate::{config, output};
 
 /// Arguments of `saelab splice`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Splice {
-    /// Config, for example configs/quality/splice.toml
-    config: PathBuf,
-    /// Model folder in Hugging Face layout
-    #[arg(long)]
-    model: PathBuf,
-    /// Folder of the experiment; its autoencoders trained on whole hooks are measured, splice.json is written
-    #[arg(long)]
-    run: PathBuf,
-    /// Override a config key: key=value
-    #[arg(long)]
-    set: Vec<String>,
-}
-
-/// A splice config file.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SpliceFile {
-    /// The text. Required; not the text that was trained on.
-    source: SourceConfig,
+    #[command(flatten)]
+    args: HookArgs,
 }
 
 /// One autoencoder of `splice.json`.
@@ -60,12 +43,13 @@ pub(crate) struct Spliced {
 
 impl Splice {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let file: SpliceFile = config::read(&self.config, &self.set)?;
+        let args = self.args;
+        let file: TextFile = config::read(&args.config, &args.set)?;
         let (documents, tokens) = run_folder::read_text(&file.source)?;
-        let (model, tokenizer) = run_folder::load_model(&self.model, &context.device)?;
+        let (model, tokenizer) = run_folder::load_model(&args.model, &context.device)?;
         let windows = text_windows(&documents, tokens, &tokenizer)?;
         let windows: Vec<Vec<u32>> = windows.into_iter().map(|(ids, _)| ids).collect();
-        let run = RunFolder(self.run);
+        let run = RunFolder(args.run);
         let sites = hook_autoencoders::all(&run)?;
         let bar = context
             .progress

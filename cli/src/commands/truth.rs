@@ -1,7 +1,6 @@
 //! `saelab truth`: latents against all that the written world knows of its tokens.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use activations::SourceConfig;
 use burn::tensor::{Tensor, activation::relu};
@@ -10,33 +9,17 @@ use lm::files;
 use serde::{Deserialize, Serialize};
 use tasks::world::World;
 
+use super::Context;
+use super::hook_autoencoders::{self, HookArgs, TextFile};
 use super::run_folder::{self, RunFolder};
-use super::{Context, hook_autoencoders};
 use crate::config::{self, ConfigError};
 use crate::output;
 
 /// Arguments of `saelab truth`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TruthArgs {
-    /// Config with a world as its source, for example configs/quality/splice.toml
-    config: PathBuf,
-    /// Model folder in Hugging Face layout; one that was trained on the written world
-    #[arg(long)]
-    model: PathBuf,
-    /// Folder of the experiment; its autoencoders trained on whole hooks are scored, truth.json is written
-    #[arg(long)]
-    run: PathBuf,
-    /// Override a config key: key=value
-    #[arg(long)]
-    set: Vec<String>,
-}
-
-/// A config file of `truth`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TruthFile {
-    /// The documents. Required; not those that were trained on.
-    source: SourceConfig,
+    #[command(flatten)]
+    args: HookArgs,
 }
 
 /// One dictionary of `truth.json`.
@@ -51,15 +34,16 @@ pub(crate) struct Scored {
 
 impl TruthArgs {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let file: TruthFile = config::read(&self.config, &self.set)?;
+        let args = self.args;
+        let file: TextFile = config::read(&args.config, &args.set)?;
         let SourceConfig::World { documents, seed, .. } = file.source else {
             let reason = "`source` must be of kind \"world\": no other text has labels";
-            return Err(ConfigError(format!("{}: {reason}", self.config.display())).into());
+            return Err(ConfigError(format!("{}: {reason}", args.config.display())).into());
         };
         let world = World::new();
         let documents: Vec<_> = (0..documents).map(|index| world.document(seed, index)).collect();
-        let (model, tokenizer) = run_folder::load_model(&self.model, &context.device)?;
-        let run = RunFolder(self.run);
+        let (model, tokenizer) = run_folder::load_model(&args.model, &context.device)?;
+        let run = RunFolder(args.run);
         let sites = hook_autoencoders::all(&run)?;
         let bar = context
             .progress
