@@ -60,6 +60,17 @@ pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Resul
     })
 }
 
+/// Removes a folder and all in it, if it is there.
+pub fn remove_folder(path: &Path) -> Result<(), Error> {
+    if path.exists() {
+        fs::remove_dir_all(path).map_err(|cause| Error::Write {
+            path: path.to_owned(),
+            cause,
+        })?;
+    }
+    Ok(())
+}
+
 /// Writes `value` as indented JSON, atomically.
 pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
     write_atomic(path, |file| {
@@ -164,7 +175,8 @@ fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, Error> {
     })
 }
 
-fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
+/// Whole words of `N` bytes.
+pub fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
     bytes.as_chunks::<N>().0.iter().copied()
 }
 

@@ -30,15 +30,9 @@ struct Point(Vec<Vec<f64>>);
 
 impl Point {
     fn of(p: &Parameters) -> Self {
-        let mut all = vec![
-            to_vec(p.w_enc.clone()),
-            to_vec(p.b_enc.clone()),
-            to_vec(p.w_dec.clone()),
-            to_vec(p.b_dec.clone()),
-        ];
-        all.extend(p.extra.iter().map(|extra| to_vec(extra.clone())));
         Self(
-            all.into_iter()
+            p.to_host()
+                .into_iter()
                 .map(|v| v.into_iter().map(f64::from).collect())
                 .collect(),
         )

@@ -76,6 +76,18 @@ impl Parameters {
         self.b_dec.dims()[0]
     }
 
+    /// All numbers in host memory, a vector a slot.
+    pub(crate) fn to_host(&self) -> Vec<Vec<f32>> {
+        let mut all = vec![
+            to_vec(self.w_enc.clone()),
+            to_vec(self.b_enc.clone()),
+            to_vec(self.w_dec.clone()),
+            to_vec(self.b_dec.clone()),
+        ];
+        all.extend(self.extra.iter().map(|extra| to_vec(extra.clone())));
+        all
+    }
+
     /// A copy whose gradients are asked for.
     pub(crate) fn tracked(&self) -> Self {
         Self {

@@ -51,7 +51,7 @@ impl Grid {
     pub fn save(&self, dir: &Path, parent: &str) -> Result<(), Error> {
         let step = self.steps_done();
         let (partial, whole) = (dir.join(".partial"), dir.join(format!("step-{step:08}")));
-        remove(&partial)?;
+        files::remove_folder(&partial)?;
         let mut settings = self.settings();
         let mut members = BTreeMap::new();
         for (variant, trainer) in &self.members {
@@ -75,14 +75,14 @@ impl Grid {
             members,
         };
         files::write_json(&partial.join(STATE), &state)?;
-        remove(&whole)?;
+        files::remove_folder(&whole)?;
         fs::rename(&partial, &whole).map_err(|cause| lm::Error::Write {
             path: whole.clone(),
             cause,
         })?;
         let old = checkpoints(dir)?;
         for path in &old[..old.len().saturating_sub(KEPT)] {
-            remove(path)?;
+            files::remove_folder(path)?;
         }
         Ok(())
     }
@@ -161,16 +161,6 @@ fn checkpoints(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(found)
 }
 
-fn remove(path: &Path) -> Result<(), Error> {
-    if path.exists() {
-        fs::remove_dir_all(path).map_err(|cause| lm::Error::Write {
-            path: path.to_owned(),
-            cause,
-        })?;
-    }
-    Ok(())
-}
-
 /// Names and shapes of the parameters, in the order of their slots.
 fn layout(p: &Parameters) -> Vec<(String, Vec<usize>)> {
     let (n_latents, d_in, d_out) = (p.n_latents(), p.d_in(), p.d_out());
@@ -188,14 +178,7 @@ fn layout(p: &Parameters) -> Vec<(String, Vec<usize>)> {
 fn tensors(trainer: &Trainer, part: &str) -> BTreeMap<String, HostTensor> {
     let p = trainer.parameters();
     let values: Vec<Option<Vec<f32>>> = if part == "parameters" {
-        let mut all = vec![
-            Some(to_vec(p.w_enc.clone())),
-            Some(to_vec(p.b_enc.clone())),
-            Some(to_vec(p.w_dec.clone())),
-            Some(to_vec(p.b_dec.clone())),
-        ];
-        all.extend(p.extra.iter().map(|extra| Some(to_vec(extra.clone()))));
-        all
+        p.to_host().into_iter().map(Some).collect()
     } else {
         let of = |moments: &kernels::Moments| match part {
             "first" => to_vec(moments.first.clone()),

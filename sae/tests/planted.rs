@@ -45,11 +45,7 @@ const ARCHITECTURES: [Architecture; 10] = [
 /// between 0.5 and 1.5, plus noise of standard deviation 0.01.
 fn planted(rows: usize) -> (Vec<f32>, Vec<f32>) {
     let mut rng = random::rng(1, "planted");
-    let mut features = random::normal(&mut rng, TRUE_FEATURES * WIDTH, 1.0);
-    for row in features.chunks_mut(WIDTH) {
-        let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt();
-        row.iter_mut().for_each(|x| *x /= norm);
-    }
+    let features = random::unit_rows(&mut rng, TRUE_FEATURES, WIDTH);
     let mut values = random::normal(&mut rng, rows * WIDTH, 0.01);
     for row in values.chunks_mut(WIDTH) {
         for feature in features.chunks(WIDTH) {

@@ -38,14 +38,6 @@ impl RunFolder {
     }
 }
 
-/// Removes a folder and all in it, if it is there.
-pub(crate) fn remove(dir: &Path) -> anyhow::Result<()> {
-    if dir.exists() {
-        std::fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))?;
-    }
-    Ok(())
-}
-
 /// Names of the folders in `dir`, sorted; none when `dir` does not exist.
 pub(crate) fn folders(dir: &Path) -> anyhow::Result<Vec<String>> {
     if !dir.exists() {

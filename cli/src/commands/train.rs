@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use activations::Store;
 use anyhow::Context as _;
 use indicatif::ProgressBar;
+use lm::files;
 use sae::{Autoencoder, Finished, Grid, Origin, Rows, StepReport, Summary, TrainConfig, TrainFile, Trained, Variant};
 
 use super::Context;
@@ -95,7 +96,7 @@ impl Train {
         variants.retain(|variant| !finished(&folder(variant), &config.hash(variant), store.hash(), context));
         let checkpoints = run.checkpoints().join(site.dir_name());
         if variants.is_empty() {
-            return run_folder::remove(&checkpoints);
+            return Ok(files::remove_folder(&checkpoints)?);
         }
         let rows = site.rows(store)?;
         let mut targets = BTreeMap::new();
@@ -113,7 +114,7 @@ impl Train {
                         "train: {site} begins again; --resume would have gone on from its checkpoint"
                     ));
                 }
-                run_folder::remove(&checkpoints)?;
+                files::remove_folder(&checkpoints)?;
                 0
             }
         };
@@ -148,7 +149,7 @@ impl Train {
             model.save(&folder(&variant), &origin)?;
             output::note(&describe(&variant, site, &summary));
         }
-        run_folder::remove(&checkpoints)
+        Ok(files::remove_folder(&checkpoints)?)
     }
 }
 

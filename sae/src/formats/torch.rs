@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Write as _};
 use std::path::Path;
 
+use lm::files::words;
 use lm::{HostTensor, files};
 use pytorch_reader::{DType, PytorchReader};
 use zip::write::SimpleFileOptions;
@@ -52,10 +53,6 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, HostTensor>, Error> {
         tensors.insert(name, HostTensor::new(tensor.shape(), data));
     }
     Ok(tensors)
-}
-
-fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
-    bytes.as_chunks::<N>().0.iter().copied()
 }
 
 /// Writes tensors, in the order given.
