@@ -57,7 +57,7 @@ bench: build
 	$(SAELAB) bench grid
 	for arch in topk batch-topk matryoshka; do $(SAELAB) bench train --arch $$arch --k 32 || exit 1; done
 	for arch in relu gated jumprelu; do $(SAELAB) bench train --arch $$arch --k 64 || exit 1; done
-	$(SAELAB) bench train --arch relu --k 3072 --steps 5
+	for arch in relu gated jumprelu; do $(SAELAB) bench train --arch $$arch --k 3072 --steps 5 || exit 1; done
 
 QUALITY := runs/quality
 QUALITY_SITES := configs/quality/sites.toml

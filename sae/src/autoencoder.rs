@@ -150,7 +150,7 @@ impl Dictionary for Autoencoder {
 mod tests {
     use super::*;
     use crate::architecture::{EXAMPLES, Phase};
-    use crate::pass::{self, Batch, Path};
+    use crate::pass::{self, Batch, Path, Plan};
     use kernels::{cpu, from_vec, random, to_vec};
 
     /// The finished autoencoder on raw inputs does what the one in training does on scaled ones.
@@ -179,8 +179,19 @@ mod tests {
                     x: &x,
                     target: transcodes.then_some(&target),
                 };
-                let phase = Phase { sparsity: 0.0, p: 1.0 };
-                let pass = pass::forward(architecture, &parameters.tracked(), batch, Path::Dense, phase, None).unwrap();
+                let phase = Phase {
+                    sparsity: 0.0,
+                    p: 1.0,
+                    next_p: None,
+                    batch_l0: None,
+                };
+                let plan = Plan {
+                    architecture,
+                    path: Path::Dense,
+                    phase,
+                    revival: None,
+                };
+                let pass = pass::forward(plan, &parameters.tracked(), batch).unwrap();
                 let scales = (scale, transcodes.then_some(4.0));
                 let model = Autoencoder::finished(architecture, parameters.clone(), scales);
                 if matches!(architecture.activation(), Activation::Jumprelu) && architecture.k().is_some() {

@@ -19,6 +19,7 @@ mod finite_differences;
 #[cfg(test)]
 mod fixtures;
 mod formats;
+mod gradients;
 mod grid;
 mod normalisation;
 mod parameters;

@@ -110,6 +110,17 @@ impl Parameters {
         }
     }
 
+    /// Sums, number by number.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            w_enc: self.w_enc + other.w_enc,
+            b_enc: self.b_enc + other.b_enc,
+            w_dec: self.w_dec + other.w_dec,
+            b_dec: self.b_dec + other.b_dec,
+            extra: self.extra.into_iter().zip(other.extra).map(|(a, b)| a + b).collect(),
+        }
+    }
+
     /// Norms of the decoder's rows, `[F]`.
     pub(crate) fn decoder_norms(&self) -> Tensor<1> {
         let n_latents = self.n_latents();

@@ -71,6 +71,15 @@ pub(crate) struct Revival<'a> {
     pub(crate) weight: f64,
 }
 
+/// What a pass is made with, besides parameters and rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan<'a> {
+    pub(crate) architecture: Architecture,
+    pub(crate) path: Path,
+    pub(crate) phase: Phase,
+    pub(crate) revival: Option<Revival<'a>>,
+}
+
 /// A pass, ready to be differentiated.
 pub(crate) struct Pass {
     pub(crate) loss: Loss,
@@ -95,14 +104,13 @@ struct Encoding {
 }
 
 /// Runs a batch through `tracked` parameters.
-pub(crate) fn forward(
-    architecture: Architecture,
-    tracked: &Parameters,
-    batch: Batch<'_>,
-    path: Path,
-    phase: Phase,
-    revival: Option<Revival<'_>>,
-) -> Result<Pass, Error> {
+pub(crate) fn forward(plan: Plan<'_>, tracked: &Parameters, batch: Batch<'_>) -> Result<Pass, Error> {
+    let Plan {
+        architecture,
+        path,
+        phase,
+        revival,
+    } = plan;
     let target = batch.target().clone().autodiff(); // [B, D], a constant
     let revival = revival.filter(|revival| !revival.dead.is_empty());
     let auxiliary = revival.filter(|revival| architecture.k().is_some() && revival.weight > 0.0);

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::architecture::{Anneal, Phase, variance};
 use crate::parameters::Parameters;
-use crate::pass::{self, Batch, Path, Revival};
-use crate::{Architecture, Error};
+use crate::pass::{self, Batch, Path, Plan, Revival};
+use crate::{Architecture, Error, gradients};
 
 /// Bound on the norm of the whole gradient.
 const CLIP_NORM: f64 = 1.0;
@@ -324,11 +324,19 @@ impl Trainer {
             sparsity: self.schedule.sparsity(self.architecture, self.step)
                 * self.anneal.as_ref().map_or(1.0, |anneal| f64::from(anneal.alpha)),
             p: self.anneal.as_ref().map_or(1.0, Anneal::p),
+            next_p: self.anneal.as_ref().and_then(Anneal::next_p),
+            batch_l0: None,
         };
-        let mut tracked = self.parameters.tracked();
-        let pass = pass::forward(self.architecture, &tracked, batch, path, phase, Some(revival))?;
-        let start = Instant::now();
-        let loss = to_vec(pass.loss.total.clone().inner())[0];
+        let plan = Plan {
+            architecture: self.architecture,
+            path,
+            phase,
+            revival: Some(revival),
+        };
+        let n_latents = self.parameters.n_latents();
+        let slice_rows = gradients::slice_rows(plan, rows, n_latents);
+        let found = gradients::gradients(plan, &self.parameters, batch, slice_rows)?;
+        let (loss, squared_error) = (found.loss, found.squared_error);
         if !loss.is_finite() {
             return Err(Error::Diverged {
                 name: self.architecture.name().to_owned(),
@@ -336,37 +344,23 @@ impl Trainer {
                 loss,
             });
         }
-        let squared_error = to_vec(pass.loss.squared_error.clone().inner())[0];
         let fvu = squared_error / to_vec(variance(batch.target()))[0].max(f32::MIN_POSITIVE);
-        if let Some(anneal) = &mut self.anneal {
-            anneal.observe(&pass.loss.codes.clone().inner(), self.step, self.schedule.steps);
+        if let (Some(anneal), Some(powers)) = (&mut self.anneal, found.powers) {
+            anneal.observe(powers, self.step, self.schedule.steps);
         }
-        self.times.encode += pass.encode_time;
-        self.times.select += pass.select_time;
-        self.times.decode += pass.decode_time + start.elapsed();
+        self.times.encode += found.encode_time;
+        self.times.select += found.select_time;
+        self.times.decode += found.decode_time;
+        self.times.backward += found.backward_time;
 
         let start = Instant::now();
-        let mut grads = pass.loss.total.backward();
-        let gradients = tracked.gradients(&mut grads);
-        // Parameters that nobody else holds are updated in place.
-        drop((
-            tracked,
-            grads,
-            pass.loss.reconstruction,
-            pass.loss.codes,
-            pass.loss.squared_error,
-        ));
-        self.times.backward += start.elapsed();
-
-        let start = Instant::now();
-        let gradient_norm = self.apply(gradients);
+        let gradient_norm = self.apply(found.of);
         self.times.optimiser += start.elapsed();
 
-        for (silent, fired) in self.silent.iter_mut().zip(&pass.fired) {
+        for (silent, fired) in self.silent.iter_mut().zip(&found.fired) {
             *silent = if *fired { 0 } else { *silent + rows as u64 };
         }
-        let n_latents = self.parameters.n_latents();
-        let density = pass.n_entries as f64 / (rows * n_latents) as f64;
+        let density = found.n_entries as f64 / (rows * n_latents) as f64;
         self.path = Some(pass::next_path(self.architecture, x, density));
         self.step += 1;
         Ok(StepReport {
@@ -374,7 +368,7 @@ impl Trainer {
             loss,
             squared_error,
             fvu,
-            l0: pass.n_active as f32 / rows as f32,
+            l0: found.n_active as f32 / rows as f32,
             dead: dead.len() as f32 / n_latents as f32,
             gradient_norm: gradient_norm as f32,
         })

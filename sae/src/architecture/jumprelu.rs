@@ -33,6 +33,8 @@ pub(crate) enum Penalty {
         l0: f64,
         /// Weight.
         weight: f64,
+        /// L0 of the whole batch, when only some of its rows are here.
+        batch_l0: Option<f64>,
     },
     /// `weight` times the number of active latents of a row.
     Count {
@@ -67,6 +69,13 @@ pub(super) fn bounds(parameters: &Parameters, bandwidth: f64) -> Vec<f32> {
     thresholds.into_iter().map(|threshold| threshold - half).collect()
 }
 
+/// Pre-activations above their thresholds, in all rows of what stands before the encoder's product, `[B, D]` (plain).
+pub(crate) fn n_active(parameters: &Parameters, centred: Tensor<2>) -> f64 {
+    let bounds = parameters.extra[0].clone() - parameters.b_enc.clone(); // [F]
+    let above = matmul(centred, parameters.w_enc.clone().transpose()).greater(bounds.unsqueeze()); // [B, F]
+    to_vec(above.float().sum_dim(0)).into_iter().map(f64::from).sum()
+}
+
 /// Squared error plus the penalty.
 pub(crate) fn loss(
     parameters: &Parameters,
@@ -98,7 +107,17 @@ pub(crate) fn loss(
         (strength * TANH_SCALE).tanh().sum() * (weight / rows as f64)
     };
     let price = match penalty {
-        Penalty::Target { l0: aim, weight } => (l0() / aim - 1.0).square() * (weight * d as f64),
+        Penalty::Target {
+            l0: aim,
+            weight,
+            batch_l0,
+        } => {
+            // The square's tangent at the batch's L0: the same value and slope, and a sum over rows.
+            let l0 = l0();
+            let at = batch_l0.unwrap_or_else(|| f64::from(to_vec(l0.clone().inner())[0]));
+            let excess = at / aim - 1.0;
+            ((l0 - at) * (2.0 * excess / aim) + excess * excess) * (weight * d as f64)
+        }
         Penalty::Count { weight } => l0() * weight,
         Penalty::Tanh { weight } => tanh(weight),
         #[cfg(test)]

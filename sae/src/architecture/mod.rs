@@ -16,7 +16,7 @@ mod topk;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use p_anneal::Anneal;
+pub(crate) use p_anneal::{Anneal, powers};
 pub(crate) use topk::{auxiliary_loss, variance};
 
 use crate::Activation;
@@ -101,6 +101,10 @@ pub(crate) struct Phase {
     pub(crate) sparsity: f64,
     /// Exponent of p-annealing.
     pub(crate) p: f64,
+    /// The exponent after its next jump, where there is one to come.
+    pub(crate) next_p: Option<f64>,
+    /// Mean number of active latents over a whole batch, when a loss sees only some of its rows.
+    pub(crate) batch_l0: Option<f64>,
 }
 
 /// The loss of a batch and what it was made from.
@@ -221,7 +225,9 @@ impl Architecture {
     ) -> Loss {
         let relu = |h, penalty| relu::loss(parameters, support, h, target, penalty);
         let jump = |h, penalty, bandwidth| jumprelu::loss(parameters, support, h, target, penalty, bandwidth);
-        let Phase { sparsity, p } = phase;
+        let Phase {
+            sparsity, p, batch_l0, ..
+        } = phase;
         match *self {
             Self::Relu { l1 } | Self::PAnneal { l1, .. } => {
                 let weight = l1 * sparsity;
@@ -234,7 +240,7 @@ impl Architecture {
             Self::Gated { l1 } => gated::loss(parameters, support, h, target, l1 * sparsity),
             Self::Jumprelu { l0, bandwidth } => {
                 let weight = sparsity;
-                jump(h, jumprelu::Penalty::Target { l0, weight }, bandwidth)
+                jump(h, jumprelu::Penalty::Target { l0, weight, batch_l0 }, bandwidth)
             }
             Self::JumpreluL0 { weight, bandwidth } => {
                 let weight = weight * sparsity;

@@ -8,7 +8,6 @@
 //! Shapes: values are `[B, F]` or `[1, N]`.
 
 use burn::tensor::Tensor;
-use kernels::to_vec;
 use serde::{Deserialize, Serialize};
 
 /// Jumps of p.
@@ -58,13 +57,14 @@ impl Anneal {
         1.0 - (1.0 - self.p_end) * jumps as f64 / JUMPS as f64
     }
 
-    /// Takes note of the codes of `step` of `steps`, and jumps when it is time.
-    pub(crate) fn observe(&mut self, codes: &Tensor<2>, step: usize, steps: usize) {
-        if self.jumps_done == JUMPS {
-            return;
-        }
-        let sum = |p| to_vec(powers(codes.clone(), p).sum())[0];
-        self.recent.push([sum(self.p()), sum(self.after(self.jumps_done + 1))]);
+    /// The exponent after the next jump, if there is one to come.
+    pub(crate) fn next_p(&self) -> Option<f64> {
+        (self.jumps_done < JUMPS).then(|| self.after(self.jumps_done + 1))
+    }
+
+    /// Takes note of the sums of a step's codes to the power of now and of after the next jump, and jumps when it is time.
+    pub(crate) fn observe(&mut self, sums: [f32; 2], step: usize, steps: usize) {
+        self.recent.push(sums);
         if self.recent.len() > RECENT {
             self.recent.remove(0);
         }
@@ -82,7 +82,7 @@ impl Anneal {
 }
 
 /// `f^p` of every code. At 0, where the slope would be infinite, it is that of a constant.
-pub(super) fn powers(codes: Tensor<2>, p: f64) -> Tensor<2> {
+pub(crate) fn powers(codes: Tensor<2>, p: f64) -> Tensor<2> {
     if p == 1.0 {
         return codes;
     }
@@ -93,7 +93,7 @@ pub(super) fn powers(codes: Tensor<2>, p: f64) -> Tensor<2> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kernels::{cpu, from_vec};
+    use kernels::{cpu, from_vec, to_vec};
 
     #[test]
     fn the_penalty_stays_while_p_falls() {
@@ -104,7 +104,10 @@ mod tests {
         let mut exponents = Vec::new();
         for step in 0..200 {
             assert!((penalty(&anneal) / first - 1.0).abs() < 1e-5, "step {step}");
-            anneal.observe(&codes, step, 200);
+            if let Some(next) = anneal.next_p() {
+                let sum = |p| to_vec(powers(codes.clone(), p).sum())[0];
+                anneal.observe([sum(anneal.p()), sum(next)], step, 200);
+            }
             exponents.push(anneal.p());
         }
         assert_eq!((exponents[18], exponents[19]), (1.0, 0.92));
