@@ -7,9 +7,9 @@ use std::path::Path;
 use burn::tensor::{Bool, Device, Tensor, activation, module};
 use kernels::matmul;
 
-use crate::run::indices;
+use crate::run::{Past, indices};
 use crate::tap::Tap;
-use crate::weights::{self, Block, Linear, Norm, Weights};
+use crate::weights::{self, Linear, Norm, Weights};
 use crate::{Activation, Error, Gpt2Config, HookPoint, Logits, Request, Start, TokenBatch, Trace, files};
 
 /// Score of a masked key: far below any real one, yet finite, so that no row becomes NaN.
@@ -72,23 +72,10 @@ impl Gpt2 {
     /// A hook that the model does not have, values of another shape, ids outside the vocabulary, too many tokens.
     pub fn run(&self, start: Start<'_>, request: &Request) -> Result<Trace, Error> {
         let config = &self.config;
-        let (first, rows, len) = match &start {
-            Start::Tokens(batch) => (None, batch.rows(), batch.len()),
-            Start::Resid { layer, resid } => {
-                let [rows, len, width] = resid.dims();
-                if width != config.d_model || *layer > config.n_layer {
-                    let reason = format!("a residual stream of width {width} cannot enter block {layer} of this model");
-                    return Err(Error::Hook {
-                        hook: format!("blocks.{layer}.hook_resid_pre"),
-                        reason,
-                    });
-                }
-                (Some(*layer), rows, len)
-            }
-        };
-        if len > config.n_ctx {
+        let (first, rows, len, earlier) = start.shape(config)?;
+        if earlier + len > config.n_ctx {
             return Err(Error::TooLong {
-                found: len,
+                found: earlier + len,
                 n_ctx: config.n_ctx,
             });
         }
@@ -101,7 +88,7 @@ impl Gpt2 {
                 reason,
             });
         }
-        let mut tap = Tap::new(request, config, first, rows, len)?;
+        let mut tap = Tap::new(request, config, first, rows, [earlier, len])?;
         let last = match request.logits {
             Logits::None => request
                 .capture
@@ -113,13 +100,16 @@ impl Gpt2 {
         };
         let wants_final = request.logits != Logits::None || request.capture.contains(&HookPoint::LnFinal);
 
-        let mut resid = match start {
-            Start::Tokens(batch) => self.embed(batch, &mut tap)?, // [B, T, D]
-            Start::Resid { resid, .. } => resid,
+        let (mut resid, past) = match start {
+            Start::Tokens(batch) => (self.embed(batch, &mut tap)?, Past::default()), // [B, T, D]
+            Start::Resid { resid, past, .. } => (resid, past),
         };
-        let mask = Tensor::<2, Bool>::tril_mask([len, len], 0, &self.device).reshape([1, 1, len, len]); // true: hidden
-        for l in first.unwrap_or(0)..last {
-            resid = self.block(l, resid, &mask, &mut tap);
+        let all = earlier + len;
+        let mask = Tensor::<2, Bool>::tril_mask([len, all], earlier as i64, &self.device); // true: hidden
+        let mask = mask.reshape([1, 1, len, all]);
+        let first = first.unwrap_or(0);
+        for l in first..last {
+            resid = self.block(l, resid, past.blocks.get(l - first), &mask, &mut tap);
         }
         // Asked for before a block that does not run.
         if last < config.n_layer {
@@ -152,11 +142,18 @@ impl Gpt2 {
         Ok(embed + tap.three(HookPoint::PosEmbed, position.expand([b, t, d])))
     }
 
-    fn block(&self, l: usize, resid: Tensor<3>, mask: &Tensor<4, Bool>, tap: &mut Tap<'_>) -> Tensor<3> {
+    fn block(
+        &self,
+        l: usize,
+        resid: Tensor<3>,
+        past: Option<&[Tensor<4>; 2]>,
+        mask: &Tensor<4, Bool>,
+        tap: &mut Tap<'_>,
+    ) -> Tensor<3> {
         let block = &self.weights.blocks[l];
         let resid = tap.three(HookPoint::ResidPre(l), resid); // [B, T, D]
         let normed = self.norm(resid.clone(), &block.norm_1);
-        let attn_out = self.attention(l, block, normed, mask, tap);
+        let attn_out = self.attention(l, normed, past, mask, tap);
         let attn_out = tap.three(HookPoint::AttnOut(l), attn_out);
         let resid = tap.three(HookPoint::ResidMid(l), resid + attn_out);
         let hidden = linear(self.norm(resid.clone(), &block.norm_2), &block.up); // [B, T, M]
@@ -165,7 +162,15 @@ impl Gpt2 {
         tap.three(HookPoint::ResidPost(l), resid + mlp_out)
     }
 
-    fn attention(&self, l: usize, block: &Block, x: Tensor<3>, mask: &Tensor<4, Bool>, tap: &mut Tap<'_>) -> Tensor<3> {
+    fn attention(
+        &self,
+        l: usize,
+        x: Tensor<3>,
+        past: Option<&[Tensor<4>; 2]>,
+        mask: &Tensor<4, Bool>,
+        tap: &mut Tap<'_>,
+    ) -> Tensor<3> {
+        let block = &self.weights.blocks[l];
         let Gpt2Config {
             n_head,
             d_head,
@@ -176,8 +181,14 @@ impl Gpt2 {
         let parts = linear(x, &block.qkv).reshape([b, t, 3, n_head, d_head]); // [B, T, 3, H, Dh]
         let part = |i: usize| -> Tensor<4> { parts.clone().narrow(2, i, 1).reshape([b, t, n_head, d_head]) };
         let q = tap.four(HookPoint::Q(l), part(0)).swap_dims(1, 2); // [B, H, T, Dh]
-        let k = tap.four(HookPoint::K(l), part(1)).swap_dims(1, 2); // [B, H, T, Dh]
-        let v = tap.four(HookPoint::V(l), part(2)).swap_dims(1, 2); // [B, H, T, Dh]
+        // Keys and values of all positions, P + T = A of them.
+        let behind = |i: usize, now: Tensor<4>| match past {
+            Some(past) => Tensor::cat(vec![past[i].clone(), now], 1), // [B, A, H, Dh]
+            None => now,
+        };
+        let k = behind(0, tap.four(HookPoint::K(l), part(1))).swap_dims(1, 2); // [B, H, A, Dh]
+        let v = behind(1, tap.four(HookPoint::V(l), part(2))).swap_dims(1, 2); // [B, H, A, Dh]
+        let all = k.dims()[2];
         let mut scale = 1.0;
         if self.config.scale_attn_weights {
             scale /= (d_head as f64).sqrt();
@@ -185,8 +196,8 @@ impl Gpt2 {
         if self.config.scale_attn_by_inverse_layer_idx {
             scale /= (l + 1) as f64;
         }
-        let scores = (q * scale).matmul(k.swap_dims(2, 3)); // [B, H, T, T]
-        let scores = scores.mask_fill(mask.clone().expand([b, n_head, t, t]), MASKED);
+        let scores = (q * scale).matmul(k.swap_dims(2, 3)); // [B, H, T, A]
+        let scores = scores.mask_fill(mask.clone().expand([b, n_head, t, all]), MASKED);
         let pattern = tap.pattern(HookPoint::Pattern(l), activation::softmax(scores, 3));
         let z = pattern.matmul(v).swap_dims(1, 2); // [B, T, H, Dh]
         let z = tap.four(HookPoint::Z(l), z).reshape([b, t, d_model]); // [B, T, D]

@@ -23,5 +23,5 @@ pub use error::Error;
 pub use files::HostTensor;
 pub use gpt2::Gpt2;
 pub use hooks::HookPoint;
-pub use run::{Logits, Overwrite, Request, Start, TokenBatch, Trace};
+pub use run::{Logits, Overwrite, Past, Request, Start, TokenBatch, Trace};
 pub use tokenizer::Tokenizer;

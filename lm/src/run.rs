@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-use crate::{Error, HookPoint};
+use crate::{Error, Gpt2Config, HookPoint};
 
 /// Token ids of rows of equal length.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,9 +58,68 @@ pub enum Start<'a> {
     Resid {
         /// The first block to run.
         layer: usize,
-        /// `blocks.{layer}.hook_resid_pre`, `[B, T, D]`.
+        /// `blocks.{layer}.hook_resid_pre`, `[B, T, D]`. With a past, of the positions behind it only: those in the request
+        /// count from there.
         resid: Tensor<3>,
+        /// The positions before.
+        past: Past,
     },
+}
+
+/// What positions see of earlier ones that a pass does not run again; nothing by default.
+#[derive(Debug, Clone, Default)]
+pub struct Past {
+    /// Keys and values of the same former pass (`hook_k`, `hook_v`), one pair for each block from the first that runs,
+    /// `[B, P, H, Dh]`.
+    pub blocks: Vec<[Tensor<4>; 2]>,
+}
+
+impl Past {
+    /// Number of earlier positions, `P`.
+    pub fn len(&self) -> usize {
+        self.blocks.first().map_or(0, |[keys, _]| keys.dims()[1])
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Checks that every block from `layer` on has keys and values of `rows` rows.
+    fn check(&self, layer: usize, rows: usize, config: &Gpt2Config) -> Result<(), Error> {
+        let expected = [rows, self.len(), config.n_head, config.d_head];
+        let fits = self.blocks.iter().flatten().all(|part| part.dims() == expected);
+        if self.blocks.is_empty() || (fits && self.blocks.len() == config.n_layer - layer) {
+            return Ok(());
+        }
+        let reason = format!(
+            "the past must be {expected:?} for each of {} blocks",
+            config.n_layer - layer
+        );
+        Err(wrong(HookPoint::K(layer), &reason))
+    }
+}
+
+impl Start<'_> {
+    /// First block to run if not at the embedding, rows, tokens of a row, and earlier positions.
+    ///
+    /// # Errors
+    ///
+    /// A residual stream or a past that does not fit the model.
+    pub(crate) fn shape(&self, config: &Gpt2Config) -> Result<(Option<usize>, usize, usize, usize), Error> {
+        match self {
+            Start::Tokens(batch) => Ok((None, batch.rows(), batch.len(), 0)),
+            Start::Resid { layer, resid, past } => {
+                let [rows, len, width] = resid.dims();
+                if width != config.d_model || *layer > config.n_layer {
+                    let reason = format!("a residual stream of width {width} cannot enter block {layer} of this model");
+                    return Err(wrong(HookPoint::ResidPre(*layer), &reason));
+                }
+                past.check(*layer, rows, config)?;
+                Ok((Some(*layer), rows, len, past.len()))
+            }
+        }
+    }
 }
 
 /// Positions at which logits are wanted.

@@ -15,13 +15,14 @@ pub(crate) struct Tap<'a> {
 }
 
 impl<'a> Tap<'a> {
-    /// Checks `request` against the model and a batch of `rows` rows of `len` tokens that starts before block `first`.
+    /// Checks `request` against the model and a batch of `rows` rows of `len` tokens behind `earlier` ones that starts before
+    /// block `first`.
     pub(crate) fn new(
         request: &'a Request,
         config: &Gpt2Config,
         first: Option<usize>,
         rows: usize,
-        len: usize,
+        [earlier, len]: [usize; 2],
     ) -> Result<Self, Error> {
         let hooks = request
             .capture
@@ -53,7 +54,7 @@ impl<'a> Tap<'a> {
                         &format!("has {} heads, head {head} does not exist", config.n_head),
                     ));
                 }
-                (HookPoint::Pattern(_), Some(_)) => len,
+                (HookPoint::Pattern(_), Some(_)) => earlier + len,
                 (_, None) if hook.has_heads() => config.d_model,
                 _ => hook.width(config),
             };
@@ -104,13 +105,13 @@ impl<'a> Tap<'a> {
         x
     }
 
-    /// Passes an attention pattern `[B, H, T, T]` by.
+    /// Passes an attention pattern `[B, H, T, A]` by; `A` positions are seen.
     pub(crate) fn pattern(&mut self, hook: HookPoint, x: Tensor<4>) -> Tensor<4> {
         if !self.wants(hook) {
             return x;
         }
-        let by_query = self.overwrite_heads(hook, x.swap_dims(1, 2)); // [B, T, H, T]
-        let x = by_query.swap_dims(1, 2); // [B, H, T, T]
+        let by_query = self.overwrite_heads(hook, x.swap_dims(1, 2)); // [B, T, H, A]
+        let x = by_query.swap_dims(1, 2); // [B, H, T, A]
         if self.wanted.contains(&hook) {
             self.trace.captured.insert(hook, Captured::Four(x.clone()));
         }

@@ -9,8 +9,9 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Tensor;
 use kernels::{cpu, to_vec};
-use lm::{Error, Gpt2, HookPoint, Logits, Overwrite, Request, Start, TokenBatch, files};
+use lm::{Error, Gpt2, HookPoint, Logits, Overwrite, Past, Request, Start, TokenBatch, files};
 
 fn fixture(part: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -113,8 +114,61 @@ fn a_pass_restarted_from_the_residual_stream_equals_the_whole_pass() {
         logits: Logits::All,
         ..Request::default()
     };
-    let rest = model.run(Start::Resid { layer: 2, resid }, &request).unwrap();
+    let past = Past::default();
+    let rest = model.run(Start::Resid { layer: 2, resid, past }, &request).unwrap();
     assert_eq!(to_vec(rest.logits_all().unwrap()), to_vec(whole.logits_all().unwrap()));
+}
+
+#[test]
+fn later_positions_alone_see_the_earlier_ones_through_their_keys_and_values() {
+    let model = load();
+    let z = HookPoint::Z(1);
+    let [rows, len, from] = [ids().rows(), ids().len(), 9];
+    let overwrite = |position| Overwrite {
+        hook: z,
+        head: Some(0),
+        at: vec![(1, position)],
+        values: kernels::from_vec((0..12).map(|i| i as f32).collect(), [1, 12], &cpu()),
+    };
+    let keys_values: Vec<[HookPoint; 2]> = (1..3).map(|l| [HookPoint::K(l), HookPoint::V(l)]).collect();
+    let request = Request {
+        capture: keys_values
+            .iter()
+            .flatten()
+            .copied()
+            .chain([HookPoint::ResidPre(1)])
+            .collect(),
+        logits: Logits::None,
+        ..Request::default()
+    };
+    let clean = model.run(Start::Tokens(&ids()), &request).unwrap();
+    let whole = Request {
+        overwrite: vec![overwrite(12)],
+        logits: Logits::At(vec![len - 1; rows]),
+        ..Request::default()
+    };
+    let whole = model.run(Start::Tokens(&ids()), &whole).unwrap().logits_at().unwrap();
+    let before = |hook: HookPoint| clean.tensor4(hook).unwrap().narrow(1, 0, from);
+    let start = |blocks: Vec<[Tensor<4>; 2]>| Start::Resid {
+        layer: 1,
+        resid: clean
+            .tensor3(HookPoint::ResidPre(1))
+            .unwrap()
+            .narrow(1, from, len - from),
+        past: Past { blocks },
+    };
+    let rest = Request {
+        overwrite: vec![overwrite(12 - from)],
+        logits: Logits::At(vec![len - 1 - from; rows]),
+        ..Request::default()
+    };
+    let blocks: Vec<[Tensor<4>; 2]> = keys_values.iter().map(|pair| pair.map(before)).collect();
+    let found = model.run(start(blocks.clone()), &rest).unwrap().logits_at().unwrap();
+    let gap = to_vec((found - whole.clone()).abs().max())[0];
+    let most = to_vec(whole.abs().max())[0];
+    assert!(gap <= 1e-5 * (1.0 + most), "{gap}");
+    // A past of too few blocks is refused.
+    assert!(model.run(start(blocks[..1].to_vec()), &rest).is_err());
 }
 
 #[test]
