@@ -7,10 +7,11 @@ RUN ?= runs/ioi-$(notdir $(abspath $(MODEL)))
 # The sites of the shipped model are committed; for another model they are located first (its cost is printed).
 SITES := $(if $(filter models/small-world,$(MODEL)),configs/sites/small-world.toml,$(RUN)/sites.toml)
 
-.PHONY: help build eval-ioi sites model behaviours test check wgpu bench bench-peers quality
+.PHONY: help build eval-ioi eval-ioi-full sites model behaviours test check wgpu bench bench-peers quality
 
 help:
 	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task"
+	@echo "make eval-ioi-full            the same with all architectures, searches and thresholds (cost printed first)"
 	@echo "make test                     all tests"
 	@echo "make check                    format, lints"
 	@echo "make behaviours               what the shipped model can do, against its gates"
@@ -24,11 +25,20 @@ help:
 build:
 	cargo build --release
 
-eval-ioi: build $(if $(filter models/small-world,$(MODEL)),,$(RUN)/sites.toml)
-	$(SAELAB) harvest configs/ioi/harvest.toml --set model=$(MODEL) --set sites=$(SITES) --out $(RUN)/activations
-	$(SAELAB) fit configs/ioi/fit.toml --run $(RUN) --sites $(SITES)
-	$(SAELAB) train configs/ioi/train.toml --run $(RUN) --sites $(SITES)
-	$(SAELAB) eval configs/ioi/eval.toml --model $(MODEL) --run $(RUN) --sites $(SITES)
+# The stages of an experiment: which autoencoders, which evaluation.
+define experiment
+	$(SAELAB) harvest configs/ioi/harvest.toml --set model=$(MODEL) --set sites=$(SITES) --out $(1)/activations
+	$(SAELAB) fit configs/ioi/fit.toml --run $(1) --sites $(SITES)
+	$(SAELAB) train $(2) --run $(1) --sites $(SITES) --resume
+	$(SAELAB) eval $(3) --model $(MODEL) --run $(1) --sites $(SITES)
+endef
+LOCATED := $(if $(filter models/small-world,$(MODEL)),,$(RUN)/sites.toml)
+
+eval-ioi: build $(LOCATED)
+	$(call experiment,$(RUN),configs/ioi/train.toml,configs/eval/ioi-quick.toml)
+
+eval-ioi-full: build $(LOCATED)
+	$(call experiment,$(RUN)-full,configs/ioi/train-full.toml,configs/eval/ioi-full.toml)
 
 $(RUN)/sites.toml: | build
 	$(SAELAB) locate configs/ioi/locate.toml --model $(MODEL) --out $@

@@ -262,7 +262,7 @@ fn pipeline_gives_the_same_report_in_two_folders() {
                 ],
                 vec![
                     "eval",
-                    "configs/ioi/eval.toml",
+                    "configs/eval/ioi-quick.toml",
                     "--set",
                     "prompts=40",
                     "--set",
@@ -298,8 +298,8 @@ fn pipeline_gives_the_same_report_in_two_folders() {
     for name in [
         "none",
         "random",
-        "sae-relu",
-        "sae-topk",
+        "sae-relu-seed0",
+        "sae-topk-seed2",
         "supervised-lstsq",
         "supervised-mean",
     ] {
@@ -320,7 +320,7 @@ fn pipeline_gives_the_same_report_in_two_folders() {
     let other = other.to_string_lossy().into_owned();
     let output = saelab(&[
         "eval",
-        "configs/ioi/eval.toml",
+        "configs/eval/ioi-quick.toml",
         "--model",
         &other,
         "--run",

@@ -7,9 +7,10 @@
 //! Shape legend: `N` prompts, `R` resamples.
 
 use rand::RngExt;
+use rayon::prelude::*;
 
-/// Share of the resamples left out at either end of a 95 % interval.
-const TAIL: f64 = 0.025;
+/// Share of the resamples that a 95 % interval leaves out.
+const LEVEL: f64 = 0.05;
 
 /// `R` resamples of `N` prompts with replacement, as multiplicities.
 #[derive(Debug, Clone)]
@@ -48,7 +49,7 @@ impl Bootstrap {
                 .sum();
             sum / self.n.max(1) as f64
         };
-        self.counts.iter().map(mean).collect()
+        self.counts.par_iter().map(mean).collect()
     }
 }
 
@@ -56,11 +57,16 @@ impl Bootstrap {
 ///
 /// `None` when no resample is defined.
 pub fn interval(resampled: &[f64]) -> Option<(f64, f64)> {
+    quantiles(resampled, LEVEL)
+}
+
+/// The percentile interval that leaves out `level` of the resampled values, half at either end.
+pub(crate) fn quantiles(resampled: &[f64], level: f64) -> Option<(f64, f64)> {
     let mut sorted: Vec<f64> = resampled.iter().copied().filter(|value| value.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
     let last = sorted.len().checked_sub(1)?;
     let at = |share: f64| sorted[(share * last as f64).round() as usize];
-    Some((at(TAIL), at(1.0 - TAIL)))
+    Some((at(level / 2.0), at(1.0 - level / 2.0)))
 }
 
 /// Combines resampled values in pairs: `combine(a[r], b[r])` for each resample, NaN where it is undefined.

@@ -4,16 +4,17 @@
 //! Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)).
 
 use crate::Error;
+use crate::metric::Method;
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;
 
-/// Two dictionary sets whose scores are subtracted, `left - right`.
+/// Two families of dictionary sets whose scores are subtracted, `left - right`. A family is a name without its seed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Compare {
-    /// Name of the set that is expected to be better.
+    /// The family that is expected to be better.
     pub left: String,
-    /// Name of the set that it is compared with.
+    /// The family that it is compared with.
     pub right: String,
 }
 
@@ -29,10 +30,18 @@ pub struct EvalFile {
     pub ks: Vec<usize>,
     /// The `k` (one of `ks`) at which edit accuracies are compared between sets. Default 4: the middle one.
     pub compare_k: usize,
-    /// Number of prompts for F1: half of them choose latents, half score them. Default 2000: about ten a name and half
+    /// How the latents of edits are found: `greedy`, `beam`, `exhaustive` (at those `ks` up to 3), `guided` (`k / 2` latents
+    /// removed and as many added). Default `greedy` and `guided`: the paper's two.
+    pub edits: Vec<Method>,
+    /// F1 from which a latent counts as interpreted, and is kept, removed or interchanged, rising. Default 0.8, as in most
+    /// of the paper.
+    pub thresholds: Vec<f64>,
+    /// Number of prompts that choose latents and score them, half and half. Default 2000: about ten a name and half
     /// with 100 names.
     pub interpretability_prompts: usize,
-    /// Number of bootstrap resamples behind every interval. Default 1000: the ends of a 95 % interval stand on 25 each.
+    /// Number of training prompts on which read-outs of the attributes are fitted. Default 2000: twenty a name.
+    pub readout_prompts: usize,
+    /// Number of bootstrap resamples behind every interval. Default 2000: the ends of a 95 % interval stand on 50 each.
     pub resamples: usize,
     /// Prompts in one forward pass. Default 50: large enough for the matrix product, small enough to share the batches
     /// among threads. It changes memory and speed, and results only in the last bits.
@@ -40,7 +49,12 @@ pub struct EvalFile {
     /// Smallest denominator of sufficiency and necessity, in logits; under it the ratio is undefined. Default 0.1:
     /// below that a ratio of logit differences is noise.
     pub min_denominator: f64,
-    /// Pairs of sets whose difference is reported with a paired interval. Default: `sae-topk` minus `random`.
+    /// Smallest difference in edit accuracy between the reference and no edit at which edits are rated by it. Default 0.05:
+    /// below that the rating is noise.
+    pub min_effect: f64,
+    /// The family whose edits are the yardstick of success and magnitude. Default `supervised-mean`, the paper's.
+    pub reference: String,
+    /// Pairs of families whose difference is reported with a paired interval. Default: `sae-topk` minus `random`.
     pub compare: Vec<Compare>,
 }
 
@@ -51,10 +65,15 @@ impl Default for EvalFile {
             seed: 0,
             ks: vec![2, 4, 6],
             compare_k: 4,
+            edits: vec![Method::Greedy, Method::Guided],
+            thresholds: vec![0.8],
             interpretability_prompts: 2000,
-            resamples: 1000,
+            readout_prompts: 2000,
+            resamples: 2000,
             batch: 50,
             min_denominator: 0.1,
+            min_effect: 0.05,
+            reference: "supervised-mean".to_owned(),
             compare: vec![Compare {
                 left: "sae-topk".to_owned(),
                 right: "random".to_owned(),
@@ -91,6 +110,7 @@ impl TryFrom<EvalFile> for EvalConfig {
         let positive = [
             ("prompts", file.prompts, 2),
             ("interpretability_prompts", file.interpretability_prompts, 4),
+            ("readout_prompts", file.readout_prompts, 2),
             ("resamples", file.resamples, 1),
             ("batch", file.batch, 1),
         ];
@@ -105,6 +125,31 @@ impl TryFrom<EvalFile> for EvalConfig {
         if file.ks.is_empty() || file.ks[0] == 0 || file.ks.windows(2).any(|pair| pair[0] >= pair[1]) {
             let reason = format!("is {:?}; it must be a rising list of positive numbers", file.ks);
             return Err(Error::Config { field: "ks", reason });
+        }
+        let distinct = |n: usize| (1..n).all(|i| !file.edits[..i].contains(&file.edits[i]));
+        if !distinct(file.edits.len()) || file.edits.contains(&Method::Supervised) {
+            return Err(Error::Config {
+                field: "edits",
+                reason: "lists each of greedy, beam, exhaustive and guided at most once".to_owned(),
+            });
+        }
+        let in_range = |t: &f64| (0.0..=1.0).contains(t);
+        if !file.thresholds.iter().all(in_range) || file.thresholds.windows(2).any(|pair| pair[0] >= pair[1]) {
+            let reason = format!(
+                "is {:?}; it must be a rising list of numbers from 0 to 1",
+                file.thresholds
+            );
+            return Err(Error::Config {
+                field: "thresholds",
+                reason,
+            });
+        }
+        if !(file.min_effect > 0.0 && file.min_effect < 1.0) {
+            let reason = format!("is {}; it must be a share between 0 and 1", file.min_effect);
+            return Err(Error::Config {
+                field: "min_effect",
+                reason,
+            });
         }
         if !file.ks.contains(&file.compare_k) {
             let reason = format!("is {}; it must be one of `ks` {:?}", file.compare_k, file.ks);
@@ -143,6 +188,9 @@ mod tests {
             (r#"{"ks": [4, 2]}"#, "`ks`"),
             (r#"{"ks": [2, 3]}"#, "`compare_k`"),
             (r#"{"min_denominator": 0.0}"#, "`min_denominator`"),
+            (r#"{"min_effect": 1.0}"#, "`min_effect`"),
+            (r#"{"edits": ["greedy", "greedy"]}"#, "`edits`"),
+            (r#"{"thresholds": [0.8, 0.4]}"#, "`thresholds`"),
             (r#"{"promts": 3}"#, "promts"),
         ];
         for (text, part) in cases {

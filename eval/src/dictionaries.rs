@@ -29,8 +29,12 @@ pub enum Edit {
 
 /// Dictionaries of one kind, one for each node.
 pub struct DictionarySet {
-    /// Name in reports: `supervised-mean`, `sae-topk`, `random`, ...
+    /// Name in reports: `supervised-mean`, `sae-topk-seed1`, `random`, ...
     pub name: String,
+    /// What it shares with sets that differ from it by their seed only: `sae-topk`.
+    pub family: String,
+    /// Hash of what the dictionaries were read or drawn from: an unfinished evaluation goes on only where it is the same.
+    pub identity: String,
     /// How its edits are made.
     pub edit: Edit,
     /// The dictionary at each node.
@@ -85,6 +89,14 @@ impl Codes {
     /// Mean number of non-zero codes of a row.
     pub fn mean_active(&self) -> f64 {
         self.rows.iter().map(Vec::len).sum::<usize>() as f64 / self.rows.len().max(1) as f64
+    }
+
+    /// Number of latents whose code is above 0 in some row.
+    pub fn n_alive(&self) -> usize {
+        let mut alive = vec![false; self.n_latents];
+        let active = self.rows.iter().flatten().filter(|entry| entry.1 > 0.0);
+        active.for_each(|entry| alive[entry.0 as usize] = true);
+        alive.into_iter().filter(|alive| *alive).count()
     }
 
     fn extend(&mut self, dense: &Rows) {

@@ -1,5 +1,7 @@
 //! What can go wrong in an evaluation.
 
+use std::path::PathBuf;
+
 use activations::Node;
 use tasks::Attribute;
 
@@ -131,6 +133,33 @@ pub enum Error {
     /// Too little text for what is asked.
     #[error("no window of text with three tokens")]
     NoText,
+
+    /// A file of scores cannot be opened.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+
+    /// A file of scores has other columns than this version writes.
+    #[error("the column `{name}` of the scores is missing or not what this version writes; run `saelab eval` again")]
+    Columns {
+        /// The column.
+        name: &'static str,
+    },
+
+    /// Evaluations that cannot be paired.
+    #[error("{left} and {right} cannot be compared in pairs: {reason}; evaluate both with the same settings")]
+    Unpaired {
+        /// The first run.
+        left: String,
+        /// The other.
+        right: String,
+        /// What differs.
+        reason: String,
+    },
 
     /// The scores could not be turned into a table of columns.
     #[error("scores as columns: {0}")]

@@ -4,24 +4,76 @@
 //! once; each intervention restarts at the first overwritten block. Beside the dictionaries stand three baselines:
 //! `none` (no edit), `mean-ablation` (sufficiency of the mean activation), `always-on` (F1 of a constant latent).
 //!
+//! Four disjoint samples of prompts: dictionaries and read-outs are fitted on training prompts; latents are chosen on the
+//! even prompts of the interpretability sample and rated on the odd ones; everything that runs the model is reported on the
+//! evaluation sample, on which nothing is chosen; sites were found on a fourth.
+//!
 //! Shape legend: `N` prompts, `D` width of a node, `F` latents.
 
 use crate::Error;
 use crate::bootstrap::Bootstrap;
+use crate::columns::{resamples_parquet, scores_parquet};
 use crate::config::EvalConfig;
+use crate::cost::{self, Cost};
+use crate::derive::derive;
 use crate::dictionaries::DictionarySet;
 use crate::interventions::{CleanRun, Runner};
-use crate::ledger::{Ledger, rounded};
-use crate::measure::{Evaluation, Steps, edits_of, record};
-use crate::report::{ALWAYS_ON, Clean, FORMAT_VERSION, MEAN_ABLATION, Metric, ModelFacts, NONE, Report};
+use crate::ledger::{Entry, Ledger, Selection, rounded};
+use crate::measure::{Evaluation, Steps, baseline_steps, record, unit_steps};
+use crate::metric::{Method, Metric};
+use crate::parts::Parts;
+use crate::predicates::families;
+use crate::report::{ALWAYS_ON, Clean, DictionaryFacts, FORMAT_VERSION, MEAN_ABLATION, ModelFacts, NONE, Report};
 use crate::site::Sites;
-use lm::Gpt2;
+use lm::{Gpt2, files};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Instant;
 use tasks::{Attribute, IoiTask, Prompt, Sample};
 
-/// Scores dictionary sets at sites.
-///
-/// `progress(done, total)` is called after every step; a step is one pass of an intervention over all prompts.
+/// Who is told how an evaluation goes.
+pub trait Observer {
+    /// What it will cost; called once, before the first intervention.
+    fn cost(&mut self, _cost: &Cost) {}
+
+    /// `done` of `total` interventions, each a pass over all prompts.
+    fn step(&mut self, done: usize, total: usize);
+}
+
+impl<F: FnMut(usize, usize)> Observer for F {
+    fn step(&mut self, done: usize, total: usize) {
+        self(done, total);
+    }
+}
+
+/// What an evaluation found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluated {
+    /// The report.
+    pub report: Report,
+    /// Its scores with their resamples.
+    pub entries: Vec<Entry>,
+}
+
+impl Evaluated {
+    /// Writes `resamples.parquet`, `scores.parquet` and `report.json` into `dir`, each whole or not at all, the report last.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when a file cannot be written, [`Error::Json`], [`Error::Arrow`], [`Error::Parquet`].
+    pub fn write(&self, dir: &Path) -> Result<(), Error> {
+        let contents = [
+            ("resamples.parquet", resamples_parquet(&self.entries)?),
+            ("scores.parquet", scores_parquet(&self.entries)?),
+            ("report.json", self.report.to_json()?.into_bytes()),
+        ];
+        for (name, bytes) in contents {
+            files::write_atomic(&dir.join(name), |out| out.write_all(&bytes))?;
+        }
+        Ok(())
+    }
+}
+
+/// Scores dictionary sets at sites; what `parts` holds of an earlier run is not measured again.
 ///
 /// # Errors
 /// [`Error::ModelMismatch`], [`Error::Site`] or [`Error::Node`] when the sites do not fit the model;
@@ -33,20 +85,25 @@ pub fn evaluate(
     sites: &Sites,
     dictionaries: &[DictionarySet],
     config: &EvalConfig,
-    progress: &mut dyn FnMut(usize, usize),
-) -> Result<Report, Error> {
+    parts: Option<&Parts>,
+    observer: &mut dyn Observer,
+) -> Result<Evaluated, Error> {
     sites.check(model)?;
     check_sets(model, sites, dictionaries, config)?;
     let runner = Runner::new(model, config.batch);
     let nodes = sites.nodes();
 
     let prompts = task.sample(Sample::Evaluation, config.prompts, config.seed);
+    let start = Instant::now();
     let clean = runner.clean(&prompts, &nodes)?;
+    let seconds = start.elapsed().as_secs_f64();
     let facts = describe(&clean);
     if facts.logit_diff < config.min_denominator {
         let (logit_diff, n, floor) = (facts.logit_diff, facts.n, config.min_denominator);
         return Err(Error::NoBehaviour { logit_diff, n, floor });
     }
+    let expected = expected(model, sites, dictionaries, config, &prompts, seconds);
+    observer.cost(&expected);
     let mut targets = BTreeMap::new();
     for attribute in sites.attributes() {
         let changed = counterfactuals(task, &prompts, attribute, config.seed)?;
@@ -54,11 +111,13 @@ pub fn evaluate(
     }
     let sample = task.sample(Sample::Interpretability, config.interpretability_prompts, config.seed);
     let sample = record(&runner, &sample, &nodes)?;
+    let fit = task.sample(Sample::Train, config.readout_prompts, config.seed);
 
     let mut evaluation = Evaluation {
         runner: &runner,
         task,
         config,
+        model: model.hash(),
         labels: prompts.iter().map(|prompt| prompt.labels).collect(),
         bootstrap: Bootstrap::new(prompts.len(), config.resamples, config.seed, "evaluation"),
         bootstrap_f1: Bootstrap::new(
@@ -70,31 +129,39 @@ pub fn evaluate(
         clean,
         targets,
         sample,
+        fit: record(&runner, &fit, &nodes)?,
+        families: families(task),
+        parts,
         ledger: Ledger::default(),
         steps: Steps {
             done: 0,
-            total: count_steps(sites, dictionaries, config),
-            progress,
+            total: expected.interventions,
+            progress: &mut |done, total| observer.step(done, total),
         },
     };
     for site in &sites.sites {
         evaluation.site(site, dictionaries)?;
     }
-    let ledger = evaluation.ledger;
-    let metrics = [
-        (Metric::Sufficiency, None),
-        (Metric::EditAccuracy, Some(config.compare_k)),
-        (Metric::F1, None),
-    ];
+    let mut ledger = evaluation.ledger;
+    let known: Vec<DictionaryFacts> = dictionaries
+        .iter()
+        .map(|set| DictionaryFacts {
+            name: set.name.clone(),
+            family: set.family.clone(),
+            identity: set.identity.clone(),
+        })
+        .collect();
+    derive(&mut ledger, &sites.sites, &known, config);
     let pairs = config
         .compare
         .iter()
-        .flat_map(|pair| metrics.map(|(metric, k)| (pair, metric, k)));
+        .flat_map(|pair| compared(config).map(|selection| (pair, selection)));
     let comparisons = pairs
-        .map(|(pair, metric, k)| ledger.compare(&pair.left, &pair.right, metric, k))
+        .map(|(pair, selection)| ledger.compare(&known, &pair.left, &pair.right, selection))
         .collect();
     let size = model.config();
-    Ok(Report {
+    let entries = ledger.into_entries();
+    let report = Report {
         format_version: FORMAT_VERSION,
         config: config.clone(),
         model: ModelFacts {
@@ -106,9 +173,53 @@ pub fn evaluate(
         },
         sites: sites.sites.clone(),
         clean: facts,
-        scores: ledger.into_scores(),
+        dictionaries: known,
+        scores: entries.iter().map(|entry| entry.score.clone()).collect(),
         comparisons,
-    })
+    };
+    Ok(Evaluated { report, entries })
+}
+
+/// One number of each axis, by which dictionaries are compared.
+pub fn compared(config: &EvalConfig) -> [Selection; 4] {
+    let of = |metric| Selection {
+        metric,
+        method: None,
+        k: None,
+    };
+    let edit = Selection {
+        metric: Metric::EditAccuracy,
+        method: config.edits.first().copied().or(Some(Method::Supervised)),
+        k: Some(config.compare_k),
+    };
+    [of(Metric::Sufficiency), edit, of(Metric::F1), of(Metric::Mcc)]
+}
+
+/// What the evaluation costs, given the seconds of the undisturbed run.
+fn expected(
+    model: &Gpt2,
+    sites: &Sites,
+    sets: &[DictionarySet],
+    config: &EvalConfig,
+    prompts: &[Prompt],
+    seconds: f64,
+) -> Cost {
+    let (size, n) = (model.config(), prompts.len());
+    let tokens = prompts.first().map_or(0, |prompt| prompt.ids.len());
+    let mut cost = Cost::default();
+    let mut layers = BTreeSet::new();
+    for site in &sites.sites {
+        let steps = baseline_steps(site) + sets.iter().map(|set| unit_steps(site, set, config)).sum::<usize>();
+        let layer = cost::first_layer(site);
+        cost.interventions += steps;
+        cost.flop += (steps * n) as f64 * cost::flop(size, layer, tokens, cost::positions(site, prompts));
+        layers.insert(layer);
+    }
+    cost.passes = cost.interventions * n;
+    let kept = layers.first().map_or(0, |first| size.n_layer.saturating_sub(*first));
+    cost.bytes = ((layers.len() + 2 * kept) * n * tokens * size.d_model * 4) as f64;
+    cost.seconds = cost.flop / (n as f64 * cost::flop(size, 0, tokens, tokens)) * seconds;
+    cost
 }
 
 /// The counterfactual prompts that change `attribute`, one for each prompt.
@@ -159,8 +270,9 @@ fn check_sets(model: &Gpt2, sites: &Sites, sets: &[DictionarySet], config: &Eval
         }
     }
     for name in config.compare.iter().flat_map(|pair| [&pair.left, &pair.right]) {
-        if !sets.iter().any(|set| set.name == *name) {
-            let known = sets.iter().map(|set| set.name.as_str()).collect::<Vec<_>>().join(", ");
+        if !sets.iter().any(|set| set.family == *name) {
+            let known: BTreeSet<&str> = sets.iter().map(|set| set.family.as_str()).collect();
+            let known = known.into_iter().collect::<Vec<_>>().join(", ");
             return Err(Error::UnknownSet {
                 found: name.clone(),
                 known,
@@ -168,14 +280,4 @@ fn check_sets(model: &Gpt2, sites: &Sites, sets: &[DictionarySet], config: &Eval
         }
     }
     Ok(())
-}
-
-/// Interventions of the whole evaluation: ablation, two per set, and ground truth and edits for each attribute.
-fn count_steps(sites: &Sites, sets: &[DictionarySet], config: &EvalConfig) -> usize {
-    let edits: usize = sets.iter().map(|set| edits_of(set, config).len()).sum();
-    sites
-        .sites
-        .iter()
-        .map(|site| 1 + 2 * sets.len() + site.attributes.len() * (1 + edits))
-        .sum()
 }

@@ -2,10 +2,13 @@
 //!
 //! All nodes of a site are overwritten together with vectors computed beforehand from clean runs, never recomputed
 //! downstream (Makelov, Lange, Nanda, [arXiv 2405.08366](https://arxiv.org/abs/2405.08366), section 4). A clean run
-//! keeps the residual stream that enters each block at which an intervention can restart, so an intervention costs only
-//! the blocks after the first overwritten node, and logits only at END.
+//! keeps the residual stream that enters each block at which an intervention can restart, and the keys and values of the
+//! blocks from there on: an intervention costs only the blocks after the first overwritten node, at the positions from the
+//! first overwritten one on, and logits only at END.
 //!
-//! Memory: `N * T * d_model` floats for each restart layer (500 prompts of 19 tokens at d_model 768: 29 MB a layer).
+//! Memory: `N * T * d_model` floats for each restart layer (500 prompts of 19 tokens at d_model 768: 29 MB a layer), and
+//! twice that for each block from the first of them on; keys and values beyond [`MOST_KEPT`] are not kept, and interventions
+//! run all positions.
 //!
 //! Shape legend: `N` prompts, `B` prompts of a batch, `T` tokens of a prompt, `D` width of a node, `V` vocabulary.
 
@@ -14,10 +17,24 @@ use crate::rows::Rows;
 use crate::site::restart_layer;
 use activations::Node;
 use burn::tensor::Tensor;
-use lm::{Gpt2, HookPoint, Logits, Overwrite, Request, Start, TokenBatch, Trace};
+use lm::{Gpt2, HookPoint, Logits, Overwrite, Past, Request, Start, TokenBatch, Trace};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use tasks::{Prompt, Role};
+
+/// Most bytes of keys and values that a clean run keeps.
+const MOST_KEPT: usize = 1 << 30;
+
+/// What an intervention is asked for besides predictions and logit differences.
+#[derive(Debug, Clone, Copy)]
+pub enum Want<'a> {
+    /// Nothing more.
+    Prediction,
+    /// Log-probabilities of the whole vocabulary, for later comparison.
+    LogProbs,
+    /// The divergence of these log-probabilities `[N, V]` from the run's own.
+    DivergenceFrom(&'a Rows),
+}
 
 /// What the model answers at END, prompt by prompt.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -26,6 +43,10 @@ pub struct Outcome {
     pub logit_diff: Vec<f32>,
     /// Argmax over the whole vocabulary, `[N]`; the lowest id wins a tie.
     pub prediction: Vec<u32>,
+    /// Natural log-probabilities, `[N, V]`, where asked for.
+    pub log_probs: Option<Rows>,
+    /// `KL(reference || this run)` in nats, `[N]`, where asked for.
+    pub kl: Vec<f32>,
 }
 
 impl Outcome {
@@ -43,23 +64,26 @@ impl Outcome {
             .collect()
     }
 
-    /// Reads the logits at END of some prompts, `[B, V]`.
-    fn read(prompts: &[Prompt], logits: Tensor<2>) -> Self {
+    /// Reads the logits at END of some prompts, `[B, V]`, the first of which is prompt `first` of the run.
+    fn read(prompts: &[Prompt], first: usize, logits: Tensor<2>, want: Want<'_>) -> Self {
         let mut outcome = Self::default();
         let rows = Rows::from_tensor(logits); // [B, V]
+        let mut log_probs = Rows::empty(rows.width());
         for (i, prompt) in prompts.iter().enumerate() {
             let row = rows.row(i);
             outcome
                 .logit_diff
                 .push(row[prompt.io_token() as usize] - row[prompt.s_token() as usize]);
-            let mut best = 0;
-            for (token, &logit) in row.iter().enumerate() {
-                if logit > row[best] {
-                    best = token;
+            outcome.prediction.push(argmax(row) as u32);
+            match want {
+                Want::Prediction => {}
+                Want::LogProbs => log_probs.extend(&Rows::new(row.len(), log_softmax(row))),
+                Want::DivergenceFrom(reference) => {
+                    outcome.kl.push(divergence(reference.row(first + i), &log_softmax(row)));
                 }
             }
-            outcome.prediction.push(best as u32);
         }
+        outcome.log_probs = matches!(want, Want::LogProbs).then_some(log_probs);
         outcome
     }
 
@@ -67,7 +91,32 @@ impl Outcome {
     fn extend(&mut self, batch: Outcome) {
         self.logit_diff.extend(batch.logit_diff);
         self.prediction.extend(batch.prediction);
+        self.kl.extend(batch.kl);
+        match (&mut self.log_probs, batch.log_probs) {
+            (Some(all), Some(more)) => all.extend(&more),
+            (all, more) => *all = more,
+        }
     }
+}
+
+/// Place of the largest logit; the lowest wins a tie.
+fn argmax(row: &[f32]) -> usize {
+    let better = |best: usize, (place, logit): (usize, &f32)| if *logit > row[best] { place } else { best };
+    row.iter().enumerate().fold(0, better)
+}
+
+/// Logits minus the logarithm of the sum of their exponentials, `[V]`.
+fn log_softmax(row: &[f32]) -> Vec<f32> {
+    let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = row.iter().map(|&x| f64::from((x - most).exp())).sum();
+    let norm = most + sum.ln() as f32;
+    row.iter().map(|x| x - norm).collect()
+}
+
+/// `KL(p || q)` in nats, from log-probabilities `[V]`.
+fn divergence(p: &[f32], q: &[f32]) -> f32 {
+    let terms = p.iter().zip(q).map(|(&p, &q)| f64::from(p.exp()) * f64::from(p - q));
+    terms.sum::<f64>().max(0.0) as f32
 }
 
 /// Mean in f64, in order; 0 for no values.
@@ -87,12 +136,15 @@ pub struct CleanRun<'a> {
     batch: usize,
     /// Residual stream entering a block, one `[B, T, d_model]` for each batch.
     resid: BTreeMap<usize, Vec<Tensor<3>>>,
+    /// Keys and values by block, from the first restart on, for each batch; none where they would be too many.
+    keys_values: Vec<BTreeMap<usize, [Tensor<4>; 2]>>,
 }
 
 /// Runs a model on lists of prompts, in batches of fixed size.
 pub struct Runner<'a> {
     model: &'a Gpt2,
     batch: usize,
+    restarts: bool,
 }
 
 impl<'a> Runner<'a> {
@@ -101,6 +153,15 @@ impl<'a> Runner<'a> {
         Self {
             model,
             batch: batch.max(1),
+            restarts: true,
+        }
+    }
+
+    /// The same runner, whose interventions run the whole model again: what restarting saves is measured against it.
+    pub fn without_restarts(self) -> Self {
+        Self {
+            restarts: false,
+            ..self
         }
     }
 
@@ -109,18 +170,26 @@ impl<'a> Runner<'a> {
     /// # Errors
     /// [`Error::NoPrompts`], [`Error::Node`] for a node that cannot be overwritten, [`Error::Model`].
     pub fn clean<'p>(&self, prompts: &'p [Prompt], nodes: &BTreeSet<Node>) -> Result<CleanRun<'p>, Error> {
-        let layers = nodes.iter().map(restart_layer).collect::<Result<BTreeSet<_>, _>>()?;
+        let layer = |node: &Node| restart_layer(node).map(|layer| if self.restarts { layer } else { 0 });
+        let layers = nodes.iter().map(layer).collect::<Result<BTreeSet<_>, _>>()?;
         let restarts: Vec<HookPoint> = layers.iter().map(|&layer| HookPoint::ResidPre(layer)).collect();
+        let kept = self.kept_blocks(prompts, layers.first().copied());
+        let mut captured = restarts.clone();
+        captured.extend(kept.iter().flat_map(|&l| [HookPoint::K(l), HookPoint::V(l)]));
         let passes = self.passes(prompts, |batch| {
-            let trace = self.undisturbed(batch, nodes, &restarts, Logits::At(positions(batch, Role::End)))?;
+            let trace = self.undisturbed(batch, nodes, &captured, Logits::At(positions(batch, Role::End)))?;
+            let keys_values = |&l: &usize| Ok((l, [trace.tensor4(HookPoint::K(l))?, trace.tensor4(HookPoint::V(l))?]));
             let resid = restarts
                 .iter()
                 .map(|&hook| trace.tensor3(hook))
                 .collect::<Result<Vec<_>, _>>()?; // [B, T, d_model]
             Ok((
-                Outcome::read(batch, trace.logits_at()?),
+                Outcome::read(batch, 0, trace.logits_at()?, Want::Prediction),
                 values(&trace, nodes, batch)?,
                 resid,
+                kept.iter()
+                    .map(keys_values)
+                    .collect::<Result<BTreeMap<_, _>, Error>>()?,
             ))
         })?;
         let mut run = CleanRun {
@@ -129,8 +198,10 @@ impl<'a> Runner<'a> {
             nodes: BTreeMap::new(),
             batch: self.batch,
             resid: BTreeMap::new(),
+            keys_values: Vec::new(),
         };
-        for (outcome, values, resid) in passes {
+        for (outcome, values, resid, keys_values) in passes {
+            run.keys_values.push(keys_values);
             run.outcome.extend(outcome);
             extend(&mut run.nodes, values);
             for (&layer, resid) in layers.iter().zip(resid) {
@@ -138,6 +209,23 @@ impl<'a> Runner<'a> {
             }
         }
         Ok(run)
+    }
+
+    /// Blocks whose keys and values are worth keeping: all from the first restart on, where that is allowed and not too much.
+    fn kept_blocks(&self, prompts: &[Prompt], first: Option<usize>) -> Vec<usize> {
+        let (Some(first), true) = (first, self.restarts) else {
+            return Vec::new();
+        };
+        let (blocks, tokens) = (
+            first..self.model.config().n_layer,
+            prompts.iter().map(|prompt| prompt.ids.len()),
+        );
+        let bytes = blocks.len() * tokens.sum::<usize>() * self.model.config().d_model * 2 * size_of::<f32>();
+        if bytes <= MOST_KEPT {
+            blocks.collect()
+        } else {
+            Vec::new()
+        }
     }
 
     /// Runs the prompts undisturbed as far as `nodes` need and returns their values, `[N, D]` each.
@@ -155,11 +243,17 @@ impl<'a> Runner<'a> {
 
     /// Runs the prompts of `clean` with every node of `overwrites` replaced by its row, `[N, D]` each.
     ///
-    /// The run restarts before the first block that is touched. `clean` must have recorded the nodes.
+    /// The run restarts before the first block that is touched. `clean` must have recorded the nodes. Without overwrites the
+    /// answer is that of the clean run, and nothing more can be asked for.
     ///
     /// # Errors
     /// [`Error::Node`] when a node was not recorded or its values are not `[N, D]`; [`Error::Model`].
-    pub fn intervene(&self, clean: &CleanRun<'_>, overwrites: &BTreeMap<Node, Rows>) -> Result<Outcome, Error> {
+    pub fn intervene(
+        &self,
+        clean: &CleanRun<'_>,
+        overwrites: &BTreeMap<Node, Rows>,
+        want: Want<'_>,
+    ) -> Result<Outcome, Error> {
         let mut first = None;
         for (node, rows) in overwrites {
             let shape = clean.nodes.get(node).map(|known| (known.len(), known.width()));
@@ -167,7 +261,7 @@ impl<'a> Runner<'a> {
                 let reason = "it was not recorded in the clean run, or in another shape".to_owned();
                 return Err(Error::Node { node: *node, reason });
             }
-            let layer = restart_layer(node)?;
+            let layer = if self.restarts { restart_layer(node)? } else { 0 };
             first = Some(first.map_or(layer, |other: usize| other.min(layer)));
         }
         let Some((layer, resid)) = first.and_then(|layer| Some((layer, clean.resid.get(&layer)?))) else {
@@ -176,20 +270,22 @@ impl<'a> Runner<'a> {
         let batches: Vec<_> = clean.prompts.chunks(clean.batch).zip(resid).enumerate().collect();
         let passes = batches.into_par_iter().map(|(place, (batch, resid))| {
             let start = place * clean.batch;
+            let (from, past) = past(&clean.keys_values[place], layer, overwrites, batch);
+            let behind = |positions: Vec<usize>| positions.into_iter().map(move |position| position - from);
             let overwrite = overwrites.iter().map(|(node, rows)| Overwrite {
                 hook: node.hook,
                 head: node.head,
-                at: positions(batch, node.role).into_iter().enumerate().collect(),
+                at: behind(positions(batch, node.role)).enumerate().collect(),
                 values: rows.tensor(start..start + batch.len(), self.model.device()), // [B, D]
             });
             let request = Request {
                 capture: Vec::new(),
                 overwrite: overwrite.collect(),
-                logits: Logits::At(positions(batch, Role::End)),
+                logits: Logits::At(behind(positions(batch, Role::End)).collect()),
             };
-            let resid = resid.clone();
-            let trace = self.model.run(Start::Resid { layer, resid }, &request)?;
-            Ok(Outcome::read(batch, trace.logits_at()?)) // [B, V]
+            let resid = resid.clone().narrow(1, from, resid.dims()[1] - from); // [B, T - P, d_model]
+            let trace = self.model.run(Start::Resid { layer, resid, past }, &request)?;
+            Ok(Outcome::read(batch, start, trace.logits_at()?, want)) // [B, V]
         });
         let mut outcome = Outcome::default();
         for part in passes.collect::<Result<Vec<_>, Error>>()? {
@@ -232,6 +328,26 @@ impl<'a> Runner<'a> {
     }
 }
 
+/// The first position that an intervention on a batch touches, and what later positions see of those before it.
+///
+/// All positions run where no keys and values were kept.
+fn past(
+    keys_values: &BTreeMap<usize, [Tensor<4>; 2]>,
+    layer: usize,
+    overwrites: &BTreeMap<Node, Rows>,
+    batch: &[Prompt],
+) -> (usize, Past) {
+    let roles = overwrites.keys().map(|node| node.role).chain([Role::End]);
+    let from = roles.flat_map(|role| positions(batch, role)).min().unwrap_or(0);
+    if keys_values.is_empty() || from == 0 {
+        return (0, Past::default());
+    }
+    let before = |part: &Tensor<4>| part.clone().narrow(1, 0, from); // [B, P, H, Dh]
+    let blocks = keys_values.range(layer..).map(|(_, [k, v])| [before(k), before(v)]);
+    let blocks = blocks.collect();
+    (from, Past { blocks })
+}
+
 /// The captured values of a batch, `[B, D]` for each node.
 fn values(trace: &Trace, nodes: &BTreeSet<Node>, batch: &[Prompt]) -> Result<BTreeMap<Node, Rows>, Error> {
     let read = |node: &Node| {
@@ -253,4 +369,23 @@ fn extend(all: &mut BTreeMap<Node, Rows>, batch: BTreeMap<Node, Rows>) {
 /// The position of `role` in each prompt.
 fn positions(prompts: &[Prompt], role: Role) -> Vec<usize> {
     prompts.iter().map(|prompt| prompt.position(role)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn divergence_is_that_of_the_definition() {
+        let (p, q) = (log_softmax(&[0.0, 1.0, 2.0]), log_softmax(&[100.0, 99.0, 99.5]));
+        let expected: f64 = p
+            .iter()
+            .zip(&q)
+            .map(|(p, q)| f64::from(p.exp()) * f64::from(p - q))
+            .sum();
+        assert!((p.iter().map(|x| x.exp()).sum::<f32>() - 1.0).abs() < 1e-6);
+        assert!((f64::from(divergence(&p, &q)) - expected).abs() < 1e-6 && expected > 0.1);
+        assert_eq!(divergence(&p, &p), 0.0);
+        assert_eq!(argmax(&[1.0, 3.0, 3.0]), 1);
+    }
 }

@@ -8,12 +8,14 @@
 //! Shape legend: `R` resamples.
 
 use crate::bootstrap::interval;
-use crate::report::{Comparison, Metric, Score};
+use crate::metric::{Method, Metric};
+use crate::report::{Comparison, DictionaryFacts, Score};
+use crate::statistics::{self, LEVEL, Measured};
 use std::collections::BTreeMap;
 use tasks::Attribute;
 
 /// What a number is about.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Key<'a> {
     /// Name of the dictionary set or baseline.
     pub dictionary: &'a str,
@@ -23,96 +25,193 @@ pub struct Key<'a> {
     pub attribute: Option<Attribute>,
     /// What is measured.
     pub metric: Metric,
+    /// How the latents of an edit were found.
+    pub method: Option<Method>,
     /// Number of latents an edit may exchange.
     pub k: Option<usize>,
+    /// From where on a latent counts as interpreted.
+    pub threshold: Option<f64>,
+}
+
+impl<'a> Key<'a> {
+    /// A number about a site, of no attribute, edit or threshold.
+    pub fn new(dictionary: &'a str, site: &'a str, metric: Metric) -> Self {
+        Self {
+            dictionary,
+            site,
+            attribute: None,
+            metric,
+            method: None,
+            k: None,
+            threshold: None,
+        }
+    }
+
+    /// The same about an attribute.
+    pub fn of(self, attribute: Attribute) -> Self {
+        Self {
+            attribute: Some(attribute),
+            ..self
+        }
+    }
+
+    /// The same about an edit.
+    pub fn by(self, method: Method, k: Option<usize>) -> Self {
+        Self {
+            method: Some(method),
+            k,
+            ..self
+        }
+    }
+
+    /// The same at a threshold.
+    pub fn at(self, threshold: f64) -> Self {
+        Self {
+            threshold: Some(threshold),
+            ..self
+        }
+    }
+}
+
+/// One score with its resamples, `[R]`, NaN where undefined; without any where a number has no interval.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// The score.
+    pub score: Score,
+    /// The same number in each resample.
+    pub resampled: Vec<f32>,
+}
+
+/// Which scores are compared: a metric, and for edits how they were made. Supervised edits and those of no `k` fit any.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Selection {
+    /// The metric.
+    pub metric: Metric,
+    /// The search of an edit.
+    pub method: Option<Method>,
+    /// The number of latents of an edit.
+    pub k: Option<usize>,
+}
+
+impl Selection {
+    /// Whether a score belongs to the selection.
+    pub fn takes(&self, score: &Score) -> bool {
+        score.metric == self.metric
+            && (score.k.is_none() || score.k == self.k)
+            && (score.method.is_none_or(|method| method == Method::Supervised) || score.method == self.method)
+    }
+
+    /// What each dictionary of a family reaches, by place.
+    pub fn of_family<'e>(&self, entries: &'e [Entry], members: &[&str]) -> Vec<Measured<'e>> {
+        let of = |name: &&str| {
+            let taken = entries
+                .iter()
+                .filter(|entry| entry.score.dictionary == *name && self.takes(&entry.score));
+            let place = |entry: &'e Entry| {
+                let score = &entry.score;
+                let place = match (score.attribute, score.threshold) {
+                    (Some(attribute), _) => format!("{} {attribute}", score.site),
+                    (None, Some(threshold)) => format!("{} {threshold}", score.site),
+                    (None, None) => score.site.clone(),
+                };
+                Some((place, (score.value?, entry.resampled.as_slice())))
+            };
+            taken.filter_map(place).collect::<Measured<'e>>()
+        };
+        members.iter().map(of).collect()
+    }
 }
 
 /// All scores of an evaluation, in the order of measurement.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    measured: Vec<(Score, Vec<f64>)>,
+    entries: Vec<Entry>,
 }
 
 impl Ledger {
     /// Enters one score.
     ///
-    /// `value`: `None` when undefined; `resampled`: the same number in each resample, `[R]`, NaN where undefined; `n`:
-    /// prompts behind it; `raw`: the means behind it by name.
+    /// `value`: `None` when undefined; `resampled`: the same number in each resample, `[R]`, NaN where undefined, none at
+    /// all for a number without an interval; `n`: prompts behind it; `raw`: the means behind it by name.
     pub fn enter(&mut self, key: &Key<'_>, value: Option<f64>, resampled: Vec<f64>, n: usize, raw: &[(&str, f64)]) {
         let value = value.filter(|value| value.is_finite());
-        let ends = value.and_then(|_| interval(&resampled));
+        let resampled: Vec<f32> = resampled.into_iter().map(|value| value as f32).collect();
+        let in_f64: Vec<f64> = resampled.iter().map(|&value| f64::from(value)).collect();
+        let ends = value.and_then(|_| interval(&in_f64));
+        let raw = raw.iter().filter(|(_, mean)| mean.is_finite());
         let score = Score {
             dictionary: key.dictionary.to_owned(),
             site: key.site.to_owned(),
             attribute: key.attribute,
             test: key.metric.test(),
             metric: key.metric,
+            method: key.method,
             k: key.k,
+            threshold: key.threshold,
             value: value.map(rounded),
             low: ends.map(|(low, _)| rounded(low)),
             high: ends.map(|(_, high)| rounded(high)),
             n,
             raw: raw
-                .iter()
                 .map(|&(name, mean)| (name.to_owned(), rounded(mean)))
                 .collect::<BTreeMap<_, _>>(),
         };
-        self.measured.push((score, resampled));
+        self.entries.push(Entry { score, resampled });
     }
 
-    /// Mean over sites (and attributes) of `left - right`, with a paired interval.
-    ///
-    /// Takes every (site, attribute) at which both are defined; resample `r` shows the same prompts to both and to all
-    /// sites. `k`: the number of latents of an edit; it only selects among scores that have one.
-    pub fn compare(&self, left: &str, right: &str, metric: Metric, k: Option<usize>) -> Comparison {
-        let pick = |name: &str| {
-            let chosen = self.measured.iter().filter(|(score, _)| {
-                score.dictionary == name && score.metric == metric && (score.k.is_none() || score.k == k)
-            });
-            let place = |(score, resampled)| {
-                let score: &Score = score;
-                Some(((score.site.as_str(), score.attribute), (score.value?, resampled)))
-            };
-            chosen
-                .map(|(score, resampled)| (score, resampled))
-                .filter_map(place)
-                .collect::<BTreeMap<_, (f64, &Vec<f64>)>>()
-        };
-        let (lefts, rights) = (pick(left), pick(right));
-        let pairs: Vec<_> = lefts
-            .iter()
-            .filter_map(|(place, left)| Some((left, rights.get(place)?)))
-            .collect();
-        let mean = |values: Vec<f64>| {
-            let defined: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
-            (!defined.is_empty()).then(|| defined.iter().sum::<f64>() / defined.len() as f64)
-        };
-        let resamples = pairs
-            .iter()
-            .map(|(left, right)| left.1.len().min(right.1.len()))
-            .min()
-            .unwrap_or(0);
-        let difference = |r: usize| mean(pairs.iter().map(|(left, right)| left.1[r] - right.1[r]).collect());
-        let resampled: Vec<f64> = (0..resamples).filter_map(difference).collect();
-        let ends = interval(&resampled);
-        Comparison {
-            left: left.to_owned(),
-            right: right.to_owned(),
-            metric,
-            k,
-            left_value: mean(pairs.iter().map(|(left, _)| left.0).collect()).map(rounded),
-            right_value: mean(pairs.iter().map(|(_, right)| right.0).collect()).map(rounded),
-            difference: mean(pairs.iter().map(|(left, right)| left.0 - right.0).collect()).map(rounded),
-            low: ends.map(|(low, _)| rounded(low)),
-            high: ends.map(|(_, high)| rounded(high)),
-            pairs: pairs.len(),
-        }
+    /// Adds what was measured before.
+    pub fn extend(&mut self, entries: Vec<Entry>) {
+        self.entries.extend(entries);
     }
 
     /// The scores, in the order they were entered.
-    pub fn into_scores(self) -> Vec<Score> {
-        self.measured.into_iter().map(|(score, _)| score).collect()
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
     }
+
+    /// All of them.
+    pub fn into_entries(self) -> Vec<Entry> {
+        self.entries
+    }
+
+    /// The mean of `left` minus that of `right` over sites (and attributes), with a paired interval; both are families.
+    ///
+    /// Takes every place at which all seeds of both are defined; resample `r` shows the same prompts to all.
+    pub fn compare(
+        &self,
+        dictionaries: &[DictionaryFacts],
+        left: &str,
+        right: &str,
+        selection: Selection,
+    ) -> Comparison {
+        let [l, r] = [left, right].map(|family| {
+            let members: Vec<&str> = members(dictionaries, family);
+            selection.of_family(&self.entries, &members)
+        });
+        let seeds = [l.len(), r.len()];
+        let found = statistics::difference(&l, &r, 0);
+        let ends = found.as_ref().and_then(|found| found.interval(LEVEL));
+        Comparison {
+            left: left.to_owned(),
+            right: right.to_owned(),
+            metric: selection.metric,
+            k: selection.k,
+            left_value: found.as_ref().map(|found| rounded(found.values[0])),
+            right_value: found.as_ref().map(|found| rounded(found.values[1])),
+            difference: found.as_ref().map(|found| rounded(found.value())),
+            low: ends.map(|(low, _)| rounded(low)),
+            high: ends.map(|(_, high)| rounded(high)),
+            seeds_agree: found.as_ref().is_some_and(|found| found.seeds_agree),
+            seeds,
+            pairs: found.map_or(0, |found| found.places),
+        }
+    }
+}
+
+/// Names of the dictionaries of a family.
+pub fn members<'d>(dictionaries: &'d [DictionaryFacts], family: &str) -> Vec<&'d str> {
+    let of = dictionaries.iter().filter(|facts| facts.family == family);
+    of.map(|facts| facts.name.as_str()).collect()
 }
 
 /// `value` rounded to six significant digits.
@@ -123,16 +222,6 @@ pub fn rounded(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn key<'a>(dictionary: &'a str, site: &'a str) -> Key<'a> {
-        Key {
-            dictionary,
-            site,
-            attribute: None,
-            metric: Metric::Sufficiency,
-            k: None,
-        }
-    }
 
     #[test]
     fn six_digits() {
@@ -149,16 +238,26 @@ mod tests {
             ("b", Some(0.7), Some(0.5)),
             ("c", None, Some(0.1)),
         ] {
-            ledger.enter(&key("left", site), left, vec![left.unwrap_or(f64::NAN); 10], 5, &[]);
-            ledger.enter(&key("right", site), right, vec![right.unwrap_or(f64::NAN); 10], 5, &[]);
+            for (name, value) in [("left", left), ("right", right)] {
+                let key = Key::new(name, site, Metric::Sufficiency);
+                ledger.enter(&key, value, vec![value.unwrap_or(f64::NAN); 10], 5, &[]);
+            }
         }
-        let comparison = ledger.compare("left", "right", Metric::Sufficiency, None);
+        let facts = |name: &str| DictionaryFacts {
+            name: name.to_owned(),
+            family: name.to_owned(),
+            identity: String::new(),
+        };
+        let facts = ["left", "right"].map(facts);
+        let selection = Selection {
+            metric: Metric::Sufficiency,
+            method: None,
+            k: None,
+        };
+        let comparison = ledger.compare(&facts, "left", "right", selection);
         assert_eq!((comparison.pairs, comparison.difference), (2, Some(0.3)));
         assert_eq!((comparison.left_value, comparison.right_value), (Some(0.8), Some(0.5)));
         assert!((comparison.low.unwrap() - 0.3).abs() < 1e-6);
-        assert_eq!(
-            ledger.compare("left", "nobody", Metric::Sufficiency, None).difference,
-            None
-        );
+        assert_eq!(ledger.compare(&facts, "left", "nobody", selection).difference, None);
     }
 }

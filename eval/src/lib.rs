@@ -14,45 +14,62 @@
 //! | [`dictionaries`] | named dictionaries and what they make of a sample |
 //! | [`baseline`] | the random dictionary |
 //! | [`approximation`] | sufficiency and necessity |
-//! | [`control`] | greedy and supervised edits |
-//! | [`interpretability`] | F1 of latents against attribute values |
-//! | [`bootstrap`] | intervals |
-//! | [`ledger`] | scores together with their resamples, and comparisons between dictionaries |
+//! | [`control`] | searches for edits |
+//! | [`readout`] | linear read-outs of attributes, for isolation |
+//! | [`interpretability`], `agreement` | F1, correlation and average precision of latents against attribute values |
+//! | [`predicates`], [`interpretation`] | what can be said of a prompt, and what a latent stands for |
+//! | [`bootstrap`] | resamples of prompts |
+//! | [`ledger`] | scores together with their resamples |
+//! | [`statistics`] | which differences between dictionaries are real |
 //! | [`splice`] | cross-entropy on running text with reconstructions in place |
 //! | [`truth`] | latents against all that the written world knows of its tokens |
 //! | [`config`] | settings of an evaluation |
-//! | [`mod@evaluate`], `measure` | the evaluation, site by site |
-//! | [`report`], [`table`] | what comes out: JSON, Parquet, text |
+//! | [`mod@evaluate`], `measure`, `derive` | the evaluation, site by site, and scores that relate others |
+//! | [`parts`], [`cost`] | what a broken run has measured; what a run will cost |
+//! | [`metric`], [`report`], [`columns`], [`table`] | what comes out: names, JSON, Parquet, text |
 //!
 //! Shape legend: `N` prompts, `D` width of a node, `F` latents, `T` tokens of a prompt, `V` vocabulary.
 
+mod agreement;
 pub mod approximation;
 pub mod baseline;
 pub mod bootstrap;
+pub mod columns;
 pub mod config;
 pub mod control;
+pub mod cost;
+mod derive;
 pub mod dictionaries;
 mod error;
 pub mod evaluate;
 pub mod interpretability;
+pub mod interpretation;
 pub mod interventions;
 pub mod ledger;
 pub mod locate;
 mod measure;
+pub mod metric;
+pub mod parts;
+pub mod predicates;
+pub mod readout;
 pub mod report;
 pub mod rows;
 pub mod site;
 pub mod splice;
+pub mod statistics;
 pub mod table;
 pub mod truth;
 
 pub use baseline::RandomDictionary;
 pub use config::{EvalConfig, EvalFile};
+pub use cost::Cost;
 pub use dictionaries::{DictionarySet, Edit};
 pub use error::Error;
-pub use evaluate::evaluate;
+pub use evaluate::{Evaluated, Observer, evaluate};
 pub use locate::{LocateConfig, LocateFile, Located, locate};
-pub use report::{Comparison, Metric, Report, Score};
+pub use metric::{Method, Metric};
+pub use parts::Parts;
+pub use report::{Comparison, Report, Score};
 pub use site::{Evidence, Site, Sites};
 pub use splice::{Change, SpliceTask};
 pub use truth::{FamilyScore, Truth, WorldSample};

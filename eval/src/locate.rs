@@ -21,7 +21,7 @@ pub use config::{LocateConfig, LocateFile};
 use crate::Error;
 use crate::approximation::ablated;
 use crate::evaluate::{counterfactuals, describe};
-use crate::interventions::{CleanRun, Runner};
+use crate::interventions::{CleanRun, Runner, Want};
 use crate::ledger::rounded;
 use crate::report::Clean;
 use crate::rows::Rows;
@@ -189,7 +189,7 @@ fn measure(
         let share = if *values == clean.nodes[&node] {
             0.0
         } else {
-            let patched = runner.intervene(clean, &BTreeMap::from([(node, values.clone())]))?;
+            let patched = runner.intervene(clean, &BTreeMap::from([(node, values.clone())]), Want::Prediction)?;
             let same: f64 = patched
                 .agreement(&clean.outcome)
                 .iter()
@@ -204,7 +204,11 @@ fn measure(
     let mut kept: Vec<Attribute> = changed.keys().copied().filter(passing).collect();
     let mut removed = None;
     if !kept.is_empty() {
-        let without = runner.intervene(clean, &BTreeMap::from([(node, ablated(&clean.nodes[&node]))]))?;
+        let without = runner.intervene(
+            clean,
+            &BTreeMap::from([(node, ablated(&clean.nodes[&node]))]),
+            Want::Prediction,
+        )?;
         let share = rounded(1.0 - without.mean_logit_diff() / clean.outcome.mean_logit_diff());
         removed = Some(share);
         if share < config.min_removed {

@@ -88,12 +88,38 @@ impl Rows {
         sums.into_iter().map(|sum| (sum / n) as f32).collect()
     }
 
+    /// Rows of several matrices side by side, `[N, D_1 + D_2 + ...]`. All must have the same number of rows.
+    pub fn beside(parts: &[&Rows]) -> Self {
+        let n = parts.first().map_or(0, |part| part.len());
+        debug_assert!(parts.iter().all(|part| part.len() == n));
+        Self {
+            width: parts.iter().map(|part| part.width).sum(),
+            values: (0..n)
+                .flat_map(|i| parts.iter().flat_map(move |part| part.row(i).iter().copied()))
+                .collect(),
+        }
+    }
+
     /// `row` repeated `n` times, `[n, D]`.
     pub fn repeat(row: &[f32], n: usize) -> Self {
         Self {
             width: row.len(),
             values: row.repeat(n),
         }
+    }
+
+    /// Euclidean distances between rows of the same place, `[N]`. Both must have the same shape.
+    pub fn distances(&self, other: &Rows) -> Vec<f32> {
+        debug_assert_eq!((self.width, self.values.len()), (other.width, other.values.len()));
+        let distance = |i: usize| {
+            let terms = self
+                .row(i)
+                .iter()
+                .zip(other.row(i))
+                .map(|(a, b)| f64::from(a - b).powi(2));
+            terms.sum::<f64>().sqrt() as f32
+        };
+        (0..self.len()).map(distance).collect()
     }
 
     /// `self + a - b` entry by entry, `[N, D]`. All three must have the same shape.

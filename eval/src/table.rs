@@ -4,8 +4,10 @@
 //! Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)); `-` marks what is undefined or was not
 //! measured.
 
+use crate::ledger::Selection;
 use crate::locate::Located;
-use crate::report::{Comparison, Metric, Report, Score};
+use crate::metric::{Method, Metric};
+use crate::report::{Comparison, Report, Score};
 use crate::site::Site;
 use std::fmt::Write;
 use tasks::Attribute;
@@ -19,28 +21,30 @@ struct Group {
 
 /// What a column shows.
 struct Column {
-    metric: Metric,
+    selection: Selection,
     attribute: Option<Attribute>,
-    k: Option<usize>,
 }
 
 impl Column {
-    /// Whether the score belongs here. Edits without a `k` (supervised, none) stand in every column of their attribute.
-    fn shows(&self, score: &Score) -> bool {
-        score.metric == self.metric && score.attribute == self.attribute && (score.k.is_none() || score.k == self.k)
-    }
-
-    /// Mean of the fitting scores of one dictionary.
-    fn mean(&self, scores: &[&Score], dictionary: &str) -> Option<f64> {
-        let fitting = scores
-            .iter()
-            .filter(|score| score.dictionary == dictionary && self.shows(score));
-        let values: Vec<f64> = fitting.filter_map(|score| score.value).collect();
+    /// Mean of the fitting scores of one family. Edits without a `k` (supervised, none) stand in every column of their
+    /// attribute.
+    fn mean(&self, scores: &[Row<'_>], family: &str) -> Option<f64> {
+        let fitting = scores.iter().filter(|row| {
+            row.family == family && row.score.attribute == self.attribute && self.selection.takes(row.score)
+        });
+        let values: Vec<f64> = fitting.filter_map(|row| row.score.value).collect();
         (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
     }
 }
 
-/// The tables of a report: means over sites, comparisons, and every site.
+/// A score and the family it counts for; baselines are families of their own.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    family: &'a str,
+    score: &'a Score,
+}
+
+/// The tables of a report: means over sites and seeds, comparisons, and every site.
 pub fn tables(report: &Report) -> String {
     let mut out = String::new();
     let clean = &report.clean;
@@ -51,15 +55,24 @@ pub fn tables(report: &Report) -> String {
         clean.logit_diff, clean.accuracy, clean.n
     );
     let groups = groups(report);
-    let names = names(&report.scores);
+    let family = |name: &str| report.dictionaries.iter().position(|facts| facts.name == name);
+    let row = |score| -> Row<'_> {
+        let score: &Score = score;
+        let family = family(&score.dictionary).map_or(&score.dictionary, |place| &report.dictionaries[place].family);
+        Row { family, score }
+    };
+    let all: Vec<Row<'_>> = report.scores.iter().map(row).collect();
+    let names = names(&all);
     let width = names.iter().map(|name| name.len()).max().unwrap_or(0).max(10) + 1;
-    let all: Vec<&Score> = report.scores.iter().collect();
-    let _ = writeln!(out, "MEANS OVER SITES");
+    let _ = writeln!(out, "MEANS OVER SITES AND SEEDS");
     block(&mut out, &groups, &names, width, &all);
+    let k = report.config.compare_k;
+    let _ = writeln!(out, "\nTHE SAME, FURTHER SCORES (edits with k = {k})");
+    block(&mut out, &further(report), &names, width, &all);
     if !report.comparisons.is_empty() {
         let _ = writeln!(
             out,
-            "\nCOMPARISONS (means over sites and attributes, paired 95 % bootstrap interval)"
+            "\nCOMPARISONS (means over sites and attributes, paired 95 % interval over seeds, then prompts)"
         );
         report
             .comparisons
@@ -70,13 +83,16 @@ pub fn tables(report: &Report) -> String {
     heading(&mut out, &groups, width);
     for site in &report.sites {
         let _ = writeln!(out, "{}", describe(site));
-        let here: Vec<&Score> = all.iter().copied().filter(|score| score.site == site.name).collect();
+        let here: Vec<Row<'_>> = all.iter().copied().filter(|row| row.score.site == site.name).collect();
         lines(&mut out, &groups, &names, width, &here);
     }
     let _ = writeln!(
         out,
         "\nedit: share of prompts predicted as under the true counterfactual patch, k latents exchanged;\n\
-         supervised edits exchange one value and `none` nothing, whatever k"
+         supervised edits exchange one value and `none` nothing, whatever k. MCC: Matthews correlation\n\
+         of the best latent. isolation: share of read-outs of the other attributes as under the patch.\n\
+         KL: from the prediction under the patch, nats. interp: share of live latents with an F1 from the\n\
+         threshold on; keep: sufficiency of those alone; remove: harm without them"
     );
     out
 }
@@ -124,29 +140,56 @@ pub fn located(located: &Located) -> String {
     out
 }
 
-/// The groups of columns that have something to show.
+/// Attributes that are edited somewhere.
+fn attributes(report: &Report) -> Vec<Attribute> {
+    let edited = |attribute: &Attribute| report.sites.iter().any(|site| site.attributes.contains(attribute));
+    Attribute::ALL.into_iter().filter(edited).collect()
+}
+
+/// A column of a metric that has no edit behind it.
+fn plain(name: &str, metric: Metric, attribute: Option<Attribute>) -> (String, Column) {
+    let selection = Selection {
+        metric,
+        method: None,
+        k: None,
+    };
+    (name.to_owned(), Column { selection, attribute })
+}
+
+/// A column of an edit by the first search of the config.
+fn edited(report: &Report, name: String, metric: Metric, attribute: Attribute, k: usize) -> (String, Column) {
+    let method = report.config.edits.first().copied().or(Some(Method::Supervised));
+    let (selection, attribute) = (
+        Selection {
+            metric,
+            method,
+            k: Some(k),
+        },
+        Some(attribute),
+    );
+    (name, Column { selection, attribute })
+}
+
+/// The columns of the first table.
 fn groups(report: &Report) -> Vec<Group> {
-    let column = |metric, attribute, k| Column { metric, attribute, k };
     let mut groups = vec![Group {
         title: "approximation".to_owned(),
         width: 7,
         columns: vec![
-            ("suff".to_owned(), column(Metric::Sufficiency, None, None)),
-            ("nec".to_owned(), column(Metric::Necessity, None, None)),
+            plain("suff", Metric::Sufficiency, None),
+            plain("nec", Metric::Necessity, None),
         ],
     }];
-    let edited = |attribute: &Attribute| report.sites.iter().any(|site| site.attributes.contains(attribute));
-    let attributes: Vec<Attribute> = Attribute::ALL.into_iter().filter(edited).collect();
+    let attributes = attributes(report);
     for &attribute in &attributes {
-        let edit = |&k: &usize| (format!("k={k}"), column(Metric::EditAccuracy, Some(attribute), Some(k)));
-        let columns = report.config.ks.iter().map(edit).collect();
+        let edit = |&k: &usize| edited(report, format!("k={k}"), Metric::EditAccuracy, attribute, k);
         groups.push(Group {
             title: format!("edit {attribute}"),
             width: 5,
-            columns,
+            columns: report.config.ks.iter().map(edit).collect(),
         });
     }
-    let f1 = |&attribute: &Attribute| (attribute.to_string(), column(Metric::F1, Some(attribute), None));
+    let f1 = |&attribute: &Attribute| plain(&attribute.to_string(), Metric::F1, Some(attribute));
     groups.push(Group {
         title: "F1".to_owned(),
         width: 5,
@@ -155,19 +198,46 @@ fn groups(report: &Report) -> Vec<Group> {
     groups
 }
 
-/// Names of all dictionaries and baselines, in order of first appearance.
-fn names(scores: &[Score]) -> Vec<&str> {
+/// The columns of the second table.
+fn further(report: &Report) -> Vec<Group> {
+    let (attributes, k) = (attributes(report), report.config.compare_k);
+    let group = |title: &str, width, columns| Group {
+        title: title.to_owned(),
+        width,
+        columns,
+    };
+    let by_attribute = |title: &str, width, metric| {
+        let column = |&attribute: &Attribute| edited(report, attribute.to_string(), metric, attribute, k);
+        group(title, width, attributes.iter().map(column).collect())
+    };
+    let mcc = |&attribute: &Attribute| plain(&attribute.to_string(), Metric::Mcc, Some(attribute));
+    let thresholds = vec![
+        plain("interp", Metric::Interpreted, None),
+        plain("keep", Metric::Keep, None),
+        plain("remove", Metric::Remove, None),
+    ];
+    vec![
+        group("", 6, vec![plain("L0", Metric::L0, None)]),
+        group("MCC", 5, attributes.iter().map(mcc).collect()),
+        by_attribute("isolation", 5, Metric::Isolation),
+        by_attribute("KL", 5, Metric::EditKl),
+        group("latents", 7, thresholds),
+    ]
+}
+
+/// Names of all families and baselines, in order of first appearance.
+fn names<'a>(rows: &[Row<'a>]) -> Vec<&'a str> {
     let mut names: Vec<&str> = Vec::new();
-    for score in scores {
-        if !names.contains(&score.dictionary.as_str()) {
-            names.push(&score.dictionary);
+    for row in rows {
+        if !names.contains(&row.family) {
+            names.push(row.family);
         }
     }
     names
 }
 
 /// Heading and lines.
-fn block(out: &mut String, groups: &[Group], names: &[&str], width: usize, scores: &[&Score]) {
+fn block(out: &mut String, groups: &[Group], names: &[&str], width: usize, scores: &[Row<'_>]) {
     heading(out, groups, width);
     lines(out, groups, names, width, scores);
 }
@@ -187,8 +257,8 @@ fn heading(out: &mut String, groups: &[Group], width: usize) {
     let _ = writeln!(out, "{}\n{}", titles.trim_end(), columns.trim_end());
 }
 
-/// One line for each dictionary that has a number to show.
-fn lines(out: &mut String, groups: &[Group], names: &[&str], width: usize, scores: &[&Score]) {
+/// One line for each family that has a number to show.
+fn lines(out: &mut String, groups: &[Group], names: &[&str], width: usize, scores: &[Row<'_>]) {
     for name in names {
         let mut line = format!("{name:<width$}");
         let mut any = false;
@@ -211,7 +281,7 @@ fn compare(out: &mut String, comparison: &Comparison) {
     let k = comparison.k.map(|k| format!(" k={k}")).unwrap_or_default();
     let _ = writeln!(
         out,
-        "{} - {}: {}{k}  {} - {} = {}  [{}, {}]  over {}",
+        "{} - {}: {}{k}  {} - {} = {}  [{}, {}]  over {}{}",
         comparison.left,
         comparison.right,
         comparison.metric,
@@ -220,7 +290,8 @@ fn compare(out: &mut String, comparison: &Comparison) {
         fine(comparison.difference),
         fine(comparison.low),
         fine(comparison.high),
-        comparison.pairs
+        comparison.pairs,
+        if comparison.seeds_agree { "" } else { ", seeds disagree" }
     );
 }
 

@@ -2,12 +2,8 @@
 //!
 //! The shipped model was trained on documents whose every token has labels ([`tasks::world::Label`]). A predicate is "this
 //! label has this value". A latent is active where its code is above 0, and stands for the predicate on whose even documents
-//! its F1 is best; it is scored on the odd documents with
-//!
-//! * `F1 = 2 TP / (2 TP + FP + FN)`, which an always-active latent raises with the predicate's share,
-//! * Matthews' correlation `MCC = (TP TN - FP FN) / sqrt((TP + FP)(TP + FN)(TN + FP)(TN + FN))`, 0 for such a latent,
-//! * average precision of its codes as a ranking: the mean over holding rows of the precision at their place; rows of equal
-//!   code share the place of the last of them.
+//! its F1 is best; it is scored on the odd documents with F1, Matthews' correlation and average precision (formulas in
+//! `agreement`).
 //!
 //! Predicates that hold on fewer than [`FEWEST`] rows of either half are left out.
 //!
@@ -23,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tasks::world::{Document, Label};
 
 use crate::Error;
+use crate::agreement::{Agreement, Ranked};
 
 /// Rows of each half on which a predicate must hold.
 pub const FEWEST: usize = 20;
@@ -159,11 +156,9 @@ impl WorldSample {
         let scores: Vec<(usize, [f64; 3])> = chosen
             .par_iter()
             .map(|&(predicate, latent)| {
-                let (f1, mcc) = scoring.scores(predicate, latent);
-                (
-                    predicate,
-                    [f1, mcc, self.average_precision(codes, predicate, latent as u32)],
-                )
+                let table = scoring.agreement(predicate, latent);
+                let precision = self.average_precision(codes, predicate, latent as u32);
+                (predicate, [table.f1(), table.mcc(), precision])
             })
             .collect();
         let mut by_family: BTreeMap<String, Vec<[f64; 3]>> = BTreeMap::new();
@@ -186,7 +181,11 @@ impl WorldSample {
         let alive: Vec<usize> = (0..n_latents)
             .filter(|&i| choosing.active[i] + scoring.active[i] > 0)
             .collect();
-        let is_explained = |latent: &&usize| chosen.iter().any(|&(i, _)| scoring.scores(i, **latent).1 >= FOUND);
+        let is_explained = |latent: &&usize| {
+            chosen
+                .iter()
+                .any(|&(i, _)| scoring.agreement(i, **latent).mcc() >= FOUND)
+        };
         let explained = alive.iter().filter(is_explained).count();
         Truth {
             families: by_family
@@ -212,21 +211,9 @@ impl WorldSample {
                 .map_or(0.0, |place| codes[place].1);
             rows.push((code, holds.contains(&(predicate as u32))));
         }
-        average_precision(rows)
+        let n = rows.len() as f64;
+        Ranked::new(rows).average_precision(|_| 1.0, n).unwrap_or(0.0)
     }
-}
-
-/// Mean over the true rows of the precision among all rows of at least their value.
-fn average_precision(mut rows: Vec<(f32, bool)>) -> f64 {
-    rows.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let (mut seen, mut hits, mut sum) = (0, 0, 0.0);
-    for equal in rows.chunk_by(|a, b| a.0 == b.0) {
-        let here = equal.iter().filter(|(_, holds)| *holds).count();
-        seen += equal.len();
-        hits += here;
-        sum += here as f64 * hits as f64 / seen as f64;
-    }
-    sum / hits.max(1) as f64
 }
 
 /// How often latents are active and predicates hold in one half of the documents.
@@ -269,28 +256,18 @@ impl Counts {
 
     /// The latent of the largest F1; of equal ones the first.
     fn best(&self, predicate: usize) -> usize {
-        let f1 = |latent: &usize| self.scores(predicate, *latent).0;
+        let f1 = |latent: &usize| self.agreement(predicate, *latent).f1();
         let latents = 0..self.active.len();
         latents.rev().max_by(|a, b| f1(a).total_cmp(&f1(b))).unwrap_or(0)
     }
 
-    /// F1 and Matthews' correlation.
-    fn scores(&self, predicate: usize, latent: usize) -> (f64, f64) {
-        let [both, active, holds, n] = [
-            self.both[latent * self.n_predicates + predicate],
-            self.active[latent],
-            self.holds[predicate],
-            self.n,
-        ]
-        .map(f64::from);
-        let f1 = 2.0 * both / (active + holds).max(1.0);
-        let spread = (active * holds * (n - active) * (n - holds)).sqrt();
-        let mcc = if spread > 0.0 {
-            (both * n - active * holds) / spread
-        } else {
-            0.0
-        };
-        (f1, mcc)
+    fn agreement(&self, predicate: usize, latent: usize) -> Agreement {
+        Agreement {
+            both: f64::from(self.both[latent * self.n_predicates + predicate]),
+            active: f64::from(self.active[latent]),
+            holds: f64::from(self.holds[predicate]),
+            n: f64::from(self.n),
+        }
     }
 }
 
@@ -353,30 +330,5 @@ mod tests {
         assert_eq!((role.predicates, role.found), (2, 0.5));
         assert!((truth.silent - 1.0 / 3.0).abs() < 1e-12);
         assert_eq!(truth.explained, 0.5);
-    }
-
-    #[test]
-    fn scores_are_those_of_a_table_of_four() {
-        // TP 30, FP 10, FN 20, TN 40.
-        let counts = Counts {
-            n: 100,
-            n_predicates: 1,
-            active: vec![40],
-            holds: vec![50],
-            both: vec![30],
-        };
-        let (f1, mcc) = counts.scores(0, 0);
-        assert!((f1 - 60.0 / 90.0).abs() < 1e-12);
-        let expected = (30.0 * 40.0 - 10.0 * 20.0) / (40.0_f64 * 50.0 * 60.0 * 50.0).sqrt();
-        assert!((mcc - expected).abs() < 1e-12);
-    }
-
-    #[test]
-    fn average_precision_of_ties_does_not_depend_on_their_order() {
-        let rows = vec![(1.0, true), (1.0, false), (0.5, true), (0.0, false)];
-        let mut turned = rows.clone();
-        turned.swap(0, 1);
-        assert_eq!(average_precision(rows.clone()), average_precision(turned));
-        assert!((average_precision(rows) - (0.5 + 2.0 / 3.0) / 2.0).abs() < 1e-12);
     }
 }

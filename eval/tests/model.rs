@@ -13,11 +13,12 @@
 use activations::{Dictionary, Node};
 use burn::tensor::{Device, Tensor};
 use eval::config::Compare;
-use eval::interventions::Runner;
+use eval::interventions::{Runner, Want};
 use eval::locate::{candidates, estimated_forward_passes};
 use eval::rows::Rows;
 use eval::{
-    DictionarySet, Edit, Error, EvalFile, LocateFile, Metric, RandomDictionary, Report, Site, Sites, evaluate, locate,
+    DictionarySet, Edit, Error, EvalFile, Evaluated, LocateFile, Method, Metric, Parts, RandomDictionary, Site, Sites,
+    evaluate, locate,
 };
 use lm::train::{TrainConfig, Trainer};
 use lm::{Gpt2, Gpt2Config, Tokenizer};
@@ -126,18 +127,22 @@ fn overwriting_with_clean_values_changes_nothing() {
     for (node, rows) in &clean.nodes {
         assert_eq!((rows.len(), rows.width()), (30, node.width(model.config())), "{node}");
         let outcome = runner
-            .intervene(&clean, &BTreeMap::from([(*node, rows.clone())]))
+            .intervene(&clean, &BTreeMap::from([(*node, rows.clone())]), Want::Prediction)
             .unwrap();
         assert_eq!(outcome.prediction, clean.outcome.prediction, "{node}");
         assert!(close(&outcome.logit_diff, &clean.outcome.logit_diff), "{node}");
         let zeros = Rows::repeat(&vec![0.0; rows.width()], 30);
-        let other = runner.intervene(&clean, &BTreeMap::from([(*node, zeros)])).unwrap();
+        let other = runner
+            .intervene(&clean, &BTreeMap::from([(*node, zeros)]), Want::Prediction)
+            .unwrap();
         assert!(
             !close(&other.logit_diff, &clean.outcome.logit_diff),
             "{node} is not overwritten at all"
         );
     }
-    let all = runner.intervene(&clean, &clean.nodes.clone()).unwrap();
+    let all = runner
+        .intervene(&clean, &clean.nodes.clone(), Want::Prediction)
+        .unwrap();
     assert!(close(&all.logit_diff, &clean.outcome.logit_diff));
     assert_eq!(runner.record(&prompts, &nodes).unwrap(), clean.nodes);
 
@@ -165,7 +170,7 @@ fn patching_every_changed_token_at_the_bottom_is_running_the_counterfactual() {
         let clean = runner.clean(&prompts, &nodes).unwrap();
         let changed = task.counterfactuals(&prompts, attribute, 3);
         let truth = runner.clean(&changed, &nodes).unwrap();
-        let patched = runner.intervene(&clean, &truth.nodes).unwrap();
+        let patched = runner.intervene(&clean, &truth.nodes, Want::Prediction).unwrap();
         assert_eq!(patched.prediction, truth.outcome.prediction, "{attribute}");
         assert_ne!(patched.prediction, clean.outcome.prediction, "{attribute}");
     }
@@ -174,7 +179,7 @@ fn patching_every_changed_token_at_the_bottom_is_running_the_counterfactual() {
     let clean = runner.clean(&prompts, &top).unwrap();
     let changed = task.counterfactuals(&prompts, Attribute::Pos, 3);
     let truth = runner.clean(&changed, &top).unwrap();
-    let patched = runner.intervene(&clean, &truth.nodes).unwrap();
+    let patched = runner.intervene(&clean, &truth.nodes, Want::Prediction).unwrap();
     assert_eq!(patched.prediction, truth.outcome.prediction);
     assert!(
         close(&patched.logit_diff, &truth.outcome.logit_diff),
@@ -191,12 +196,12 @@ fn a_node_that_was_not_recorded_is_refused() {
     let clean = runner.clean(&prompts, &BTreeSet::from([known])).unwrap();
     let rows = clean.nodes[&known].clone();
     assert!(matches!(
-        runner.intervene(&clean, &BTreeMap::from([(other, rows)])),
+        runner.intervene(&clean, &BTreeMap::from([(other, rows)]), Want::Prediction),
         Err(Error::Node { .. })
     ));
     let short = Rows::repeat(&[0.0; 32], 3);
     assert!(matches!(
-        runner.intervene(&clean, &BTreeMap::from([(known, short)])),
+        runner.intervene(&clean, &BTreeMap::from([(known, short)]), Want::Prediction),
         Err(Error::Node { .. })
     ));
     assert!(matches!(runner.clean(&[], &BTreeSet::new()), Err(Error::NoPrompts)));
@@ -236,6 +241,8 @@ fn sets(model: &Gpt2) -> Vec<DictionarySet> {
     };
     let set = |name: &str, edit, make: &dyn Fn(&Node) -> Box<dyn Dictionary>| DictionarySet {
         name: name.to_owned(),
+        family: name.to_owned(),
+        identity: name.to_owned(),
         edit,
         by_node: nodes.iter().map(|node| (*node, make(node))).collect(),
     };
@@ -250,6 +257,11 @@ fn settings() -> EvalFile {
     EvalFile {
         prompts: 60,
         interpretability_prompts: 200,
+        readout_prompts: 300,
+        ks: vec![2, 4],
+        edits: vec![Method::Greedy, Method::Beam, Method::Exhaustive, Method::Guided],
+        thresholds: vec![0.5],
+        reference: "everything".to_owned(),
         resamples: 50,
         batch: 25,
         min_denominator: 1e-3,
@@ -261,9 +273,10 @@ fn settings() -> EvalFile {
     }
 }
 
-fn run(sites: &Sites, sets: &[DictionarySet], settings: EvalFile) -> Result<Report, Error> {
+fn run(sites: &Sites, sets: &[DictionarySet], settings: EvalFile) -> Result<Evaluated, Error> {
     let World { model, task } = world();
-    evaluate(model, task, sites, sets, &settings.try_into().unwrap(), &mut |_, _| ())
+    let config = settings.try_into().unwrap();
+    evaluate(model, task, sites, sets, &config, None, &mut |_, _| ())
 }
 
 #[test]
@@ -272,10 +285,9 @@ fn a_perfect_dictionary_scores_one_and_the_report_is_stable() {
     let (sites, sets) = (sites(model), sets(model));
     let mut steps = Vec::new();
     let config = settings().try_into().unwrap();
-    let report = evaluate(model, task, &sites, &sets, &config, &mut |done, total| {
-        steps.push((done, total))
-    })
-    .unwrap();
+    let mut note = |done, total| steps.push((done, total));
+    let evaluated = evaluate(model, task, &sites, &sets, &config, None, &mut note).unwrap();
+    let report = &evaluated.report;
     let total = steps[0].1;
     assert_eq!(steps, (1..=total).map(|done| (done, total)).collect::<Vec<_>>());
 
@@ -295,6 +307,18 @@ fn a_perfect_dictionary_scores_one_and_the_report_is_stable() {
     }
     // Exchanging every code of a perfect dictionary is the ground-truth patch.
     assert_eq!(scores("everything", Metric::EditAccuracy), [1.0; 3]);
+    assert_eq!(scores("everything", Metric::Isolation), [1.0; 3]);
+    assert!(scores("everything", Metric::EditKl).iter().all(|kl| *kl < 1e-4));
+    assert!(
+        scores("everything", Metric::EditDistance)
+            .iter()
+            .all(|left| *left < 1e-4)
+    );
+    assert!(
+        scores("everything", Metric::EditSuccess)
+            .iter()
+            .all(|success| *success == 1.0)
+    );
     let magnitudes = scores("everything", Metric::EditMagnitude);
     assert!(
         magnitudes.iter().all(|size| (size - 1.0).abs() < 1e-4),
@@ -304,31 +328,108 @@ fn a_perfect_dictionary_scores_one_and_the_report_is_stable() {
     assert_eq!(scores("random", Metric::L0), [4.0; 2]);
     assert_eq!(scores("mean-ablation", Metric::Sufficiency).len(), 2);
     assert!(scores("always-on", Metric::Recall).iter().all(|recall| *recall == 1.0));
+    assert!(scores("always-on", Metric::Mcc).iter().all(|mcc| *mcc == 0.0));
     for score in &report.scores {
-        assert!(
-            score.low <= score.high && score.low.is_some() && score.n > 0,
-            "{score:?}"
-        );
+        assert!(score.low <= score.high && score.n > 0, "{score:?}");
+        let shares = [Metric::Silent, Metric::Interpreted, Metric::InterpretedMcc];
+        let has_interval = score.value.is_some() && !shares.contains(&score.metric);
+        assert_eq!(score.low.is_some(), has_interval, "{score:?}");
     }
-    assert_eq!(report.comparisons.len(), 3);
+    // Keeping what is described and removing it are two halves of the same latents.
+    assert_eq!(scores("random", Metric::Keep).len(), 2);
+    assert_eq!(scores("random", Metric::Interchange).len(), 3);
+    assert_eq!(scores("everything", Metric::Keep).len(), 0);
+    assert_eq!(report.comparisons.len(), 4);
     assert_eq!(
         report
             .comparisons
             .iter()
             .map(|comparison| comparison.pairs)
             .collect::<Vec<_>>(),
-        [2, 3, 3]
+        [2, 3, 3, 3]
     );
 
     let again = run(&sites, &sets, settings()).unwrap();
-    assert_eq!(again.to_json().unwrap(), report.to_json().unwrap());
+    assert_eq!(again.report.to_json().unwrap(), report.to_json().unwrap());
+    assert_eq!(again.entries.len(), evaluated.entries.len());
     let folder = tempfile::tempdir().unwrap();
-    report.write(folder.path()).unwrap();
+    evaluated.write(folder.path()).unwrap();
     assert_eq!(
         std::fs::read_to_string(folder.path().join("report.json")).unwrap(),
         report.to_json().unwrap()
     );
+    let read = eval::columns::read_resamples(&folder.path().join("resamples.parquet")).unwrap();
+    assert_eq!(format!("{read:?}"), format!("{:?}", evaluated.entries), "NaN and all");
     assert!(folder.path().join("scores.parquet").exists());
+}
+
+#[test]
+fn a_broken_evaluation_goes_on_where_it_stopped() {
+    let World { model, task } = world();
+    let (sites, sets, config) = (sites(model), sets(model), settings().try_into().unwrap());
+    let whole = run(&sites, &sets, settings()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let parts = Parts::new(folder.path().join("parts"));
+    // What a run that stopped after the first site leaves behind: its parts.
+    let mut first = sites.clone();
+    first.sites.truncate(1);
+    evaluate(model, task, &first, &sets, &config, Some(&parts), &mut |_, _| ()).unwrap();
+    // A file that broke is measured again.
+    let broken = std::fs::read_dir(folder.path().join("parts"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    std::fs::write(broken.path(), "half").unwrap();
+    let mut calls = 0;
+    let again = evaluate(model, task, &sites, &sets, &config, Some(&parts), &mut |_, _| {
+        calls += 1
+    })
+    .unwrap();
+    assert_eq!(again.report.to_json().unwrap(), whole.report.to_json().unwrap());
+    assert_eq!(format!("{:?}", again.entries), format!("{:?}", whole.entries));
+    let mut fresh = 0;
+    evaluate(model, task, &sites, &sets, &config, None, &mut |_, _| fresh += 1).unwrap();
+    assert!(calls < fresh, "{calls} of {fresh} steps");
+    // Another dictionary of the same name is another unit.
+    let mut changed = self::sets(model);
+    changed[2].identity = "drawn anew".to_owned();
+    let mut some = 0;
+    evaluate(model, task, &sites, &changed, &config, Some(&parts), &mut |_, _| {
+        some += 1
+    })
+    .unwrap();
+    let mut none = 0;
+    evaluate(model, task, &sites, &changed, &config, Some(&parts), &mut |_, _| {
+        none += 1
+    })
+    .unwrap();
+    assert!(none < some, "{none} {some}");
+    parts.remove().unwrap();
+    assert!(!folder.path().join("parts").exists());
+}
+
+#[test]
+fn restarting_from_a_layer_equals_the_full_run() {
+    let World { model, task } = world();
+    let prompts = task.sample(Sample::Evaluation, 40, 4);
+    let nodes = BTreeSet::from([node("blocks.2.attn.hook_z.1@END"), node("blocks.1.hook_resid_pre@S2")]);
+    let outcome = |runner: Runner<'_>| {
+        let clean = runner.clean(&prompts, &nodes).unwrap();
+        let changed = task.counterfactuals(&prompts, Attribute::S, 3);
+        let values = runner.record(&changed, &nodes).unwrap();
+        runner.intervene(&clean, &values, Want::LogProbs).unwrap()
+    };
+    let (restarted, whole) = (
+        outcome(Runner::new(model, 16)),
+        outcome(Runner::new(model, 16).without_restarts()),
+    );
+    assert_eq!(restarted.prediction, whole.prediction);
+    let (a, b) = (restarted.log_probs.unwrap(), whole.log_probs.unwrap());
+    let most = b.values().iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+    let gaps = a.values().iter().zip(b.values()).map(|(a, b)| (a - b).abs());
+    let gap = gaps.fold(0.0_f32, f32::max);
+    assert!(gap <= 1e-5 * (1.0 + most), "{gap}");
 }
 
 #[test]

@@ -9,9 +9,11 @@
 
 use activations::{Dictionary, Node};
 use eval::RandomDictionary;
-use eval::control::{apply, differing, greedy, greedy_row, magnitude, supervised};
+use eval::control::{
+    Ranking, Swap, apply, beam, differing, exhaustive, greedy, greedy_row, guided, magnitude, supervised,
+};
 use eval::dictionaries::{Codes, Directions, dot, encode, reconstruct};
-use eval::interpretability::{Activity, choose};
+use eval::interpretability::{Activity, Criterion, always_on, choose};
 use eval::rows::Rows;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -63,7 +65,7 @@ fn greedy_finds_the_exact_swap() {
     let (source, target) = (compose(&alpha, &directions), compose(&beta, &directions));
 
     let swaps = greedy((&source, &alpha), (&target, &beta), &directions, 6);
-    let edited = apply(&source, &swaps, &directions, 2);
+    let edited = apply(&source, &swaps, &directions);
     for (i, swaps) in swaps.iter().enumerate() {
         let found: BTreeSet<u32> = swaps.iter().map(|swap| swap.latent).collect();
         assert_eq!(
@@ -74,7 +76,26 @@ fn greedy_finds_the_exact_swap() {
         assert!(distance(edited.row(i), target.row(i)) < 1e-4);
     }
     assert_eq!(supervised(&alpha, &beta).iter().map(Vec::len).max(), Some(2));
-    assert_eq!(apply(&source, &swaps, &directions, 0), source);
+    assert_eq!(apply(&source, &vec![Vec::new(); n], &directions), source);
+}
+
+#[test]
+fn guided_edits_take_active_latents_by_their_rank_for_the_two_values() {
+    // Two values, four latents; F1 against value 0 falls with the latent, against value 1 it rises. Latent 3 has none for 0.
+    let ranking = Ranking::new(2, vec![0.9, 0.1, 0.8, 0.2, 0.5, 0.7, 0.0, 0.9]);
+    let codes = |row: Vec<(u32, f32)>| Codes {
+        n_latents: 4,
+        rows: vec![row],
+    };
+    let (alpha, beta) = (
+        codes(vec![(1, 2.0), (2, 1.0), (3, 1.0)]),
+        codes(vec![(0, 1.0), (2, 3.0), (3, 4.0)]),
+    );
+    let swap = |latent, from, to| Swap { latent, from, to };
+    let edit = |m| guided((&alpha, &[0]), (&beta, &[1]), &ranking, m).remove(0);
+    assert_eq!(edit(1), [swap(1, 2.0, 0.0), swap(3, 0.0, 4.0)]);
+    // Latent 2 is removed for the old value and added for the new one; latent 3 means nothing for the old value.
+    assert_eq!(edit(2), [swap(1, 2.0, 0.0), swap(2, 1.0, 3.0), swap(3, 0.0, 4.0)]);
 }
 
 #[test]
@@ -107,7 +128,7 @@ fn weights_of_all_latents_sum_to_one() {
     };
     let rebuilt = compose(&alpha, &directions);
     let everything_out = supervised(&alpha, &none);
-    let weights = magnitude(&rebuilt, &everything_out, &directions, usize::MAX);
+    let weights = magnitude(&rebuilt, &everything_out, &directions);
     assert!((weights[0] - 1.0).abs() < 1e-5, "{weights:?}");
     assert_eq!(weights[1], 0.0, "added latents do not count");
 }
@@ -123,7 +144,7 @@ fn f1_of_a_planted_latent_is_one() {
     let mut rows: Vec<Vec<(u32, f32)>> = rows.collect();
     rows.iter_mut().for_each(|row| row.sort_by_key(|entry| entry.0));
     let codes = [Codes { n_latents: 33, rows }];
-    let chosen = choose(&codes, &values, 12);
+    let chosen = choose(&codes, &values, 12, Criterion::F1);
     assert_eq!(chosen.len(), 10, "values 10 and 11 never occur");
     assert!(
         chosen
@@ -137,7 +158,9 @@ fn f1_of_a_planted_latent_is_one() {
 #[test]
 fn an_always_active_latent_reaches_two_thirds_on_a_balanced_predicate() {
     let values: Vec<usize> = (0..1000).map(|i| (i / 2) % 2).collect();
-    let activity = Activity::always_on(&values, 2);
+    let codes = [always_on(1000)];
+    let chosen = choose(&codes, &values, 2, Criterion::F1);
+    let activity = Activity::of_latents(&codes, &values, 2, &chosen);
     let score = activity.score().unwrap();
     assert!((score.f1 - 2.0 / 3.0).abs() < 1e-9 && score.recall == 1.0 && (score.precision - 0.5).abs() < 1e-9);
     let resampled = activity.resampled(&[vec![1; 500], vec![0; 500]]);
@@ -162,7 +185,7 @@ fn choice_and_score_use_different_halves() {
         n_latents: 2,
         rows: values.iter().enumerate().map(row).collect(),
     }];
-    let chosen = choose(&codes, &values, 2);
+    let chosen = choose(&codes, &values, 2, Criterion::F1);
     let of_one = chosen.iter().find(|chosen| chosen.value == 1).unwrap();
     assert_eq!(of_one.latent, 0);
     let only = [*of_one];
@@ -229,12 +252,40 @@ proptest! {
         let (source, target) = values.split_at(6);
         let found = greedy_row(source, target, differing(&alpha, &beta), &directions, 1);
         let reached = |swaps: &[eval::control::Swap]| {
-            let edited = apply(&Rows::new(6, source.to_vec()), &[swaps.to_vec()], &directions, 1);
+            let edited = apply(&Rows::new(6, source.to_vec()), &[swaps.to_vec()], &directions);
             distance(edited.row(0), target)
         };
         let tries = differing(&alpha, &beta);
         let best = tries.iter().map(|swap| reached(&[*swap])).fold(reached(&[]), f64::min);
         prop_assert!((reached(&found) - best).abs() < 1e-5);
+    }
+
+    /// All choices of two or three are tried; a beam is at least as good as greedy and at most as good as the best.
+    #[test]
+    fn searches_are_ordered_and_the_best_is_that_of_brute_force(seed in 0u64..150, k in 1usize..4) {
+        let directions = directions(12, 6, seed);
+        let mut rng = kernels::random::rng(seed, "searches");
+        let codes = kernels::random::normal(&mut rng, 24, 1.0);
+        let sparse = |from: usize| Codes {
+            n_latents: 12,
+            rows: vec![(0..12).filter(|j| codes[from + j] > 0.2).map(|j| (j as u32, codes[from + j])).collect()],
+        };
+        let (alpha, beta) = (sparse(0), sparse(12));
+        let values = kernels::random::normal(&mut rng, 12, 1.5);
+        let (source, target) = (Rows::new(6, values[..6].to_vec()), Rows::new(6, values[6..].to_vec()));
+        let left = |swaps: &[Swap]| distance(apply(&source, &[swaps.to_vec()], &directions).row(0), target.row(0));
+        let tries = differing(&alpha.rows[0], &beta.rows[0]);
+        let brute = (0..1_u32 << tries.len())
+            .filter(|mask| mask.count_ones() as usize <= k)
+            .map(|mask| left(&(0..tries.len()).filter(|j| mask >> j & 1 == 1).map(|j| tries[j]).collect::<Vec<_>>()))
+            .fold(f64::INFINITY, f64::min);
+        let pairs = ((&source, &alpha), (&target, &beta));
+        let best = left(&exhaustive(pairs.0, pairs.1, &directions, k).unwrap()[0]);
+        let by_beam = left(&beam(pairs.0, pairs.1, &directions, k)[0]);
+        let by_greed = left(&greedy(pairs.0, pairs.1, &directions, k)[0]);
+        prop_assert!((best - brute).abs() < 1e-4, "{best} {brute}");
+        prop_assert!(best <= by_beam + 1e-5 && by_beam <= by_greed + 1e-5, "{best} {by_beam} {by_greed}");
+        prop_assert!(exhaustive(pairs.0, pairs.1, &directions, 4).is_none());
     }
 
     /// More exchanges never end further from the target, and the first ones are those of a smaller budget.
@@ -252,7 +303,7 @@ proptest! {
         for k in 1..=6 {
             let part = greedy_row(source, target, differing(&alpha, &beta), &directions, k);
             prop_assert_eq!(&part[..], &whole[..k.min(whole.len())]);
-            let edited = apply(&Rows::new(10, source.to_vec()), std::slice::from_ref(&whole), &directions, k);
+            let edited = apply(&Rows::new(10, source.to_vec()), std::slice::from_ref(&part), &directions);
             let now = distance(edited.row(0), target);
             prop_assert!(now <= last + 1e-5);
             last = now;

@@ -9,10 +9,11 @@
 
 use arrow::array::{Array, Float64Array, StringArray, UInt64Array};
 use eval::bootstrap::Bootstrap;
-use eval::ledger::{Key, Ledger};
+use eval::columns::scores_parquet;
+use eval::ledger::{Entry, Key, Ledger, Selection};
 use eval::locate::{Candidate, Located};
-use eval::report::{Clean, FORMAT_VERSION, ModelFacts, scores_parquet};
-use eval::{EvalFile, Evidence, Metric, Report, Site, Sites, table};
+use eval::report::{Clean, DictionaryFacts, FORMAT_VERSION, ModelFacts};
+use eval::{EvalFile, Evidence, Method, Metric, Report, Site, Sites, table};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::data_type::AsBytes;
 use std::collections::BTreeMap;
@@ -40,22 +41,26 @@ fn sites() -> Vec<Site> {
 }
 
 /// A small report with made-up numbers.
-fn report() -> Report {
+fn report() -> (Report, Vec<Entry>) {
     let bootstrap = Bootstrap::new(8, 50, 0, "report");
     let mut ledger = Ledger::default();
     for (s, site) in sites().iter().enumerate() {
-        for (d, dictionary) in ["supervised-lstsq", "sae-topk", "random"].into_iter().enumerate() {
+        for (d, dictionary) in ["supervised-lstsq", "sae-topk-seed0", "sae-topk-seed1", "random"]
+            .into_iter()
+            .enumerate()
+        {
             let mut enter = |attribute, metric, k, value: Option<f64>| {
                 let spread: Vec<f32> = (0..8)
                     .map(|i| value.unwrap_or(0.0) as f32 + (i as f32 - 3.5) / 50.0)
                     .collect();
-                let key = Key {
-                    dictionary,
-                    site: &site.name,
-                    attribute,
-                    metric,
-                    k,
-                };
+                let mut key = Key::new(dictionary, &site.name, metric);
+                key.attribute = attribute;
+                if metric == Metric::EditAccuracy {
+                    key = key.by(if d == 0 { Method::Supervised } else { Method::Greedy }, k);
+                }
+                if metric == Metric::Interpreted {
+                    key = key.at(0.8);
+                }
                 ledger.enter(
                     &key,
                     value,
@@ -67,6 +72,8 @@ fn report() -> Report {
             let base = 0.9 - 0.3 * d as f64 - 0.1 * s as f64;
             enter(None, Metric::Sufficiency, None, Some(base));
             enter(None, Metric::Necessity, None, (s == 0).then_some(base));
+            enter(None, Metric::L0, None, Some(12.0 * base));
+            enter(None, Metric::Interpreted, None, Some(base));
             for &attribute in &site.attributes {
                 let ks = if d == 0 {
                     vec![None]
@@ -82,18 +89,32 @@ fn report() -> Report {
                     );
                 }
                 enter(Some(attribute), Metric::F1, None, Some(base));
+                enter(Some(attribute), Metric::Mcc, None, Some(base - 0.5));
             }
         }
     }
+    let facts = |(name, family): (&str, &str)| DictionaryFacts {
+        name: name.to_owned(),
+        family: family.to_owned(),
+        identity: "1234".to_owned(),
+    };
+    let dictionaries = [
+        ("supervised-lstsq", "supervised-lstsq"),
+        ("sae-topk-seed0", "sae-topk"),
+        ("sae-topk-seed1", "sae-topk"),
+        ("random", "random"),
+    ];
+    let dictionaries = dictionaries.map(facts).to_vec();
     let metrics = [
-        (Metric::Sufficiency, None),
-        (Metric::EditAccuracy, Some(4)),
-        (Metric::F1, None),
+        (Metric::Sufficiency, None, None),
+        (Metric::EditAccuracy, Some(Method::Greedy), Some(4)),
+        (Metric::F1, None, None),
     ];
     let comparisons = metrics
-        .map(|(metric, k)| ledger.compare("sae-topk", "random", metric, k))
+        .map(|(metric, method, k)| ledger.compare(&dictionaries, "sae-topk", "random", Selection { metric, method, k }))
         .to_vec();
-    Report {
+    let entries = ledger.into_entries();
+    let report = Report {
         format_version: FORMAT_VERSION,
         config: EvalFile::default().try_into().unwrap(),
         model: ModelFacts {
@@ -109,14 +130,16 @@ fn report() -> Report {
             accuracy: 0.998,
             n: 8,
         },
-        scores: ledger.into_scores(),
+        dictionaries,
+        scores: entries.iter().map(|entry| entry.score.clone()).collect(),
         comparisons,
-    }
+    };
+    (report, entries)
 }
 
 #[test]
 fn json_round_trips_and_is_stable() {
-    let report = report();
+    let (report, _) = report();
     let text = report.to_json().unwrap();
     let again: Report = serde_json::from_str(&text).unwrap();
     assert_eq!(again, report);
@@ -130,9 +153,9 @@ fn json_round_trips_and_is_stable() {
 
 #[test]
 fn parquet_reads_back() {
-    let report = report();
-    let bytes = scores_parquet(&report.scores).unwrap();
-    assert_eq!(bytes, scores_parquet(&report.scores).unwrap());
+    let (report, entries) = report();
+    let bytes = scores_parquet(&entries).unwrap();
+    assert_eq!(bytes, scores_parquet(&entries).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("scores.parquet");
     std::fs::write(&path, bytes.as_bytes()).unwrap();
@@ -160,7 +183,9 @@ fn parquet_reads_back() {
         "attribute",
         "test",
         "metric",
+        "method",
         "k",
+        "threshold",
         "value",
         "low",
         "high",
@@ -185,7 +210,7 @@ fn parquet_reads_back() {
 
 #[test]
 fn tables_fit_the_terminal() {
-    let text = table::tables(&report());
+    let text = table::tables(&report().0);
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     insta::assert_snapshot!(text);
 }

@@ -9,6 +9,7 @@ use crate::progress::Progress;
 pub(crate) mod behaviours;
 pub(crate) mod bench;
 pub(crate) mod convert;
+mod dictionary_sets;
 pub(crate) mod encode;
 pub(crate) mod eval;
 pub(crate) mod fit;

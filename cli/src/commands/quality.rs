@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use eval::{Metric, Report, Score};
+use eval::ledger::Selection;
+use eval::{Method, Metric, Report, Score};
 use lm::files;
 
 use super::Context;
@@ -42,12 +43,18 @@ impl Quality {
     }
 }
 
+/// A metric; of edits those by the greedy search.
+fn selection(metric: Metric, k: Option<usize>) -> Selection {
+    let method = Some(Method::Greedy);
+    Selection { metric, method, k }
+}
+
 /// A point a dictionary, a series an architecture.
 fn series(spliced: &[Spliced], scores: &[Score], k: usize) -> Vec<Series> {
     let mut by_architecture: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
     for row in spliced {
         let edits = scores.iter().filter(|score| {
-            score.dictionary == row.dictionary && score.metric == Metric::EditAccuracy && score.k == Some(k)
+            score.dictionary == row.dictionary && selection(Metric::EditAccuracy, Some(k)).takes(score)
         });
         if let (Some(fvu), Some(edit)) = (row.summary.fvu, mean(edits.map(|score| score.value))) {
             by_architecture.entry(&row.architecture).or_default().push((fvu, edit));
@@ -68,7 +75,7 @@ fn table(spliced: &[Spliced], truth: &[Scored], scores: &[Score], k: usize) -> S
         move |name: &str| {
             let fitting = scores
                 .iter()
-                .filter(|score| score.dictionary == name && score.metric == metric && score.k == k);
+                .filter(|score| score.dictionary == name && selection(metric, k).takes(score));
             mean(fitting.map(|score| score.value))
         }
     };

@@ -32,6 +32,11 @@ impl RunFolder {
         self.0.join("sae")
     }
 
+    /// What an unfinished evaluation has measured.
+    pub(crate) fn unfinished(&self) -> PathBuf {
+        self.0.join("eval-unfinished")
+    }
+
     /// Checkpoints of autoencoders in training, by node.
     pub(crate) fn checkpoints(&self) -> PathBuf {
         self.0.join("checkpoints")

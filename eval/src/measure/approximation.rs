@@ -3,87 +3,69 @@
 //!
 //! Shape legend: `N` prompts, `R` resamples.
 
-use super::{Coded, Evaluation, per_prompt};
+use super::ground::Ground;
+use super::{Evaluation, Unit, per_prompt};
 use crate::Error;
-use crate::approximation::{ablated, necessity, sufficiency, without};
+use crate::approximation::{necessity, sufficiency, without};
 use crate::bootstrap::paired;
-use crate::dictionaries::DictionarySet;
-use crate::interventions::mean;
+use crate::interventions::{Outcome, Want, mean};
 use crate::ledger::Key;
-use crate::report::{MEAN_ABLATION, Metric};
-use crate::site::Site;
+use crate::metric::Metric;
 
 impl Evaluation<'_> {
     /// Sufficiency, necessity and L0.
-    pub(super) fn approximation(&mut self, site: &Site, coded: &[(&DictionarySet, Vec<Coded>)]) -> Result<(), Error> {
-        let (n, floor) = (self.clean.prompts.len(), self.config.min_denominator);
-        let means: Vec<_> = site
-            .nodes
+    pub(super) fn approximation(&mut self, unit: &Unit<'_>, ground: &Ground) -> Result<(), Error> {
+        let n = self.clean.prompts.len();
+        let key = |metric| Key::new(&unit.set.name, &unit.site.name, metric);
+        let rebuilt = unit.coded.iter().map(|part| (part.node, part.rebuilt.clone()));
+        let with = self.intervene(&rebuilt.collect(), Want::Prediction)?;
+        self.enter_sufficiency(&key(Metric::Sufficiency), &with, &[]);
+
+        let left = unit
+            .coded
             .iter()
-            .map(|node| (*node, ablated(&self.clean.nodes[node])))
-            .collect();
-        let without_site = self.intervene(means)?;
-        let (clean, abl) = (self.clean.outcome.mean_logit_diff(), without_site.mean_logit_diff());
-        let cleans = self.bootstrap.means(&self.clean.outcome.logit_diff); // [R]
-        let abls = self.bootstrap.means(&without_site.logit_diff); // [R]
-        let key = |dictionary, metric| Key {
-            dictionary,
-            site: &site.name,
-            attribute: None,
-            metric,
-            k: None,
-        };
+            .map(|part| (part.node, without(&self.clean.nodes[&part.node], &part.rebuilt)));
+        let left = left.collect();
+        let without_dictionary = self.intervene(&left, Want::Prediction)?;
+        self.enter_necessity(&key(Metric::Necessity), &without_dictionary, ground, &[]);
 
-        let ratios = paired(&cleans, &abls, |clean, abl| sufficiency(clean, abl, floor));
-        let raw = [("ld_clean", clean), ("ld_intervened", abl)];
-        self.ledger.enter(
-            &key(MEAN_ABLATION, Metric::Sufficiency),
-            sufficiency(clean, abl, floor),
-            ratios,
-            n,
-            &raw,
-        );
-        for (set, coded) in coded {
-            let with = self.intervene(coded.iter().map(|part| (part.node, part.rebuilt.clone())))?;
-            let int = with.mean_logit_diff();
-            let ratios = paired(&cleans, &self.bootstrap.means(&with.logit_diff), |clean, int| {
-                sufficiency(clean, int, floor)
-            });
-            let raw = [("ld_clean", clean), ("ld_intervened", int)];
-            let value = sufficiency(clean, int, floor);
-            self.ledger
-                .enter(&key(&set.name, Metric::Sufficiency), value, ratios, n, &raw);
-
-            let left: Vec<_> = coded
+        let active = per_prompt(
+            unit.coded
                 .iter()
-                .map(|part| (part.node, without(&self.clean.nodes[&part.node], &part.rebuilt)))
-                .collect();
-            let without_dictionary = self.intervene(left)?;
-            let int = without_dictionary.mean_logit_diff();
-            let ints = self.bootstrap.means(&without_dictionary.logit_diff); // [R]
-            let triples = cleans.iter().zip(&abls).zip(&ints);
-            let ratios = triples
-                .map(|((&c, &a), &i)| necessity(c, a, i, floor).unwrap_or(f64::NAN))
-                .collect();
-            let raw = [("ld_clean", clean), ("ld_ablated", abl), ("ld_intervened", int)];
-            let value = necessity(clean, abl, int, floor);
-            self.ledger
-                .enter(&key(&set.name, Metric::Necessity), value, ratios, n, &raw);
-
-            let active = per_prompt(
-                coded
-                    .iter()
-                    .map(|part| part.codes.rows.iter().map(|row| row.len() as f32).collect()),
-            );
-            let raw = [("nodes", coded.len() as f64)];
-            self.ledger.enter(
-                &key(&set.name, Metric::L0),
-                Some(mean(&active)),
-                self.bootstrap.means(&active),
-                n,
-                &raw,
-            );
-        }
+                .map(|part| part.codes.rows.iter().map(|row| row.len() as f32).collect()),
+        );
+        let raw = [("nodes", unit.coded.len() as f64)];
+        let resampled = self.bootstrap.means(&active);
+        self.ledger
+            .enter(&key(Metric::L0), Some(mean(&active)), resampled, n, &raw);
         Ok(())
+    }
+
+    /// Enters the logit difference of a run over the clean one.
+    pub(super) fn enter_sufficiency(&mut self, key: &Key<'_>, run: &Outcome, more: &[(&str, f64)]) {
+        let (n, floor) = (self.clean.prompts.len(), self.config.min_denominator);
+        let (clean, int) = (self.clean.outcome.mean_logit_diff(), run.mean_logit_diff());
+        let cleans = self.bootstrap.means(&self.clean.outcome.logit_diff); // [R]
+        let ints = self.bootstrap.means(&run.logit_diff); // [R]
+        let ratios = paired(&cleans, &ints, |clean, int| sufficiency(clean, int, floor));
+        let mut raw = vec![("ld_clean", clean), ("ld_intervened", int)];
+        raw.extend(more);
+        self.ledger.enter(key, sufficiency(clean, int, floor), ratios, n, &raw);
+    }
+
+    /// Enters the harm done in a run as a share of that of mean ablation.
+    pub(super) fn enter_necessity(&mut self, key: &Key<'_>, run: &Outcome, ground: &Ground, more: &[(&str, f64)]) {
+        let (n, floor) = (self.clean.prompts.len(), self.config.min_denominator);
+        let runs = [&self.clean.outcome, &ground.ablated, run];
+        let [clean, abl, int] = runs.map(Outcome::mean_logit_diff);
+        let [cleans, abls, ints] = runs.map(|run| self.bootstrap.means(&run.logit_diff)); // [R]
+        let triples = cleans.iter().zip(&abls).zip(&ints);
+        let ratios = triples
+            .map(|((&c, &a), &i)| necessity(c, a, i, floor).unwrap_or(f64::NAN))
+            .collect();
+        let mut raw = vec![("ld_clean", clean), ("ld_ablated", abl), ("ld_intervened", int)];
+        raw.extend(more);
+        self.ledger
+            .enter(key, necessity(clean, abl, int, floor), ratios, n, &raw);
     }
 }

@@ -1,120 +1,193 @@
 //! Edits at one site against the ground-truth patch (Makelov, Lange, Nanda ([arXiv
 //! 2405.08366](https://arxiv.org/abs/2405.08366)), section 4.2; methods in [`crate::control`]).
 //!
+//! Beside the paper's accuracy and magnitude stand the divergence of the whole prediction, the distance that is left to the
+//! counterfactual activation, and isolation: whether the attributes that were not edited still read as under the
+//! ground-truth patch.
+//!
 //! Shape legend: `N` prompts, `D` width of a node.
 
-use super::{Coded, Evaluation, edits_of, per_prompt};
+use super::ground::{Ground, Truth};
+use super::{Coded, Evaluation, Unit, beside, edits_of, per_prompt};
 use crate::Error;
-use crate::control::{Swap, apply, greedy, magnitude, supervised};
-use crate::dictionaries::{DictionarySet, Edit, encode};
-use crate::interventions::mean;
+use crate::bootstrap::paired;
+use crate::control::{Ranking, Swap, apply, beam, exhaustive, greedy, guided, magnitude, supervised};
+use crate::interpretability::Agreements;
+use crate::interventions::{Outcome, Want, mean};
 use crate::ledger::Key;
-use crate::report::{Metric, NONE};
-use crate::site::Site;
+use crate::metric::{Method, Metric};
+use crate::rows::Rows;
 use tasks::Attribute;
+
+/// The swaps of every prompt, for each node.
+type Swaps = Vec<Vec<Vec<Swap>>>;
 
 impl Evaluation<'_> {
     /// Edits of one attribute, against the ground-truth patch.
-    pub(super) fn control(
-        &mut self,
-        site: &Site,
-        attribute: Attribute,
-        coded: &[(&DictionarySet, Vec<Coded>)],
-    ) -> Result<(), Error> {
-        let n = self.clean.prompts.len();
-        let patch: Vec<_> = site
-            .nodes
-            .iter()
-            .map(|node| (*node, self.targets[&attribute].nodes[node].clone()))
-            .collect();
-        let truth = self.intervene(patch)?;
-        let ld_truth = truth.mean_logit_diff();
-        let unedited = self.clean.outcome.agreement(&truth);
-        let key = |dictionary, metric, k| Key {
-            dictionary,
-            site: &site.name,
-            attribute: Some(attribute),
-            metric,
-            k,
-        };
-        let raw = [
-            ("ld_clean", self.clean.outcome.mean_logit_diff()),
-            ("ld_ground_truth", ld_truth),
-        ];
-        let resampled = self.bootstrap.means(&unedited);
-        self.ledger.enter(
-            &key(NONE, Metric::EditAccuracy, None),
-            Some(mean(&unedited)),
-            resampled,
-            n,
-            &raw,
-        );
-
-        for (set, coded) in coded {
-            let swaps: Vec<_> = coded.iter().map(|part| self.swaps(set, part, attribute)).collect();
-            for (k, taken) in edits_of(set, self.config) {
-                let source = &self.clean.nodes;
-                let edited: Vec<_> = coded
-                    .iter()
-                    .zip(&swaps)
-                    .map(|(part, swaps)| {
-                        (part.node, apply(&source[&part.node], swaps, &part.directions, taken)) // [N, D]
-                    })
-                    .collect();
-                let outcome = self.intervene(edited)?;
-                let right = outcome.agreement(&truth);
-                let raw = [
-                    ("accuracy_none", mean(&unedited)),
-                    ("ld_edited", outcome.mean_logit_diff()),
-                    ("ld_ground_truth", ld_truth),
-                ];
-                let resampled = self.bootstrap.means(&right);
-                self.ledger.enter(
-                    &key(&set.name, Metric::EditAccuracy, k),
-                    Some(mean(&right)),
-                    resampled,
-                    n,
-                    &raw,
-                );
-
-                let parts = coded.iter().zip(&swaps);
-                let sizes = parts.map(|(part, swaps)| magnitude(&part.rebuilt, swaps, &part.directions, taken));
-                let sizes = per_prompt(sizes);
-                let exchanged = swaps
-                    .iter()
-                    .flatten()
-                    .map(|swaps| swaps.len().min(taken))
-                    .sum::<usize>() as f64;
-                let raw = [("mean_exchanged", exchanged / (n * coded.len()).max(1) as f64)];
-                let resampled = self.bootstrap.means(&sizes);
-                self.ledger.enter(
-                    &key(&set.name, Metric::EditMagnitude, k),
-                    Some(mean(&sizes)),
-                    resampled,
-                    n,
-                    &raw,
-                );
+    pub(super) fn control(&mut self, unit: &Unit<'_>, ground: &Ground, attribute: Attribute) -> Result<(), Error> {
+        let truth = &ground.truths[&attribute];
+        let rankings = self.rankings(unit, attribute);
+        let mut longest: Option<Swaps> = None; // greedy picks for fewer latents are the first of those for more
+        for (method, k) in edits_of(unit.set, self.config) {
+            let key = |metric| {
+                Key::new(&unit.set.name, &unit.site.name, metric)
+                    .of(attribute)
+                    .by(method, k)
+            };
+            let swaps: Option<Swaps> = match (method, k, &longest) {
+                (Method::Greedy, Some(k), Some(swaps)) => Some(first(swaps, k)),
+                (Method::Greedy, Some(k), None) => {
+                    let most = self.config.ks.last().copied().unwrap_or(k);
+                    let parts = unit.coded.iter().zip(&rankings);
+                    let swaps: Option<Swaps> = parts
+                        .map(|(part, r)| self.swaps(part, r, attribute, method, most))
+                        .collect();
+                    longest = swaps;
+                    longest.as_ref().map(|swaps| first(swaps, k))
+                }
+                _ => {
+                    let k = k.unwrap_or(usize::MAX);
+                    let parts = unit.coded.iter().zip(&rankings);
+                    parts
+                        .map(|(part, r)| self.swaps(part, r, attribute, method, k))
+                        .collect()
+                }
+            };
+            let Some(swaps) = swaps else {
+                // Too many latents to try all choices: said, not guessed.
+                self.steps.advance(1);
+                self.ledger
+                    .enter(&key(Metric::EditAccuracy), None, Vec::new(), self.labels.len(), &[]);
+                continue;
+            };
+            let parts = unit.coded.iter().zip(&swaps);
+            let edited = parts.map(|(part, swaps)| {
+                let source = &self.clean.nodes[&part.node];
+                (part.node, apply(source, swaps, &part.directions)) // [N, D]
+            });
+            let edited = edited.collect();
+            let outcome = self.intervene(&edited, truth.log_probs())?;
+            self.enter_outcome(&key, &outcome, truth);
+            self.enter_sizes(&key, unit, &swaps);
+            let edited = beside(unit.site, &edited); // [N, D]
+            self.enter_distance(&key(Metric::EditDistance), ground, truth, &edited);
+            if let Some(isolation) = ground.isolation(attribute, &edited) {
+                let (value, resampled) = (mean(&isolation), self.bootstrap.means(&isolation));
+                self.ledger
+                    .enter(&key(Metric::Isolation), Some(value), resampled, isolation.len(), &[]);
             }
         }
         Ok(())
     }
 
-    /// The exchanged latents of each prompt at one node, for the largest `k`.
-    fn swaps(&self, set: &DictionarySet, part: &Coded, attribute: Attribute) -> Vec<Vec<Swap>> {
+    /// F1 of every latent of each node against the values of an attribute, on prompts that are not edited.
+    fn rankings(&self, unit: &Unit<'_>, attribute: Attribute) -> Vec<Ranking> {
+        let (values, n_values) = (self.sample.values(attribute), self.task.n_values(attribute));
+        let rank = |part: &Coded| Ranking::new(n_values, Agreements::new(&part.sample, &values, n_values).f1());
+        unit.coded.iter().map(rank).collect()
+    }
+
+    /// The exchanged latents of each prompt at one node.
+    fn swaps(
+        &self,
+        part: &Coded,
+        ranking: &Ranking,
+        attribute: Attribute,
+        method: Method,
+        k: usize,
+    ) -> Option<Vec<Vec<Swap>>> {
         let target = &self.targets[&attribute];
-        let values = &target.nodes[&part.node];
-        let codes = encode(set.by_node[&part.node].as_ref(), values, &target.labels);
-        match set.edit {
-            Edit::Supervised => supervised(&part.codes, &codes),
-            Edit::Greedy => {
-                let k = self.config.ks.last().copied().unwrap_or(0);
-                greedy(
-                    (&self.clean.nodes[&part.node], &part.codes),
-                    (values, &codes),
-                    &part.directions,
-                    k,
-                )
+        let (alpha, beta) = (&part.codes, &part.targets[&attribute]);
+        let source = (&self.clean.nodes[&part.node], alpha);
+        let counterfactual = (&target.nodes[&part.node], beta);
+        Some(match method {
+            Method::Greedy => greedy(source, counterfactual, &part.directions, k),
+            Method::Beam => beam(source, counterfactual, &part.directions, k),
+            Method::Exhaustive => exhaustive(source, counterfactual, &part.directions, k)?,
+            Method::Guided => {
+                let from: Vec<usize> = self.labels.iter().map(|labels| labels[attribute.index()]).collect();
+                guided((alpha, &from), (beta, &target.values(attribute)), ranking, k / 2)
             }
+            Method::Supervised => supervised(alpha, beta),
+        })
+    }
+
+    /// Accuracy and divergence of the prediction; what became of the logit difference, prompt by prompt, stands beside it.
+    fn enter_outcome<'k>(&mut self, key: &impl Fn(Metric) -> Key<'k>, outcome: &Outcome, truth: &Truth) {
+        let n = outcome.prediction.len();
+        let right = outcome.agreement(&truth.outcome);
+        let unedited = self.clean.outcome.agreement(&truth.outcome);
+        let changes = |to: &Outcome| -> Vec<f32> {
+            let pairs = to.logit_diff.iter().zip(&self.clean.outcome.logit_diff);
+            pairs.map(|(after, before)| after - before).collect()
+        };
+        let (changed, wanted) = (changes(outcome), changes(&truth.outcome));
+        let missed: Vec<f32> = changed.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).collect();
+        let [low, middle, high] = deciles(&changed);
+        let raw = [
+            ("accuracy_none", mean(&unedited)),
+            ("ld_edited", outcome.mean_logit_diff()),
+            ("ld_ground_truth", truth.outcome.mean_logit_diff()),
+            ("ld_change_p10", low),
+            ("ld_change_p50", middle),
+            ("ld_change_p90", high),
+            ("ld_change_missed", mean(&missed)),
+        ];
+        let resampled = self.bootstrap.means(&right);
+        self.ledger
+            .enter(&key(Metric::EditAccuracy), Some(mean(&right)), resampled, n, &raw);
+        let resampled = self.bootstrap.means(&outcome.kl);
+        self.ledger
+            .enter(&key(Metric::EditKl), Some(mean(&outcome.kl)), resampled, n, &[]);
+    }
+
+    fn enter_sizes<'k>(&mut self, key: &impl Fn(Metric) -> Key<'k>, unit: &Unit<'_>, swaps: &Swaps) {
+        let n = self.labels.len();
+        let parts = unit.coded.iter().zip(swaps);
+        let sizes = per_prompt(parts.map(|(part, swaps)| magnitude(&part.rebuilt, swaps, &part.directions)));
+        let exchanged = swaps.iter().flatten().map(Vec::len).sum::<usize>() as f64;
+        let raw = [("mean_exchanged", exchanged / (n * unit.coded.len()).max(1) as f64)];
+        let resampled = self.bootstrap.means(&sizes);
+        self.ledger
+            .enter(&key(Metric::EditMagnitude), Some(mean(&sizes)), resampled, n, &raw);
+    }
+
+    /// Distance to the counterfactual activations after the edit over that before it, a ratio of means.
+    fn enter_distance(&mut self, key: &Key<'_>, ground: &Ground, truth: &Truth, edited: &Rows) {
+        let [before, after] = [&ground.clean, edited].map(|rows| rows.distances(&truth.patched)); // [N]
+        let ratio = |before: f64, after: f64| (before > 0.0).then(|| after / before);
+        let [befores, afters] = [&before, &after].map(|distances| self.bootstrap.means(distances)); // [R]
+        let raw = [("distance_before", mean(&before)), ("distance_after", mean(&after))];
+        let value = ratio(mean(&before), mean(&after));
+        self.ledger
+            .enter(key, value, paired(&befores, &afters, ratio), before.len(), &raw);
+    }
+}
+
+impl Truth {
+    /// Asks a run how far it is from the ground truth.
+    fn log_probs(&self) -> Want<'_> {
+        match &self.outcome.log_probs {
+            Some(log_probs) => Want::DivergenceFrom(log_probs),
+            None => Want::Prediction,
         }
     }
+}
+
+/// The first `k` swaps of each prompt.
+fn first(swaps: &Swaps, k: usize) -> Swaps {
+    let of_prompt = |swaps: &Vec<Swap>| swaps.iter().take(k).copied().collect();
+    swaps.iter().map(|node| node.iter().map(of_prompt).collect()).collect()
+}
+
+/// The 10th, 50th and 90th percentile; zeros for no values.
+fn deciles(values: &[f32]) -> [f64; 3] {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    let last = sorted.len().saturating_sub(1) as f64;
+    [0.1, 0.5, 0.9].map(|share| {
+        sorted
+            .get((share * last).round() as usize)
+            .map_or(0.0, |&x| f64::from(x))
+    })
 }

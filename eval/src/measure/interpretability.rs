@@ -1,70 +1,97 @@
-//! F1 of latents against attribute values at one site (Makelov, Lange, Nanda ([arXiv
-//! 2405.08366](https://arxiv.org/abs/2405.08366)), section 4.3; method in [`crate::interpretability`]).
+//! What latents at one site stand for (Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)),
+//! section 4.3; methods in [`crate::interpretability`] and [`crate::interpretation`]).
 //!
-//! Shape legend: `R` resamples.
+//! Shape legend: `F` latents, `R` resamples.
 
-use super::Evaluation;
-use crate::dictionaries::{Codes, DictionarySet, encode};
-use crate::interpretability::{Activity, F1, choose};
+use super::ground::Ground;
+use super::{Evaluation, Unit};
+use crate::Error;
+use crate::dictionaries::{Codes, Edit};
+use crate::interpretability::{Activity, Criterion, Means, average_precision, choose};
+use crate::interpretation::{Interpretation, interpret};
 use crate::ledger::Key;
-use crate::report::{ALWAYS_ON, Metric};
-use crate::site::Site;
+use crate::metric::Metric;
+use std::collections::BTreeMap;
 use tasks::Attribute;
 
 impl Evaluation<'_> {
-    /// F1, precision and recall against each attribute of the site.
-    pub(super) fn interpretability(&mut self, site: &Site, sets: &[DictionarySet]) {
-        let codes: Vec<(&str, Vec<Codes>)> = sets
-            .iter()
-            .map(|set| {
-                let code = |node| {
-                    encode(
-                        set.by_node[node].as_ref(),
-                        &self.sample.nodes[node],
-                        &self.sample.labels,
-                    )
-                };
-                (set.name.as_str(), site.nodes.iter().map(code).collect())
-            })
-            .collect();
-        for &attribute in &site.attributes {
-            let values: Vec<usize> = self
-                .sample
-                .labels
-                .iter()
-                .map(|labels| labels[attribute.index()])
-                .collect();
-            let n_values = self.task.n_values(attribute);
-            self.enter_f1(site, attribute, ALWAYS_ON, &Activity::always_on(&values, n_values));
-            for (name, codes) in &codes {
-                let chosen = choose(codes, &values, n_values);
-                let activity = Activity::of_latents(codes, &values, n_values, &chosen);
-                self.enter_f1(site, attribute, name, &activity);
-            }
+    /// Agreement with each attribute of the site, descriptions of all latents, and what interpreted latents do.
+    pub(super) fn interpretability(&mut self, unit: &Unit<'_>, ground: &Ground) -> Result<(), Error> {
+        let codes: Vec<Codes> = unit.coded.iter().map(|part| part.sample.clone()).collect();
+        for &attribute in &unit.site.attributes {
+            let (values, n_values) = (self.sample.values(attribute), self.task.n_values(attribute));
+            let by = |criterion| choose(&codes, &values, n_values, criterion);
+            let activity = |criterion| Activity::of_latents(&codes, &values, n_values, &by(criterion));
+            let (f1, mcc) = (activity(Criterion::F1), activity(Criterion::Mcc));
+            let ranked = by(Criterion::AveragePrecision);
+            let precision = average_precision(&codes, &values, &ranked, self.bootstrap_f1.counts());
+            self.enter_agreement(&unit.site.name, attribute, &unit.set.name, [&f1, &mcc], precision);
         }
+        let described: Vec<Vec<Option<Interpretation>>> = codes
+            .iter()
+            .map(|codes| interpret(codes, &self.sample.labels, &self.families))
+            .collect();
+        self.enter_descriptions(unit, &codes, &described);
+        if unit.set.edit == Edit::Greedy {
+            self.causal(unit, ground, &described)?;
+        }
+        Ok(())
     }
 
-    /// Enters the three interpretability scores of one dictionary set or baseline.
-    fn enter_f1(&mut self, site: &Site, attribute: Attribute, dictionary: &str, activity: &Activity) {
-        type Part = fn(F1) -> f64;
-        let score = activity.score();
-        let resampled = activity.resampled(self.bootstrap_f1.counts()); // [R]
-        let raw = [("predicates", activity.n_predicates() as f64)];
-        let metrics: [(Metric, Part); 3] = [
+    /// Enters the scores of one dictionary set or baseline against one attribute: latents chosen by F1, by correlation, and
+    /// by average precision with its resamples.
+    pub(super) fn enter_agreement(
+        &mut self,
+        site: &str,
+        attribute: Attribute,
+        dictionary: &str,
+        [f1, mcc]: [&Activity; 2],
+        (precision, precisions): (Option<f64>, Vec<f64>),
+    ) {
+        type Part = fn(Means) -> f64;
+        let n = f1.n_rows();
+        let raw = [("predicates", f1.n_predicates() as f64)];
+        let key = |metric| Key::new(dictionary, site, metric).of(attribute);
+        let by_f1: [(Metric, Part); 3] = [
             (Metric::F1, |s| s.f1),
             (Metric::Precision, |s| s.precision),
             (Metric::Recall, |s| s.recall),
         ];
-        for (metric, get) in metrics {
-            let key = Key {
-                dictionary,
-                site: &site.name,
-                attribute: Some(attribute),
-                metric,
-                k: None,
-            };
-            let values = resampled.iter().map(|score| score.map_or(f64::NAN, get)).collect();
-            self.ledger.enter(&key, score.map(get), values, activity.n_rows(), &raw);
+        let by_mcc: [(Metric, Part); 1] = [(Metric::Mcc, |s| s.mcc)];
+        for (activity, metrics) in [(f1, by_f1.as_slice()), (mcc, by_mcc.as_slice())] {
+            let score = activity.score();
+            let resampled = activity.resampled(self.bootstrap_f1.counts()); // [R]
+            for (metric, get) in metrics {
+                let values = resampled.iter().map(|score| score.map_or(f64::NAN, get)).collect();
+                self.ledger.enter(&key(*metric), score.map(get), values, n, &raw);
+            }
+        }
+        self.ledger
+            .enter(&key(Metric::AveragePrecision), precision, precisions, n, &raw);
+    }
+
+    /// Shares of interpreted and silent latents.
+    fn enter_descriptions(&mut self, unit: &Unit<'_>, codes: &[Codes], described: &[Vec<Option<Interpretation>>]) {
+        let n = self.sample.labels.len() / 2;
+        let latents: usize = codes.iter().map(|codes| codes.n_latents).sum();
+        let alive: usize = codes.iter().map(Codes::n_alive).sum();
+        let key = |metric| Key::new(&unit.set.name, &unit.site.name, metric);
+        let raw = [("latents", latents as f64), ("alive", alive as f64)];
+        let silent = (latents > 0).then(|| 1.0 - alive as f64 / latents as f64);
+        self.ledger.enter(&key(Metric::Silent), silent, Vec::new(), n, &raw);
+        let descriptions = || described.iter().flatten().flatten();
+        for &threshold in &self.config.thresholds {
+            type Score = fn(&Interpretation) -> f64;
+            let metrics: [(Metric, Score); 2] = [(Metric::Interpreted, |d| d.f1), (Metric::InterpretedMcc, |d| d.mcc)];
+            for (metric, score) in metrics {
+                let mut by_family: BTreeMap<&str, f64> = BTreeMap::new();
+                let interpreted = descriptions().filter(|description| score(description) >= threshold);
+                interpreted.for_each(|d| *by_family.entry(self.families[d.family].name).or_default() += 1.0);
+                let share = (alive > 0).then(|| by_family.values().sum::<f64>() / alive as f64);
+                let raw: Vec<(&str, f64)> = raw.into_iter().chain(by_family).collect();
+                self.ledger
+                    .enter(&key(metric).at(threshold), share, Vec::new(), n, &raw);
+            }
         }
     }
 }

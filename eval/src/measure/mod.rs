@@ -1,23 +1,33 @@
 //! What is measured at one site: the three axes for every dictionary set, and the baselines beside them.
 //!
 //! Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)), sections 4.1 to 4.3. The sets have
-//! been checked by [`crate::evaluate()`]: every set has a dictionary at every node of every site.
+//! been checked by [`crate::evaluate()`]: every set has a dictionary at every node of every site. A unit of work is one set
+//! at one site; what a unit needs of the site is measured once ([`Ground`]).
 //!
 //! Shape legend: `N` prompts, `D` width of a node, `F` latents, `R` resamples.
 
 mod approximation;
+mod causal;
 mod control;
+mod ground;
 mod interpretability;
 
 use crate::Error;
 use crate::bootstrap::Bootstrap;
-use crate::config::EvalConfig;
-use crate::dictionaries::{Codes, DictionarySet, Directions, Edit, reconstruct};
-use crate::interventions::{CleanRun, Outcome, Runner};
-use crate::ledger::Ledger;
+use crate::config::{EvalConfig, EvalFile};
+use crate::control::exhaustive_reaches;
+use crate::dictionaries::{Codes, DictionarySet, Directions, Edit, encode, reconstruct};
+use crate::interventions::{CleanRun, Outcome, Runner, Want};
+use crate::ledger::{Entry, Ledger};
+use crate::metric::Method;
+use crate::parts::Parts;
+use crate::predicates::Family;
+use crate::report::FORMAT_VERSION;
 use crate::rows::Rows;
 use crate::site::Site;
 use activations::Node;
+use ground::Ground;
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use tasks::{Attribute, IoiTask, Labels, Prompt};
 
@@ -29,12 +39,21 @@ pub(crate) struct Recorded {
     pub(crate) labels: Vec<Labels>,
 }
 
-/// One dictionary at one node of a site, and what it makes of the base prompts.
-struct Coded {
-    node: Node,
-    directions: Directions,
-    codes: Codes,
-    rebuilt: Rows,
+impl Recorded {
+    /// The values of one attribute, `[N]`.
+    pub(crate) fn values(&self, attribute: Attribute) -> Vec<usize> {
+        self.labels.iter().map(|labels| labels[attribute.index()]).collect()
+    }
+
+    /// All nodes of a site side by side, `[N, D]`.
+    pub(crate) fn beside(&self, site: &Site) -> Rows {
+        beside(site, &self.nodes)
+    }
+}
+
+/// All nodes of a site side by side, `[N, D]`.
+fn beside(site: &Site, nodes: &BTreeMap<Node, Rows>) -> Rows {
+    Rows::beside(&site.nodes.iter().map(|node| &nodes[node]).collect::<Vec<_>>())
 }
 
 /// Runs prompts undisturbed and keeps node values and labels.
@@ -46,12 +65,57 @@ pub(crate) fn record(runner: &Runner<'_>, prompts: &[Prompt], nodes: &BTreeSet<N
     })
 }
 
-/// The edits made with a set: `k` as reported, and the number of swaps that are applied.
-pub(crate) fn edits_of(set: &DictionarySet, config: &EvalConfig) -> Vec<(Option<usize>, usize)> {
-    match set.edit {
-        Edit::Greedy => config.ks.iter().map(|&k| (Some(k), k)).collect(),
-        Edit::Supervised => vec![(None, usize::MAX)],
+/// One dictionary at one node of a site, and what it makes of the samples.
+struct Coded {
+    node: Node,
+    directions: Directions,
+    /// Codes of the base prompts.
+    codes: Codes,
+    /// Reconstructions of the base prompts, `[N, D]`.
+    rebuilt: Rows,
+    /// Codes of the counterfactuals that change each attribute of the site.
+    targets: BTreeMap<Attribute, Codes>,
+    /// Codes of the interpretability sample.
+    sample: Codes,
+}
+
+/// A dictionary set at a site.
+struct Unit<'a> {
+    site: &'a Site,
+    set: &'a DictionarySet,
+    /// One per node.
+    coded: Vec<Coded>,
+}
+
+/// The edits made with a set of an attribute: search, and `k` as reported.
+pub(crate) fn edits_of(set: &DictionarySet, config: &EvalConfig) -> Vec<(Method, Option<usize>)> {
+    if set.edit == Edit::Supervised {
+        return vec![(Method::Supervised, None)];
     }
+    let possible = |method: Method, k: usize| match method {
+        Method::Exhaustive => exhaustive_reaches(k),
+        Method::Guided => k >= 2,
+        _ => true,
+    };
+    let of_method = |&method: &Method| {
+        let ks = config.ks.iter().copied().filter(move |&k| possible(method, k));
+        ks.map(move |k| (method, Some(k)))
+    };
+    config.edits.iter().flat_map(of_method).collect()
+}
+
+/// Interventions of the baselines at a site: ablation, and the ground truth of each attribute.
+pub(crate) fn baseline_steps(site: &Site) -> usize {
+    1 + site.attributes.len()
+}
+
+/// Interventions of one set at a site.
+pub(crate) fn unit_steps(site: &Site, set: &DictionarySet, config: &EvalConfig) -> usize {
+    let causal = match set.edit {
+        Edit::Supervised => 0,
+        Edit::Greedy => config.thresholds.len() * (2 + 2 * site.attributes.len()),
+    };
+    2 + site.attributes.len() * edits_of(set, config).len() + causal
 }
 
 /// Progress, counted in interventions.
@@ -61,11 +125,20 @@ pub(crate) struct Steps<'a> {
     pub(crate) progress: &'a mut dyn FnMut(usize, usize),
 }
 
+impl Steps<'_> {
+    fn advance(&mut self, n: usize) {
+        self.done += n;
+        (self.progress)(self.done, self.total);
+    }
+}
+
 /// An evaluation under way.
 pub(crate) struct Evaluation<'a> {
     pub(crate) runner: &'a Runner<'a>,
     pub(crate) task: &'a IoiTask,
     pub(crate) config: &'a EvalConfig,
+    /// Hash of the model's weights.
+    pub(crate) model: &'a str,
     /// Labels of the base prompts, `[N]`.
     pub(crate) labels: Vec<Labels>,
     /// Resamples of the base prompts.
@@ -78,47 +151,106 @@ pub(crate) struct Evaluation<'a> {
     pub(crate) targets: BTreeMap<Attribute, Recorded>,
     /// The interpretability sample.
     pub(crate) sample: Recorded,
+    /// Training prompts, for read-outs.
+    pub(crate) fit: Recorded,
+    /// What latents are described with.
+    pub(crate) families: Vec<Family>,
+    /// What an earlier run has measured.
+    pub(crate) parts: Option<&'a Parts>,
     /// What has been measured.
     pub(crate) ledger: Ledger,
     /// How far it is.
     pub(crate) steps: Steps<'a>,
 }
 
+/// All that the scores of a unit depend on.
+#[derive(Serialize)]
+struct About<'a> {
+    version: u32,
+    program: &'a str,
+    model: &'a str,
+    config: EvalFile,
+    site: &'a Site,
+    /// Name and identity of a set; none for the baselines.
+    set: Option<(&'a str, &'a str)>,
+}
+
 impl Evaluation<'_> {
     /// All three axes at one site.
     pub(crate) fn site(&mut self, site: &Site, sets: &[DictionarySet]) -> Result<(), Error> {
-        let mut coded = Vec::with_capacity(sets.len());
-        for set in sets {
-            coded.push((set, self.code(site, set)));
+        let mut ground = None;
+        let units = std::iter::once(None).chain(sets.iter().map(Some));
+        for set in units {
+            let config = self.config;
+            let about = About {
+                version: FORMAT_VERSION,
+                program: env!("CARGO_PKG_VERSION"),
+                model: self.model,
+                config: config.clone().into(),
+                site,
+                set: set.map(|set| (set.name.as_str(), set.identity.as_str())),
+            };
+            let parts = self.parts;
+            if let Some(entries) = parts.map(|parts| parts.read(&about)).transpose()?.flatten() {
+                self.ledger.extend(entries);
+                let steps = set.map_or(baseline_steps(site), |set| unit_steps(site, set, config));
+                self.steps.advance(steps);
+                continue;
+            }
+            let ground: &Ground = match &mut ground {
+                Some(ground) => ground,
+                none => none.insert(self.ground(site)?),
+            };
+            let before = self.ledger.entries().len();
+            match set {
+                None => self.baselines(site, ground),
+                Some(set) => {
+                    let unit = self.unit(site, set);
+                    self.approximation(&unit, ground)?;
+                    for &attribute in &site.attributes {
+                        self.control(&unit, ground, attribute)?;
+                    }
+                    self.interpretability(&unit, ground)?;
+                }
+            }
+            let measured: &[Entry] = &self.ledger.entries()[before..];
+            if let Some(parts) = parts {
+                parts.write(&about, measured)?;
+            }
         }
-        self.approximation(site, &coded)?;
-        for &attribute in &site.attributes {
-            self.control(site, attribute, &coded)?;
-        }
-        self.interpretability(site, sets);
         Ok(())
     }
 
-    /// Encodes the base prompts at each node of the site.
-    fn code(&self, site: &Site, set: &DictionarySet) -> Vec<Coded> {
+    /// Encodes the samples at each node of the site.
+    fn unit<'u>(&self, site: &'u Site, set: &'u DictionarySet) -> Unit<'u> {
         let code = |node: &Node| {
             let dictionary = set.by_node[node].as_ref();
             let (codes, rebuilt) = reconstruct(dictionary, &self.clean.nodes[node], &self.labels);
+            let of = |recorded: &Recorded| encode(dictionary, &recorded.nodes[node], &recorded.labels);
             Coded {
                 node: *node,
                 directions: Directions::of(dictionary),
                 codes,
                 rebuilt,
+                targets: site
+                    .attributes
+                    .iter()
+                    .map(|attribute| (*attribute, of(&self.targets[attribute])))
+                    .collect(),
+                sample: of(&self.sample),
             }
         };
-        site.nodes.iter().map(code).collect()
+        Unit {
+            site,
+            set,
+            coded: site.nodes.iter().map(code).collect(),
+        }
     }
 
     /// Overwrites nodes, and counts the step.
-    fn intervene(&mut self, overwrites: impl IntoIterator<Item = (Node, Rows)>) -> Result<Outcome, Error> {
-        let outcome = self.runner.intervene(&self.clean, &overwrites.into_iter().collect())?;
-        self.steps.done += 1;
-        (self.steps.progress)(self.steps.done, self.steps.total);
+    fn intervene(&mut self, overwrites: &BTreeMap<Node, Rows>, want: Want<'_>) -> Result<Outcome, Error> {
+        let outcome = self.runner.intervene(&self.clean, overwrites, want)?;
+        self.steps.advance(1);
         Ok(outcome)
     }
 }

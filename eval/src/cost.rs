@@ -1,0 +1,53 @@
+//! What an evaluation costs, before it starts.
+//!
+//! Floating-point operations: two a weight and token in the blocks and at the positions that an intervention runs again, and
+//! the unembedding at END. The time follows from the rate at which the undisturbed run of the same prompts went.
+
+use crate::site::{Site, restart_layer};
+use lm::Gpt2Config;
+use tasks::Prompt;
+
+/// The cost of an evaluation.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Cost {
+    /// Interventions, each over all prompts.
+    pub interventions: usize,
+    /// Forward passes of one prompt, most of them over the last blocks only.
+    pub passes: usize,
+    /// Floating-point operations.
+    pub flop: f64,
+    /// Bytes of clean residual streams that are held for restarts.
+    pub bytes: f64,
+    /// Expected seconds, from the rate of the undisturbed run.
+    pub seconds: f64,
+}
+
+/// Operations of one prompt of `tokens` through the blocks from `layer` on, of which the last `run` are run; logits at one
+/// position.
+pub(crate) fn flop(config: &Gpt2Config, layer: usize, tokens: usize, run: usize) -> f64 {
+    let (d, mlp, t, r) = (config.d_model as f64, config.d_mlp as f64, tokens as f64, run as f64);
+    let block = 2.0 * r * (4.0 * d * d + 2.0 * d * mlp) + 4.0 * r * t * d;
+    block * config.n_layer.saturating_sub(layer) as f64 + 2.0 * d * config.d_vocab as f64
+}
+
+/// Positions that interventions at a site run, in the mean over prompts.
+pub(crate) fn positions(site: &Site, prompts: &[Prompt]) -> usize {
+    let first = |prompt: &Prompt| {
+        site.nodes
+            .iter()
+            .map(|node| prompt.position(node.role))
+            .min()
+            .unwrap_or(0)
+    };
+    let run: usize = prompts.iter().map(|prompt| prompt.ids.len() - first(prompt)).sum();
+    run.div_ceil(prompts.len().max(1))
+}
+
+/// The first block that interventions at a site run.
+pub(crate) fn first_layer(site: &Site) -> usize {
+    site.nodes
+        .iter()
+        .filter_map(|node| restart_layer(node).ok())
+        .min()
+        .unwrap_or(0)
+}

@@ -1,0 +1,165 @@
+//! What all dictionary sets at a site are measured against: mean ablation, the ground-truth patch of each attribute, and the
+//! baselines that need no dictionary.
+//!
+//! Shape legend: `N` prompts, `D` width of all nodes of the site together.
+
+use super::{Evaluation, beside};
+use crate::Error;
+use crate::approximation::{ablated, sufficiency};
+use crate::bootstrap::paired;
+use crate::interpretability::{Activity, Criterion, always_on, average_precision, choose};
+use crate::interventions::{Outcome, Want, mean};
+use crate::ledger::Key;
+use crate::metric::Metric;
+use crate::readout::Readout;
+use crate::report::{ALWAYS_ON, MEAN_ABLATION, NONE};
+use crate::rows::Rows;
+use crate::site::Site;
+use std::collections::BTreeMap;
+use tasks::Attribute;
+
+/// A read-out of one attribute at a site.
+pub(super) struct Read {
+    readout: Readout,
+    /// Share of the clean base prompts on which it is right.
+    accuracy: f64,
+    /// Share of the base prompts that have the most frequent value.
+    chance: f64,
+}
+
+/// The ground-truth patch of one attribute.
+pub(super) struct Truth {
+    /// What the model answers, with log-probabilities.
+    pub(super) outcome: Outcome,
+    /// The counterfactual activations, `[N, D]`.
+    pub(super) patched: Rows,
+    /// What the read-outs of the other attributes say of them, `[N]` each.
+    reads: BTreeMap<Attribute, Vec<usize>>,
+}
+
+/// What is known of a site without a dictionary.
+pub(super) struct Ground {
+    /// All nodes mean-ablated.
+    pub(super) ablated: Outcome,
+    /// By edited attribute.
+    pub(super) truths: BTreeMap<Attribute, Truth>,
+    /// The clean activations, `[N, D]`.
+    pub(super) clean: Rows,
+    reads: BTreeMap<Attribute, Read>,
+}
+
+impl Ground {
+    /// Share of the read-outs of the other attributes that agree with the ground-truth patch, `[N]`; none where no other
+    /// attribute can be read.
+    pub(super) fn isolation(&self, attribute: Attribute, edited: &Rows) -> Option<Vec<f32>> {
+        let truth = &self.truths[&attribute].reads;
+        let agreements = truth.iter().map(|(other, expected)| {
+            let found = self.reads[other].readout.read(edited);
+            found
+                .iter()
+                .zip(expected)
+                .map(|(a, b)| f32::from(u8::from(a == b)))
+                .collect::<Vec<_>>()
+        });
+        (!truth.is_empty()).then(|| super::per_prompt(agreements))
+    }
+
+    /// How well the other attributes can be read at all.
+    pub(super) fn read_quality(&self, attribute: Attribute) -> Vec<(String, f64)> {
+        let others = self.reads.iter().filter(|(other, _)| **other != attribute);
+        others
+            .flat_map(|(other, read)| {
+                [
+                    (format!("readout_accuracy_{other}"), read.accuracy),
+                    (format!("readout_chance_{other}"), read.chance),
+                ]
+            })
+            .collect()
+    }
+}
+
+impl Evaluation<'_> {
+    /// Measures a site without a dictionary.
+    pub(super) fn ground(&mut self, site: &Site) -> Result<Ground, Error> {
+        let means = site.nodes.iter().map(|node| (*node, ablated(&self.clean.nodes[node])));
+        let ablated = self.intervene(&means.collect(), Want::Prediction)?;
+        let clean = beside(site, &self.clean.nodes);
+        let fit = self.fit.beside(site);
+        let mut reads = BTreeMap::new();
+        for attribute in Attribute::ALL {
+            let truth: Vec<usize> = self.labels.iter().map(|labels| labels[attribute.index()]).collect();
+            if let Some(readout) = Readout::fit(&fit, &self.fit.values(attribute)) {
+                let right = readout.read(&clean).iter().zip(&truth).filter(|(a, b)| a == b).count();
+                let most = (0..self.task.n_values(attribute)).map(|v| truth.iter().filter(|t| **t == v).count());
+                let n = truth.len() as f64;
+                let (accuracy, chance) = (right as f64 / n, most.max().unwrap_or(0) as f64 / n);
+                let read = Read {
+                    readout,
+                    accuracy,
+                    chance,
+                };
+                reads.insert(attribute, read);
+            }
+        }
+        let mut truths = BTreeMap::new();
+        for &attribute in &site.attributes {
+            let nodes = &self.targets[&attribute].nodes;
+            let patch = site.nodes.iter().map(|node| (*node, nodes[node].clone())).collect();
+            let patched = beside(site, &patch);
+            let others = reads.iter().filter(|(other, _)| **other != attribute);
+            let truth = Truth {
+                outcome: self.intervene(&patch, Want::LogProbs)?,
+                reads: others
+                    .map(|(other, read)| (*other, read.readout.read(&patched)))
+                    .collect(),
+                patched,
+            };
+            truths.insert(attribute, truth);
+        }
+        Ok(Ground {
+            ablated,
+            truths,
+            clean,
+            reads,
+        })
+    }
+
+    /// Scores of mean ablation, of no edit and of a latent that is always active.
+    pub(super) fn baselines(&mut self, site: &Site, ground: &Ground) {
+        let (n, floor) = (self.clean.prompts.len(), self.config.min_denominator);
+        let (clean, abl) = (self.clean.outcome.mean_logit_diff(), ground.ablated.mean_logit_diff());
+        let cleans = self.bootstrap.means(&self.clean.outcome.logit_diff); // [R]
+        let abls = self.bootstrap.means(&ground.ablated.logit_diff); // [R]
+        let ratios = paired(&cleans, &abls, |clean, abl| sufficiency(clean, abl, floor));
+        let raw = [("ld_clean", clean), ("ld_intervened", abl)];
+        let key = Key::new(MEAN_ABLATION, &site.name, Metric::Sufficiency);
+        self.ledger.enter(&key, sufficiency(clean, abl, floor), ratios, n, &raw);
+        for (&attribute, truth) in &ground.truths {
+            let key = |metric| Key::new(NONE, &site.name, metric).of(attribute);
+            let unedited = self.clean.outcome.agreement(&truth.outcome);
+            let raw = [
+                ("ld_clean", clean),
+                ("ld_ground_truth", truth.outcome.mean_logit_diff()),
+            ];
+            let resampled = self.bootstrap.means(&unedited);
+            self.ledger
+                .enter(&key(Metric::EditAccuracy), Some(mean(&unedited)), resampled, n, &raw);
+            if let Some(isolation) = ground.isolation(attribute, &ground.clean) {
+                let quality = ground.read_quality(attribute);
+                let raw: Vec<(&str, f64)> = quality.iter().map(|(name, share)| (name.as_str(), *share)).collect();
+                let resampled = self.bootstrap.means(&isolation);
+                self.ledger
+                    .enter(&key(Metric::Isolation), Some(mean(&isolation)), resampled, n, &raw);
+            }
+        }
+        let constant = [always_on(self.sample.labels.len())];
+        for &attribute in &site.attributes {
+            let (values, n_values) = (self.sample.values(attribute), self.task.n_values(attribute));
+            let chosen = choose(&constant, &values, n_values, Criterion::F1);
+            let activity = Activity::of_latents(&constant, &values, n_values, &chosen);
+            let counts = self.bootstrap_f1.counts();
+            let precision = average_precision(&constant, &values, &chosen, counts);
+            self.enter_agreement(&site.name, attribute, ALWAYS_ON, [&activity, &activity], precision);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What is measured, and how edits are found: the names in reports.
+
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error as NameError, StrDeserializer};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// The three axes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Test {
+    /// Does the model work on reconstructions?
+    Approximation,
+    /// Can attributes be exchanged?
+    Control,
+    /// Do latents coincide with attributes?
+    Interpretability,
+}
+
+/// What a score measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Logit difference on reconstructions over the clean one.
+    Sufficiency,
+    /// Harm done by removing the reconstruction, as a share of the harm done by mean ablation.
+    Necessity,
+    /// Mean number of active latents, over prompts and nodes.
+    L0,
+    /// Share of prompts whose prediction under the edit is that under the ground-truth patch.
+    EditAccuracy,
+    /// Mean Kullback-Leibler divergence from the prediction under the ground-truth patch to that under the edit, in nats.
+    EditKl,
+    /// Mean weight of the removed or changed latents in the clean reconstruction.
+    EditMagnitude,
+    /// Share of prompts on which the read-outs of the attributes that were not edited agree with the ground-truth patch.
+    Isolation,
+    /// Mean distance that the edit leaves to the counterfactual activation, over the distance before it.
+    EditDistance,
+    /// Edit accuracy, 0 without an edit and 1 at the reference dictionary's.
+    EditSuccess,
+    /// Edit magnitude, 0 at the reference dictionary's and 1 when all latents are changed.
+    EditExcess,
+    /// Area under edit accuracy against the number of exchanged latents, from none to the most, over that most.
+    EditArea,
+    /// Mean over predicates of the F1 of the best latent.
+    F1,
+    /// Precision of the same latents.
+    Precision,
+    /// Recall of the same latents.
+    Recall,
+    /// Mean over predicates of the Matthews correlation of the latent that is best by it.
+    Mcc,
+    /// Mean over predicates of the average precision of the latent that is best by it.
+    AveragePrecision,
+    /// Share of live latents whose best description reaches the threshold in F1.
+    Interpreted,
+    /// Share of live latents whose best description reaches the threshold in Matthews correlation.
+    InterpretedMcc,
+    /// Share of latents that are active on no prompt of the sample.
+    Silent,
+    /// Logit difference on what is left when latents below the threshold are subtracted, over the clean one.
+    Keep,
+    /// Harm done by subtracting the latents from the threshold on, as a share of the harm done by mean ablation.
+    Remove,
+    /// Share of prompts that are predicted as under the ground-truth patch when latents from the threshold on come from the
+    /// counterfactual and the others from the base.
+    Interchange,
+    /// Share of prompts that are predicted as without an edit when latents below the threshold come from the
+    /// counterfactual and the others from the base.
+    InterchangeRest,
+}
+
+impl Metric {
+    /// The axis that the metric belongs to.
+    pub fn test(self) -> Test {
+        match self {
+            Self::Sufficiency | Self::Necessity | Self::L0 => Test::Approximation,
+            Self::EditAccuracy
+            | Self::EditKl
+            | Self::EditMagnitude
+            | Self::Isolation
+            | Self::EditDistance
+            | Self::EditSuccess
+            | Self::EditExcess
+            | Self::EditArea => Test::Control,
+            _ => Test::Interpretability,
+        }
+    }
+}
+
+/// How the latents of an edit are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// One latent after the other ([`crate::control::greedy()`]).
+    Greedy,
+    /// Eight partial choices carried along ([`crate::control::beam()`]).
+    Beam,
+    /// All choices, up to three latents ([`crate::control::exhaustive()`]).
+    Exhaustive,
+    /// Latents that stand for the two values ([`crate::control::guided()`]).
+    Guided,
+    /// What the labels prescribe ([`crate::control::supervised`]).
+    Supervised,
+}
+
+/// Names are those in JSON and configs.
+macro_rules! named_by_serde {
+    ($($name:ty),*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.serialize(out)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                let text: StrDeserializer<'_, NameError> = text.into_deserializer();
+                Self::deserialize(text)
+            }
+        }
+    )*};
+}
+
+named_by_serde!(Test, Metric, Method);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_json() {
+        assert_eq!(Metric::AveragePrecision.to_string(), "average_precision");
+        assert_eq!("edit_kl".parse(), Ok(Metric::EditKl));
+        assert_eq!(Method::Beam.to_string(), "beam");
+        let message = "f2".parse::<Metric>().unwrap_err().to_string();
+        assert!(message.contains("f2") && message.contains("sufficiency"), "{message}");
+    }
+}
