@@ -73,14 +73,14 @@ impl Evaluated {
     }
 }
 
-/// Scores dictionary sets at sites; what `parts` holds of an earlier run is not measured again.
+/// Scores dictionary sets at sites of the runner's model; what `parts` holds of an earlier run is not measured again.
 ///
 /// # Errors
 /// [`Error::ModelMismatch`], [`Error::Site`] or [`Error::Node`] when the sites do not fit the model;
 /// [`Error::MissingNode`] and [`Error::Width`] when a set does not fit the sites; [`Error::DuplicateSet`] and
 /// [`Error::UnknownSet`] for names; [`Error::NoBehaviour`] when the model does not do the task; [`Error::Model`].
 pub fn evaluate(
-    model: &Gpt2,
+    runner: &Runner<'_>,
     task: &IoiTask,
     sites: &Sites,
     dictionaries: &[DictionarySet],
@@ -88,9 +88,9 @@ pub fn evaluate(
     parts: Option<&Parts>,
     observer: &mut dyn Observer,
 ) -> Result<Evaluated, Error> {
+    let model = runner.model();
     sites.check(model)?;
     check_sets(model, sites, dictionaries, config)?;
-    let runner = Runner::new(model, config.batch);
     let nodes = sites.nodes();
 
     let prompts = task.sample(Sample::Evaluation, config.prompts, config.seed);
@@ -107,14 +107,14 @@ pub fn evaluate(
     let mut targets = BTreeMap::new();
     for attribute in sites.attributes() {
         let changed = counterfactuals(task, &prompts, attribute, config.seed)?;
-        targets.insert(attribute, record(&runner, &changed, &nodes)?);
+        targets.insert(attribute, record(runner, &changed, &nodes)?);
     }
     let sample = task.sample(Sample::Interpretability, config.interpretability_prompts, config.seed);
-    let sample = record(&runner, &sample, &nodes)?;
+    let sample = record(runner, &sample, &nodes)?;
     let fit = task.sample(Sample::Train, config.readout_prompts, config.seed);
 
     let mut evaluation = Evaluation {
-        runner: &runner,
+        runner,
         task,
         config,
         model: model.hash(),
@@ -129,7 +129,7 @@ pub fn evaluate(
         clean,
         targets,
         sample,
-        fit: record(&runner, &fit, &nodes)?,
+        fit: record(runner, &fit, &nodes)?,
         families: families(task),
         parts,
         ledger: Ledger::default(),

@@ -165,6 +165,11 @@ impl<'a> Runner<'a> {
         }
     }
 
+    /// The model that it runs.
+    pub fn model(&self) -> &'a Gpt2 {
+        self.model
+    }
+
     /// Runs the prompts undisturbed, keeping the values at `nodes` and all that interventions on them need.
     ///
     /// # Errors

@@ -20,7 +20,7 @@
 //! | [`predicates`], [`interpretation`] | what can be said of a prompt, and what a latent stands for |
 //! | [`bootstrap`] | resamples of prompts |
 //! | [`ledger`] | scores together with their resamples |
-//! | [`statistics`] | which differences between dictionaries are real |
+//! | [`statistics`], [`compare`] | which differences between dictionaries are real, within and across evaluations |
 //! | [`splice`] | cross-entropy on running text with reconstructions in place |
 //! | [`truth`] | latents against all that the written world knows of its tokens |
 //! | [`config`] | settings of an evaluation |
@@ -35,6 +35,7 @@ pub mod approximation;
 pub mod baseline;
 pub mod bootstrap;
 pub mod columns;
+pub mod compare;
 pub mod config;
 pub mod control;
 pub mod cost;

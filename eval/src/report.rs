@@ -155,3 +155,39 @@ impl Report {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A report of nothing but dictionaries at one site.
+    pub(crate) fn empty(dictionaries: Vec<DictionaryFacts>) -> Report {
+        let config = crate::EvalFile::default().try_into().unwrap();
+        let site = Site {
+            name: "site".to_owned(),
+            nodes: vec!["blocks.0.hook_resid_pre@END".parse().unwrap()],
+            attributes: vec![Attribute::Io],
+            evidence: Vec::new(),
+        };
+        Report {
+            format_version: FORMAT_VERSION,
+            config,
+            model: ModelFacts {
+                hash: "cafe".to_owned(),
+                n_layer: 1,
+                n_head: 1,
+                d_model: 8,
+                d_vocab: 9,
+            },
+            sites: vec![site],
+            clean: Clean {
+                logit_diff: 1.0,
+                accuracy: 1.0,
+                n: 1,
+            },
+            dictionaries,
+            scores: Vec::new(),
+            comparisons: Vec::new(),
+        }
+    }
+}

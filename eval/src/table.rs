@@ -4,6 +4,7 @@
 //! Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)); `-` marks what is undefined or was not
 //! measured.
 
+use crate::compare::Compared;
 use crate::ledger::Selection;
 use crate::locate::Located;
 use crate::metric::{Method, Metric};
@@ -94,6 +95,63 @@ pub fn tables(report: &Report) -> String {
          KL: from the prediction under the patch, nats. interp: share of live latents with an F1 from the\n\
          threshold on; keep: sufficiency of those alone; remove: harm without them"
     );
+    out
+}
+
+/// Means of all families, the differences between them, and how stable their ranking is.
+pub fn compared(found: &Compared) -> String {
+    let mut out = String::new();
+    let width = found
+        .families
+        .iter()
+        .map(|family| family.name.len())
+        .max()
+        .unwrap_or(0)
+        .max(10)
+        + 2;
+    let _ = write!(out, "{:<width$}{:>5}", "dictionary", "seeds");
+    let columns: Vec<String> = found.metrics.iter().map(|metric| format!("  {metric}")).collect();
+    columns.iter().for_each(|column| out.push_str(column));
+    out.push('\n');
+    for family in &found.families {
+        let _ = write!(out, "{:<width$}{:>5}", family.name, family.seeds);
+        for (column, mean) in columns.iter().zip(&family.means) {
+            let _ = write!(out, "{:>wide$}", fine(*mean), wide = column.len());
+        }
+        out.push('\n');
+    }
+    for stability in &found.stability {
+        let metric = stability.metric;
+        let _ = writeln!(out, "\n{metric}: differences, with intervals at Holm's levels");
+        for pair in found.pairs.iter().filter(|pair| pair.metric == metric) {
+            let verdict = match (pair.real, pair.seeds_agree) {
+                (true, _) => "real",
+                (false, true) => "not real",
+                (false, false) => "not real, seeds disagree",
+            };
+            let _ = writeln!(
+                out,
+                "  {:<width$} - {:<width$} {:>7}  [{}, {}]  over {}  {verdict}",
+                pair.left,
+                pair.right,
+                fine(Some(pair.difference)),
+                fine(pair.low),
+                fine(pair.high),
+                pair.places
+            );
+        }
+        let _ = match stability.tau {
+            Some(tau) => writeln!(
+                out,
+                "  ranking of {} dictionaries over {} seeds: Kendall's tau {tau:.2}",
+                stability.families, stability.seeds
+            ),
+            None => writeln!(
+                out,
+                "  stability of the ranking: not measured, it needs two dictionaries with two seeds"
+            ),
+        };
+    }
     out
 }
 

@@ -276,7 +276,15 @@ fn settings() -> EvalFile {
 fn run(sites: &Sites, sets: &[DictionarySet], settings: EvalFile) -> Result<Evaluated, Error> {
     let World { model, task } = world();
     let config = settings.try_into().unwrap();
-    evaluate(model, task, sites, sets, &config, None, &mut |_, _| ())
+    evaluate(
+        &Runner::new(model, 25),
+        task,
+        sites,
+        sets,
+        &config,
+        None,
+        &mut |_, _| (),
+    )
 }
 
 #[test]
@@ -286,7 +294,7 @@ fn a_perfect_dictionary_scores_one_and_the_report_is_stable() {
     let mut steps = Vec::new();
     let config = settings().try_into().unwrap();
     let mut note = |done, total| steps.push((done, total));
-    let evaluated = evaluate(model, task, &sites, &sets, &config, None, &mut note).unwrap();
+    let evaluated = evaluate(&Runner::new(model, 25), task, &sites, &sets, &config, None, &mut note).unwrap();
     let report = &evaluated.report;
     let total = steps[0].1;
     assert_eq!(steps, (1..=total).map(|done| (done, total)).collect::<Vec<_>>());
@@ -373,7 +381,16 @@ fn a_broken_evaluation_goes_on_where_it_stopped() {
     // What a run that stopped after the first site leaves behind: its parts.
     let mut first = sites.clone();
     first.sites.truncate(1);
-    evaluate(model, task, &first, &sets, &config, Some(&parts), &mut |_, _| ()).unwrap();
+    evaluate(
+        &Runner::new(model, 25),
+        task,
+        &first,
+        &sets,
+        &config,
+        Some(&parts),
+        &mut |_, _| (),
+    )
+    .unwrap();
     // A file that broke is measured again.
     let broken = std::fs::read_dir(folder.path().join("parts"))
         .unwrap()
@@ -382,27 +399,54 @@ fn a_broken_evaluation_goes_on_where_it_stopped() {
         .unwrap();
     std::fs::write(broken.path(), "half").unwrap();
     let mut calls = 0;
-    let again = evaluate(model, task, &sites, &sets, &config, Some(&parts), &mut |_, _| {
-        calls += 1
-    })
+    let again = evaluate(
+        &Runner::new(model, 25),
+        task,
+        &sites,
+        &sets,
+        &config,
+        Some(&parts),
+        &mut |_, _| calls += 1,
+    )
     .unwrap();
     assert_eq!(again.report.to_json().unwrap(), whole.report.to_json().unwrap());
     assert_eq!(format!("{:?}", again.entries), format!("{:?}", whole.entries));
     let mut fresh = 0;
-    evaluate(model, task, &sites, &sets, &config, None, &mut |_, _| fresh += 1).unwrap();
+    evaluate(
+        &Runner::new(model, 25),
+        task,
+        &sites,
+        &sets,
+        &config,
+        None,
+        &mut |_, _| fresh += 1,
+    )
+    .unwrap();
     assert!(calls < fresh, "{calls} of {fresh} steps");
     // Another dictionary of the same name is another unit.
     let mut changed = self::sets(model);
     changed[2].identity = "drawn anew".to_owned();
     let mut some = 0;
-    evaluate(model, task, &sites, &changed, &config, Some(&parts), &mut |_, _| {
-        some += 1
-    })
+    evaluate(
+        &Runner::new(model, 25),
+        task,
+        &sites,
+        &changed,
+        &config,
+        Some(&parts),
+        &mut |_, _| some += 1,
+    )
     .unwrap();
     let mut none = 0;
-    evaluate(model, task, &sites, &changed, &config, Some(&parts), &mut |_, _| {
-        none += 1
-    })
+    evaluate(
+        &Runner::new(model, 25),
+        task,
+        &sites,
+        &changed,
+        &config,
+        Some(&parts),
+        &mut |_, _| none += 1,
+    )
     .unwrap();
     assert!(none < some, "{none} {some}");
     parts.remove().unwrap();

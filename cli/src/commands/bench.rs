@@ -8,6 +8,7 @@ use kernels::{Matrix, from_vec, gemm, matmul, random, to_vec};
 use sae::{Architecture, Batch, Grid, Rows, Schedule, Start, TrainConfig, TrainFile, Trainer};
 
 use super::Context;
+use super::bench_eval::BenchEval;
 use crate::config::ConfigError;
 use crate::output;
 
@@ -28,6 +29,8 @@ enum What {
     },
     /// Training steps: tokens per second and where their time goes, AuxK idle
     Train(TrainBench),
+    /// An evaluation, with interventions that restart and with whole runs
+    Eval(BenchEval),
     /// Steps of a grid of TopK autoencoders on one stream, against as many steps of a single one
     Grid {
         /// Autoencoders of the grid
@@ -74,6 +77,7 @@ impl Bench {
                 Ok(())
             }
             What::Grid { members, steps } => output::result(&bench_grid(members, steps, context)?.to_string()),
+            What::Eval(bench) => output::result(&bench.measure(context)?.to_string()),
             What::Train(bench) => {
                 for &d_sae in &bench.d_sae {
                     for &k in &bench.k {

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use activations::Store;
 use anyhow::Context as _;
+use eval::interventions::Runner;
 use eval::{Cost, EvalConfig, Observer, Parts, evaluate, table};
 use indicatif::ProgressBar;
 use lm::files;
@@ -53,7 +54,15 @@ impl Eval {
         let sets = dictionary_sets::load(&run, &store, &sites.nodes(), config.seed, context)?;
         let parts = Parts::new(run.unfinished());
         let mut told = Told(context.progress.bar("eval", 0));
-        let evaluated = evaluate(&model, &task, &sites, &sets, &config, Some(&parts), &mut told)?;
+        let evaluated = evaluate(
+            &Runner::new(&model, config.batch),
+            &task,
+            &sites,
+            &sets,
+            &config,
+            Some(&parts),
+            &mut told,
+        )?;
         told.0.finish_and_clear();
         evaluated.write(&run.0)?;
         parts.remove()?;

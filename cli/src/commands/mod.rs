@@ -8,6 +8,8 @@ use crate::progress::Progress;
 
 pub(crate) mod behaviours;
 pub(crate) mod bench;
+mod bench_eval;
+pub(crate) mod compare;
 pub(crate) mod convert;
 mod dictionary_sets;
 pub(crate) mod encode;
@@ -54,6 +56,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Splice(command) => command.run(&context),
         Command::Truth(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
+        Command::Compare(command) => command.run(&context),
         Command::Quality(command) => command.run(&context),
         Command::Bench(command) => command.run(&context),
     }

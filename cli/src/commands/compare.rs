@@ -1,0 +1,58 @@
+//! `saelab compare`: dictionaries of several evaluations side by side, and which differences are real.
+
+use std::path::{Path, PathBuf};
+
+use eval::columns::read_resamples;
+use eval::compare::{Evaluation, compare};
+use eval::{Method, Metric, Report, table};
+use lm::files;
+
+use super::Context;
+use crate::config::ConfigError;
+use crate::output;
+
+/// Arguments of `saelab compare`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Compare {
+    /// Folders of evaluated experiments; each holds report.json and resamples.parquet
+    #[arg(required = true)]
+    runs: Vec<PathBuf>,
+    /// Metrics to compare, as they are named in report.json
+    #[arg(long, value_delimiter = ',', default_value = "sufficiency,edit_accuracy,mcc")]
+    metric: Vec<Metric>,
+    /// How the latents of edits are found
+    #[arg(long, default_value = "greedy")]
+    method: Method,
+    /// Latents that an edit exchanges
+    #[arg(long, default_value_t = 4)]
+    k: usize,
+    /// Compare with this dictionary only, not each with each
+    #[arg(long)]
+    against: Option<String>,
+    /// File that receives everything as JSON
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+impl Compare {
+    pub(crate) fn run(self, _context: &Context) -> anyhow::Result<()> {
+        let runs = self.runs.iter().map(|run| read(run)).collect::<Result<Vec<_>, _>>()?;
+        let found = compare(&runs, &self.metric, self.method, self.k, self.against.as_deref())?;
+        if found.families.len() < 2 {
+            return Err(ConfigError("nothing to compare: give runs with at least two dictionaries".to_owned()).into());
+        }
+        if let Some(path) = &self.json {
+            files::write_json(path, &found)?;
+        }
+        output::result(&table::compared(&found))
+    }
+}
+
+fn read(run: &Path) -> anyhow::Result<Evaluation> {
+    let report: Report = files::read_json(&run.join("report.json"))?;
+    Ok(Evaluation {
+        name: run.display().to_string(),
+        report,
+        entries: read_resamples(&run.join("resamples.parquet"))?,
+    })
+}

@@ -1,0 +1,331 @@
+//! Dictionaries of several evaluations side by side: which differences are real, and how stable the ranking is.
+//!
+//! Evaluations of one model at the same sites on the same prompts are paired by prompt: resample `r` of each shows the same
+//! prompts. Dictionaries that differ by their seed only are one family. Within each metric all differences are held to
+//! Holm's levels together ([`crate::statistics`]).
+
+use crate::Error;
+use crate::ledger::{Entry, Selection, members, rounded};
+use crate::metric::{Method, Metric};
+use crate::report::Report;
+use crate::statistics::{difference, holm, kendall_tau};
+use serde::Serialize;
+
+/// One evaluation.
+#[derive(Debug, Clone)]
+pub struct Evaluation {
+    /// What it is called in messages, and before a family's name where two runs have different ones of one name.
+    pub name: String,
+    /// Its report.
+    pub report: Report,
+    /// Its scores with their resamples.
+    pub entries: Vec<Entry>,
+}
+
+/// A family, in the metrics that are compared.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Family {
+    /// Name.
+    pub name: String,
+    /// Number of seeds.
+    pub seeds: usize,
+    /// Mean over seeds and places in each metric; none where it was not measured.
+    pub means: Vec<Option<f64>>,
+}
+
+/// The difference of two families in one metric.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Pair {
+    /// What is compared.
+    pub metric: Metric,
+    /// The family with the larger mean.
+    pub left: String,
+    /// The other.
+    pub right: String,
+    /// Mean difference over seeds and the places that both have.
+    pub difference: f64,
+    /// Lower end of the interval at Holm's level.
+    pub low: Option<f64>,
+    /// Upper end.
+    pub high: Option<f64>,
+    /// Whether all pairs of seeds agree in sign.
+    pub seeds_agree: bool,
+    /// Whether the difference is real: the interval, and those of all stronger differences, exclude zero, and the seeds agree.
+    pub real: bool,
+    /// Sites, or (site, attribute) pairs, that are averaged.
+    pub places: usize,
+}
+
+/// How far the ranking of families depends on the seed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Stability {
+    /// By what families are ranked.
+    pub metric: Metric,
+    /// Mean of Kendall's tau over all pairs of seeds; none with fewer than two seeds or families.
+    pub tau: Option<f64>,
+    /// Families with as many seeds as the most.
+    pub families: usize,
+    /// Seeds of each.
+    pub seeds: usize,
+}
+
+/// What a comparison found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Compared {
+    /// The metrics.
+    pub metrics: Vec<Metric>,
+    /// The families, by name.
+    pub families: Vec<Family>,
+    /// All differences, largest of each metric first.
+    pub pairs: Vec<Pair>,
+    /// One for each metric.
+    pub stability: Vec<Stability>,
+}
+
+/// A family of one evaluation.
+struct Source<'a> {
+    name: String,
+    members: Vec<&'a str>,
+    entries: &'a [Entry],
+}
+
+/// Compares all families of all evaluations, or all with one.
+///
+/// # Errors
+/// [`Error::Unpaired`] when the evaluations differ in model, sites or prompts; [`Error::UnknownSet`] when `against` names
+/// no family.
+pub fn compare(
+    runs: &[Evaluation],
+    metrics: &[Metric],
+    method: Method,
+    k: usize,
+    against: Option<&str>,
+) -> Result<Compared, Error> {
+    check_paired(runs)?;
+    let sources = sources(runs);
+    let known = || {
+        sources
+            .iter()
+            .map(|source| source.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    if let Some(name) = against.filter(|name| sources.iter().all(|source| source.name != *name)) {
+        return Err(Error::UnknownSet {
+            found: name.to_owned(),
+            known: known(),
+        });
+    }
+    let select = |metric: Metric| Selection {
+        metric,
+        method: Some(method),
+        k: Some(k),
+    };
+    let means = |source: &Source<'_>| metrics.iter().map(|&metric| mean(source, select(metric))).collect();
+    let families = sources.iter().map(|source| Family {
+        name: source.name.clone(),
+        seeds: source.members.len(),
+        means: means(source),
+    });
+    let mut pairs = Vec::new();
+    for &metric in metrics {
+        let mut of_metric = of_metric(&sources, select(metric), against);
+        of_metric.sort_by(|a, b| b.difference.total_cmp(&a.difference));
+        pairs.extend(of_metric);
+    }
+    Ok(Compared {
+        metrics: metrics.to_vec(),
+        families: families.collect(),
+        pairs,
+        stability: metrics
+            .iter()
+            .map(|&metric| stability(&sources, select(metric)))
+            .collect(),
+    })
+}
+
+/// Resamples can be paired when they were drawn for the same prompts.
+fn check_paired(runs: &[Evaluation]) -> Result<(), Error> {
+    let Some((first, others)) = runs.split_first() else {
+        return Ok(());
+    };
+    for other in others {
+        let (a, b) = (&first.report, &other.report);
+        let (c, d) = (&a.config, &b.config);
+        let nodes = |report: &Report| {
+            let site = |site: &crate::Site| (site.name.clone(), site.nodes.clone());
+            report.sites.iter().map(site).collect::<Vec<_>>()
+        };
+        let shared = nodes(a).iter().any(|site| nodes(b).contains(site));
+        let differs = [
+            ("their models", a.model.hash != b.model.hash),
+            ("all their sites", !shared),
+            ("`prompts`", c.prompts != d.prompts),
+            ("`seed`", c.seed != d.seed),
+            ("`resamples`", c.resamples != d.resamples),
+            (
+                "`interpretability_prompts`",
+                c.interpretability_prompts != d.interpretability_prompts,
+            ),
+        ];
+        if let Some((what, _)) = differs.into_iter().find(|(_, differs)| *differs) {
+            return Err(Error::Unpaired {
+                left: first.name.clone(),
+                right: other.name.clone(),
+                reason: format!("{what} differ"),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Every family once; of one that two runs have with the same contents the first, of others of one name both.
+fn sources(runs: &[Evaluation]) -> Vec<Source<'_>> {
+    let mut sources: Vec<(Source<'_>, Vec<&str>)> = Vec::new();
+    for run in runs {
+        let mut names: Vec<&str> = run
+            .report
+            .dictionaries
+            .iter()
+            .map(|facts| facts.family.as_str())
+            .collect();
+        names.dedup();
+        for family in names {
+            let of = |facts: &&crate::report::DictionaryFacts| facts.family == family;
+            let identities: Vec<&str> = run
+                .report
+                .dictionaries
+                .iter()
+                .filter(of)
+                .map(|facts| facts.identity.as_str())
+                .collect();
+            if sources
+                .iter()
+                .any(|(source, known)| source.name == family && *known == identities)
+            {
+                continue;
+            }
+            let taken = sources.iter().any(|(source, _)| source.name == family);
+            let source = Source {
+                name: if taken {
+                    format!("{}:{family}", run.name)
+                } else {
+                    family.to_owned()
+                },
+                members: members(&run.report.dictionaries, family),
+                entries: &run.entries,
+            };
+            sources.push((source, identities));
+        }
+    }
+    sources.into_iter().map(|(source, _)| source).collect()
+}
+
+/// Mean over seeds and places.
+fn mean(source: &Source<'_>, selection: Selection) -> Option<f64> {
+    let of_seed = selection.of_family(source.entries, &source.members);
+    let values: Vec<f64> = of_seed
+        .iter()
+        .flat_map(|measured| measured.values().map(|(value, _)| *value))
+        .collect();
+    (!values.is_empty()).then(|| rounded(values.iter().sum::<f64>() / values.len() as f64))
+}
+
+/// All differences in one metric, each with the larger family first.
+fn of_metric(sources: &[Source<'_>], selection: Selection, against: Option<&str>) -> Vec<Pair> {
+    let measured: Vec<_> = sources
+        .iter()
+        .map(|source| selection.of_family(source.entries, &source.members))
+        .collect();
+    let (mut names, mut differences) = (Vec::new(), Vec::new());
+    for i in 0..sources.len() {
+        for j in i + 1..sources.len() {
+            let (a, b) = (&sources[i].name, &sources[j].name);
+            if against.is_some_and(|name| a != name && b != name) {
+                continue;
+            }
+            let Some(found) = difference(&measured[i], &measured[j], 0) else {
+                continue;
+            };
+            if found.value() >= 0.0 {
+                names.push((a, b));
+                differences.push(found);
+            } else {
+                names.push((b, a));
+                differences.extend(difference(&measured[j], &measured[i], 0));
+            }
+        }
+    }
+    let verdicts = holm(&differences);
+    let pair = |(((left, right), found), verdict): (((&String, &String), &crate::statistics::Difference), _)| {
+        let verdict: crate::statistics::Verdict = verdict;
+        Pair {
+            metric: selection.metric,
+            left: left.clone(),
+            right: right.clone(),
+            difference: rounded(found.value()),
+            low: verdict.interval.map(|(low, _)| rounded(low)),
+            high: verdict.interval.map(|(_, high)| rounded(high)),
+            seeds_agree: found.seeds_agree,
+            real: verdict.real,
+            places: found.places,
+        }
+    };
+    names.into_iter().zip(&differences).zip(verdicts).map(pair).collect()
+}
+
+/// Ranks the families that have the most seeds, seed by seed.
+fn stability(sources: &[Source<'_>], selection: Selection) -> Stability {
+    let seeds = sources.iter().map(|source| source.members.len()).max().unwrap_or(0);
+    let full: Vec<Vec<f64>> = sources
+        .iter()
+        .filter(|source| source.members.len() == seeds)
+        .filter_map(|source| {
+            let of_seed = selection.of_family(source.entries, &source.members);
+            let mean = |places: &crate::statistics::Measured<'_>| {
+                let sum: f64 = places.values().map(|(value, _)| value).sum();
+                (!places.is_empty()).then(|| sum / places.len() as f64)
+            };
+            of_seed.iter().map(mean).collect::<Option<Vec<f64>>>()
+        })
+        .collect();
+    let of_seed = |seed: usize| full.iter().map(|family| family[seed]).collect::<Vec<f64>>();
+    let pairs = (0..seeds).flat_map(|a| (0..a).map(move |b| (a, b)));
+    let taus: Vec<f64> = pairs
+        .filter_map(|(a, b)| kendall_tau(&of_seed(a), &of_seed(b)))
+        .collect();
+    Stability {
+        metric: selection.metric,
+        tau: (!taus.is_empty()).then(|| rounded(taus.iter().sum::<f64>() / taus.len() as f64)),
+        families: full.len(),
+        seeds,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_of_two_runs_are_kept_apart_by_what_they_hold() {
+        let facts = |name: &str, identity: &str| crate::report::DictionaryFacts {
+            name: name.to_owned(),
+            family: "sae".to_owned(),
+            identity: identity.to_owned(),
+        };
+        let run = |name: &str, identity: &str| Evaluation {
+            name: name.to_owned(),
+            report: crate::report::tests::empty(vec![facts("sae-seed0", identity)]),
+            entries: Vec::new(),
+        };
+        let runs = [run("a", "1"), run("b", "1"), run("c", "2")];
+        let names: Vec<String> = sources(&runs).into_iter().map(|source| source.name).collect();
+        assert_eq!(names, ["sae", "c:sae"]);
+        let mut other = run("d", "1");
+        other.report.model.hash = "another".to_owned();
+        let found = compare(&[run("a", "1"), other], &[Metric::F1], Method::Greedy, 4, None);
+        assert!(found.unwrap_err().to_string().contains("models differ"));
+        let unknown = compare(&runs, &[Metric::F1], Method::Greedy, 4, Some("nobody"));
+        assert!(unknown.unwrap_err().to_string().contains("sae, c:sae"));
+    }
+}
