@@ -110,7 +110,11 @@ pub fn compared(found: &Compared) -> String {
         .max(10)
         + 2;
     let _ = write!(out, "{:<width$}{:>5}", "dictionary", "seeds");
-    let columns: Vec<String> = found.metrics.iter().map(|metric| format!("  {metric}")).collect();
+    let columns: Vec<String> = found
+        .metrics
+        .iter()
+        .map(|metric| format!("  {:>6}", metric.to_string()))
+        .collect();
     columns.iter().for_each(|column| out.push_str(column));
     out.push('\n');
     for family in &found.families {

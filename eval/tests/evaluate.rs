@@ -1,0 +1,435 @@
+//! The whole evaluation on a small random GPT-2: what is tested holds in every model.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use activations::{Dictionary, Node};
+use burn::tensor::{Device, Tensor};
+use common::{Identity, World, node, sets, sites, world};
+use eval::config::Compare;
+use eval::interventions::Runner;
+use eval::{DictionarySet, Edit, Error, EvalFile, Evaluated, Method, Metric, Parts, Score, Sites, evaluate};
+use std::collections::BTreeMap;
+use tasks::{Attribute, Labels, Sample};
+
+fn settings() -> EvalFile {
+    EvalFile {
+        prompts: 60,
+        interpretability_prompts: 200,
+        readout_prompts: 300,
+        ks: vec![2, 4],
+        edits: vec![Method::Greedy, Method::Beam, Method::Exhaustive, Method::Guided],
+        thresholds: vec![0.5],
+        reference: "everything".to_owned(),
+        resamples: 50,
+        batch: 25,
+        min_denominator: 1e-3,
+        compare: vec![Compare {
+            left: "identity".to_owned(),
+            right: "random".to_owned(),
+        }],
+        ..EvalFile::default()
+    }
+}
+
+fn run(sites: &Sites, sets: &[DictionarySet], settings: EvalFile) -> Result<Evaluated, Error> {
+    let World { model, task } = world();
+    let config = settings.try_into().unwrap();
+    evaluate(
+        &Runner::new(model, 25),
+        task,
+        sites,
+        sets,
+        &config,
+        None,
+        &mut |_, _| (),
+    )
+}
+
+#[test]
+fn a_perfect_dictionary_scores_one_and_the_report_is_stable() {
+    let World { model, task } = world();
+    let (sites, sets) = (sites(model), sets(model));
+    let mut steps = Vec::new();
+    let config = settings().try_into().unwrap();
+    let mut note = |done, total| steps.push((done, total));
+    let evaluated = evaluate(&Runner::new(model, 25), task, &sites, &sets, &config, None, &mut note).unwrap();
+    let report = &evaluated.report;
+    let total = steps[0].1;
+    assert_eq!(steps, (1..=total).map(|done| (done, total)).collect::<Vec<_>>());
+
+    let scores = |dictionary: &str, metric: Metric| -> Vec<f64> {
+        let fits = |score: &&eval::Score| score.dictionary == dictionary && score.metric == metric;
+        report
+            .scores
+            .iter()
+            .filter(fits)
+            .map(|score| score.value.unwrap())
+            .collect()
+    };
+    for metric in [Metric::Sufficiency, Metric::Necessity] {
+        for value in scores("identity", metric) {
+            assert!((value - 1.0).abs() < 1e-2, "{metric} {value}");
+        }
+    }
+    // Exchanging every code of a perfect dictionary is the ground-truth patch.
+    assert_eq!(scores("everything", Metric::EditAccuracy), [1.0; 3]);
+    assert_eq!(scores("everything", Metric::Isolation), [1.0; 3]);
+    assert!(scores("everything", Metric::EditKl).iter().all(|kl| *kl < 1e-4));
+    assert!(
+        scores("everything", Metric::EditDistance)
+            .iter()
+            .all(|left| *left < 1e-4)
+    );
+    assert!(
+        scores("everything", Metric::EditSuccess)
+            .iter()
+            .all(|success| *success == 1.0)
+    );
+    let magnitudes = scores("everything", Metric::EditMagnitude);
+    assert!(
+        magnitudes.iter().all(|size| (size - 1.0).abs() < 1e-4),
+        "{magnitudes:?}"
+    );
+    assert_eq!(scores("none", Metric::EditAccuracy).len(), 3);
+    assert_eq!(scores("random", Metric::L0), [4.0; 2]);
+    assert_eq!(scores("mean-ablation", Metric::Sufficiency).len(), 2);
+    assert!(scores("always-on", Metric::Recall).iter().all(|recall| *recall == 1.0));
+    assert!(scores("always-on", Metric::Mcc).iter().all(|mcc| *mcc == 0.0));
+    for score in &report.scores {
+        assert!(score.low <= score.high && score.n > 0, "{score:?}");
+        let shares = [Metric::Silent, Metric::Interpreted, Metric::InterpretedMcc];
+        let has_interval = score.value.is_some() && !shares.contains(&score.metric);
+        assert_eq!(score.low.is_some(), has_interval, "{score:?}");
+    }
+    // Keeping what is described and removing it are two halves of the same latents.
+    assert_eq!(scores("random", Metric::Keep).len(), 2);
+    assert_eq!(scores("random", Metric::Interchange).len(), 3);
+    assert_eq!(scores("everything", Metric::Keep).len(), 0);
+    assert_eq!(report.comparisons.len(), 4);
+    assert_eq!(
+        report
+            .comparisons
+            .iter()
+            .map(|comparison| comparison.pairs)
+            .collect::<Vec<_>>(),
+        [2, 3, 3, 3]
+    );
+
+    let again = run(&sites, &sets, settings()).unwrap();
+    assert_eq!(again.report.to_json().unwrap(), report.to_json().unwrap());
+    assert_eq!(again.entries.len(), evaluated.entries.len());
+    let folder = tempfile::tempdir().unwrap();
+    evaluated.write(folder.path()).unwrap();
+    assert_eq!(
+        std::fs::read_to_string(folder.path().join("report.json")).unwrap(),
+        report.to_json().unwrap()
+    );
+    let read = eval::columns::read_resamples(&folder.path().join("resamples.parquet")).unwrap();
+    assert_eq!(format!("{read:?}"), format!("{:?}", evaluated.entries), "NaN and all");
+    assert!(folder.path().join("scores.parquet").exists());
+}
+
+#[test]
+fn a_broken_evaluation_goes_on_where_it_stopped() {
+    let World { model, task } = world();
+    let (sites, sets, config) = (sites(model), sets(model), settings().try_into().unwrap());
+    let whole = run(&sites, &sets, settings()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let parts = Parts::new(folder.path().join("parts"));
+    // What a run that stopped after the first site leaves behind: its parts.
+    let mut first = sites.clone();
+    first.sites.truncate(1);
+    evaluate(
+        &Runner::new(model, 25),
+        task,
+        &first,
+        &sets,
+        &config,
+        Some(&parts),
+        &mut |_, _| (),
+    )
+    .unwrap();
+    // A file that broke is measured again.
+    let broken = std::fs::read_dir(folder.path().join("parts"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    std::fs::write(broken.path(), "half").unwrap();
+    let mut calls = 0;
+    let again = evaluate(
+        &Runner::new(model, 25),
+        task,
+        &sites,
+        &sets,
+        &config,
+        Some(&parts),
+        &mut |_, _| calls += 1,
+    )
+    .unwrap();
+    assert_eq!(again.report.to_json().unwrap(), whole.report.to_json().unwrap());
+    assert_eq!(format!("{:?}", again.entries), format!("{:?}", whole.entries));
+    let mut fresh = 0;
+    evaluate(
+        &Runner::new(model, 25),
+        task,
+        &sites,
+        &sets,
+        &config,
+        None,
+        &mut |_, _| fresh += 1,
+    )
+    .unwrap();
+    assert!(calls < fresh, "{calls} of {fresh} steps");
+    // Another dictionary of the same name is another unit.
+    let mut changed = self::sets(model);
+    changed[2].identity = "drawn anew".to_owned();
+    let mut some = 0;
+    evaluate(
+        &Runner::new(model, 25),
+        task,
+        &sites,
+        &changed,
+        &config,
+        Some(&parts),
+        &mut |_, _| some += 1,
+    )
+    .unwrap();
+    let mut none = 0;
+    evaluate(
+        &Runner::new(model, 25),
+        task,
+        &sites,
+        &changed,
+        &config,
+        Some(&parts),
+        &mut |_, _| none += 1,
+    )
+    .unwrap();
+    assert!(none < some, "{none} {some}");
+    parts.remove().unwrap();
+    assert!(!folder.path().join("parts").exists());
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let World { model, .. } = world();
+    let good = sites(model);
+    let message = |sites: &Sites, sets: &[DictionarySet], settings| match run(sites, sets, settings) {
+        Ok(_) => String::new(),
+        Err(error) => error.to_string(),
+    };
+
+    let foreign = Sites {
+        model_hash: "0123".to_owned(),
+        ..good.clone()
+    };
+    let text = message(&foreign, &sets(model), settings());
+    assert!(text.contains("0123") && text.contains(model.hash()), "{text}");
+
+    let mut lacking = sets(model);
+    lacking[1].by_node.remove(&node("blocks.0.attn.hook_z.1@S2"));
+    let text = message(&good, &lacking, settings());
+    assert!(
+        text.contains("identity") && text.contains("blocks.0.attn.hook_z.1@S2"),
+        "{text}"
+    );
+
+    let mut wide = sets(model);
+    wide[0]
+        .by_node
+        .insert(node("blocks.1.hook_resid_pre@END"), Box::new(Identity(7)));
+    assert!(message(&good, &wide, settings()).contains("width 7"));
+
+    let mut twice = sets(model);
+    twice[0].name = "random".to_owned();
+    assert!(message(&good, &twice, settings()).contains("random"));
+
+    let unknown = EvalFile {
+        compare: EvalFile::default().compare,
+        ..settings()
+    };
+    let text = message(&good, &sets(model), unknown);
+    assert!(
+        text.contains("sae-topk") && text.contains("everything, identity, random"),
+        "{text}"
+    );
+
+    let hopeless = EvalFile {
+        min_denominator: 1e6,
+        ..settings()
+    };
+    assert!(message(&good, &sets(model), hopeless).contains("does not do the task"));
+
+    for (change, part) in [
+        (
+            Box::new(|sites: &mut Sites| sites.sites.clear()) as Box<dyn Fn(&mut Sites)>,
+            "no sites",
+        ),
+        (Box::new(|sites| sites.sites[1].name = "resid".to_owned()), "twice"),
+        (Box::new(|sites| sites.sites[0].nodes.clear()), "no nodes"),
+        (Box::new(|sites| sites.sites[0].attributes.clear()), "no attributes"),
+        (
+            Box::new(|sites| sites.sites[0].nodes.push(node("blocks.1.hook_resid_pre@END"))),
+            "a node twice",
+        ),
+        (
+            Box::new(|sites| sites.sites[0].nodes.push(node("blocks.9.hook_resid_pre@END"))),
+            "layer",
+        ),
+        (
+            Box::new(|sites| sites.sites[0].nodes.push(node("ln_final.hook_normalized@END"))),
+            "inside a block",
+        ),
+    ] {
+        let mut sites = good.clone();
+        change(&mut sites);
+        let text = sites.check(model).unwrap_err().to_string();
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+/// Conditional means of training activations, one latent a value of each attribute and codes from the labels; in disguise the
+/// latents are shuffled, and directions and codes rescaled.
+struct ByLabels {
+    /// `[F, D]`
+    directions: Tensor<2>,
+    /// `[1, D]`
+    mean: Tensor<2>,
+    /// First latent of each attribute.
+    first: [usize; 3],
+    /// Where each latent went, and by what its code is multiplied.
+    moved: Vec<(usize, f32)>,
+}
+
+impl ByLabels {
+    fn fit(rows: &eval::rows::Rows, labels: &[Labels], n_values: [usize; 3], disguised: bool) -> Self {
+        let d = rows.width();
+        let mean = rows.mean();
+        let first = [0, n_values[0], n_values[0] + n_values[1]];
+        let n_latents: usize = n_values.iter().sum();
+        let moved = |latent: usize| match disguised {
+            true => ((latent * 37 + 11) % n_latents, 0.25 + (latent % 7) as f32),
+            false => (latent, 1.0),
+        };
+        let moved: Vec<(usize, f32)> = (0..n_latents).map(moved).collect();
+        let mut directions = vec![0.0; n_latents * d];
+        for (attribute, &n) in n_values.iter().enumerate() {
+            for value in 0..n {
+                let of: Vec<usize> = (0..rows.len()).filter(|&i| labels[i][attribute] == value).collect();
+                let (place, scale) = moved[first[attribute] + value];
+                for column in 0..d {
+                    let sum: f64 = of.iter().map(|&i| f64::from(rows.row(i)[column] - mean[column])).sum();
+                    directions[place * d + column] = (sum / of.len().max(1) as f64) as f32 / scale;
+                }
+            }
+        }
+        Self {
+            directions: kernels::from_vec(directions, [n_latents, d], &kernels::cpu()),
+            mean: kernels::from_vec(mean, [1, d], &kernels::cpu()),
+            first,
+            moved,
+        }
+    }
+}
+
+impl Dictionary for ByLabels {
+    fn d_in(&self) -> usize {
+        self.mean.dims()[1]
+    }
+
+    fn n_latents(&self) -> usize {
+        self.moved.len()
+    }
+
+    fn device(&self) -> Device {
+        kernels::cpu()
+    }
+
+    fn encode(&self, _activations: Tensor<2>, labels: &[Labels]) -> Tensor<2> {
+        let mut codes = vec![0.0; labels.len() * self.moved.len()];
+        for (row, labels) in codes.chunks_exact_mut(self.moved.len()).zip(labels) {
+            for (attribute, value) in labels.iter().enumerate() {
+                let (place, scale) = self.moved[self.first[attribute] + value];
+                row[place] = scale;
+            }
+        }
+        kernels::from_vec(codes, [labels.len(), self.moved.len()], &kernels::cpu())
+    }
+
+    fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
+        kernels::matmul(codes, self.directions.clone()) + self.mean.clone()
+    }
+
+    fn directions(&self) -> Tensor<2> {
+        self.directions.clone()
+    }
+}
+
+#[test]
+fn a_supervised_dictionary_in_disguise_scores_as_itself() {
+    let World { model, task } = world();
+    let sites = sites(model);
+    let prompts = task.sample(Sample::Train, 3000, 0);
+    let labels: Vec<Labels> = prompts.iter().map(|prompt| prompt.labels).collect();
+    let recorded = Runner::new(model, 50).record(&prompts, &sites.nodes()).unwrap();
+    let n_values = Attribute::ALL.map(|attribute| task.n_values(attribute));
+    let set = |name: &str, edit, disguised| DictionarySet {
+        name: name.to_owned(),
+        family: name.to_owned(),
+        identity: name.to_owned(),
+        edit,
+        by_node: recorded
+            .iter()
+            .map(|(node, rows)| -> (Node, Box<dyn Dictionary>) {
+                (*node, Box::new(ByLabels::fit(rows, &labels, n_values, disguised)))
+            })
+            .collect(),
+    };
+    let sets = [
+        set("plain", Edit::Supervised, false),
+        set("disguised", Edit::Greedy, true),
+    ];
+    let settings = EvalFile {
+        ks: vec![2],
+        compare_k: 2,
+        edits: vec![Method::Guided],
+        reference: "plain".to_owned(),
+        compare: Vec::new(),
+        ..settings()
+    };
+    let report = run(&sites, &sets, settings).unwrap().report;
+    let of = |name: &str, metric: Metric| -> BTreeMap<_, f64> {
+        let fits = |score: &&Score| score.dictionary == name && score.metric == metric;
+        let place = |score: &Score| ((score.site.clone(), score.attribute), score.value.unwrap());
+        report.scores.iter().filter(fits).map(place).collect()
+    };
+    let metrics = [
+        Metric::Sufficiency,
+        Metric::Necessity,
+        Metric::L0,
+        Metric::EditAccuracy,
+        Metric::EditMagnitude,
+        Metric::EditKl,
+        Metric::Isolation,
+    ];
+    for metric in metrics {
+        let (plain, disguised) = (of("plain", metric), of("disguised", metric));
+        assert!(!plain.is_empty());
+        for (place, value) in plain {
+            let gap = (value - disguised[&place]).abs();
+            assert!(gap <= 1e-4 * (1.0 + value.abs()), "{metric} {place:?}: {gap}");
+        }
+    }
+    for metric in [Metric::F1, Metric::Mcc, Metric::AveragePrecision] {
+        assert!(of("disguised", metric).values().all(|value| *value == 1.0), "{metric}");
+    }
+    assert!(of("disguised", Metric::Interpreted).values().all(|share| *share == 1.0));
+}
