@@ -95,13 +95,17 @@ pub fn qr(mut a: Columns) -> (Columns, Columns) {
         if length > 0.0 {
             mirror.iter_mut().for_each(|value| *value /= length);
         }
-        a[k..].iter_mut().for_each(|column| reflect(column, &mirror));
+        a[k..]
+            .iter_mut()
+            .for_each(|column| reflect(&mut column[k..], &mirror[k..]));
         mirrors.push(mirror);
     }
     let of_q = |k: usize| {
         let mut column = vec![0.0; m];
         column[k] = 1.0;
-        mirrors.iter().rev().for_each(|mirror| reflect(&mut column, mirror));
+        for (j, mirror) in mirrors.iter().enumerate().rev() {
+            reflect(&mut column[j..], &mirror[j..]);
+        }
         column
     };
     let q = (0..n).map(of_q).collect();
