@@ -222,7 +222,7 @@ fn sites(model: &Gpt2) -> Sites {
         ),
     ];
     Sites {
-        model_hash: model.hash().to_owned(),
+        model_hash: Some(model.hash().to_owned()),
         sites,
     }
 }
@@ -341,7 +341,7 @@ fn what_does_not_fit_is_named() {
     };
 
     let foreign = Sites {
-        model_hash: "0123".to_owned(),
+        model_hash: Some("0123".to_owned()),
         ..good.clone()
     };
     let text = message(&foreign, &sets(model), settings());
