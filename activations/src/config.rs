@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use lm::HookPoint;
+use lm::{HookPoint, LoadOptions};
 use serde::Deserialize;
 use tasks::Role;
 
@@ -21,6 +21,10 @@ const DEFAULT_ROWS_PER_SHARD: usize = 16_384;
 pub struct HarvestFile {
     /// Folder of the model (Hugging Face layout). Required.
     pub model: PathBuf,
+    /// Fold layer norms, centre weights and factor the matrices of every head anew before the model is run. Default false:
+    /// the weights as they are. With true, norms at q, k, v, z are comparable between heads, as in the paper; the store then
+    /// belongs to the re-factored model and is refused wherever the plain one is used.
+    pub refactor_attention: Option<bool>,
     /// Sites file written by `saelab locate`: the hooks and roles of all its nodes are stored. Either this, or `hooks`
     /// and `roles`.
     pub sites: Option<PathBuf>,
@@ -107,6 +111,8 @@ impl SourceConfig {
 pub struct HarvestConfig {
     /// Folder of the model.
     pub model: PathBuf,
+    /// What is done to its weights.
+    pub load: LoadOptions,
     /// Which vectors are stored.
     pub selection: Selection,
     /// What the model reads.
@@ -172,6 +178,9 @@ impl TryFrom<HarvestFile> for HarvestConfig {
         }
         Ok(Self {
             model: file.model,
+            load: LoadOptions {
+                refactor_attention: file.refactor_attention.unwrap_or(false),
+            },
             selection,
             source: file.source,
             batch,
@@ -208,6 +217,7 @@ mod tests {
             (DEFAULT_BATCH, DEFAULT_ROWS_PER_SHARD)
         );
         assert_eq!(config.source, SourceConfig::Ioi { n: 10, seed: 0 });
+        assert!(!config.load.refactor_attention);
     }
 
     #[test]

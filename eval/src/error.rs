@@ -66,6 +66,15 @@ pub enum Error {
         found: usize,
     },
 
+    /// A baseline cannot be made from these activations.
+    #[error("baseline {baseline}: {reason}")]
+    Baseline {
+        /// Which baseline.
+        baseline: &'static str,
+        /// What does not fit, and what to do.
+        reason: String,
+    },
+
     /// Two dictionary sets of one name, or a name that this crate uses for a baseline.
     #[error("dictionary set name {0} is taken; give every set a name of its own")]
     DuplicateSet(String),

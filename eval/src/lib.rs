@@ -12,7 +12,7 @@
 //! | [`interventions`] | clean runs, and runs with nodes overwritten |
 //! | [`mod@locate`] | the search for sites |
 //! | [`dictionaries`] | named dictionaries and what they make of a sample |
-//! | [`baseline`] | the random dictionary |
+//! | [`baseline`] | dictionaries that nobody trained |
 //! | [`approximation`] | sufficiency and necessity |
 //! | [`control`] | searches for edits |
 //! | [`readout`] | linear read-outs of attributes, for isolation |

@@ -168,7 +168,7 @@ pub fn locate(
         clean: facts,
         candidates: measured,
         sites: Sites {
-            model_hash: model.hash().to_owned(),
+            model_hash: Some(model.file_hash().to_owned()),
             sites,
         },
     })

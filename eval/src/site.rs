@@ -44,8 +44,10 @@ pub struct Site {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sites {
-    /// Hash of the weights in which the sites were found (`lm::Gpt2::hash`).
-    pub model_hash: String,
+    /// Hash of the weights in which the sites were found (`lm::Gpt2::file_hash`: re-factored weights behave alike). Absent in
+    /// a file that names places known from elsewhere, which is good for any model that has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_hash: Option<String>,
     /// The sites.
     pub sites: Vec<Site>,
 }
@@ -54,12 +56,14 @@ impl Sites {
     /// Checks that the sites belong to `model`, exist in it and can be overwritten.
     ///
     /// # Errors
-    /// [`Error::ModelMismatch`] when the hash names other weights; otherwise as [`Sites::validate`].
+    /// [`Error::ModelMismatch`] when there is a hash and it names other weights; otherwise as [`Sites::validate`].
     pub fn check(&self, model: &Gpt2) -> Result<(), Error> {
-        if self.model_hash != model.hash() {
+        if let Some(hash) = &self.model_hash
+            && hash != model.file_hash()
+        {
             return Err(Error::ModelMismatch {
-                sites: self.model_hash.clone(),
-                model: model.hash().to_owned(),
+                sites: hash.clone(),
+                model: model.file_hash().to_owned(),
             });
         }
         self.validate(model.config())

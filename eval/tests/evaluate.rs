@@ -228,7 +228,7 @@ fn what_does_not_fit_is_named() {
     };
 
     let foreign = Sites {
-        model_hash: "0123".to_owned(),
+        model_hash: Some("0123".to_owned()),
         ..good.clone()
     };
     let text = message(&foreign, &sets(model), settings());

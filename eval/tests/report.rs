@@ -252,7 +252,7 @@ fn located_table() {
             candidate("blocks.3.attn.hook_z.2@END", [0.0, 0.0, 0.0], None, &[]),
         ],
         sites: Sites {
-            model_hash: "cafe".to_owned(),
+            model_hash: Some("cafe".to_owned()),
             sites: sites(),
         },
     };

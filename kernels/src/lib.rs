@@ -6,6 +6,7 @@
 //!   encoder's product touches only the active entries ([`ActiveSet`]).
 //! * [`Adam`]: Adam and AdamW whose state can be read, reset and stored.
 //! * [`random`]: seeded host-side randomness; no tensor is ever drawn from a device's global generator.
+//! * [`svd`]: singular values in f64 on the host.
 //! * [`cpu`], [`from_vec`], [`to_vec`]: the CPU device and the way between host memory and tensors.
 //!
 //! Shapes: `B` rows, `F` latents.
@@ -20,6 +21,7 @@ mod ops;
 pub mod random;
 mod select;
 mod sparse;
+pub mod svd;
 mod vector;
 
 pub use active::ActiveSet;

@@ -7,6 +7,7 @@ use std::path::Path;
 use burn::tensor::{Bool, Device, Tensor, activation, module};
 use kernels::matmul;
 
+use crate::refactor::refactor;
 use crate::run::{Past, indices};
 use crate::tap::Tap;
 use crate::weights::{self, Linear, Norm, Weights};
@@ -22,31 +23,52 @@ pub struct Gpt2 {
     pub(crate) weights: Weights,
     device: Device,
     hash: String,
+    file_hash: String,
+}
+
+/// What is done to the weights of a model when it is loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Fold layer norms, centre weights and factor the matrices of every head anew, which leaves log-probabilities as they
+    /// are and makes norms at q, k, v, z comparable between heads. Takes some seconds for GPT-2 small.
+    pub refactor_attention: bool,
 }
 
 impl Gpt2 {
     /// Loads `config.json` and `model.safetensors` from a Hugging Face folder.
     pub fn load(dir: &Path, device: &Device) -> Result<Self, Error> {
+        Self::load_with(dir, LoadOptions::default(), device)
+    }
+
+    /// The same, with the weights changed as `options` say.
+    pub fn load_with(dir: &Path, options: LoadOptions, device: &Device) -> Result<Self, Error> {
         let config = Gpt2Config::read(&dir.join("config.json"))?;
         let path = dir.join("model.safetensors");
-        let tensors = weights::read(&path, &config)?;
-        let hash = files::sha256_file(&path)?;
+        let mut tensors = weights::read(&path, &config)?;
+        let file_hash = files::sha256_file(&path)?;
+        let mut hash = file_hash.clone();
+        if options.refactor_attention {
+            refactor(&config, &mut tensors);
+            hash = files::sha256_hex(format!("refactor_attention {file_hash}").as_bytes());
+        }
         let weights = Weights::from_host(&config, &tensors, device);
         Ok(Self {
             config,
             weights,
             device: device.clone(),
             hash,
+            file_hash,
         })
     }
 
-    /// A model of weights made elsewhere (training); its hash is empty, since it has no file.
+    /// A model of weights made elsewhere (training); its hashes are empty, since it has no file.
     pub(crate) fn from_weights(config: Gpt2Config, weights: Weights, device: &Device) -> Self {
         Self {
             config,
             weights,
             device: device.clone(),
             hash: String::new(),
+            file_hash: String::new(),
         }
     }
 
@@ -60,9 +82,14 @@ impl Gpt2 {
         &self.device
     }
 
-    /// SHA-256 of `model.safetensors`.
+    /// What identifies the activations of this model: SHA-256 of `model.safetensors`, another one with changed weights.
     pub fn hash(&self) -> &str {
         &self.hash
+    }
+
+    /// SHA-256 of `model.safetensors`, whatever was done to the weights: what identifies the behaviour.
+    pub fn file_hash(&self) -> &str {
+        &self.file_hash
     }
 
     /// Runs the model from `start` as far as `request` needs.
@@ -213,7 +240,15 @@ impl Gpt2 {
         )
     }
 
-    /// The last layer norm and the (tied) unembedding, at the positions asked for only.
+    /// Logits `[N, V]` of normalised vectors `[N, D]`.
+    fn to_logits(&self, normed: Tensor<2>) -> Tensor<2> {
+        match &self.weights.unembed {
+            None => matmul(normed, self.weights.wte.clone().transpose()),
+            Some(own) => matmul(normed, own.weight.clone().transpose()) + own.bias.clone().unsqueeze(),
+        }
+    }
+
+    /// The last layer norm and the unembedding, at the positions asked for only.
     fn unembed(&self, resid: Tensor<3>, logits: &Logits, tap: &mut Tap<'_>) {
         let [b, t, d] = resid.dims();
         let norm = &self.weights.norm_final;
@@ -221,11 +256,10 @@ impl Gpt2 {
             let flat: Vec<usize> = positions.iter().enumerate().map(|(row, p)| row * t + p).collect();
             x.reshape([b * t, d]).select(0, indices(&flat, &self.device)) // [B, D]
         };
-        let unembedding = || self.weights.wte.clone().transpose(); // [D, V]
         // Nobody reads the whole layer norm: only the rows of the wanted positions are normalised.
         if let (Logits::At(positions), false) = (logits, tap.wants(HookPoint::LnFinal)) {
             let rows = self.norm(at(resid, positions).reshape([b, 1, d]), norm); // [B, 1, D]
-            tap.trace.logits_at = Some(matmul(rows.reshape([b, d]), unembedding())); // [B, V]
+            tap.trace.logits_at = Some(self.to_logits(rows.reshape([b, d]))); // [B, V]
             return;
         }
         let normed: Tensor<3> = if tap.wants(HookPoint::LnFinal) {
@@ -239,10 +273,10 @@ impl Gpt2 {
         match logits {
             Logits::None => {}
             Logits::All => {
-                let logits = matmul(normed.reshape([b * t, d]), unembedding()); // [B T, V]
+                let logits = self.to_logits(normed.reshape([b * t, d])); // [B T, V]
                 tap.trace.logits_all = Some(logits.reshape([b, t, self.config.d_vocab])); // [B, T, V]
             }
-            Logits::At(positions) => tap.trace.logits_at = Some(matmul(at(normed, positions), unembedding())), // [B, V]
+            Logits::At(positions) => tap.trace.logits_at = Some(self.to_logits(at(normed, positions))), // [B, V]
         }
     }
 }

@@ -34,6 +34,18 @@ pub(crate) struct Block {
     pub(crate) down: Linear, // [d_mlp, D]
 }
 
+/// Name of an unembedding that is not the embedding, `[V, D]`; only a re-factored model has one.
+pub(crate) const UNEMBED_WEIGHT: &str = "unembed.weight";
+/// Name of its bias, `[V]`.
+pub(crate) const UNEMBED_BIAS: &str = "unembed.bias";
+
+/// An unembedding of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct Unembed {
+    pub(crate) weight: Tensor<2>, // [V, D]
+    pub(crate) bias: Tensor<1>,   // [V]
+}
+
 /// All parameters.
 #[derive(Debug, Clone)]
 pub(crate) struct Weights {
@@ -41,6 +53,8 @@ pub(crate) struct Weights {
     pub(crate) wpe: Tensor<2>, // [n_ctx, D]
     pub(crate) blocks: Vec<Block>,
     pub(crate) norm_final: Norm,
+    /// None where the embedding is the unembedding too.
+    pub(crate) unembed: Option<Unembed>,
 }
 
 /// Names (without `transformer.`) and shapes of every parameter, in a fixed order.
@@ -127,7 +141,7 @@ pub(crate) fn read(path: &Path, config: &Gpt2Config) -> Result<BTreeMap<String, 
 }
 
 impl Weights {
-    /// Puts `tensors` (of exactly the names and shapes of [`layout`]) on `device`.
+    /// Puts `tensors` (of the names and shapes of [`layout`], and perhaps an unembedding) on `device`.
     pub(crate) fn from_host(config: &Gpt2Config, tensors: &BTreeMap<String, HostTensor>, device: &Device) -> Self {
         let vector = |name: &str| -> Tensor<1> {
             let tensor = &tensors[name];
@@ -160,6 +174,10 @@ impl Weights {
             wpe: matrix("wpe.weight"),
             blocks,
             norm_final: norm("ln_f".to_owned()),
+            unembed: tensors.contains_key(UNEMBED_WEIGHT).then(|| Unembed {
+                weight: matrix(UNEMBED_WEIGHT),
+                bias: vector(UNEMBED_BIAS),
+            }),
         }
     }
 

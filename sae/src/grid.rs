@@ -18,8 +18,8 @@ use crate::pass::Batch;
 use crate::resample::resample;
 use crate::rows::{Rows, Scaled};
 use crate::summary::measure;
-use crate::trainer::{Start, StepReport, Trainer};
-use crate::{Architecture, Autoencoder, Error, Summary, TrainConfig, Variant};
+use crate::trainer::{Start, Trainer};
+use crate::{Architecture, Autoencoder, Error, StepReport, Summary, TrainConfig, Variant};
 
 /// Entries of a batch's codes up to which members take their steps side by side: a single step is then too small to keep all
 /// cores busy, and what each holds in memory is little. Results are the same either way.

@@ -5,7 +5,7 @@
 //!
 //! Shapes: `B` rows, `D` width, `F` latents.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use burn::tensor::Device;
 use kernels::{Adam, AdamConfig, Update, from_vec, squared_norm, to_vec};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::architecture::{Anneal, Phase, variance};
 use crate::parameters::Parameters;
 use crate::pass::{self, Batch, Path, Plan, Revival};
-use crate::{Architecture, Error, gradients};
+use crate::{Architecture, Error, Schedule, StepReport, Times, gradients};
 
 /// Bound on the norm of the whole gradient.
 const CLIP_NORM: f64 = 1.0;
@@ -32,82 +32,6 @@ pub struct Start {
     pub target_mean: Option<Vec<f32>>,
     /// Seed of the weights.
     pub seed: u64,
-}
-
-/// What a trainer does at every step.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Schedule {
-    /// Optimiser steps of the whole run.
-    pub steps: usize,
-    /// Peak learning rate; it rises over the first twentieth of the steps and falls to 0 over the last fifth.
-    pub learning_rate: f64,
-    /// Activations without which a latent counts as dead.
-    pub dead_after: usize,
-    /// Dead latents that help with each row (AuxK); 0 for half the width.
-    pub auxiliary_k: usize,
-    /// Weight of AuxK; 0 turns it off.
-    pub auxiliary_weight: f64,
-    /// How often dead latents of the ReLU of 2023 are made anew, at equal distances over the first half of the run.
-    pub resamples: usize,
-}
-
-impl Schedule {
-    /// Learning rate of a step, from 0.
-    pub fn learning_rate(&self, step: usize) -> f64 {
-        let done = (step + 1) as f64 / self.steps as f64;
-        let left = (self.steps - step.min(self.steps)) as f64 / self.steps as f64;
-        self.learning_rate * (done * 20.0).min(1.0) * (left * 5.0).min(1.0)
-    }
-
-    /// Share of its weight that the sparsity penalty has at a step, from 0: it rises over the first twentieth, the tanh
-    /// penalty over the whole run.
-    pub fn sparsity(&self, architecture: Architecture, step: usize) -> f64 {
-        let rise = match architecture {
-            Architecture::JumpreluTanh { .. } => 1.0,
-            _ => 1.0 / 20.0,
-        };
-        ((step + 1) as f64 / (self.steps as f64 * rise).max(1.0)).min(1.0)
-    }
-
-    /// Steps between two resamplings; none where there are none.
-    pub(crate) fn resample_interval(&self, architecture: Architecture) -> Option<usize> {
-        let interval = self.steps / 2 / self.resamples.max(1);
-        (matches!(architecture, Architecture::Relu { .. }) && self.resamples > 0 && interval > 0).then_some(interval)
-    }
-}
-
-/// What one step reports.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct StepReport {
-    /// Step, from 0.
-    pub step: usize,
-    /// All terms of the loss, in scaled units: squared error summed over dimensions, mean over rows.
-    pub loss: f32,
-    /// The squared error alone.
-    pub squared_error: f32,
-    /// Squared error over the variance of the batch.
-    pub fvu: f32,
-    /// Mean number of active latents of a row.
-    pub l0: f32,
-    /// Share of latents that have been silent for as long as makes them dead.
-    pub dead: f32,
-    /// Norm of the whole gradient before the clip.
-    pub gradient_norm: f32,
-}
-
-/// Where the time of a step goes.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Times {
-    /// The encoder's dense product.
-    pub encode: Duration,
-    /// Selection of active entries.
-    pub select: Duration,
-    /// Decoder and loss.
-    pub decode: Duration,
-    /// Gradients.
-    pub backward: Duration,
-    /// Norm, clip, Adam, constraint.
-    pub optimiser: Duration,
 }
 
 /// What a checkpoint holds of a trainer besides its tensors.
@@ -374,13 +298,17 @@ impl Trainer {
         })
     }
 
-    /// Moves the parameters; gives the norm of the gradient.
+    /// Moves the parameters that are not frozen; gives the norm of their gradient.
     pub(crate) fn apply(&mut self, gradients: Parameters) -> f64 {
-        let unit_rows = self.architecture.has_unit_decoder();
+        let (unit_rows, frozen) = (self.architecture.has_unit_decoder(), self.schedule.frozen_decoder);
         let p = &mut self.parameters;
+        let of_decoder = match frozen {
+            true => 0.0,
+            false => squared_norm(&gradients.w_dec, unit_rows.then_some(&p.w_dec)),
+        };
         let squares = squared_norm(&gradients.w_enc, None)
             + squared_norm(&gradients.b_enc, None)
-            + squared_norm(&gradients.w_dec, unit_rows.then_some(&p.w_dec))
+            + of_decoder
             + squared_norm(&gradients.b_dec, None)
             + gradients.extra.iter().map(|g| squared_norm(g, None)).sum::<f64>();
         let norm = squares.sqrt();
@@ -389,13 +317,15 @@ impl Trainer {
             ..Update::plain(self.schedule.learning_rate(self.step))
         };
         self.adam.begin_step();
-        let of_decoder = Update { unit_rows, ..update };
         self.adam
             .update(Parameters::W_ENC, &mut p.w_enc, gradients.w_enc, &update);
         self.adam
             .update(Parameters::B_ENC, &mut p.b_enc, gradients.b_enc, &update);
-        self.adam
-            .update(Parameters::W_DEC, &mut p.w_dec, gradients.w_dec, &of_decoder);
+        if !frozen {
+            let update = Update { unit_rows, ..update };
+            self.adam
+                .update(Parameters::W_DEC, &mut p.w_dec, gradients.w_dec, &update);
+        }
         self.adam
             .update(Parameters::B_DEC, &mut p.b_dec, gradients.b_dec, &update);
         for (slot, (parameter, gradient)) in p.extra.iter_mut().zip(gradients.extra).enumerate() {
@@ -423,6 +353,7 @@ mod tests {
             auxiliary_k: 0,
             auxiliary_weight: 1.0 / 32.0,
             resamples: 0,
+            frozen_decoder: false,
         };
         let start = Start {
             n_latents: 96,

@@ -26,6 +26,7 @@ fn config(extra: serde_json::Value) -> TrainConfig {
             {"architecture": "relu", "l1": 0.5},
             {"architecture": "p-anneal", "l1": 0.5},
             {"architecture": "gated", "l1": 0.5},
+            {"architecture": "relu", "l1": 0.5, "frozen_decoder": true},
             {"architecture": "jumprelu", "l0": 3},
             {"architecture": "jumprelu-tanh", "weight": 1.0},
             {"architecture": "topk", "k": [2, 3], "seed": [0, 1]},
@@ -282,5 +283,50 @@ fn transcoders_find_planted_pairs() {
         assert!(reads > 0.5, "{}: {reads}", found.variant.name);
         assert!(found.summary.fvu.unwrap() < 0.2, "{:?}", found.summary);
         assert!(matches!(found.variant.architecture, Architecture::Topk { .. }) || found.summary.l0 < 12.0);
+    }
+}
+
+#[test]
+fn a_frozen_decoder_keeps_every_bit_while_the_loss_falls() {
+    let table = |name: &str, field: &str, value: f64| serde_json::json!({"architecture": name, field: value, "frozen_decoder": true, "seed": 7});
+    let autoencoders = serde_json::json!([
+        table("relu", "l1", 0.1), // with resampling, which must leave it alone
+        table("p-anneal", "l1", 0.1),
+        table("gated", "l1", 0.1),
+        table("jumprelu", "l0", 6.0),
+        table("jumprelu-l0", "weight", 0.05),
+        {"architecture": "topk", "k": 6, "frozen_decoder": true, "seed": 7},
+        {"architecture": "batch-topk", "k": 6, "frozen_decoder": true, "seed": 7},
+        {"architecture": "matryoshka", "k": 6, "levels": 2, "frozen_decoder": true, "seed": 7},
+        {"architecture": "topk", "k": 6, "seed": 7},
+    ]);
+    let config = config(serde_json::json!({"steps": 200, "autoencoder": autoencoders}));
+    let mut grid = Grid::new(
+        rows("inputs", 300, 16),
+        BTreeMap::new(),
+        config.variants.clone(),
+        &config,
+        &cpu(),
+    )
+    .unwrap();
+    let mut errors: BTreeMap<String, Vec<f32>> = BTreeMap::new();
+    while grid.steps_done() < config.steps {
+        grid.step(&mut |variant, report| {
+            let errors = errors.entry(variant.name.clone()).or_default();
+            errors.push(report.squared_error);
+        })
+        .unwrap();
+    }
+    let drawn = random::unit_rows(&mut random::rng(7, "sae/init"), 48, 16);
+    for Finished { variant, model, .. } in grid.finish().unwrap() {
+        let name = &variant.name;
+        assert_eq!(name.contains("-frozen"), variant.frozen_decoder);
+        let rows = to_vec(model.parameters.w_dec.clone());
+        assert_eq!(rows == drawn, variant.frozen_decoder, "{name}");
+        let mean = |errors: &[f32]| errors.iter().sum::<f32>() / errors.len() as f32;
+        let errors = &errors[name];
+        let (first, last) = (mean(&errors[..10]), mean(&errors[190..]));
+        println!("{name}: {first} -> {last}");
+        assert!(last < 0.8 * first, "{name}: {first} -> {last}");
     }
 }

@@ -76,6 +76,7 @@ fn config(architecture: Architecture, target: Option<HookPoint>) -> TrainConfig 
             seed: 0,
             learning_rate: 3e-3,
             target,
+            frozen_decoder: false,
         }],
     }
 }

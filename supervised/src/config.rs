@@ -3,9 +3,9 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use tasks::Attribute;
+use tasks::{Attribute, Role};
 
-use crate::Error;
+use crate::{Columns, Error, Parametrization};
 
 /// How the features of a dictionary are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -21,11 +21,16 @@ impl Method {
     /// All methods.
     pub const ALL: [Self; 2] = [Self::Mean, Self::LeastSquares];
 
-    /// Name of the dictionary in run folders and reports: `supervised-mean`, `supervised-lstsq`.
-    pub fn dictionary_name(self) -> &'static str {
-        match self {
+    /// Name of the dictionary in run folders and reports: `supervised-mean`, `supervised-lstsq-coupled`. The main
+    /// parametrization, the independent one, is not named.
+    pub fn dictionary_name(self, parametrization: Parametrization) -> String {
+        let method = match self {
             Self::Mean => "supervised-mean",
             Self::LeastSquares => "supervised-lstsq",
+        };
+        match parametrization {
+            Parametrization::Independent => method.to_owned(),
+            other => format!("{method}-{other}"),
         }
     }
 }
@@ -45,7 +50,11 @@ impl fmt::Display for Method {
 pub struct FitFile {
     /// The methods, each giving one dictionary per node: `"mean"`, `"least-squares"`. Default both, as in the paper.
     pub methods: Option<Vec<Method>>,
-    /// The attributes that get features: `"IO"`, `"S"`, `"Pos"`. Default all: what is left out cannot be edited.
+    /// What the features stand for, each giving one dictionary per node and method: `"independent"`, `"coupled"`, `"names"`.
+    /// Default the independent one, the paper's main one.
+    pub parametrizations: Option<Vec<Parametrization>>,
+    /// The attributes that get features: `"IO"`, `"S"`, `"Pos"`. Default all: what is left out cannot be edited. Fewer than
+    /// all only with the independent parametrization, the others are made of all three.
     pub attributes: Option<Vec<Attribute>>,
 }
 
@@ -54,18 +63,20 @@ pub struct FitFile {
 pub struct FitConfig {
     /// The methods, at least one, each once.
     pub methods: Vec<Method>,
+    /// The parametrizations, at least one, each once, in the order of [`Parametrization::ALL`].
+    pub parametrizations: Vec<Parametrization>,
     /// The attributes, at least one, each once, in the order of [`Attribute::ALL`].
     pub attributes: Vec<Attribute>,
 }
 
 impl FitConfig {
-    /// What [`crate::fit`] takes: the number of values of each attribute, 0 for those that are left out.
-    pub fn n_values(&self, all: [usize; 3]) -> [usize; 3] {
+    /// The latents of a dictionary at `role`; `all` is the number of values of each attribute.
+    pub fn columns(&self, parametrization: Parametrization, all: [usize; 3], role: Role) -> Columns {
         let mut n_values = [0; 3];
         for ((kept, n), attribute) in n_values.iter_mut().zip(all).zip(Attribute::ALL) {
             *kept = if self.attributes.contains(&attribute) { n } else { 0 };
         }
-        n_values
+        Columns::new(parametrization, n_values, role)
     }
 }
 
@@ -77,27 +88,59 @@ impl TryFrom<FitFile> for FitConfig {
             field,
             reason: "is empty, at least one is needed".to_owned(),
         };
-        let methods = file.methods.unwrap_or_else(|| Method::ALL.to_vec());
-        let methods: Vec<Method> = Method::ALL
-            .into_iter()
-            .filter(|method| methods.contains(method))
-            .collect();
-        let asked = file.attributes.unwrap_or_else(|| Attribute::ALL.to_vec());
-        let attributes: Vec<Attribute> = Attribute::ALL
-            .into_iter()
-            .filter(|attribute| asked.contains(attribute))
-            .collect();
-        match (methods.is_empty(), attributes.is_empty()) {
-            (true, _) => Err(empty("methods")),
-            (_, true) => Err(empty("attributes")),
-            _ => Ok(Self { methods, attributes }),
+        fn chosen<T: Copy + PartialEq, const N: usize>(all: [T; N], asked: Option<Vec<T>>, default: &[T]) -> Vec<T> {
+            let asked = asked.unwrap_or_else(|| default.to_vec());
+            all.into_iter().filter(|one| asked.contains(one)).collect()
         }
+        let config = Self {
+            methods: chosen(Method::ALL, file.methods, &Method::ALL),
+            parametrizations: chosen(
+                Parametrization::ALL,
+                file.parametrizations,
+                &[Parametrization::Independent],
+            ),
+            attributes: chosen(Attribute::ALL, file.attributes, &Attribute::ALL),
+        };
+        for (field, is_empty) in [
+            ("methods", config.methods.is_empty()),
+            ("parametrizations", config.parametrizations.is_empty()),
+            ("attributes", config.attributes.is_empty()),
+        ] {
+            if is_empty {
+                return Err(empty(field));
+            }
+        }
+        let whole = |parametrization: &&Parametrization| **parametrization != Parametrization::Independent;
+        if let (true, Some(other)) = (
+            config.attributes.len() < Attribute::ALL.len(),
+            config.parametrizations.iter().find(whole),
+        ) {
+            return Err(Error::Config {
+                field: "attributes",
+                reason: format!(
+                    "leaves some out, but parametrization \"{other}\" is made of all; remove one of the two"
+                ),
+            });
+        }
+        Ok(config)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dictionaries_are_named_after_method_and_parametrization() {
+        assert_eq!(
+            Method::Mean.dictionary_name(Parametrization::Independent),
+            "supervised-mean"
+        );
+        assert_eq!(
+            Method::LeastSquares.dictionary_name(Parametrization::Names),
+            "supervised-lstsq-names"
+        );
+    }
 
     #[test]
     fn files_are_completed_or_refused() {
@@ -109,13 +152,26 @@ mod tests {
         let file = r#"{ "methods": ["least-squares"], "attributes": ["Pos", "IO"] }"#;
         let config = FitConfig::try_from(serde_json::from_str::<FitFile>(file).unwrap()).unwrap();
         assert_eq!(config.methods, [Method::LeastSquares]);
-        assert_eq!(config.n_values([7, 8, 2]), [7, 0, 2]);
+        let columns = config.columns(Parametrization::Independent, [7, 8, 2], Role::End);
+        assert_eq!(columns.n_values(), [7, 0, 2]);
+        let file = r#"{ "parametrizations": ["names", "coupled"] }"#;
+        let config = FitConfig::try_from(serde_json::from_str::<FitFile>(file).unwrap()).unwrap();
+        assert_eq!(
+            config.parametrizations,
+            [Parametrization::Coupled, Parametrization::Names]
+        );
         let empty = serde_json::from_str::<FitFile>(r#"{ "methods": [] }"#).unwrap();
         assert!(
             FitConfig::try_from(empty)
                 .unwrap_err()
                 .to_string()
                 .contains("`methods`")
+        );
+        let torn = r#"{ "parametrizations": ["independent", "coupled"], "attributes": ["IO", "Pos"] }"#;
+        let error = FitConfig::try_from(serde_json::from_str::<FitFile>(torn).unwrap()).unwrap_err();
+        assert!(
+            error.to_string().contains("`attributes`") && error.to_string().contains("coupled"),
+            "{error}"
         );
         assert!(serde_json::from_str::<FitFile>(r#"{ "method": ["mean"] }"#).is_err());
     }

@@ -1,6 +1,6 @@
 //! The supervised dictionary and its fit.
 //!
-//! Shapes: `B` rows of a batch, `D` width, `F` latents: one per value of each attribute.
+//! Shapes: `B` rows of a batch, `D` width, `F` latents.
 
 use std::ops::Range;
 
@@ -12,9 +12,11 @@ use crate::columns::Columns;
 use crate::moments::Moments;
 use crate::{Error, Method, least_squares, mean};
 
-/// One feature per attribute value, and the mean activation.
+/// One feature per value of what its parametrization tells apart, and the mean activation.
 ///
-/// Codes are 0 or 1 and come from the labels; decoding adds the features of the values that are on to the mean.
+/// Codes are 0 or 1 and come from the labels; decoding adds the features of the values that are on to the mean. To exchange
+/// the value of an attribute is to exchange all codes that the labels switch: with coupled attributes that is one pair of
+/// codes for `IO` or `S`, and both pairs for `Pos`.
 #[derive(Debug, Clone)]
 pub struct SupervisedDictionary {
     method: Method,
@@ -30,15 +32,16 @@ pub struct SupervisedDictionary {
 
 /// Fits the features of one node.
 ///
-/// `n_values` is the number of values of each attribute in the order of [`Attribute::ALL`]; an attribute with 0 is left
-/// out. A value that no row has gets the zero vector.
+/// `columns` says what the features stand for; `[usize; 3]`, the number of values of each attribute in the order of
+/// [`Attribute::ALL`], stands for the independent parametrization without the attributes that have 0. A value that no row
+/// has gets the zero vector.
 pub fn fit(
     rows: &NodeRows,
-    n_values: [usize; 3],
+    columns: impl Into<Columns>,
     method: Method,
     device: &Device,
 ) -> Result<SupervisedDictionary, Error> {
-    let moments = Moments::new(rows, Columns { n_values })?;
+    let moments = Moments::new(rows, columns.into())?;
     let features = match method {
         Method::Mean => mean::features(&moments),
         Method::LeastSquares => least_squares::features(&moments, &rows.labels)?,
@@ -46,7 +49,7 @@ pub fn fit(
     let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect();
     Ok(SupervisedDictionary::new(
         method,
-        n_values,
+        moments.columns,
         narrow(&features),
         narrow(&moments.mean),
         device,
@@ -55,14 +58,8 @@ pub fn fit(
 
 impl SupervisedDictionary {
     /// A dictionary of features `[F, D]` and mean `[D]`, whose sizes the caller has checked.
-    pub(crate) fn new(
-        method: Method,
-        n_values: [usize; 3],
-        features: Vec<f32>,
-        mean: Vec<f32>,
-        device: &Device,
-    ) -> Self {
-        let (columns, width) = (Columns { n_values }, mean.len());
+    pub(crate) fn new(method: Method, columns: Columns, features: Vec<f32>, mean: Vec<f32>, device: &Device) -> Self {
+        let width = mean.len();
         let mut rows = features.clone();
         rows.extend(std::iter::repeat_n(0.0, width));
         let features = kernels::from_vec(features, [columns.len(), width], device); // [F, D]
@@ -82,12 +79,13 @@ impl SupervisedDictionary {
         self.method
     }
 
-    /// Values of each attribute, in the order of [`Attribute::ALL`]; 0 for one that is left out.
-    pub fn n_values(&self) -> [usize; 3] {
-        self.columns.n_values
+    /// What the latents stand for.
+    pub fn columns(&self) -> &Columns {
+        &self.columns
     }
 
-    /// The latents of an attribute: latent `range.start + v` is its value `v`.
+    /// The latents of an attribute: latent `range.start + v` is its value `v`. None in parametrizations other than the
+    /// independent one.
     pub fn range(&self, attribute: Attribute) -> Range<usize> {
         self.columns.range(attribute)
     }

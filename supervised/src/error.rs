@@ -44,16 +44,16 @@ pub enum Error {
         /// Values that the attribute has.
         n_values: usize,
     },
-    /// The sweeps of the least-squares fit did not settle.
+    /// The iterations of the least-squares fit did not settle.
     #[error(
-        "least squares: still changing by {change:.1e} after {sweeps} sweeps; the attributes nearly determine each other, \
-         leave one out or use method \"mean\""
+        "least squares: the gradient is still {gradient:.1e} of its start after {iterations} iterations; the attributes \
+         nearly determine each other, leave one out or use method \"mean\""
     )]
     NotConverged {
-        /// Sweeps done.
-        sweeps: usize,
-        /// Relative change of the features in the last sweep.
-        change: f64,
+        /// Iterations done.
+        iterations: usize,
+        /// Norm of the gradient relative to its start, in the slowest dimension.
+        gradient: f64,
     },
     /// A file of a saved dictionary could not be read or its folder made.
     #[error("cannot access {path}: {source}")]

@@ -1,8 +1,8 @@
 //! Feature dictionaries built from known attributes: one vector per value of each attribute, and a mean.
 //!
 //! The model of an activation is `a^ = mean + sum_i u_(i, value of attribute i)` (Makelov, Lange, Nanda, "Towards
-//! Principled Evaluations of Sparse Autoencoders", [arXiv 2405.08366](https://arxiv.org/abs/2405.08366), independent
-//! parametrization). Two ways to find the vectors: conditional means ([`Method::Mean`]) and least squares
+//! Principled Evaluations of Sparse Autoencoders", [arXiv 2405.08366](https://arxiv.org/abs/2405.08366)). What counts as an
+//! attribute is the [`Parametrization`]. Two ways to find the vectors: conditional means ([`Method::Mean`]) and least squares
 //! ([`Method::LeastSquares`]). The result is a [`SupervisedDictionary`].
 
 mod columns;
@@ -12,9 +12,12 @@ mod error;
 mod least_squares;
 mod mean;
 mod moments;
+mod parametrization;
 mod saved;
 
+pub use columns::Columns;
 pub use config::{FitConfig, FitFile, Method};
 pub use dictionary::{SupervisedDictionary, fit};
 pub use error::Error;
+pub use parametrization::Parametrization;
 pub use saved::Origin;

@@ -1,7 +1,7 @@
 //! Mean features: the mean activation of a value's rows, minus the mean of all rows.
 //!
 //! `u_(i,v) = mean{a : a_i = v} - mean(a)`; a value that no row has gets the zero vector. A mean feature does not depend
-//! on which other attributes the dictionary has.
+//! on which other attributes the dictionary has, so redundant attributes are counted as often as they occur.
 //!
 //! Shapes: `D` width, `F` latents.
 
@@ -18,7 +18,6 @@ pub(crate) fn features(moments: &Moments) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::columns::Columns;
     use activations::NodeRows;
 
     #[test]
@@ -28,7 +27,7 @@ mod tests {
             values: vec![1.0, 0.0, 3.0, 0.0, 5.0, 6.0, 7.0, 2.0],
             labels: vec![[0, 0, 0], [0, 1, 0], [2, 0, 0], [2, 1, 0]],
         };
-        let moments = Moments::new(&rows, Columns { n_values: [3, 2, 0] }).unwrap();
+        let moments = Moments::new(&rows, [3, 2, 0].into()).unwrap();
         assert_eq!(moments.mean, [4.0, 2.0]);
         let expected = [-2.0, -2.0, 0.0, 0.0, 2.0, 2.0, -1.0, 1.0, 1.0, -1.0]; // value 1 of the first is never seen
         assert_eq!(features(&moments), expected);

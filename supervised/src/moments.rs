@@ -35,7 +35,7 @@ impl Moments {
             });
         }
         for (row, labels) in rows.labels.iter().enumerate() {
-            for ((&attribute, &value), n_values) in Attribute::ALL.iter().zip(labels).zip(columns.n_values) {
+            for ((&attribute, &value), n_values) in Attribute::ALL.iter().zip(labels).zip(columns.n_values()) {
                 if n_values > 0 && value >= n_values {
                     return Err(Error::Label {
                         row,

@@ -11,10 +11,12 @@ use lm::HostTensor;
 use serde::{Deserialize, Serialize};
 use tasks::Attribute;
 
-use crate::{Error, Method, SupervisedDictionary};
+use crate::{Columns, Error, Method, Parametrization, SupervisedDictionary};
 
 /// Version of the two files; a reader refuses any other.
-const FORMAT_VERSION: u32 = 1;
+///
+/// 2 says the parametrization.
+const FORMAT_VERSION: u32 = 2;
 const KIND: &str = "supervised";
 const WEIGHTS_FILE: &str = "dictionary.safetensors";
 const CONFIG_FILE: &str = "config.json";
@@ -35,10 +37,12 @@ struct ConfigFile {
     format_version: u32,
     kind: String,
     method: Method,
+    parametrization: Parametrization,
+    /// Its role decides how many names the parametrization of that name has.
     node: Node,
     /// Width `D`.
     d_in: usize,
-    /// Values of each attribute; their order in the latents is that of [`Attribute::ALL`].
+    /// Values of each attribute; with the parametrization and the node it says which latent is what.
     attributes: BTreeMap<String, usize>,
     parent: String,
     /// sha256 of `dictionary.safetensors`.
@@ -47,7 +51,18 @@ struct ConfigFile {
 
 impl SupervisedDictionary {
     /// Writes the dictionary into the folder `dir`, which is made when it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// A dictionary that was fitted for another role than that of the node; files that cannot be written.
     pub fn save(&self, dir: &Path, origin: &Origin) -> Result<(), Error> {
+        let (parametrization, n_values) = (self.columns().parametrization(), self.columns().n_values());
+        if *self.columns() != Columns::new(parametrization, n_values, origin.node.role) {
+            return Err(Error::Config {
+                field: "node",
+                reason: format!("is {}, but the dictionary was fitted for another role", origin.node),
+            });
+        }
         std::fs::create_dir_all(dir).map_err(|source| Error::Io {
             path: dir.to_owned(),
             source,
@@ -76,9 +91,10 @@ impl SupervisedDictionary {
             format_version: FORMAT_VERSION,
             kind: KIND.to_owned(),
             method: self.method(),
+            parametrization,
             node: origin.node,
             d_in,
-            attributes: names.zip(self.n_values()).collect(),
+            attributes: names.zip(n_values).collect(),
             parent: origin.parent.clone(),
             weights_sha256: lm::files::sha256_file(&weights)?,
         };
@@ -99,6 +115,7 @@ impl SupervisedDictionary {
             let missing = || saved(&path, format!("attribute {attribute}"), "none".to_owned());
             *n = *config.attributes.get(&attribute.to_string()).ok_or_else(missing)?;
         }
+        let columns = Columns::new(config.parametrization, n_values, config.node.role);
         let mut tensors = lm::files::read_tensors(&weights)?;
         let mut take = |name: &str, shape: Vec<usize>| match tensors.remove(name) {
             Some(tensor) if tensor.shape != shape => Err(saved(
@@ -112,13 +129,13 @@ impl SupervisedDictionary {
             Some(tensor) => Ok(tensor.data),
             None => Err(saved(&weights, format!("tensor {name}"), "none".to_owned())),
         };
-        let features = take("features", vec![n_values.iter().sum(), config.d_in])?;
+        let features = take("features", vec![columns.len(), config.d_in])?;
         let mean = take("mean", vec![config.d_in])?;
         let origin = Origin {
             node: config.node,
             parent: config.parent,
         };
-        Ok((Self::new(config.method, n_values, features, mean, device), origin))
+        Ok((Self::new(config.method, columns, features, mean, device), origin))
     }
 }
 

@@ -4,8 +4,8 @@
 
 use activations::{Dictionary, NodeRows};
 use rand::RngExt;
-use supervised::{Error, Method, Origin, SupervisedDictionary, fit};
-use tasks::{Attribute, Labels};
+use supervised::{Columns, Error, Method, Origin, Parametrization, SupervisedDictionary, fit};
+use tasks::{Attribute, Labels, Role};
 
 const N_VALUES: [usize; 3] = [5, 4, 2];
 const WIDTH: usize = 6;
@@ -60,54 +60,106 @@ fn planted(n: usize, noise: f32, seed: u64) -> (NodeRows, Vec<f32>) {
     )
 }
 
-/// Solves the normal equations of centred data by Gaussian elimination; the freedom to move a constant between
-/// attributes is taken away by asking that each attribute's features are zero in the mean over the rows.
-fn brute_force(rows: &NodeRows) -> Vec<f64> {
-    let (f, n) = (N_VALUES.iter().sum::<usize>(), rows.labels.len());
+/// The latents that are on, written out by hand for each parametrization.
+fn on(parametrization: Parametrization, [io, s, pos]: Labels) -> Vec<usize> {
+    match parametrization {
+        Parametrization::Independent => latents(&[io, s, pos]).to_vec(),
+        Parametrization::Coupled => vec![2 * io + pos, 2 * N_VALUES[0] + 2 * s + pos],
+        Parametrization::Names => {
+            let (first, second) = if pos == 0 { (io, s) } else { (s, io) };
+            vec![first, 5 + second, 10 + s]
+        }
+    }
+}
+
+/// Activations minus their mean, `[N, D]`.
+fn centred(rows: &NodeRows) -> Vec<[f64; WIDTH]> {
+    let n = rows.labels.len() as f64;
     let mut mean = [0.0f64; WIDTH];
     for vector in rows.values.chunks_exact(WIDTH) {
-        mean.iter_mut()
-            .zip(vector)
-            .for_each(|(mean, &value)| *mean += f64::from(value) / n as f64);
+        (0..WIDTH).for_each(|i| mean[i] += f64::from(vector[i]) / n);
     }
+    let minus = |vector: &[f32]| std::array::from_fn(|i| f64::from(vector[i]) - mean[i]);
+    rows.values.chunks_exact(WIDTH).map(minus).collect()
+}
+
+/// The least-squares features of least norm: Gauss-Jordan elimination of the normal equations with free unknowns set to
+/// 0, minus its projection on the solutions of the homogeneous equations.
+fn brute_force(rows: &NodeRows, parametrization: Parametrization, f: usize) -> Vec<f64> {
     let mut system = vec![vec![0.0f64; f + WIDTH]; f]; // [F, F + D]: Gram matrix and right-hand side
-    for (vector, labels) in rows.values.chunks_exact(WIDTH).zip(&rows.labels) {
-        for row in latents(labels) {
-            latents(labels).iter().for_each(|&column| system[row][column] += 1.0);
-            (0..WIDTH).for_each(|index| system[row][f + index] += f64::from(vector[index]) - mean[index]);
-        }
-    }
-    let counts: Vec<f64> = (0..f).map(|latent| system[latent][latent]).collect();
-    let mut start = 0;
-    for size in N_VALUES {
-        let own = start..start + size;
-        for row in own.clone() {
-            own.clone()
-                .for_each(|column| system[row][column] += counts[row] * counts[column]);
-        }
-        start += size;
-    }
-    for pivot in 0..f {
-        let best = (pivot..f)
-            .max_by(|&a, &b| system[a][pivot].abs().total_cmp(&system[b][pivot].abs()))
-            .unwrap();
-        system.swap(pivot, best);
-        let line = system[pivot].clone();
-        assert!(line[pivot].abs() > 1e-9, "singular");
-        for (row, other) in system.iter_mut().enumerate() {
-            if row != pivot {
-                let factor = other[pivot] / line[pivot];
-                other
-                    .iter_mut()
-                    .zip(&line)
-                    .for_each(|(value, pivot)| *value -= factor * pivot);
+    for (vector, labels) in centred(rows).iter().zip(&rows.labels) {
+        for row in on(parametrization, *labels) {
+            for column in on(parametrization, *labels) {
+                system[row][column] += 1.0;
             }
+            (0..WIDTH).for_each(|i| system[row][f + i] += vector[i]);
         }
     }
-    (0..f)
-        .flat_map(|row| (0..WIDTH).map(move |index| (row, index)))
-        .map(|(r, i)| system[r][f + i] / system[r][r])
-        .collect()
+    let (mut pivots, mut free) = (Vec::new(), Vec::new());
+    for column in 0..f {
+        let best = (pivots.len()..f).max_by(|&a, &b| system[a][column].abs().total_cmp(&system[b][column].abs()));
+        match best {
+            Some(best) if system[best][column].abs() > 1e-9 => {
+                let place = pivots.len();
+                system.swap(place, best);
+                let pivot = system[place][column];
+                system[place].iter_mut().for_each(|value| *value /= pivot);
+                let line = system[place].clone();
+                for (row, other) in system.iter_mut().enumerate() {
+                    let factor = other[column];
+                    if row != place {
+                        other
+                            .iter_mut()
+                            .zip(&line)
+                            .for_each(|(value, pivot)| *value -= factor * pivot);
+                    }
+                }
+                pivots.push(column);
+            }
+            _ => free.push(column),
+        }
+    }
+    let mut solution = vec![0.0; f * WIDTH]; // [F, D]
+    for (place, &column) in pivots.iter().enumerate() {
+        solution[column * WIDTH..][..WIDTH].copy_from_slice(&system[place][f..]);
+    }
+    let mut basis: Vec<Vec<f64>> = Vec::new(); // orthonormal, of the null space
+    for &column in &free {
+        let mut vector = vec![0.0; f];
+        vector[column] = 1.0;
+        pivots
+            .iter()
+            .enumerate()
+            .for_each(|(place, &pivot)| vector[pivot] = -system[place][column]);
+        for known in &basis {
+            let along: f64 = known.iter().zip(&vector).map(|(a, b)| a * b).sum();
+            vector
+                .iter_mut()
+                .zip(known)
+                .for_each(|(value, known)| *value -= along * known);
+        }
+        let norm = vector.iter().map(|value| value * value).sum::<f64>().sqrt();
+        basis.push(vector.into_iter().map(|value| value / norm).collect());
+    }
+    for known in &basis {
+        for i in 0..WIDTH {
+            let along: f64 = (0..f).map(|row| known[row] * solution[row * WIDTH + i]).sum();
+            (0..f).for_each(|row| solution[row * WIDTH + i] -= along * known[row]);
+        }
+    }
+    solution
+}
+
+/// The conditional means of centred activations.
+fn conditional_means(rows: &NodeRows, parametrization: Parametrization, f: usize) -> Vec<f64> {
+    let centred = centred(rows);
+    let of = |latent: usize| -> [f64; WIDTH] {
+        let with = |(_, labels): &(_, &Labels)| on(parametrization, **labels).contains(&latent);
+        let own: Vec<_> = centred.iter().zip(&rows.labels).filter(with).collect();
+        let n = own.len().max(1) as f64;
+        std::array::from_fn(|i| own.iter().map(|(vector, _)| vector[i]).sum::<f64>() / n)
+    };
+    (0..f).flat_map(of).collect()
 }
 
 fn features(dictionary: &SupervisedDictionary) -> Vec<f32> {
@@ -126,18 +178,75 @@ fn squared_error(dictionary: &SupervisedDictionary, rows: &NodeRows) -> f64 {
 }
 
 #[test]
-fn least_squares_agrees_with_brute_force() {
-    for seed in 0..5 {
-        let (rows, _) = planted(80, 1.0, seed);
-        let dictionary = fit(&rows, N_VALUES, Method::LeastSquares, &kernels::cpu()).unwrap();
-        for (found, expected) in features(&dictionary).iter().zip(brute_force(&rows)) {
-            assert!(
-                (f64::from(*found) - expected).abs() < 1e-5,
-                "seed {seed}: {found} {expected}"
-            );
+fn every_parametrization_agrees_with_brute_force() {
+    for parametrization in Parametrization::ALL {
+        let columns = Columns::new(parametrization, N_VALUES, Role::End);
+        for seed in 0..5 {
+            let (rows, _) = planted(80, 1.0, seed);
+            let fitted = |method| fit(&rows, columns.clone(), method, &kernels::cpu()).unwrap();
+            let (squares, mean) = (fitted(Method::LeastSquares), fitted(Method::Mean));
+            let f = squares.n_latents();
+            for (method, found, expected) in [
+                ("least squares", &squares, brute_force(&rows, parametrization, f)),
+                ("mean", &mean, conditional_means(&rows, parametrization, f)),
+            ] {
+                let found = features(found);
+                assert_eq!(found.len(), expected.len());
+                for (found, expected) in found.iter().zip(expected) {
+                    let gap = (f64::from(*found) - expected).abs();
+                    assert!(
+                        gap < 1e-5,
+                        "{parametrization} {method}, seed {seed}: {found} {expected}"
+                    );
+                }
+            }
+            assert!(squared_error(&squares, &rows) < squared_error(&mean, &rows));
         }
-        let mean = fit(&rows, N_VALUES, Method::Mean, &kernels::cpu()).unwrap();
-        assert!(squared_error(&dictionary, &rows) < squared_error(&mean, &rows));
+    }
+}
+
+/// Rows of the independent model: the norm of the difference between the two values of `Pos` in what a dictionary rebuilds,
+/// over the same in the activations.
+fn share_of_pos(parametrization: Parametrization, method: Method) -> f64 {
+    let (rows, planted) = planted(4000, 0.1, 11);
+    let columns = Columns::new(parametrization, N_VALUES, Role::End);
+    let dictionary = fit(&rows, columns, method, &kernels::cpu()).unwrap();
+    let none = kernels::from_vec(vec![0.0; 2 * WIDTH], [2, WIDTH], &kernels::cpu());
+    let rebuilt = kernels::to_vec(dictionary.decode(dictionary.encode(none, &[[2, 3, 0], [2, 3, 1]])));
+    let pos = 9 * WIDTH;
+    let norm = |a: &[f32], b: &[f32]| {
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| f64::from(a - b).powi(2))
+            .sum::<f64>()
+            .sqrt()
+    };
+    norm(&rebuilt[..WIDTH], &rebuilt[WIDTH..])
+        / norm(&planted[pos..pos + WIDTH], &planted[pos + WIDTH..pos + 2 * WIDTH])
+}
+
+#[test]
+fn redundant_attributes_are_counted_twice_by_means_and_once_by_least_squares() {
+    let near = |share: f64, expected: f64| assert!((share - expected).abs() < 0.05, "{share}, not {expected}");
+    near(share_of_pos(Parametrization::Independent, Method::Mean), 1.0);
+    near(share_of_pos(Parametrization::Independent, Method::LeastSquares), 1.0);
+    near(share_of_pos(Parametrization::Coupled, Method::Mean), 2.0);
+    near(share_of_pos(Parametrization::Coupled, Method::LeastSquares), 1.0);
+}
+
+#[test]
+fn coupled_least_squares_shares_pos_out_evenly() {
+    let (rows, planted) = planted(4000, 0.0, 12);
+    let columns = Columns::new(Parametrization::Coupled, N_VALUES, Role::End);
+    let coupled = features(&fit(&rows, columns, Method::LeastSquares, &kernels::cpu()).unwrap());
+    // io_(a, ABB) - io_(a, BAB) is the constant that either group may carry; of least norm it is split by the sizes of the
+    // groups, here 5 and 4 values, so that IO carries 4 / 9 of it.
+    for value in 0..N_VALUES[0] {
+        for i in 0..WIDTH {
+            let found = coupled[2 * value * WIDTH + i] - coupled[(2 * value + 1) * WIDTH + i];
+            let pos = planted[9 * WIDTH + i] - planted[10 * WIDTH + i];
+            assert!((found - pos * 4.0 / 9.0).abs() < 1e-4, "{found} {pos}");
+        }
     }
 }
 
@@ -242,7 +351,10 @@ fn saved_and_loaded_it_is_the_same() {
     let (loaded, from) = SupervisedDictionary::load(dir.path(), &device).unwrap();
     assert_eq!(from, origin);
     assert_eq!(features(&loaded), features(&dictionary));
-    assert_eq!((loaded.mean(), loaded.n_values()), (dictionary.mean(), [5, 4, 0]));
+    assert_eq!(
+        (loaded.mean(), loaded.columns()),
+        (dictionary.mean(), dictionary.columns())
+    );
     assert_eq!(loaded.method(), Method::LeastSquares);
 
     // Weights that are not those of the config, and configs of something else, are refused by name.
@@ -263,7 +375,8 @@ fn saved_and_loaded_it_is_the_same() {
     let text = std::fs::read_to_string(&config).unwrap();
     for (from, to, part) in [
         ("\"supervised\"", "\"sae\"", "kind"),
-        ("\"format_version\": 1", "\"format_version\": 2", "format version 1"),
+        ("\"format_version\": 2", "\"format_version\": 1", "format version 2"),
+        ("\"independent\"", "\"coupled\"", "shape"),
         ("\"Pos\"", "\"Place\"", "attribute Pos"),
         ("\"parent\"", "\"parents\"", "parents"),
         ("\"d_in\": 6", "\"d_in\": 5", "shape"),
@@ -277,4 +390,31 @@ fn saved_and_loaded_it_is_the_same() {
     }
     std::fs::remove_file(&config).unwrap();
     assert!(load().contains("config.json"), "{}", load());
+}
+
+#[test]
+fn the_parametrization_is_saved() {
+    let (rows, _) = planted(60, 1.0, 7);
+    let (dir, device) = (tempfile::tempdir().unwrap(), kernels::cpu());
+    let origin = |node: &str| Origin {
+        node: node.parse().unwrap(),
+        parent: "abc".into(),
+    };
+    for (parametrization, node) in [
+        (Parametrization::Coupled, "blocks.0.attn.hook_z.1@END"),
+        (Parametrization::Names, "blocks.0.attn.hook_z.1@END"),
+        (Parametrization::Names, "blocks.0.attn.hook_k.1@IO"),
+    ] {
+        let origin = origin(node);
+        let columns = Columns::new(parametrization, N_VALUES, origin.node.role);
+        let dictionary = fit(&rows, columns.clone(), Method::Mean, &device).unwrap();
+        dictionary.save(dir.path(), &origin).unwrap();
+        let (loaded, _) = SupervisedDictionary::load(dir.path(), &device).unwrap();
+        assert_eq!((loaded.columns(), features(&loaded)), (&columns, features(&dictionary)));
+    }
+    // A dictionary of two names is not one for the end of the prompt.
+    let columns = Columns::new(Parametrization::Names, N_VALUES, Role::S1);
+    let two = fit(&rows, columns, Method::Mean, &device).unwrap();
+    let error = two.save(dir.path(), &origin("blocks.0.attn.hook_z.1@END")).unwrap_err();
+    assert!(error.to_string().contains("another role"), "{error}");
 }

@@ -175,6 +175,7 @@ impl TrainBench {
             auxiliary_k: 0,
             auxiliary_weight: 0.0,
             resamples: 0,
+            frozen_decoder: false,
         };
         let mut rng = random::rng(0, "bench/train");
         // Rows of mean norm root(d_in), as training scales them.

@@ -54,7 +54,7 @@ impl BenchEval {
             })
         };
         let sites = Sites {
-            model_hash: model.hash().to_owned(),
+            model_hash: Some(model.hash().to_owned()),
             sites: NODES.iter().map(site).collect::<Result<_, _>>()?,
         };
         let config: EvalConfig = EvalFile {

@@ -1,4 +1,4 @@
-//! `saelab fit`: supervised dictionaries from cached activations, one per node and method.
+//! `saelab fit`: supervised dictionaries from cached activations, one per node, method and parametrization.
 
 use std::path::PathBuf;
 
@@ -35,7 +35,10 @@ impl Fit {
         let run = RunFolder(self.run);
         let store = Store::open(&run.activations())?;
         let nodes = run_folder::read_sites(&self.sites)?.nodes();
-        let bar = context.progress.bar("fit", nodes.len() * config.methods.len());
+        let bar = context.progress.bar(
+            "fit",
+            nodes.len() * config.methods.len() * config.parametrizations.len(),
+        );
         for node in nodes {
             let rows = store.node(&node)?;
             // Values are numbered from 0, so the largest label tells how many there are.
@@ -46,17 +49,18 @@ impl Fit {
                     .max()
                     .unwrap_or(0)
             });
-            for &method in &config.methods {
-                let dictionary = fit(&rows, config.n_values(n_values), method, &context.device)?;
-                let dir = run.supervised().join(method.dictionary_name()).join(node.dir_name());
-                dictionary.save(
-                    &dir,
-                    &Origin {
+            for &parametrization in &config.parametrizations {
+                let columns = config.columns(parametrization, n_values, node.role);
+                for &method in &config.methods {
+                    let dictionary = fit(&rows, columns.clone(), method, &context.device)?;
+                    let name = method.dictionary_name(parametrization);
+                    let origin = Origin {
                         node,
                         parent: store.hash().to_owned(),
-                    },
-                )?;
-                bar.inc(1);
+                    };
+                    dictionary.save(&run.supervised().join(name).join(node.dir_name()), &origin)?;
+                    bar.inc(1);
+                }
             }
         }
         bar.finish_and_clear();

@@ -27,7 +27,7 @@ impl Harvest {
         let file: HarvestFile = config::read(&self.config, &self.set)?;
         let config = HarvestConfig::try_from(file)
             .map_err(|error| ConfigError(format!("{}: {error}", self.config.display())))?;
-        let (model, tokenizer) = run_folder::load_model(&config.model, &context.device)?;
+        let (model, tokenizer) = run_folder::load_model_with(&config.model, config.load, &context.device)?;
         let source = match &config.source {
             SourceConfig::Ioi { n, seed } => {
                 Source::Prompts(IoiTask::new(&tokenizer)?.sample(Sample::Train, *n, *seed))

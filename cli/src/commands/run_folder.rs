@@ -6,7 +6,7 @@ use activations::{SourceConfig, read_documents};
 use anyhow::Context as _;
 use burn::tensor::Device;
 use eval::Sites;
-use lm::{Gpt2, Tokenizer, files};
+use lm::{Gpt2, LoadOptions, Tokenizer, files};
 use tasks::world::World;
 
 use crate::config::{self, ConfigError};
@@ -62,8 +62,13 @@ pub(crate) fn folders(dir: &Path) -> anyhow::Result<Vec<String>> {
 
 /// The model and the tokenizer of a folder, which must belong together.
 pub(crate) fn load_model(dir: &Path, device: &Device) -> anyhow::Result<(Gpt2, Tokenizer)> {
+    load_model_with(dir, LoadOptions::default(), device)
+}
+
+/// The same, with the weights of the model changed as `options` say.
+pub(crate) fn load_model_with(dir: &Path, options: LoadOptions, device: &Device) -> anyhow::Result<(Gpt2, Tokenizer)> {
     let tokenizer = Tokenizer::from_dir(dir)?;
-    let model = Gpt2::load(dir, device)?;
+    let model = Gpt2::load_with(dir, options, device)?;
     let (tokens, d_vocab) = (tokenizer.vocab_size(), model.config().d_vocab);
     anyhow::ensure!(
         tokens <= d_vocab,

@@ -107,7 +107,7 @@ pub(crate) fn sites(model: &Gpt2) -> Sites {
         ),
     ];
     Sites {
-        model_hash: model.hash().to_owned(),
+        model_hash: Some(model.hash().to_owned()),
         sites,
     }
 }

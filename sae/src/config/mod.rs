@@ -81,6 +81,7 @@ impl TrainConfig {
             auxiliary_k: self.auxiliary_k,
             auxiliary_weight: self.auxiliary_weight,
             resamples: self.resamples,
+            frozen_decoder: variant.frozen_decoder,
         }
     }
 
@@ -191,6 +192,7 @@ mod tests {
             {"architecture": "topk", "k": [8, 16], "seed": [0, 1]},
             {"architecture": "relu", "l1": 0.5},
             {"architecture": "relu", "l1": 0.5, "target": "blocks.1.hook_mlp_out"},
+            {"architecture": "topk", "k": [8], "frozen_decoder": true},
         ]);
         let config = config(grid).unwrap();
         let names: Vec<&str> = config.variants.iter().map(|variant| variant.name.as_str()).collect();
@@ -201,7 +203,14 @@ mod tests {
             "sae-topk-k16-seed1",
         ];
         assert_eq!(names[..4], topk);
-        assert_eq!(names[4..], ["sae-relu", "transcoder-relu"]);
+        assert_eq!(names[4..], ["sae-relu", "transcoder-relu", "sae-topk-frozen-k8"]);
+        assert!(config.variants[6].frozen_decoder && !config.variants[0].frozen_decoder);
+        // Settings of runs without a frozen decoder, and so their hashes, are what they were before there were any.
+        assert!(config.settings(&config.variants[0])["autoencoder"]["frozen_decoder"].is_null());
+        assert_eq!(
+            config.settings(&config.variants[6])["autoencoder"]["frozen_decoder"],
+            true
+        );
         assert_eq!(config.variants[2].architecture, Architecture::Topk { k: 16 });
         assert_eq!((config.variants[1].seed, config.variants[1].learning_rate), (1, 1e-3));
     }
@@ -234,6 +243,14 @@ mod tests {
             (
                 serde_json::json!([{"architecture": "topk", "k": 3, "name": "a/b"}]),
                 "`name`",
+            ),
+            (
+                serde_json::json!([{"architecture": "relu-april", "l1": 1.0, "frozen_decoder": true}]),
+                "`frozen_decoder`",
+            ),
+            (
+                serde_json::json!([{"architecture": "topk", "k": 3, "frozen_decoder": true, "target": "blocks.0.hook_mlp_out"}]),
+                "`frozen_decoder`",
             ),
             (serde_json::json!([{"architecture": "vanilla"}]), "expected"),
             (serde_json::json!([{"architecture": "topk", "kk": 3}]), "unknown field"),

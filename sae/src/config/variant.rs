@@ -34,7 +34,7 @@ pub struct VariantFile {
     /// `"relu"`, `"relu-april"`, `"p-anneal"`, `"gated"`, `"jumprelu"`, `"jumprelu-l0"`, `"jumprelu-tanh"`, `"topk"`,
     /// `"batch-topk"` or `"matryoshka"`.
     pub architecture: String,
-    /// Name of the dictionary. Default `sae-` or `transcoder-` and the architecture. Each number that stands in a list is
+    /// Name of the dictionary. Default `sae-` or `transcoder-`, the architecture, and `-frozen` with a frozen decoder. Each number that stands in a list is
     /// appended, as in `sae-topk-k8-seed1`.
     pub name: Option<String>,
     /// `"relu"`, `"relu-april"`, `"p-anneal"`, `"gated"`: weight of the L1 penalty, for inputs of mean norm root(width).
@@ -63,6 +63,11 @@ pub struct VariantFile {
     /// Another hook of the store, for example `"blocks.2.hook_mlp_out"`, whose activations at the same places are to be
     /// reconstructed: this makes a transcoder. Default: the inputs themselves.
     pub target: Option<HookPoint>,
+    /// Decoder rows stay as they were drawn at random, and all else is trained around them: the paper's baseline, which
+    /// says what an architecture reaches without learning a single direction. Default false. Only where decoder rows have
+    /// norm 1: an architecture whose penalty is made of their norms has nothing left of it with rows of one norm. Not for
+    /// transcoders.
+    pub frozen_decoder: Option<bool>,
 }
 
 /// One autoencoder of a run.
@@ -78,6 +83,10 @@ pub struct Variant {
     pub learning_rate: f64,
     /// What it reconstructs when it is not its inputs.
     pub target: Option<HookPoint>,
+    /// Whether its decoder rows are random and stay so. Written only where it is so: what was trained before there was
+    /// such a thing keeps its hash.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub frozen_decoder: bool,
 }
 
 /// What an architecture is chosen sparse by: the field, its values and whether they were a list.
@@ -89,9 +98,14 @@ impl VariantFile {
         let (field, values, listed) = self.sparsity()?;
         let (seeds, seeds_listed) = list(self.seed.as_ref(), "seed")?.unwrap_or((vec![seed], false));
         let learning_rate = self.learning_rate.unwrap_or(learning_rate);
+        let frozen_decoder = self.frozen_decoder.unwrap_or(false);
+        if frozen_decoder && self.target.is_some() {
+            return refuse("frozen_decoder", "is not for transcoders, remove it or `target`");
+        }
         let base = self.name.clone().unwrap_or_else(|| {
             let kind = if self.target.is_some() { "transcoder" } else { "sae" };
-            format!("{kind}-{}", self.architecture)
+            let frozen = if frozen_decoder { "-frozen" } else { "" };
+            format!("{kind}-{}{frozen}", self.architecture)
         });
         let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if base.is_empty() || base.starts_with('.') || !base.chars().all(fits) {
@@ -99,6 +113,14 @@ impl VariantFile {
         }
         let mut variants = Vec::new();
         for &value in &values {
+            let architecture = self.architecture(value)?;
+            if frozen_decoder && !architecture.has_unit_decoder() {
+                let reason = format!(
+                    "means nothing for \"{}\", whose decoder rows have no fixed norm",
+                    self.architecture
+                );
+                return refuse("frozen_decoder", &reason);
+            }
             for &seed in &seeds {
                 let mut name = base.clone();
                 if listed {
@@ -115,10 +137,11 @@ impl VariantFile {
                 }
                 variants.push(Variant {
                     name,
-                    architecture: self.architecture(value)?,
+                    architecture,
                     seed,
                     learning_rate,
                     target: self.target,
+                    frozen_decoder,
                 });
             }
         }

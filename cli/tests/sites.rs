@@ -1,0 +1,81 @@
+//! The committed sites files name nodes that their models have.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::path::Path;
+
+use eval::Sites;
+use lm::Gpt2Config;
+use tasks::Attribute;
+
+fn read(name: &str) -> Sites {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../configs/sites")
+        .join(name);
+    toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn gpt2_small() -> Gpt2Config {
+    Gpt2Config::new(12, 12, 768, 1024, 50_257)
+}
+
+/// Number of (site, attribute) pairs.
+fn n_edits(sites: &Sites) -> usize {
+    sites.sites.iter().map(|site| site.attributes.len()).sum()
+}
+
+#[test]
+fn the_circuit_of_gpt2_is_that_of_the_paper() {
+    let sites = read("gpt2-ioi.toml");
+    sites.validate(&gpt2_small()).unwrap();
+    assert_eq!(sites.model_hash, None);
+    assert_eq!((sites.nodes().len(), n_edits(&sites)), (55, 11));
+    let size = |site: &eval::Site| (site.name.clone(), site.nodes.len());
+    let expected = [
+        ("(B)NM out", 10),
+        ("(B)NM q", 10),
+        ("(B)NM qk", 30),
+        ("S-I out", 4),
+        ("S-I v", 4),
+        ("Ind+DT out", 7),
+    ];
+    let found: Vec<(String, usize)> = sites.sites.iter().map(size).collect();
+    assert_eq!(found, expected.map(|(name, n)| (name.to_owned(), n)));
+    for (index, site) in sites.sites.iter().enumerate() {
+        let expected: &[Attribute] = if index == 0 {
+            &[Attribute::Io]
+        } else {
+            &[Attribute::S, Attribute::Pos]
+        };
+        assert_eq!(site.attributes, expected, "{}", site.name);
+    }
+}
+
+#[test]
+fn the_residual_stream_of_gpt2_is_read_at_27_nodes() {
+    let sites = read("gpt2-ioi-resid.toml");
+    sites.validate(&gpt2_small()).unwrap();
+    assert_eq!((sites.sites.len(), sites.nodes().len(), n_edits(&sites)), (27, 27, 81));
+}
+
+#[test]
+fn the_sites_of_the_shipped_model_are_its_own() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/small-world");
+    let model = lm::Gpt2::load(&folder, &kernels::cpu()).unwrap();
+    for name in ["small-world.toml", "small-world-names.toml"] {
+        read(name).check(&model).unwrap();
+    }
+    // Re-factored weights behave alike, so the places stay; a file without a hash has only to name places that exist.
+    let options = lm::LoadOptions {
+        refactor_attention: true,
+    };
+    let refactored = lm::Gpt2::load_with(&folder, options, &kernels::cpu()).unwrap();
+    read("small-world.toml").check(&refactored).unwrap();
+    let error = read("gpt2-ioi-resid.toml").check(&model).unwrap_err().to_string();
+    assert!(error.contains("blocks.4.hook_resid_pre@S1+1"), "{error}");
+}

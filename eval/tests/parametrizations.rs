@@ -1,0 +1,221 @@
+//! The paper's supervised edits follow from the labels alone, in every parametrization.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use activations::NodeRows;
+use eval::control::{apply, supervised as exchange};
+use eval::dictionaries::{Directions, dot, encode, reconstruct};
+use eval::rows::Rows;
+use lm::{Gpt2, HookPoint, Logits, Overwrite, Request, Start, TokenBatch, Tokenizer};
+use supervised::{Columns, Method, Parametrization, SupervisedDictionary, fit};
+use tasks::{Attribute, IoiTask, Labels, Prompt, Role, Sample};
+
+const NAMES: usize = 6;
+const WIDTH: usize = 5;
+
+fn dictionary(parametrization: Parametrization) -> SupervisedDictionary {
+    let n = 240;
+    let labels: Vec<Labels> = (0..n)
+        .map(|i| [i % NAMES, (i + 1 + i / NAMES % (NAMES - 1)) % NAMES, i / 3 % 2])
+        .collect();
+    let values = kernels::random::normal(&mut kernels::random::rng(1, "rows"), n * WIDTH, 1.0);
+    let rows = NodeRows {
+        width: WIDTH,
+        values,
+        labels,
+    };
+    let columns = Columns::new(parametrization, [NAMES, NAMES, 2], Role::End);
+    fit(&rows, columns, Method::Mean, &kernels::cpu()).unwrap()
+}
+
+/// Exchanges `from` for `to` through the evaluation's code; gives the latents switched off and those switched on.
+fn edit(dictionary: &SupervisedDictionary, from: Labels, to: Labels) -> (Vec<usize>, Vec<usize>) {
+    let source = Rows::new(WIDTH, vec![0.5; WIDTH]);
+    let codes = |labels: Labels| encode(dictionary, &source, &[labels]);
+    let directions = Directions::of(dictionary);
+    let swaps = exchange(&codes(from), &codes(to));
+    let edited = apply(&source, &swaps, &directions);
+    let of = |off: bool| {
+        let chosen = swaps[0].iter().filter(|swap| (swap.to == 0.0) == off);
+        chosen.map(|swap| swap.latent as usize).collect::<Vec<_>>()
+    };
+    let (removed, added) = (of(true), of(false));
+    for (d, found) in edited.row(0).iter().enumerate() {
+        let sum = |latents: &[usize]| latents.iter().map(|&j| directions.rows.row(j)[d]).sum::<f32>();
+        assert!((found - (0.5 - sum(&removed) + sum(&added))).abs() < 1e-5);
+    }
+    (removed, added)
+}
+
+#[test]
+fn independent_edits_exchange_one_feature() {
+    let dictionary = dictionary(Parametrization::Independent);
+    assert_eq!(edit(&dictionary, [2, 4, 0], [3, 4, 0]), (vec![2], vec![3]));
+    assert_eq!(edit(&dictionary, [2, 4, 0], [2, 5, 0]), (vec![10], vec![11]));
+    assert_eq!(edit(&dictionary, [2, 4, 0], [2, 4, 1]), (vec![12], vec![13]));
+}
+
+#[test]
+fn coupled_edits_exchange_a_name_at_its_place_and_pos_in_both() {
+    let dictionary = dictionary(Parametrization::Coupled);
+    let (io, s) = (
+        |name: usize, pos: usize| 2 * name + pos,
+        |name: usize, pos: usize| 12 + 2 * name + pos,
+    );
+    assert_eq!(
+        edit(&dictionary, [2, 4, 1], [3, 4, 1]),
+        (vec![io(2, 1)], vec![io(3, 1)])
+    );
+    assert_eq!(edit(&dictionary, [2, 4, 1], [2, 5, 1]), (vec![s(4, 1)], vec![s(5, 1)]));
+    assert_eq!(
+        edit(&dictionary, [2, 4, 0], [2, 4, 1]),
+        (vec![io(2, 0), s(4, 0)], vec![io(2, 1), s(4, 1)])
+    );
+}
+
+#[test]
+fn edits_of_names_exchange_every_place_that_the_name_has() {
+    let dictionary = dictionary(Parametrization::Names);
+    let at = |place: usize, name: usize| place * NAMES + name;
+    // ABB: IO first. BAB: S first and third.
+    assert_eq!(
+        edit(&dictionary, [2, 4, 0], [3, 4, 0]),
+        (vec![at(0, 2)], vec![at(0, 3)])
+    );
+    assert_eq!(
+        edit(&dictionary, [2, 4, 1], [3, 4, 1]),
+        (vec![at(1, 2)], vec![at(1, 3)])
+    );
+    assert_eq!(
+        edit(&dictionary, [2, 4, 1], [2, 5, 1]),
+        (vec![at(0, 4), at(2, 4)], vec![at(0, 5), at(2, 5)])
+    );
+    assert_eq!(
+        edit(&dictionary, [2, 4, 0], [2, 4, 1]),
+        (vec![at(0, 2), at(1, 4)], vec![at(0, 4), at(1, 2)])
+    );
+}
+
+/// The shipped model and prompts to fit and to measure on.
+struct Shipped {
+    model: Gpt2,
+    n_values: [usize; 3],
+    fitted: Vec<Prompt>,
+    prompts: Vec<Prompt>,
+}
+
+impl Shipped {
+    fn load() -> Self {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/small-world");
+        let model = Gpt2::load(&folder, &kernels::cpu()).unwrap();
+        let task = IoiTask::new(&Tokenizer::from_dir(&folder).unwrap()).unwrap();
+        Self {
+            model,
+            n_values: Attribute::ALL.map(|attribute| task.n_values(attribute)),
+            fitted: task.sample(Sample::Train, 2000, 0),
+            prompts: task.sample(Sample::Evaluation, 200, 1),
+        }
+    }
+
+    /// Activations of a hook at a role, `[N, D]`.
+    fn activations(&self, hook: HookPoint, role: Role, prompts: &[Prompt]) -> Rows {
+        let mut rows = Rows::empty(self.model.config().d_model);
+        for prompts in prompts.chunks(200) {
+            let request = Request {
+                capture: vec![hook],
+                ..Request::default()
+            };
+            let trace = self.model.run(Start::Tokens(&tokens(prompts)), &request).unwrap();
+            rows.extend(&Rows::from_tensor(
+                trace.at(hook, None, &places(prompts, role)).unwrap(),
+            ));
+        }
+        rows
+    }
+
+    /// Mean of logit(IO) - logit(S) with the activations there replaced by `rows`, `[N, D]`.
+    fn logit_difference(&self, hook: HookPoint, role: Role, rows: &Rows) -> f64 {
+        let prompts = &self.prompts;
+        let request = Request {
+            overwrite: vec![Overwrite {
+                hook,
+                head: None,
+                at: places(prompts, role).into_iter().enumerate().collect(),
+                values: rows.tensor(0..rows.len(), self.model.device()),
+            }],
+            logits: Logits::At(places(prompts, Role::End)),
+            ..Request::default()
+        };
+        let trace = self.model.run(Start::Tokens(&tokens(prompts)), &request).unwrap();
+        let logits = Rows::from_tensor(trace.logits_at().unwrap()); // [N, V]
+        let of = |(i, prompt): (usize, &Prompt)| {
+            let logits = logits.row(i);
+            f64::from(logits[prompt.io_token() as usize] - logits[prompt.s_token() as usize])
+        };
+        prompts.iter().enumerate().map(of).sum::<f64>() / prompts.len() as f64
+    }
+
+    /// Sufficiency of a dictionary fitted there, and the norm of what changes in the mean with `Pos` alone.
+    fn measure(&self, hook: HookPoint, role: Role, parametrization: Parametrization, method: Method) -> (f64, f64) {
+        let labels = |prompts: &[Prompt]| prompts.iter().map(|prompt| prompt.labels).collect::<Vec<Labels>>();
+        let rows = NodeRows {
+            width: self.model.config().d_model,
+            values: self.activations(hook, role, &self.fitted).values().to_vec(),
+            labels: labels(&self.fitted),
+        };
+        let columns = Columns::new(parametrization, self.n_values, role);
+        let dictionary = fit(&rows, columns, method, self.model.device()).unwrap();
+        let (clean, labels) = (self.activations(hook, role, &self.prompts), labels(&self.prompts));
+        let rebuilt = |labels: &[Labels]| reconstruct(&dictionary, &clean, labels).1;
+        let with_pos = |pos: usize| rebuilt(&labels.iter().map(|&[io, s, _]| [io, s, pos]).collect::<Vec<_>>()).mean();
+        let moved: Vec<f32> = with_pos(0).iter().zip(with_pos(1)).map(|(a, b)| a - b).collect();
+        let whole = self.logit_difference(hook, role, &clean);
+        (
+            self.logit_difference(hook, role, &rebuilt(&labels)) / whole,
+            dot(&moved, &moved).sqrt(),
+        )
+    }
+}
+
+fn tokens(prompts: &[Prompt]) -> TokenBatch {
+    TokenBatch::new(&prompts.iter().map(|prompt| prompt.ids.as_slice()).collect::<Vec<_>>()).unwrap()
+}
+
+fn places(prompts: &[Prompt], role: Role) -> Vec<usize> {
+    prompts.iter().map(|prompt| prompt.position(role)).collect()
+}
+
+#[test]
+fn on_the_shipped_model_means_over_count_redundant_attributes_and_least_squares_does_not() {
+    let model = Shipped::load();
+    // Where S is read first, the embedding of its position tells Pos, which both coupled attributes tell too.
+    let at_s1 = |parametrization, method| model.measure(HookPoint::ResidPre(0), Role::S1, parametrization, method);
+    let (independent, pos) = at_s1(Parametrization::Independent, Method::Mean);
+    let (mean, pos_of_mean) = at_s1(Parametrization::Coupled, Method::Mean);
+    let (squares, pos_of_squares) = at_s1(Parametrization::Coupled, Method::LeastSquares);
+    let told = format!("{independent:.3} {mean:.3} {squares:.3}, Pos {pos:.3} {pos_of_mean:.3} {pos_of_squares:.3}");
+    assert!(
+        (independent - 1.0).abs() < 0.05 && (squares - 1.0).abs() < 0.05 && mean > 1.2,
+        "{told}"
+    );
+    assert!(
+        (pos_of_mean / pos - 2.0).abs() < 0.1 && (pos_of_squares / pos - 1.0).abs() < 0.1,
+        "{told}"
+    );
+    // At the end of the prompt nothing depends on Pos, but two of the three names are S.
+    let at_end = |method| {
+        model
+            .measure(HookPoint::ResidPre(3), Role::End, Parametrization::Names, method)
+            .0
+    };
+    let (mean, squares) = (at_end(Method::Mean), at_end(Method::LeastSquares));
+    assert!(
+        (squares - 1.0).abs() < 0.1 && (mean - 1.0).abs() > 0.5,
+        "{mean:.3} {squares:.3}"
+    );
+}

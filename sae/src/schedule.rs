@@ -1,0 +1,49 @@
+//! How the learning rate and the weight of the penalty go over a run, and what is left out of it.
+
+use crate::Architecture;
+
+/// What a trainer does at every step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Schedule {
+    /// Optimiser steps of the whole run.
+    pub steps: usize,
+    /// Peak learning rate; it rises over the first twentieth of the steps and falls to 0 over the last fifth.
+    pub learning_rate: f64,
+    /// Activations without which a latent counts as dead.
+    pub dead_after: usize,
+    /// Dead latents that help with each row (AuxK); 0 for half the width.
+    pub auxiliary_k: usize,
+    /// Weight of AuxK; 0 turns it off.
+    pub auxiliary_weight: f64,
+    /// How often dead latents of the ReLU of 2023 are made anew, at equal distances over the first half of the run.
+    pub resamples: usize,
+    /// Decoder rows stay as they were drawn, and all else is trained around them: the paper's baseline.
+    pub frozen_decoder: bool,
+}
+
+impl Schedule {
+    /// Learning rate of a step, from 0.
+    pub fn learning_rate(&self, step: usize) -> f64 {
+        let done = (step + 1) as f64 / self.steps as f64;
+        let left = (self.steps - step.min(self.steps)) as f64 / self.steps as f64;
+        self.learning_rate * (done * 20.0).min(1.0) * (left * 5.0).min(1.0)
+    }
+
+    /// Share of its weight that the sparsity penalty has at a step, from 0: it rises over the first twentieth, the tanh
+    /// penalty over the whole run.
+    pub fn sparsity(&self, architecture: Architecture, step: usize) -> f64 {
+        let rise = match architecture {
+            Architecture::JumpreluTanh { .. } => 1.0,
+            _ => 1.0 / 20.0,
+        };
+        ((step + 1) as f64 / (self.steps as f64 * rise).max(1.0)).min(1.0)
+    }
+
+    /// Steps between two resamplings; none where there are none.
+    pub(crate) fn resample_interval(&self, architecture: Architecture) -> Option<usize> {
+        let interval = self.steps / 2 / self.resamples.max(1);
+        // Latents that are made anew take directions of the activations, which a frozen decoder must not know.
+        let applies = matches!(architecture, Architecture::Relu { .. }) && !self.frozen_decoder;
+        (applies && self.resamples > 0 && interval > 0).then_some(interval)
+    }
+}

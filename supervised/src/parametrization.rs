@@ -1,0 +1,36 @@
+//! Which combinations of attributes get features of their own.
+//!
+//! Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)), section 3 and its appendix. Coupled
+//! attributes are redundant: both tell `Pos`, so conditional means count it twice, which least squares does not.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What the features of a dictionary stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Parametrization {
+    /// `IO`, `S` and `Pos`: the paper's main one.
+    Independent,
+    /// `(IO, Pos)` and `(S, Pos)`.
+    Coupled,
+    /// The first, the second and the third name of the prompt. At the positions of IO, S1 and S1+1 the third has not
+    /// been read and is left out.
+    Names,
+}
+
+impl Parametrization {
+    /// All parametrizations.
+    pub const ALL: [Self; 3] = [Self::Independent, Self::Coupled, Self::Names];
+}
+
+impl fmt::Display for Parametrization {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Independent => "independent",
+            Self::Coupled => "coupled",
+            Self::Names => "names",
+        })
+    }
+}
