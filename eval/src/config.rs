@@ -18,6 +18,20 @@ pub struct Compare {
     pub right: String,
 }
 
+/// A dictionary that nobody trained, made beside the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Baseline {
+    /// Random directions with as many active latents as the family they are matched to.
+    Random,
+    /// Random directions with an error as near as can be to that of the family they are matched to.
+    RandomFvu,
+    /// The dimensions of the activation as they are.
+    Neurons,
+    /// Its principal components.
+    Pca,
+}
+
 /// The settings as written in a config file. Every field may be left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -36,6 +50,13 @@ pub struct EvalFile {
     /// F1 from which a latent counts as interpreted, and is kept, removed or interchanged, rising. Default 0.8, as in most
     /// of the paper.
     pub thresholds: Vec<f64>,
+    /// Dictionaries that nobody trained, evaluated beside the others: `random`, `random-fvu`, `neurons`, `pca`. Default all.
+    pub baselines: Vec<Baseline>,
+    /// The family that random dictionaries are matched to, in latents and sparsity or error. Default `sae-topk`.
+    pub matched_to: String,
+    /// Fold layer norms, centre weights and factor attention anew before anything runs: the paper's model. Default false.
+    /// Activations must have been harvested with the same.
+    pub refactor_attention: bool,
     /// Number of prompts that choose latents and score them, half and half. Default 2000: about ten a name and half
     /// with 100 names.
     pub interpretability_prompts: usize,
@@ -67,6 +88,9 @@ impl Default for EvalFile {
             compare_k: 4,
             edits: vec![Method::Greedy, Method::Guided],
             thresholds: vec![0.8],
+            baselines: vec![Baseline::Random, Baseline::RandomFvu, Baseline::Neurons, Baseline::Pca],
+            matched_to: "sae-topk".to_owned(),
+            refactor_attention: false,
             interpretability_prompts: 2000,
             readout_prompts: 2000,
             resamples: 2000,

@@ -173,3 +173,20 @@ fn in_chunks(dictionary: &dyn Dictionary, activations: &Rows, labels: &[Labels],
         each(dictionary.encode(activations.tensor(range.clone(), &device), &labels[range])); // [B, F]
     }
 }
+
+/// Mean number of active latents, and squared error of the reconstruction over the squared distance from the mean, on
+/// activations `[N, D]` with one [`Labels`] per row.
+pub fn sparsity_and_error(dictionary: &dyn Dictionary, activations: &Rows, labels: &[Labels]) -> (f64, f64) {
+    let (codes, rebuilt) = reconstruct(dictionary, activations, labels);
+    let mean = Rows::repeat(&activations.mean(), activations.len());
+    let square = |other: &Rows| {
+        activations
+            .distances(other)
+            .iter()
+            .map(|d| f64::from(*d).powi(2))
+            .sum::<f64>()
+    };
+    let whole = square(&mean);
+    let fvu = if whole > 0.0 { square(&rebuilt) / whole } else { 0.0 };
+    (codes.mean_active(), fvu)
+}

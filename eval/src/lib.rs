@@ -62,7 +62,7 @@ pub mod table;
 pub mod truth;
 
 pub use baseline::RandomDictionary;
-pub use config::{EvalConfig, EvalFile};
+pub use config::{Baseline, EvalConfig, EvalFile};
 pub use cost::Cost;
 pub use dictionaries::{DictionarySet, Edit};
 pub use error::Error;

@@ -28,6 +28,8 @@ pub enum Metric {
     Necessity,
     /// Mean number of active latents, over prompts and nodes.
     L0,
+    /// Squared error of the reconstruction over the squared distance of the activations from their mean.
+    Fvu,
     /// Share of prompts whose prediction under the edit is that under the ground-truth patch.
     EditAccuracy,
     /// Mean Kullback-Leibler divergence from the prediction under the ground-truth patch to that under the edit, in nats.
@@ -76,7 +78,7 @@ impl Metric {
     /// The axis that the metric belongs to.
     pub fn test(self) -> Test {
         match self {
-            Self::Sufficiency | Self::Necessity | Self::L0 => Test::Approximation,
+            Self::Sufficiency | Self::Necessity | Self::L0 | Self::Fvu => Test::Approximation,
             Self::EditAccuracy
             | Self::EditKl
             | Self::EditMagnitude

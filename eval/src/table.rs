@@ -279,7 +279,11 @@ fn further(report: &Report) -> Vec<Group> {
         plain("remove", Metric::Remove, None),
     ];
     vec![
-        group("", 6, vec![plain("L0", Metric::L0, None)]),
+        group(
+            "",
+            6,
+            vec![plain("L0", Metric::L0, None), plain("FVU", Metric::Fvu, None)],
+        ),
         group("MCC", 5, attributes.iter().map(mcc).collect()),
         by_attribute("isolation", 5, Metric::Isolation),
         by_attribute("KL", 5, Metric::EditKl),

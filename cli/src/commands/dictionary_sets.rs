@@ -4,23 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use activations::{Dictionary, Node, Store};
-use eval::{DictionarySet, Edit, RandomDictionary};
+use eval::{DictionarySet, Edit};
 use lm::files;
-use sae::{Activation, Autoencoder, Origin};
+use sae::{Autoencoder, Origin};
 use supervised::SupervisedDictionary;
 
 use super::Context;
 use super::run_folder::{self, RunFolder};
 use super::training_site::TrainingSite;
 
-type ByNode = BTreeMap<Node, Box<dyn Dictionary>>;
+/// A dictionary a node.
+pub(super) type ByNode = BTreeMap<Node, Box<dyn Dictionary>>;
 
-/// Every dictionary of the experiment, and a random one of the size and sparsity of the TopK autoencoder.
+/// Every supervised dictionary and every autoencoder of the experiment.
 pub(super) fn load(
     run: &RunFolder,
     store: &Store,
     nodes: &BTreeSet<Node>,
-    seed: u64,
     context: &Context,
 ) -> anyhow::Result<Vec<DictionarySet>> {
     let mut sets = Vec::new();
@@ -41,7 +41,6 @@ pub(super) fn load(
             by_node,
         });
     }
-    let (mut random, mut drawn) = (ByNode::new(), String::new());
     for name in run_folder::folders(&run.sae())? {
         let (mut by_node, mut weights, mut family) = (ByNode::new(), Vec::new(), name.clone());
         for &node in nodes {
@@ -74,13 +73,6 @@ pub(super) fn load(
             if let Some(reason) = dictionary.not_a_dictionary() {
                 anyhow::bail!("{} cannot be compared: {reason}; move it out of the run", dir.display());
             }
-            if let Activation::Topk { k } = dictionary.activation {
-                let rows = store.node(&node)?;
-                let mean = RandomDictionary::mean(&rows.values, rows.width);
-                let twin = RandomDictionary::new(&mean, dictionary.n_latents(), k, seed, &node, &context.device);
-                drawn += &format!("{node} {} {k} {seed} ", dictionary.n_latents());
-                random.insert(node, Box::new(twin));
-            }
             by_node.insert(node, Box::new(dictionary));
         }
         sets.push(DictionarySet {
@@ -89,15 +81,6 @@ pub(super) fn load(
             identity: identity(&weights)?,
             edit: Edit::Greedy,
             by_node,
-        });
-    }
-    if !random.is_empty() {
-        sets.push(DictionarySet {
-            name: "random".to_owned(),
-            family: "random".to_owned(),
-            identity: files::sha256_hex((drawn + store.hash()).as_bytes()),
-            edit: Edit::Greedy,
-            by_node: random,
         });
     }
     anyhow::ensure!(

@@ -8,11 +8,11 @@ use anyhow::Context as _;
 use eval::interventions::Runner;
 use eval::{Cost, EvalConfig, Observer, Parts, evaluate, table};
 use indicatif::ProgressBar;
-use lm::files;
+use lm::{LoadOptions, files};
 use tasks::IoiTask;
 
 use super::run_folder::{self, RunFolder};
-use super::{Context, dictionary_sets};
+use super::{Context, baselines, dictionary_sets};
 use crate::{config, output};
 
 /// Arguments of `saelab eval`.
@@ -38,7 +38,10 @@ impl Eval {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let start = Instant::now();
         let config: EvalConfig = config::read(&self.config, &self.set)?;
-        let (model, tokenizer) = run_folder::load_model(&self.model, &context.device)?;
+        let options = LoadOptions {
+            refactor_attention: config.refactor_attention,
+        };
+        let (model, tokenizer) = run_folder::load_model_with(&self.model, options, &context.device)?;
         let task = IoiTask::new(&tokenizer)?;
         let sites = run_folder::read_sites(&self.sites)?;
         let run = RunFolder(self.run);
@@ -51,7 +54,9 @@ impl Eval {
             self.model.display(),
             model.hash()
         );
-        let sets = dictionary_sets::load(&run, &store, &sites.nodes(), config.seed, context)?;
+        let mut sets = dictionary_sets::load(&run, &store, &sites.nodes(), context)?;
+        let baselines = baselines::make(&config, &sets, &store, &sites.nodes(), context)?;
+        sets.extend(baselines);
         let parts = Parts::new(run.unfinished());
         let mut told = Told(context.progress.bar("eval", 0));
         let evaluated = evaluate(

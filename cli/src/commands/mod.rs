@@ -6,6 +6,7 @@ use crate::args::{Args, Command};
 use crate::device;
 use crate::progress::Progress;
 
+mod baselines;
 pub(crate) mod behaviours;
 pub(crate) mod bench;
 mod bench_eval;

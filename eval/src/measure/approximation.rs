@@ -1,19 +1,20 @@
-//! Sufficiency, necessity and the number of active latents at one site (Makelov, Lange, Nanda ([arXiv
+//! Sufficiency, necessity, error and the number of active latents at one site (Makelov, Lange, Nanda ([arXiv
 //! 2405.08366](https://arxiv.org/abs/2405.08366)), section 4.1; formulas in [`crate::approximation`]).
 //!
 //! Shape legend: `N` prompts, `R` resamples.
 
 use super::ground::Ground;
-use super::{Evaluation, Unit, per_prompt};
+use super::{Coded, Evaluation, Unit, per_prompt};
 use crate::Error;
-use crate::approximation::{necessity, sufficiency, without};
+use crate::approximation::{ablated, necessity, sufficiency, without};
 use crate::bootstrap::paired;
 use crate::interventions::{Outcome, Want, mean};
 use crate::ledger::Key;
 use crate::metric::Metric;
+use crate::rows::Rows;
 
 impl Evaluation<'_> {
-    /// Sufficiency, necessity and L0.
+    /// Sufficiency, necessity, error and L0.
     pub(super) fn approximation(&mut self, unit: &Unit<'_>, ground: &Ground) -> Result<(), Error> {
         let n = self.clean.prompts.len();
         let key = |metric| Key::new(&unit.set.name, &unit.site.name, metric);
@@ -28,6 +29,23 @@ impl Evaluation<'_> {
         let left = left.collect();
         let without_dictionary = self.intervene(&left, Want::Prediction)?;
         self.enter_necessity(&key(Metric::Necessity), &without_dictionary, ground, &[]);
+
+        // Sums over nodes (as means), then over prompts: a ratio of totals.
+        let squares = |part: &Coded, other: &Rows| -> Vec<f32> {
+            let distances = self.clean.nodes[&part.node].distances(other);
+            distances.into_iter().map(|d| d * d).collect()
+        };
+        let errors = per_prompt(unit.coded.iter().map(|part| squares(part, &part.rebuilt)));
+        let spreads = per_prompt(
+            unit.coded
+                .iter()
+                .map(|part| squares(part, &ablated(&self.clean.nodes[&part.node]))),
+        );
+        let ratio = |error: f64, spread: f64| (spread > 0.0).then(|| error / spread);
+        let resampled = paired(&self.bootstrap.means(&errors), &self.bootstrap.means(&spreads), ratio);
+        let raw = [("squared_error", mean(&errors)), ("squared_spread", mean(&spreads))];
+        let value = ratio(mean(&errors), mean(&spreads));
+        self.ledger.enter(&key(Metric::Fvu), value, resampled, n, &raw);
 
         let active = per_prompt(
             unit.coded
