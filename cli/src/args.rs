@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Truth(commands::truth::TruthArgs),
     /// Compare dictionaries on approximation, control and interpretability
     Eval(commands::eval::Eval),
+    /// Run the toys of occlusion and over-splitting
+    Phenomena(commands::phenomena::Phenomena),
     /// Print one table of what splice and eval found, seeds taken together
     Quality(commands::quality::Quality),
     /// Measure the kernels on this machine

@@ -20,6 +20,7 @@
 //! | [`ledger`] | scores together with their resamples, and comparisons between dictionaries |
 //! | [`splice`] | cross-entropy on running text with reconstructions in place |
 //! | [`truth`] | latents against all that the written world knows of its tokens |
+//! | [`phenomena`] | occlusion and over-splitting: checks of dictionaries, and toys |
 //! | [`config`] | settings of an evaluation |
 //! | [`mod@evaluate`], `measure` | the evaluation, site by site |
 //! | [`report`], [`table`] | what comes out: JSON, Parquet, text |
@@ -39,6 +40,7 @@ pub mod interventions;
 pub mod ledger;
 pub mod locate;
 mod measure;
+pub mod phenomena;
 pub mod report;
 pub mod rows;
 pub mod site;
