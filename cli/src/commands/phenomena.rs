@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use eval::phenomena::{Job, PhenomenaConfig, Summary};
+use eval::phenomena::{Job, PhenomenaConfig, Summary, job};
 use lm::files;
 
 use super::Context;
@@ -24,35 +24,25 @@ pub(crate) struct Phenomena {
 impl Phenomena {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let config: PhenomenaConfig = config::read(&self.config, &self.set)?;
-        let jobs = config.jobs;
-        let mut finished = Vec::new();
-        for job in &jobs {
-            finished.push(job.finished(&self.out)?);
-        }
-        let left = || {
-            jobs.iter()
-                .zip(&finished)
-                .filter(|(_, record)| record.is_none())
-                .map(|(job, _)| job)
-        };
-        output::note(&format!(
-            "phenomena: {} configurations, {} of them to be run: {} optimiser steps, about {:.1} min on 2 cores",
-            jobs.len(),
-            left().count(),
-            left().map(Job::steps).sum::<usize>(),
-            left().map(Job::seconds).sum::<f64>() / 60.0
-        ));
-        let bar = context.progress.bar("phenomena", left().map(Job::steps).sum());
         let mut records = Vec::new();
-        for (job, record) in jobs.iter().zip(finished) {
-            records.push(match record {
-                Some(record) => record,
-                None => {
-                    bar.set_message(job.name());
-                    job.finish(&self.out, &context.device, &mut || bar.inc(1))?
-                }
-            });
+        for job in &config.jobs {
+            records.push(job.finished(&self.out)?);
         }
+        let unfinished = config.jobs.iter().zip(&records).filter(|(_, record)| record.is_none());
+        let left: Vec<Job> = unfinished.map(|(job, _)| job.clone()).collect();
+        let steps = left.iter().map(Job::steps).sum();
+        output::note(&format!(
+            "phenomena: {} configurations, {} of them to be run: {steps} optimiser steps, about {:.1} min on 2 cores",
+            records.len(),
+            left.len(),
+            left.iter().map(Job::seconds).sum::<f64>() / 60.0
+        ));
+        let bar = context.progress.bar("phenomena", steps);
+        let mut new = job::finish_all(&left, &self.out, &context.device, &|| bar.inc(1))?.into_iter();
+        let records = records
+            .into_iter()
+            .filter_map(|record| record.or_else(|| new.next()))
+            .collect();
         bar.finish_and_clear();
         let summary = Summary::new(records);
         files::write_json(&self.out.join("phenomena.json"), &summary)?;

@@ -9,7 +9,12 @@ use crate::Error;
 use burn::tensor::Device;
 use lm::files;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 /// One configuration of a toy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +43,8 @@ pub enum Outcome {
 /// A finished configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
+    /// [`Job::hash`] of its settings.
+    pub hash: String,
     /// Its settings.
     pub settings: Job,
     /// What it showed.
@@ -57,13 +64,20 @@ impl Job {
         }
     }
 
-    /// Name of the file of this configuration: [`Job::name`] and eight digits of the hash of all settings.
+    /// SHA-256 of all settings.
+    ///
+    /// # Errors
+    /// Settings that JSON cannot hold.
+    pub fn hash(&self) -> Result<String, Error> {
+        Ok(files::sha256_hex(&serde_json::to_vec(self)?))
+    }
+
+    /// Name of the file of this configuration: [`Job::name`] and eight digits of the hash.
     ///
     /// # Errors
     /// Settings that JSON cannot hold.
     pub fn file_name(&self) -> Result<String, Error> {
-        let hash = files::sha256_hex(&serde_json::to_vec(self)?);
-        Ok(format!("{}-{:.8}.json", self.name(), hash))
+        Ok(format!("{}-{:.8}.json", self.name(), self.hash()?))
     }
 
     /// Optimiser steps.
@@ -77,14 +91,15 @@ impl Job {
 
     /// Seconds that it takes on two cores, roughly.
     pub fn seconds(&self) -> f64 {
-        // Nanoseconds for each entry of a batch's codes at widths near 64 and 100, as `make phenomena-quick` takes them.
-        const NANOSECONDS: f64 = 5.0;
+        // Of an entry of a batch's codes and of a step, as `make phenomena-quick` takes them; many active latents cost more.
+        const OF_ENTRY: f64 = 5e-9;
+        const OF_STEP: f64 = 4e-4;
         let entries = match self {
             Self::SplittingAnalytic(of) => of.samples * of.encoders * of.thresholds / 10,
-            Self::Splitting(of) => of.steps * of.batch * of.latents.max(64),
+            Self::Splitting(of) => of.steps * of.batch * of.latents,
             Self::Occlusion(of) => of.steps() * of.batch * of.latents,
         };
-        entries as f64 * NANOSECONDS * 1e-9
+        entries as f64 * OF_ENTRY + self.steps() as f64 * OF_STEP
     }
 
     /// Runs it; tells each optimiser step.
@@ -105,28 +120,67 @@ impl Job {
     /// A file that is no record, or one of other settings.
     pub fn finished(&self, dir: &Path) -> Result<Option<Record>, Error> {
         let path = dir.join(self.file_name()?);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let record: Record = files::read_json(&path)?;
-        if record.settings != *self {
-            return Err(Error::OtherSettings { path });
-        }
-        Ok(Some(record))
+        path.exists().then(|| self.read(path)).transpose()
     }
 
-    /// Runs it and writes its record to `dir`; tells each optimiser step.
+    /// Runs it, writes its record to `dir` and gives what was written; tells each optimiser step.
     ///
     /// # Errors
     /// As [`Job::run`], and a folder that cannot be written.
     pub fn finish(&self, dir: &Path, device: &Device, on_step: &mut dyn FnMut()) -> Result<Record, Error> {
         let record = Record {
+            hash: self.hash()?,
             settings: self.clone(),
             outcome: self.run(device, on_step)?,
         };
-        files::write_json(&dir.join(self.file_name()?), &record)?;
-        Ok(record)
+        let path = dir.join(self.file_name()?);
+        files::write_json(&path, &record)?;
+        // The last bit of a number may be lost in JSON: the file is read, so that a run that goes on gives the same bytes.
+        self.read(path)
     }
+
+    fn read(&self, path: PathBuf) -> Result<Record, Error> {
+        let record: Record = files::read_json(&path)?;
+        if record.hash != self.hash()? {
+            return Err(Error::OtherSettings { path });
+        }
+        Ok(Record {
+            settings: self.clone(),
+            ..record
+        })
+    }
+}
+
+/// Finishes `jobs`, several at once, and gives their records in the same order; tells each optimiser step.
+///
+/// A single autoencoder of a toy is too small to keep more than one core busy. Workers are threads of their own and not
+/// tasks of rayon's pool, where one that waits inside a tensor operation would take up another whole configuration.
+///
+/// # Errors
+/// As [`Job::finish`]; what was finished before is kept.
+pub fn finish_all(
+    jobs: &[Job],
+    dir: &Path,
+    device: &Device,
+    on_step: &(dyn Fn() + Sync),
+) -> Result<Vec<Record>, Error> {
+    let workers = thread::available_parallelism().map_or(1, NonZero::get).min(jobs.len());
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let work = || {
+        while let Some((place, job)) = jobs.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed)) {
+            let result = job.finish(dir, device, &mut || on_step());
+            if result.is_err() {
+                next.store(jobs.len(), Ordering::Relaxed);
+            }
+            results
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(place, result);
+        }
+    };
+    thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.into_values().collect()
 }
 
 #[cfg(test)]
@@ -158,6 +212,34 @@ mod tests {
         std::fs::rename(dir.path().join(from), dir.path().join(to)).unwrap();
         let error = job(1).finished(dir.path()).unwrap_err().to_string();
         assert!(error.contains("other settings") && error.contains("seed1"), "{error}");
+    }
+
+    #[test]
+    fn many_at_once_are_the_same_one_by_one() {
+        let [one_by_one, at_once] = [0, 1].map(|_| tempfile::tempdir().unwrap());
+        let jobs: Vec<Job> = (0..5).map(job).collect();
+        let expected: Vec<Record> = jobs
+            .iter()
+            .map(|job| job.finish(one_by_one.path(), &cpu(), &mut || ()).unwrap())
+            .collect();
+        let steps = AtomicUsize::new(0);
+        let count = || {
+            steps.fetch_add(1, Ordering::Relaxed);
+        };
+        let found = finish_all(&jobs, at_once.path(), &cpu(), &count).unwrap();
+        assert_eq!((found, steps.into_inner()), (expected, 25));
+        for job in &jobs {
+            let [a, b] = [&one_by_one, &at_once].map(|dir| std::fs::read(dir.path().join(job.file_name().unwrap())));
+            assert_eq!(a.unwrap(), b.unwrap());
+        }
+    }
+
+    #[test]
+    fn one_that_fails_stops_the_rest() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let jobs: Vec<Job> = (0..5).map(job).collect();
+        // A file cannot be a folder.
+        assert!(finish_all(&jobs, file.path(), &cpu(), &|| ()).is_err());
     }
 
     #[test]

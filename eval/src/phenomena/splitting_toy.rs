@@ -2,8 +2,8 @@
 //!
 //! The toy of Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366), section 4.4): an equal mixture
 //! of `+mu + N(0, I)` and `-mu + N(0, I)` in 100 dimensions, `|mu| = 2`. The ideal dictionary has two latents, along `mu`
-//! and `-mu`. Two latents find it at a middling lambda; with many latents the autoencoder pays less by keeping many
-//! alive. Every batch is drawn afresh, so what is found is no fit to a finite sample; the scores are on a held-out draw.
+//! and `-mu`. Two latents find it at a middling lambda, from about half of the seeds: where both begin on the same side
+//! of `mu` they end in a local minimum that is worse. With many latents the autoencoder pays less by keeping many alive. Every batch is drawn afresh, so what is found is no fit to a finite sample; the scores are on a held-out draw.
 //!
 //! The total loss stands beside that of the ideal pair ([`super::splitting_analytic`]) at the same lambda. [`super::toy`]
 //! says how training goes.
@@ -45,7 +45,7 @@ pub struct Settings {
 pub struct Outcome {
     /// |cos| with `mu` of the decoder rows of latents that are alive, falling; the first ten.
     pub cosines: Vec<f64>,
-    /// Latents that are active on at least one held-out draw.
+    /// Latents that are active on at least one in a thousand held-out draws.
     pub alive: usize,
     /// Mean number of active latents.
     pub l0: f64,
@@ -101,7 +101,10 @@ impl Settings {
         }
         let n = HELD_OUT as f64;
         let directions = toy.directions();
-        let alive = directions.chunks(WIDTH).zip(&active).filter(|(_, active)| **active > 0);
+        let alive = directions
+            .chunks(WIDTH)
+            .zip(&active)
+            .filter(|(_, active)| **active >= HELD_OUT / 1000);
         let mut cosines: Vec<f64> = alive.map(|(row, _)| source.cosine(row)).collect();
         cosines.sort_by(|a, b| b.total_cmp(a));
         let alive = cosines.len();
