@@ -13,6 +13,7 @@
 //! | [`occlusion_toy`] | two sets of vectors of different norm: what training finds, when (O3, O4, dose-response) |
 //! | [`splitting_toy`] | two Gaussians: what training finds (P4) |
 //! | [`splitting_analytic`] | two Gaussians: what costs less, without training (P5) |
+//! | [`dose_response`] | occlusion against the norm ratio |
 //! | [`config`], [`job`], [`summary`] | the grids of the toys, their files, and their bars |
 //! | `coverage`, `matching`, `toy` | F1 of latents against values; optimal assignment; an autoencoder in training |
 //!
@@ -20,6 +21,7 @@
 
 pub mod config;
 mod coverage;
+pub mod dose_response;
 pub mod job;
 mod matching;
 pub mod occlusion;

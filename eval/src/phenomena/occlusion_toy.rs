@@ -90,7 +90,7 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Coverage at `theta`, one of [`THETAS`].
-    fn at(&self, theta: f64) -> Option<&Coverage> {
+    pub(super) fn at(&self, theta: f64) -> Option<&Coverage> {
         self.coverage.iter().find(|coverage| coverage.theta == theta)
     }
 }

@@ -3,13 +3,14 @@
 //! Bars say whether the phenomena of Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366), figures
 //! 13 and 14) are there. A bar that no configuration speaks to is not measured, which is not the same as met.
 
+use super::dose_response::{Dose, doses};
 use super::job::{Job, Outcome, Record};
 use super::{occlusion_toy, splitting_toy};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 
 /// Latents from which on an autoencoder of the splitting toy has many.
-const MANY: usize = 100;
+const MANY: usize = 1000;
 
 /// A statement about the toys, and whether it holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub struct Bar {
 pub struct Summary {
     /// Bars.
     pub bars: Vec<Bar>,
+    /// Occlusion against the norm ratio.
+    pub dose_response: Vec<Dose>,
     /// Configurations, in the order of the config.
     pub records: Vec<Record>,
 }
@@ -50,7 +53,7 @@ impl Summary {
         let tried = analytic().into_iter().filter(|row| row.ideal.lambda <= 6.0);
         let margins = tried.map(|row| row.ideal.loss - row.random).collect();
 
-        let splitting = || records.iter().filter_map(splitting);
+        let splitting = || records.iter().filter_map(splitting_toy_run);
         // Half of the seeds end in a local minimum; the one that ends lowest speaks for the optimum.
         let pairs = splitting().filter(|(settings, _)| settings.latents == 2 && settings.lambda == 2.0);
         let lowest = pairs.min_by(|a, b| a.1.loss.total_cmp(&b.1.loss));
@@ -68,7 +71,7 @@ impl Summary {
         let occlusion = || {
             records
                 .iter()
-                .filter_map(occlusion)
+                .filter_map(occlusion_toy_run)
                 .filter(|(settings, _)| settings.ratio > 1.0)
         };
         let orders = occlusion().filter_map(|(_, outcome)| outcome.worst_order);
@@ -117,7 +120,12 @@ impl Summary {
                 |x| x > 0.0,
             ),
         ];
-        Self { bars, records }
+        let runs: Vec<_> = records.iter().filter_map(occlusion_toy_run).collect();
+        Self {
+            bars,
+            dose_response: doses(&runs),
+            records,
+        }
     }
 
     /// The tables for a terminal.
@@ -126,6 +134,7 @@ impl Summary {
         self.analytic_table(&mut out);
         self.splitting_table(&mut out);
         self.occlusion_table(&mut out);
+        self.dose_table(&mut out);
         let _ = writeln!(out, "{:<54} {:>5} {:>9}", "BARS", "runs", "worst");
         for bar in &self.bars {
             let verdict = match bar.holds {
@@ -160,7 +169,7 @@ impl Summary {
     }
 
     fn splitting_table(&self, out: &mut String) {
-        let mut rows = self.records.iter().filter_map(splitting).peekable();
+        let mut rows = self.records.iter().filter_map(splitting_toy_run).peekable();
         if rows.peek().is_none() {
             return;
         }
@@ -187,7 +196,7 @@ impl Summary {
     }
 
     fn occlusion_table(&self, out: &mut String) {
-        let mut rows = self.records.iter().filter_map(occlusion).peekable();
+        let mut rows = self.records.iter().filter_map(occlusion_toy_run).peekable();
         if rows.peek().is_none() {
             return;
         }
@@ -220,6 +229,44 @@ impl Summary {
         }
         let _ = writeln!(out);
     }
+
+    fn dose_table(&self, out: &mut String) {
+        if self.dose_response.is_empty() {
+            return;
+        }
+        let columns = [
+            "latents",
+            "lambda",
+            "runs",
+            "epoch",
+            "index",
+            "end",
+            "weak at .8-.9",
+            "at .9-1",
+        ];
+        let _ = write!(
+            out,
+            "DOSE-RESPONSE: means over seeds; weak coverage where strong is as stated\n{:>6}",
+            "ratio"
+        );
+        let _ = writeln!(out, "{}", columns.map(|name| format!(" {name:>7}")).concat());
+        for dose in &self.dose_response {
+            let _ = writeln!(
+                out,
+                "{:>6} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>13} {:>7}",
+                dose.ratio,
+                dose.latents,
+                dose.lambda,
+                dose.runs,
+                number(dose.first_epoch, 0),
+                number(dose.first_index, 3),
+                number(dose.final_index, 3),
+                number(dose.weak_given_strong[0], 3),
+                number(dose.weak_given_strong[1], 3)
+            );
+        }
+        let _ = writeln!(out);
+    }
 }
 
 /// Which of several numbers speaks most against a bar.
@@ -243,14 +290,14 @@ fn bar(name: &str, numbers: Vec<f64>, worst: Worst, holds: impl Fn(f64) -> bool)
     }
 }
 
-fn splitting(record: &Record) -> Option<(&splitting_toy::Settings, &splitting_toy::Outcome)> {
+fn splitting_toy_run(record: &Record) -> Option<(&splitting_toy::Settings, &splitting_toy::Outcome)> {
     match (&record.settings, &record.outcome) {
         (Job::Splitting(settings), Outcome::Splitting(outcome)) => Some((settings, outcome)),
         _ => None,
     }
 }
 
-fn occlusion(record: &Record) -> Option<(&occlusion_toy::Settings, &occlusion_toy::Outcome)> {
+fn occlusion_toy_run(record: &Record) -> Option<(&occlusion_toy::Settings, &occlusion_toy::Outcome)> {
     match (&record.settings, &record.outcome) {
         (Job::Occlusion(settings), Outcome::Occlusion(outcome)) => Some((settings, outcome)),
         _ => None,
