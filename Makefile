@@ -7,7 +7,7 @@ RUN ?= runs/ioi-$(notdir $(abspath $(MODEL)))
 # The sites of the shipped model are committed; for another model they are located first (its cost is printed).
 SITES := $(if $(filter models/small-world,$(MODEL)),configs/sites/small-world.toml,$(RUN)/sites.toml)
 
-.PHONY: help build eval-ioi eval-ioi-full sites model behaviours test check wgpu bench bench-peers quality
+.PHONY: help build eval-ioi eval-ioi-full sites model behaviours test check wgpu bench bench-peers quality phenomena phenomena-quick
 
 help:
 	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task"
@@ -18,6 +18,8 @@ help:
 	@echo "make model                    train the shipped model again, into runs/small-world"
 	@echo "make sites                    locate the sites of the shipped model again"
 	@echo "make quality                  every architecture at matched sparsity, three seeds: the README's table (about 25 min)"
+	@echo "make phenomena                the toys of occlusion and over-splitting: all grids (its cost is printed; goes on where it stopped)"
+	@echo "make phenomena-quick          one configuration of each toy"
 	@echo "make bench                    what the kernels reach on this machine"
 	@echo "make bench-peers PYTHON=...   the same shapes in dictionary_learning (its Python environment is yours)"
 	@echo "make wgpu                     type-check the GPU build"
@@ -81,6 +83,12 @@ quality: build
 	$(SAELAB) truth configs/quality/splice.toml --model models/small-world --run $(QUALITY)
 	$(SAELAB) eval configs/quality/eval.toml --model models/small-world --run $(QUALITY) --sites $(QUALITY_SITES)
 	$(SAELAB) quality $(QUALITY) --picture docs/quality.svg
+
+phenomena: build
+	$(SAELAB) phenomena configs/phenomena/full.toml --out runs/phenomena
+
+phenomena-quick: build
+	$(SAELAB) phenomena configs/phenomena/quick.toml --out runs/phenomena
 
 PYTHON ?= python3
 bench-peers: bench

@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Eval(commands::eval::Eval),
     /// Say which differences between dictionaries of one or several evaluations are real
     Compare(commands::compare::Compare),
+    /// Run the toys of occlusion and over-splitting
+    Phenomena(commands::phenomena::Phenomena),
     /// Print one table of what splice and eval found, seeds taken together
     Quality(commands::quality::Quality),
     /// Measure the kernels on this machine

@@ -17,6 +17,26 @@ pub enum Error {
     #[error(transparent)]
     Activations(#[from] activations::Error),
 
+    /// An autoencoder of a toy could not be trained.
+    #[error(transparent)]
+    Autoencoder(#[from] sae::Error),
+
+    /// Codes, labels and resamples of a check do not belong to the same prompts.
+    #[error("check for {check}: {reason}")]
+    Check {
+        /// Which check.
+        check: &'static str,
+        /// What does not fit.
+        reason: String,
+    },
+
+    /// The file of a finished configuration holds another one.
+    #[error("{path}: it was made with other settings than its name says; remove it")]
+    OtherSettings {
+        /// The file.
+        path: std::path::PathBuf,
+    },
+
     /// The sites were located in another model.
     #[error("the sites belong to model {sites}, but the loaded model is {model}; run `saelab locate` on this model")]
     ModelMismatch {

@@ -23,6 +23,7 @@
 //! | [`statistics`], [`compare`] | which differences between dictionaries are real, within and across evaluations |
 //! | [`splice`] | cross-entropy on running text with reconstructions in place |
 //! | [`truth`] | latents against all that the written world knows of its tokens |
+//! | [`phenomena`] | occlusion and over-splitting: checks of dictionaries, and toys |
 //! | [`config`] | settings of an evaluation |
 //! | [`mod@evaluate`], `measure`, `derive` | the evaluation, site by site, and scores that relate others |
 //! | [`parts`], [`cost`] | what a broken run has measured; what a run will cost |
@@ -51,6 +52,7 @@ pub mod locate;
 mod measure;
 pub mod metric;
 pub mod parts;
+pub mod phenomena;
 pub mod predicates;
 pub mod readout;
 pub mod report;

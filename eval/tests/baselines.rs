@@ -144,7 +144,7 @@ fn an_edit_exchanges_a_coordinate() {
     let (source, target) = (at(3.0), at(-1.5));
     let codes = |rows: &Rows| encode(&basis, rows, &[[0; 3]]);
     let swaps = greedy((&source, &codes(&source)), (&target, &codes(&target)), &directions, 2);
-    let edited = apply(&source, &swaps, &directions, 2);
+    let edited = apply(&source, &swaps, &directions);
     let gap = edited.values().iter().zip(target.values()).map(|(a, b)| (a - b).abs());
     assert!(gap.fold(0.0, f32::max) < 1e-4);
     assert_eq!(

@@ -20,6 +20,7 @@ pub(crate) mod harvest;
 mod hook_autoencoders;
 pub(crate) mod inspect;
 pub(crate) mod locate;
+pub(crate) mod phenomena;
 pub(crate) mod pretrain;
 pub(crate) mod quality;
 pub(crate) mod run_folder;
@@ -58,6 +59,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Truth(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
         Command::Compare(command) => command.run(&context),
+        Command::Phenomena(command) => command.run(&context),
         Command::Quality(command) => command.run(&context),
         Command::Bench(command) => command.run(&context),
     }
