@@ -31,6 +31,9 @@ use std::path::Path;
 use std::time::Instant;
 use tasks::{Attribute, IoiTask, Prompt, Sample};
 
+/// Most resamples of checks, which count all latents anew in each.
+const SAMPLE_RESAMPLES: usize = 500;
+
 /// Who is told how an evaluation goes.
 pub trait Observer {
     /// What it will cost; called once, before the first intervention.
@@ -105,7 +108,7 @@ pub fn evaluate(
     let expected = expected(model, sites, dictionaries, config, &prompts, seconds);
     observer.cost(&expected);
     let mut targets = BTreeMap::new();
-    for attribute in sites.attributes() {
+    for attribute in Attribute::ALL {
         let changed = counterfactuals(task, &prompts, attribute, config.seed)?;
         targets.insert(attribute, record(runner, &changed, &nodes)?);
     }
@@ -125,6 +128,12 @@ pub fn evaluate(
             config.resamples,
             config.seed,
             "interpretability",
+        ),
+        bootstrap_sample: Bootstrap::new(
+            sample.labels.len(),
+            config.resamples.min(SAMPLE_RESAMPLES),
+            config.seed,
+            "sample",
         ),
         clean,
         targets,

@@ -11,6 +11,7 @@ use crate::bootstrap::interval;
 use crate::metric::{Method, Metric};
 use crate::report::{Comparison, DictionaryFacts, Score};
 use crate::statistics::{self, LEVEL, Measured};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use tasks::Attribute;
 
@@ -148,6 +149,7 @@ impl Ledger {
             method: key.method,
             k: key.k,
             threshold: key.threshold,
+            verdict: None,
             value: value.map(rounded),
             low: ends.map(|(low, _)| rounded(low)),
             high: ends.map(|(_, high)| rounded(high)),
@@ -157,6 +159,23 @@ impl Ledger {
                 .collect::<BTreeMap<_, _>>(),
         };
         self.entries.push(Entry { score, resampled });
+    }
+
+    /// Enters the score of a check with what the check says.
+    pub fn enter_verdict(
+        &mut self,
+        key: &Key<'_>,
+        verdict: &impl Serialize,
+        value: Option<f64>,
+        resampled: Vec<f64>,
+        n: usize,
+        raw: &[(&str, f64)],
+    ) {
+        self.enter(key, value, resampled, n, raw);
+        let name = serde_json::to_value(verdict).ok();
+        if let Some(entry) = self.entries.last_mut() {
+            entry.score.verdict = name.and_then(|name| name.as_str().map(str::to_owned));
+        }
     }
 
     /// Adds what was measured before.

@@ -62,6 +62,11 @@ pub enum Metric {
     InterpretedMcc,
     /// Share of latents that are active on no prompt of the sample.
     Silent,
+    /// Occlusion index: 1 - coverage of the weak attribute's values over that of the strong one's; with a verdict.
+    Occlusion,
+    /// Share of the prompts of a Pos value covered by all latents that stand for it which the best single one misses; with
+    /// a verdict.
+    OverSplitting,
     /// Logit difference on what is left when latents below the threshold are subtracted, over the clean one.
     Keep,
     /// Harm done by subtracting the latents from the threshold on, as a share of the harm done by mean ablation.

@@ -46,6 +46,8 @@ pub struct Score {
     pub k: Option<usize>,
     /// F1, or correlation, from which a latent counts as interpreted, where it matters.
     pub threshold: Option<f64>,
+    /// What a check says: `occludes`, `late`, `splits`, `clear`, `not-applicable`, `undefined`; none for other metrics.
+    pub verdict: Option<String>,
     /// The value; none where it is undefined.
     pub value: Option<f64>,
     /// Lower end of the 95 % bootstrap interval.

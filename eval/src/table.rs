@@ -10,6 +10,7 @@ use crate::locate::Located;
 use crate::metric::{Method, Metric};
 use crate::report::{Comparison, Report, Score};
 use crate::site::Site;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use tasks::Attribute;
 
@@ -70,6 +71,7 @@ pub fn tables(report: &Report) -> String {
     let k = report.config.compare_k;
     let _ = writeln!(out, "\nTHE SAME, FURTHER SCORES (edits with k = {k})");
     block(&mut out, &further(report), &names, width, &all);
+    checks(&mut out, &all);
     if !report.comparisons.is_empty() {
         let _ = writeln!(
             out,
@@ -200,6 +202,46 @@ pub fn located(located: &Located) -> String {
         located.sites.sites.len()
     );
     out
+}
+
+/// How often each verdict was given, by check and family.
+fn checks(out: &mut String, rows: &[Row<'_>]) {
+    let mut counts: BTreeMap<(Metric, &str), BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
+    for row in rows {
+        if let Some(verdict) = &row.score.verdict {
+            let of = counts.entry((row.score.metric, verdict)).or_default();
+            of.entry(row.family).or_default().push(&row.score.site);
+        }
+    }
+    if counts.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\nCHECKS (number of sites and seeds with the verdict)");
+    for ((metric, verdict), families) in counts {
+        let families = families
+            .iter()
+            .map(|(family, sites)| format!("{family} {}", sites.len()));
+        let line = format!("{metric}, {verdict}: {}", families.collect::<Vec<_>>().join(", "));
+        wrap(out, &line);
+    }
+}
+
+/// Writes a line in pieces of at most 100 columns, broken at spaces.
+fn wrap(out: &mut String, line: &str) {
+    let mut column = 0;
+    for word in line.split(' ') {
+        if column > 0 && column + 1 + word.len() > 100 {
+            out.push_str("\n ");
+            column = 1;
+        }
+        if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += word.len();
+    }
+    out.push('\n');
 }
 
 /// Attributes that are edited somewhere.

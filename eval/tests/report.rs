@@ -186,6 +186,7 @@ fn parquet_reads_back() {
         "method",
         "k",
         "threshold",
+        "verdict",
         "value",
         "low",
         "high",

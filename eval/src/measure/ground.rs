@@ -3,10 +3,12 @@
 //!
 //! Shape legend: `N` prompts, `D` width of all nodes of the site together.
 
-use super::{Evaluation, beside};
+use super::{Coded, Evaluation, beside};
 use crate::Error;
 use crate::approximation::{ablated, sufficiency};
 use crate::bootstrap::paired;
+use crate::control::{apply, supervised};
+use crate::dictionaries::DictionarySet;
 use crate::interpretability::{Activity, Criterion, always_on, average_precision, choose};
 use crate::interventions::{Outcome, Want, mean};
 use crate::ledger::Key;
@@ -37,7 +39,16 @@ pub(super) struct Truth {
     reads: BTreeMap<Attribute, Vec<usize>>,
 }
 
-/// What is known of a site without a dictionary.
+/// What removing all that the reference dictionary has for an attribute does.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Effect {
+    /// Change of the mean logit difference.
+    pub(super) change: f64,
+    /// Mean norm of what was removed, over prompts and nodes.
+    pub(super) norm: f64,
+}
+
+/// What is known of a site before its dictionaries are looked at.
 pub(super) struct Ground {
     /// All nodes mean-ablated.
     pub(super) ablated: Outcome,
@@ -46,6 +57,8 @@ pub(super) struct Ground {
     /// The clean activations, `[N, D]`.
     pub(super) clean: Rows,
     reads: BTreeMap<Attribute, Read>,
+    /// By attribute; none without a reference dictionary.
+    pub(super) effects: BTreeMap<Attribute, Effect>,
 }
 
 impl Ground {
@@ -79,8 +92,8 @@ impl Ground {
 }
 
 impl Evaluation<'_> {
-    /// Measures a site without a dictionary.
-    pub(super) fn ground(&mut self, site: &Site) -> Result<Ground, Error> {
+    /// Measures a site; of the dictionaries only the reference is used.
+    pub(super) fn ground(&mut self, site: &Site, sets: &[DictionarySet]) -> Result<Ground, Error> {
         let means = site.nodes.iter().map(|node| (*node, ablated(&self.clean.nodes[node])));
         let ablated = self.intervene(&means.collect(), Want::Prediction)?;
         let clean = beside(site, &self.clean.nodes);
@@ -116,12 +129,45 @@ impl Evaluation<'_> {
             };
             truths.insert(attribute, truth);
         }
+        let reference = sets.iter().find(|set| set.family == self.config.reference);
+        let effects = match reference {
+            Some(set) => self.effects(site, set)?,
+            None => {
+                self.steps.advance(Attribute::ALL.len());
+                BTreeMap::new()
+            }
+        };
         Ok(Ground {
+            effects,
             ablated,
             truths,
             clean,
             reads,
         })
+    }
+
+    /// Removes what a dictionary has for each attribute: the latents whose codes change with it.
+    fn effects(&mut self, site: &Site, set: &DictionarySet) -> Result<BTreeMap<Attribute, Effect>, Error> {
+        let unit = self.unit(site, set);
+        let clean = self.clean.outcome.mean_logit_diff();
+        let mut effects = BTreeMap::new();
+        for attribute in Attribute::ALL {
+            let removed = |part: &Coded| -> Rows {
+                let mut swaps = supervised(&part.codes, &part.targets[&attribute]);
+                for swap in swaps.iter_mut().flatten() {
+                    swap.to = 0.0;
+                }
+                apply(&self.clean.nodes[&part.node], &swaps, &part.directions) // [N, D]
+            };
+            let removed: BTreeMap<_, _> = unit.coded.iter().map(|part| (part.node, removed(part))).collect();
+            let norms = removed
+                .iter()
+                .flat_map(|(node, rows)| rows.distances(&self.clean.nodes[node]));
+            let norm = mean(&norms.collect::<Vec<_>>());
+            let change = self.intervene(&removed, Want::Prediction)?.mean_logit_diff() - clean;
+            effects.insert(attribute, Effect { change, norm });
+        }
+        Ok(effects)
     }
 
     /// Scores of mean ablation, of no edit and of a latent that is always active.

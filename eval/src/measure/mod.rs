@@ -11,6 +11,7 @@ mod causal;
 mod control;
 mod ground;
 mod interpretability;
+mod phenomena;
 
 use crate::Error;
 use crate::bootstrap::Bootstrap;
@@ -73,7 +74,7 @@ struct Coded {
     codes: Codes,
     /// Reconstructions of the base prompts, `[N, D]`.
     rebuilt: Rows,
-    /// Codes of the counterfactuals that change each attribute of the site.
+    /// Codes of the counterfactuals that change each attribute.
     targets: BTreeMap<Attribute, Codes>,
     /// Codes of the interpretability sample.
     sample: Codes,
@@ -104,9 +105,10 @@ pub(crate) fn edits_of(set: &DictionarySet, config: &EvalConfig) -> Vec<(Method,
     config.edits.iter().flat_map(of_method).collect()
 }
 
-/// Interventions of the baselines at a site: ablation, and the ground truth of each attribute.
+/// Interventions of the baselines at a site: ablation, the ground truth of each attribute, and removals of what the reference
+/// has for every attribute.
 pub(crate) fn baseline_steps(site: &Site) -> usize {
-    1 + site.attributes.len()
+    1 + site.attributes.len() + Attribute::ALL.len()
 }
 
 /// Interventions of one set at a site.
@@ -145,6 +147,8 @@ pub(crate) struct Evaluation<'a> {
     pub(crate) bootstrap: Bootstrap,
     /// Resamples of the scored half of the interpretability sample.
     pub(crate) bootstrap_f1: Bootstrap,
+    /// Resamples of the whole of it.
+    pub(crate) bootstrap_sample: Bootstrap,
     /// The base prompts, undisturbed.
     pub(crate) clean: CleanRun<'a>,
     /// The counterfactual prompts that change each attribute.
@@ -199,7 +203,7 @@ impl Evaluation<'_> {
             }
             let ground: &Ground = match &mut ground {
                 Some(ground) => ground,
-                none => none.insert(self.ground(site)?),
+                none => none.insert(self.ground(site, sets)?),
             };
             let before = self.ledger.entries().len();
             match set {
@@ -211,6 +215,7 @@ impl Evaluation<'_> {
                         self.control(&unit, ground, attribute)?;
                     }
                     self.interpretability(&unit, ground)?;
+                    self.phenomena(&unit, ground)?;
                 }
             }
             let measured: &[Entry] = &self.ledger.entries()[before..];
@@ -232,10 +237,10 @@ impl Evaluation<'_> {
                 directions: Directions::of(dictionary),
                 codes,
                 rebuilt,
-                targets: site
-                    .attributes
+                targets: self
+                    .targets
                     .iter()
-                    .map(|attribute| (*attribute, of(&self.targets[attribute])))
+                    .map(|(attribute, target)| (*attribute, of(target)))
                     .collect(),
                 sample: of(&self.sample),
             }

@@ -1,0 +1,66 @@
+//! Occlusion and over-splitting of a dictionary at one site, as scores with a verdict (methods in [`crate::phenomena`]).
+//!
+//! Occlusion is judged between the two attributes whose removal, with the reference dictionary, changes the logit difference
+//! most. A finished dictionary is its own only checkpoint, so `late` cannot be told from `occludes` here.
+//!
+//! Shape legend: `N` prompts.
+
+use super::ground::Ground;
+use super::{Evaluation, Unit};
+use crate::Error;
+use crate::dictionaries::Codes;
+use crate::ledger::Key;
+use crate::metric::Metric;
+use crate::phenomena::occlusion::{self, Carried, THETA};
+use crate::phenomena::splitting;
+use tasks::Attribute;
+
+impl Evaluation<'_> {
+    /// Both checks.
+    pub(super) fn phenomena(&mut self, unit: &Unit<'_>, ground: &Ground) -> Result<(), Error> {
+        let codes: Vec<Codes> = unit.coded.iter().map(|part| part.sample.clone()).collect();
+        let n = self.sample.labels.len();
+        let key = |metric| Key::new(&unit.set.name, &unit.site.name, metric);
+
+        let mut carried: Vec<_> = ground.effects.iter().collect();
+        carried.sort_by(|a, b| b.1.change.abs().total_cmp(&a.1.change.abs()));
+        if let [first, second, ..] = carried[..] {
+            let values = [first, second].map(|(attribute, _)| self.sample.values(*attribute));
+            let of = |(attribute, effect): (&Attribute, &super::ground::Effect), values| Carried {
+                attribute: *attribute,
+                values,
+                n_values: self.task.n_values(*attribute),
+                effect: effect.change,
+                norm: Some(effect.norm),
+            };
+            let pair = [of(first, &values[0]), of(second, &values[1])];
+            let found = occlusion::check(&[codes.as_slice()], pair, THETA, &self.bootstrap_sample)?;
+            let names = [format!("strong {}", found.strong), format!("weak {}", found.weak)];
+            let coverage = |value: Option<f64>| value.unwrap_or(f64::NAN);
+            let end = found.coverages.last();
+            let raw = [
+                (names[0].as_str(), coverage(end.and_then(|end| end.strong))),
+                (names[1].as_str(), coverage(end.and_then(|end| end.weak))),
+                ("effect_first", first.1.change),
+                ("effect_second", second.1.change),
+            ];
+            let value = found.end.value;
+            let key = key(Metric::Occlusion);
+            self.ledger
+                .enter_verdict(&key, &found.verdict, value, found.end.resampled, n, &raw);
+        }
+
+        let n_values = Attribute::ALL.map(|attribute| self.task.n_values(attribute));
+        let found = splitting::check(&codes, &self.sample.labels, n_values)?;
+        let recall = found.by_value.iter().map(|of| of.union_recall).sum::<f64>() / found.by_value.len().max(1) as f64;
+        let raw = [
+            ("fragments", found.fragments as f64),
+            ("jaccard", found.jaccard.unwrap_or(f64::NAN)),
+            ("union_recall", recall),
+        ];
+        let key = key(Metric::OverSplitting);
+        self.ledger
+            .enter_verdict(&key, &found.verdict, found.score, Vec::new(), n, &raw);
+        Ok(())
+    }
+}
