@@ -168,7 +168,7 @@ fn size<'a>(n_latents: usize, node: &'a Node, device: &'a Device) -> RandomSize<
 
 #[test]
 fn random_directions_are_as_sparse_as_asked_and_say_their_error() {
-    let (rows, node, device) = (activations(800, 6), node(), kernels::cpu());
+    let (rows, node, device) = (activations(500, 6), node(), kernels::cpu());
     let size = size(96, &node, &device);
     for wanted in [1.0, 5.8, 20.0] {
         let Matched {
@@ -188,9 +188,22 @@ fn random_directions_are_as_sparse_as_asked_and_say_their_error() {
                 .all(|value| value.is_finite())
         );
     }
-    // Only the positive half of the scores can be active.
-    let most = RandomDictionary::matched_l0(rows.values(), 96.0, &size).unwrap();
-    assert!(most.l0 < 60.0, "{}", most.l0);
+}
+
+#[test]
+fn sweeps_lower_the_error_of_the_same_directions() {
+    let (rows, node, device) = (activations(500, 6), node(), kernels::cpu());
+    let size = size(96, &node, &device);
+    for k in [2, 6, 24] {
+        let once = RandomDictionary::new(&rows.mean(), 96, k, size.seed, &node, &device);
+        let matched = RandomDictionary::matched_l0(rows.values(), k as f64, &size).unwrap();
+        assert_eq!(
+            kernels::to_vec(once.directions()),
+            kernels::to_vec(matched.dictionary.directions())
+        );
+        let (before, _) = fvu(&once, &rows);
+        assert!(matched.fvu < 0.9 * before, "k = {k}: {before} -> {}", matched.fvu);
+    }
 }
 
 #[test]
@@ -208,7 +221,16 @@ fn random_directions_reach_the_error_they_can() {
     let between = RandomDictionary::matched_fvu(rows.values(), 0.6 * at(3.0) + 0.4 * at(4.0), &size).unwrap();
     assert_eq!(between.l0, 3.0);
     let least = RandomDictionary::matched_fvu(rows.values(), 0.0, &size).unwrap();
-    assert!(least.fvu > 0.01 && least.l0 > 16.0, "{} {}", least.fvu, least.l0);
+    assert!(least.fvu < 1e-3 && least.l0 > 16.0, "{} {}", least.fvu, least.l0);
+    let few = RandomDictionary::matched_fvu(
+        rows.values(),
+        0.0,
+        &RandomSize {
+            n_latents: WIDTH,
+            ..size
+        },
+    );
+    assert!(few.unwrap().fvu > 0.01, "half the directions of space are missing");
     let most = RandomDictionary::matched_fvu(rows.values(), 1.0, &size).unwrap();
     assert_eq!(most.l0, 1.0);
 }
