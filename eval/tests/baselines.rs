@@ -168,7 +168,7 @@ fn size<'a>(n_latents: usize, node: &'a Node, device: &'a Device) -> RandomSize<
 
 #[test]
 fn random_directions_are_as_sparse_as_asked_and_say_their_error() {
-    let (rows, node, device) = (activations(800, 6), node(), kernels::cpu());
+    let (rows, node, device) = (activations(500, 6), node(), kernels::cpu());
     let size = size(96, &node, &device);
     for wanted in [1.0, 5.8, 20.0] {
         let Matched {
@@ -192,7 +192,7 @@ fn random_directions_are_as_sparse_as_asked_and_say_their_error() {
 
 #[test]
 fn sweeps_lower_the_error_of_the_same_directions() {
-    let (rows, node, device) = (activations(800, 6), node(), kernels::cpu());
+    let (rows, node, device) = (activations(500, 6), node(), kernels::cpu());
     let size = size(96, &node, &device);
     for k in [2, 6, 24] {
         let once = RandomDictionary::new(&rows.mean(), 96, k, size.seed, &node, &device);
