@@ -44,7 +44,7 @@ impl Rows {
     }
 
     /// Mean of each number over some rows, `[D]`.
-    pub fn mean(&self, rows: Range<usize>) -> Vec<f32> {
+    pub(crate) fn mean(&self, rows: Range<usize>) -> Vec<f32> {
         let n = rows.len().max(1) as f64;
         let mut sums = vec![0.0_f64; self.width];
         for row in self.slice(rows).chunks_exact(self.width) {
@@ -53,8 +53,8 @@ impl Rows {
         sums.into_iter().map(|sum| (sum / n) as f32).collect()
     }
 
-    /// What brings the mean norm of some rows to the root of their width; 1 when all are zero.
-    pub fn scale(&self, rows: Range<usize>) -> f32 {
+    /// What brings the mean norm of some rows to the root of their width.
+    fn scale(&self, rows: Range<usize>) -> f32 {
         let n = rows.len().max(1) as f64;
         let norms = self.slice(rows).chunks_exact(self.width).map(|row| {
             let squares: f64 = row.iter().map(|x| f64::from(*x).powi(2)).sum();

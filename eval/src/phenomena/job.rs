@@ -91,8 +91,9 @@ impl Job {
 
     /// Seconds that it takes on two cores, roughly.
     pub fn seconds(&self) -> f64 {
-        // Of an entry of a batch's codes and of a step, as `make phenomena-quick` takes them; many active latents cost more.
-        const OF_ENTRY: f64 = 5e-9;
+        // Of an entry of a batch's codes and of a step: between what few active latents cost, which is half, and many, which is
+        // three times as much.
+        const OF_ENTRY: f64 = 1e-8;
         const OF_STEP: f64 = 4e-4;
         let entries = match self {
             Self::SplittingAnalytic(of) => of.samples * of.encoders * of.thresholds / 10,

@@ -12,7 +12,7 @@
 //! time, because on this toy the gap is largely one of time: the weak features come later. The index is therefore given
 //! twice, at the first checkpoint where the strong coverage reaches 0.6 and at the end.
 //!
-//! [`super::toy`] says how training goes, and what lambda is in the units of a train config.
+//! `phenomena/toy.rs` says how training goes, and what lambda is in the units of a train config.
 //!
 //! Shape legend: `P` = 216 values of an attribute, `D` = 64, `F` latents, `B` rows of a batch.
 
