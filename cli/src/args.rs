@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Locate(commands::locate::Locate),
     /// Cache activations in Parquet
     Harvest(commands::harvest::Harvest),
+    /// Turn a store of activations into other forms
+    Store(commands::store::StoreArgs),
     /// Fit supervised dictionaries on cached activations
     Fit(commands::fit::Fit),
     /// Train sparse autoencoders on cached activations

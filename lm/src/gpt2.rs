@@ -40,6 +40,15 @@ impl Gpt2 {
         })
     }
 
+    /// A model of invented weights that other languages compute alike, for measurements and comparisons at full size; its
+    /// hash is empty, since it has no file.
+    ///
+    /// `scripts/gpt2_geometry.py` says which weights.
+    pub fn hashed(config: Gpt2Config, device: &Device) -> Self {
+        let weights = Weights::from_host(&config, &weights::hashed(&config), device);
+        Self::from_weights(config, weights, device)
+    }
+
     /// A model of weights made elsewhere (training); its hash is empty, since it has no file.
     pub(crate) fn from_weights(config: Gpt2Config, weights: Weights, device: &Device) -> Self {
         Self {

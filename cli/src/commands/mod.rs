@@ -8,6 +8,8 @@ use crate::progress::Progress;
 
 pub(crate) mod behaviours;
 pub(crate) mod bench;
+mod bench_harvest;
+mod bench_store;
 pub(crate) mod convert;
 pub(crate) mod encode;
 pub(crate) mod eval;
@@ -20,6 +22,7 @@ pub(crate) mod pretrain;
 pub(crate) mod quality;
 pub(crate) mod run_folder;
 pub(crate) mod splice;
+pub(crate) mod store;
 pub(crate) mod trace;
 pub(crate) mod train;
 mod training_site;
@@ -45,6 +48,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Trace(command) => command.run(&context),
         Command::Locate(command) => command.run(&context),
         Command::Harvest(command) => command.run(&context),
+        Command::Store(command) => command.run(&context),
         Command::Fit(command) => command.run(&context),
         Command::Train(command) => command.run(&context),
         Command::Encode(command) => command.run(&context),
