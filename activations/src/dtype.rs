@@ -91,15 +91,14 @@ impl Dtype {
                     .map(|&number: &[u8; 4]| f32::from_le_bytes(number)),
             ),
             Self::F16 => {
-                let mut buffer = [f16::ZERO; BLOCK];
+                let (mut halves, mut buffer) = ([f16::ZERO; BLOCK], [0.0; BLOCK]);
                 for bytes in bytes.chunks(BLOCK * 2) {
-                    let buffer = &mut buffer[..bytes.len() / 2];
-                    for (value, number) in buffer.iter_mut().zip(bytes.as_chunks().0) {
-                        *value = f16::from_le_bytes(*number);
+                    let n = bytes.len() / 2;
+                    for (half, number) in halves.iter_mut().zip(bytes.as_chunks().0) {
+                        *half = f16::from_le_bytes(*number);
                     }
-                    let start = out.len();
-                    out.resize(start + buffer.len(), 0.0);
-                    buffer.convert_to_f32_slice(&mut out[start..]);
+                    halves[..n].convert_to_f32_slice(&mut buffer[..n]);
+                    out.extend_from_slice(&buffer[..n]);
                 }
             }
             // The upper half of an f32.

@@ -2,6 +2,7 @@
 //!
 //! Shapes: `N` rows, `W` numbers per stored vector, `D` width of what is returned (one head of `W` where there are heads).
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -80,7 +81,7 @@ impl Store {
         if !self.manifest.roles.contains(&node.role) {
             return Err(self.lacks(node.to_string()));
         }
-        let HookRows { width, values, rows } = self.read(node.hook, node.head, Some(node.role))?;
+        let HookRows { width, values, rows } = self.read(node.hook, node.head, Some(node.role), |_| true)?;
         let labels: Vec<Labels> = rows.iter().filter_map(|row| row.labels).collect();
         match labels.len() == rows.len() {
             true => Ok(NodeRows { width, values, labels }),
@@ -90,11 +91,26 @@ impl Store {
 
     /// The vectors of one hook (and head, where it has heads) at all stored positions.
     pub fn hook(&self, hook: HookPoint, head: Option<usize>) -> Result<HookRows, Error> {
-        self.read(hook, head, None)
+        self.read(hook, head, None, |_| true)
     }
 
-    /// Reads the vectors of a hook, of one role or of all.
-    fn read(&self, hook: HookPoint, head: Option<usize>, role: Option<Role>) -> Result<HookRows, Error> {
+    /// The vectors of one hook (and head, where it has heads) in some of its shards.
+    ///
+    /// # Errors
+    ///
+    /// A hook or head that the store does not hold; a damaged shard.
+    pub fn shards_of(&self, hook: HookPoint, head: Option<usize>, shards: &BTreeSet<usize>) -> Result<HookRows, Error> {
+        self.read(hook, head, None, |shard| shards.contains(&shard))
+    }
+
+    /// Reads the vectors of a hook, of one role or of all, in the shards that `wanted` names.
+    fn read(
+        &self,
+        hook: HookPoint,
+        head: Option<usize>,
+        role: Option<Role>,
+        wanted: impl Fn(usize) -> bool,
+    ) -> Result<HookRows, Error> {
         let cut = self.cut(hook, head)?;
         let mut found = HookRows {
             width: cut.width,
@@ -102,6 +118,9 @@ impl Store {
             rows: Vec::new(),
         };
         for (shard, (path, expected)) in self.shards(hook)?.into_iter().enumerate() {
+            if !wanted(shard) {
+                continue;
+            }
             let open = OpenShard::in_memory(&path, expected, self.crc32c(hook, shard))?;
             for group in 0..open.groups().len() {
                 let (rows, pages) = (open.rows(group)?, open.pages(group)?);

@@ -96,8 +96,8 @@ struct HookWriter {
     shape: HookShape,
     /// The shards of the hook; `None` is not on disk yet.
     shards: Vec<Option<ShardEntry>>,
-    /// The window that is being filled, in the order of the store.
-    open: ShardData,
+    /// The shards of the window that is being filled.
+    open: Vec<ShardData>,
     /// Rows of the source that the window holds.
     filled: usize,
 }
@@ -193,7 +193,7 @@ impl StoreWriter {
                 HookWriter {
                     shape,
                     shards,
-                    open: ShardData::default(),
+                    open: Vec::new(),
                     filled: 0,
                 },
             );
@@ -296,13 +296,23 @@ impl StoreWriter {
                 found: start,
             });
         }
-        writer.open.rows.resize(within.len(), Row::default());
-        writer.open.vectors.resize(within.len() * bytes, 0);
+        let size = self.layout.rows_per_shard;
+        if writer.open.is_empty() {
+            let shard = |first| {
+                let rows = size.min(within.end - first);
+                ShardData {
+                    rows: vec![Row::default(); rows],
+                    vectors: vec![0; rows * bytes],
+                }
+            };
+            writer.open = within.clone().step_by(size).map(shard).collect();
+        }
         let places = &self.order.1[writer.filled..];
         for (index, ((row, vector), &place)) in rows.iter().zip(values.chunks_exact(width)).zip(places).enumerate() {
-            let place = place as usize;
-            writer.open.rows[place] = *row;
-            let out = &mut writer.open.vectors[place * bytes..(place + 1) * bytes];
+            let (shard, place) = (place as usize / size, place as usize % size);
+            let shard = &mut writer.open[shard];
+            shard.rows[place] = *row;
+            let out = &mut shard.vectors[place * bytes..(place + 1) * bytes];
             dtype.encode(vector, out).map_err(|at| Error::NonFinite {
                 path: self.dir.join(hook.to_string()),
                 row: start + index,
@@ -316,30 +326,19 @@ impl StoreWriter {
 
     /// Writes the shards of a window that are not on disk.
     fn close(&mut self, hook: HookPoint, window: usize) -> Result<(), Error> {
-        let (size, dtype) = (self.layout.rows_per_shard, self.layout.dtype);
         let first = window * self.layout.window_shards();
         let Some(writer) = self.hooks.get_mut(&hook) else {
             return Ok(());
         };
-        let (mut open, shape) = (std::mem::take(&mut writer.open), writer.shape);
+        let (open, width) = (std::mem::take(&mut writer.open), writer.shape.width);
         writer.filled = 0;
-        let bytes = shape.width * dtype.size();
-        // From the back, so that each shard takes the end of what is left.
-        for inside in (0..open.rows.len().div_ceil(size)).rev() {
-            let data = ShardData {
-                rows: open.rows.split_off(inside * size),
-                vectors: match inside {
-                    0 => std::mem::take(&mut open.vectors),
-                    _ => open.vectors.split_off(inside * size * bytes),
-                },
-            };
-            let shard = first + inside;
+        for (shard, data) in (first..).zip(open) {
             if self
                 .hooks
                 .get(&hook)
                 .is_some_and(|writer| writer.shards[shard].is_none())
             {
-                let entry = self.write(hook, shape.width, shard, data)?;
+                let entry = self.write(hook, width, shard, data)?;
                 if let Some(writer) = self.hooks.get_mut(&hook) {
                     writer.shards[shard] = Some(entry);
                 }
