@@ -92,10 +92,14 @@ impl Folder {
 
 #[test]
 fn killed_fifty_times_and_run_again_gives_the_same_store() {
-    let folder = Folder::new(150);
-    let start = Instant::now();
-    succeeds(folder.harvest("whole", &[]).output().unwrap());
-    let whole = start.elapsed();
+    let folder = Folder::new(100);
+    let time = |out: &str| {
+        let start = Instant::now();
+        succeeds(folder.harvest(out, &[]).output().unwrap());
+        start.elapsed()
+    };
+    // The fastest of some, since other tests run at the same time.
+    let whole = ["again", "and-again", "whole"].map(time).into_iter().min().unwrap();
     let expected = folder.files("whole");
     assert!(expected.len() > 10, "{:?}", expected.keys());
     // Moments spread by the golden ratio over the time that a whole run takes.
@@ -104,7 +108,7 @@ fn killed_fifty_times_and_run_again_gives_the_same_store() {
         let out = format!("killed-{i}");
         let mut child = folder.harvest(&out, &[]).stderr(Stdio::null()).spawn().unwrap();
         let share = (f64::from(i) * 0.618_033_988_75).fract();
-        std::thread::sleep(Duration::from_millis(2) + whole.mul_f64(share));
+        std::thread::sleep(Duration::from_millis(2) + whole.mul_f64(share * 0.9));
         killed += i32::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();

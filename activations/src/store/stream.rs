@@ -46,7 +46,7 @@ pub struct StreamConfig {
 
 impl StreamConfig {
     /// The bytes that a pool holds where nobody says otherwise.
-    pub const MEMORY: usize = 512 << 20;
+    pub const MEMORY: usize = 256 << 20;
 
     /// All rows of one hook.
     pub fn of(hook: HookPoint, head: Option<usize>, batch: usize, seed: u64) -> Self {

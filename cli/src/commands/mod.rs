@@ -27,6 +27,7 @@ pub(crate) mod trace;
 pub(crate) mod train;
 mod training_site;
 pub(crate) mod truth;
+pub(crate) mod verify_gpt2;
 
 /// What every command gets besides its own arguments.
 #[derive(Debug)]
@@ -46,6 +47,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Pretrain(command) => command.run(&context),
         Command::Behaviours(command) => command.run(&context),
         Command::Trace(command) => command.run(&context),
+        Command::VerifyGpt2(command) => command.run(&context),
         Command::Locate(command) => command.run(&context),
         Command::Harvest(command) => command.run(&context),
         Command::Store(command) => command.run(&context),
