@@ -7,12 +7,14 @@ RUN ?= runs/ioi-$(notdir $(abspath $(MODEL)))
 # The sites of the shipped model are committed; for another model they are located first (its cost is printed).
 SITES := $(if $(filter models/small-world,$(MODEL)),configs/sites/small-world.toml,$(RUN)/sites.toml)
 
-.PHONY: help build eval-ioi eval-ioi-full sites model behaviours test check wgpu bench bench-peers quality phenomena phenomena-quick
+.PHONY: help build eval-ioi eval-ioi-full sites model behaviours test test-interop verify-gpt2 check wgpu bench bench-peers quality phenomena phenomena-quick
 
 help:
 	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task"
 	@echo "make eval-ioi-full            the same with all architectures, searches and thresholds (cost printed first)"
 	@echo "make test                     all tests"
+	@echo "make test-interop             stores of activations read by pyarrow, polars and DuckDB (from PyPI, into target/)"
+	@echo "make verify-gpt2 MODEL=folder whether this is GPT-2 small, and computed right"
 	@echo "make check                    format, lints"
 	@echo "make behaviours               what the shipped model can do, against its gates"
 	@echo "make model                    train the shipped model again, into runs/small-world"
@@ -57,6 +59,16 @@ behaviours: build
 test:
 	cargo test --release --workspace
 
+# The environment is made once, in target/.
+test-interop: build
+	test -x target/interop/bin/python || python3 -m venv target/interop
+	target/interop/bin/pip install --quiet pyarrow polars duckdb numpy
+	rm -rf target/interop-stores
+	target/interop/bin/python scripts/interop.py $(SAELAB) target/interop-stores
+
+verify-gpt2: build
+	$(SAELAB) verify-gpt2 $(MODEL)
+
 check:
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
@@ -67,6 +79,8 @@ wgpu:
 bench: build
 	$(SAELAB) bench gemm
 	$(SAELAB) bench grid
+	$(SAELAB) bench harvest
+	$(SAELAB) bench store
 	for arch in topk batch-topk matryoshka; do $(SAELAB) bench train --arch $$arch --k 32 || exit 1; done
 	for arch in relu gated jumprelu; do $(SAELAB) bench train --arch $$arch --k 64 || exit 1; done
 	for arch in relu gated jumprelu; do $(SAELAB) bench train --arch $$arch --k 3072 --steps 5 || exit 1; done

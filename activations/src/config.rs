@@ -8,12 +8,15 @@ use lm::{HookPoint, LoadOptions};
 use serde::Deserialize;
 use tasks::Role;
 
-use crate::Error;
+use crate::harvest::{Fill, LongDocuments, Packing};
+use crate::{Dtype, Error};
 
 /// Sequences per forward pass when the file does not say: fills two cores with a small model, fits 4 GB with GPT-2 small.
 const DEFAULT_BATCH: usize = 64;
 /// Vectors per shard when the file does not say: 50 MB at a width of 768.
 const DEFAULT_ROWS_PER_SHARD: usize = 16_384;
+/// Vectors of text that are shuffled together when the file does not say: 200 MB of f32 a hook at a width of 768.
+const DEFAULT_SHUFFLE_WINDOW: usize = 65_536;
 
 /// A harvest config file.
 #[derive(Debug, Clone, Deserialize)]
@@ -39,6 +42,31 @@ pub struct HarvestFile {
     pub batch: Option<usize>,
     /// Vectors per Parquet file. Default 16384: about 50 MB at a width of 768, small enough to lose in a crash.
     pub rows_per_shard: Option<usize>,
+    /// Type of the stored numbers: `f32`, `f16` or `bf16`. Default `f32`: what the model computed. `f16` halves the disk and
+    /// keeps three digits, `bf16` two, with the range of `f32`.
+    #[serde(default)]
+    pub dtype: Dtype,
+    /// Vectors of text that are shuffled together before they are written, rounded up to whole shards; they are held in
+    /// memory. Default 65536; 0 keeps the order of the text. Not for prompts, whose order says which is which.
+    pub shuffle_window: Option<usize>,
+    /// Seed of that shuffle. Default 0.
+    #[serde(default)]
+    pub shuffle_seed: u64,
+    /// Position 0 and special tokens of a text: `exclude` or `mark` (stored, with `special` set). Default `exclude`: the
+    /// vector of position 0 is the same in every window, and many times as long as any other.
+    #[serde(default)]
+    pub special_tokens: SpecialTokens,
+}
+
+/// What becomes of position 0 and of special tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SpecialTokens {
+    /// They are not stored.
+    #[default]
+    Exclude,
+    /// They are stored, and their rows say so.
+    Mark,
 }
 
 /// What the model reads.
@@ -64,14 +92,49 @@ pub enum SourceConfig {
         #[serde(default = "world_context")]
         context: usize,
     },
-    /// A text file, one document per line.
+    /// Documents of text files.
     Text {
-        /// The file. Required.
-        path: PathBuf,
+        /// A file or glob, or a list of them: plain text and JSON lines (a document a line), each as it comes or with gzip
+        /// (`.gz`) or zstd (`.zst`), and Parquet. Required.
+        path: Patterns,
+        /// Field of the JSON objects, or column of the Parquet files, that holds the text. Default `text`.
+        #[serde(default = "text_field")]
+        text_field: String,
         /// Longest window in tokens, beginning-of-text token included. Default 128, the usual context for autoencoders.
         #[serde(default = "default_context")]
         context: usize,
+        /// What a window holds: tokens of one document (`documents`), or documents one after the other, so that every window
+        /// is full (`packed`). Default `documents`: no token sees another document.
+        #[serde(default)]
+        fill: Fill,
+        /// A document that is longer than a window: `cut` into several, or `refuse` the harvest. Default `cut`.
+        #[serde(default)]
+        long_documents: LongDocuments,
     },
+}
+
+/// One path or glob, or several.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Patterns {
+    /// One.
+    One(String),
+    /// Several, read one after the other.
+    Many(Vec<String>),
+}
+
+impl Patterns {
+    /// All of them.
+    pub fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(pattern) => std::slice::from_ref(pattern),
+            Self::Many(patterns) => patterns,
+        }
+    }
+}
+
+fn text_field() -> String {
+    "text".to_owned()
 }
 
 fn world_seed() -> u64 {
@@ -97,12 +160,31 @@ impl SourceConfig {
             Self::Ioi { n: 0, .. } => ("n", "is 0, must be at least 1"),
             Self::World { documents: 0, .. } => ("documents", "is 0, must be at least 1"),
             Self::Text { context: 0 | 1, .. } | Self::World { context: 0 | 1, .. } => ("context", "must be at least 2"),
+            Self::Text { path, .. } if path.as_slice().is_empty() => ("path", "is empty, at least one file is needed"),
             _ => return Ok(()),
         };
         Err(Error::Config {
             field,
             reason: reason.to_owned(),
         })
+    }
+
+    /// How documents become windows; `None` for prompts.
+    pub fn packing(&self) -> Option<Packing> {
+        match self {
+            Self::Ioi { .. } => None,
+            Self::World { context, .. } => Some(Packing::documents(*context)),
+            Self::Text {
+                context,
+                fill,
+                long_documents,
+                ..
+            } => Some(Packing {
+                context: *context,
+                fill: *fill,
+                long_documents: *long_documents,
+            }),
+        }
     }
 }
 
@@ -121,6 +203,12 @@ pub struct HarvestConfig {
     pub batch: usize,
     /// Vectors per Parquet file, at least 1.
     pub rows_per_shard: usize,
+    /// Type of the stored numbers.
+    pub dtype: Dtype,
+    /// Vectors that are shuffled together, and the seed; `None` for prompts.
+    pub shuffle: Option<(usize, u64)>,
+    /// Whether position 0 and special tokens are stored.
+    pub keep_special: bool,
 }
 
 /// Which vectors are stored.
@@ -176,6 +264,14 @@ impl TryFrom<HarvestFile> for HarvestConfig {
                 "is 0, must be at least 1",
             );
         }
+        if !text && file.shuffle_window.is_some_and(|window| window > 0) {
+            return refuse("shuffle_window", "is for text only, the order of prompts is kept");
+        }
+        let window = file.shuffle_window.unwrap_or(DEFAULT_SHUFFLE_WINDOW);
+        let keep_special = file.special_tokens == SpecialTokens::Mark;
+        if keep_special && !text {
+            return refuse("special_tokens", "is for text only, prompts are stored at their roles");
+        }
         Ok(Self {
             model: file.model,
             load: LoadOptions {
@@ -185,6 +281,9 @@ impl TryFrom<HarvestFile> for HarvestConfig {
             source: file.source,
             batch,
             rows_per_shard,
+            dtype: file.dtype,
+            shuffle: (text && window > 0).then_some((window, file.shuffle_seed)),
+            keep_special,
         })
     }
 }

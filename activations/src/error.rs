@@ -1,7 +1,7 @@
 //! What can go wrong between a model and its stored activations.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lm::HookPoint;
 
@@ -120,23 +120,37 @@ pub enum Error {
         /// Rows found.
         found: usize,
     },
-    /// The bytes of a shard are not those that the manifest recorded.
-    #[error("{path}: sha256 {expected} expected, found {found}; delete it and run `saelab harvest` again")]
-    HashMismatch {
+    /// The bytes of a shard are not those that were written.
+    #[error("{path}: checksum {expected:08x} expected, found {found:08x}; delete it and run `saelab harvest` again")]
+    Checksum {
         /// The shard.
         path: PathBuf,
-        /// Hash in the manifest.
-        expected: String,
-        /// Hash of the file.
-        found: String,
+        /// CRC-32C in the manifest or footer.
+        expected: u32,
+        /// CRC-32C of the bytes.
+        found: u32,
     },
-    /// A vector holds a NaN or an infinity.
-    #[error("{path}: vector {row} holds a value that is not finite; check the model's weights and harvest again")]
+    /// A vector holds a number that the store's type cannot hold: a NaN, an infinity, or one that is too large.
+    #[error(
+        "{path}: vector {row} holds {value}, which {dtype} cannot hold; check the model's weights, or use another dtype"
+    )]
     NonFinite {
-        /// The shard.
+        /// The folder of the hook.
         path: PathBuf,
-        /// Index of the vector in the shard.
+        /// Index of the vector in the store's source order.
         row: usize,
+        /// The number.
+        value: f32,
+        /// Name of the type.
+        dtype: &'static str,
+    },
+    /// A file of the corpus cannot be read as what it should be.
+    #[error("{path}: {reason}")]
+    Corpus {
+        /// The file or pattern.
+        path: PathBuf,
+        /// What is wrong, where, and what to do.
+        reason: String,
     },
     /// The store does not hold what was asked for.
     #[error("{path} does not hold {wanted}; it holds {available}; add it to the harvest config and harvest again")]
@@ -164,4 +178,13 @@ pub enum Error {
         /// What is wrong and what is accepted.
         reason: String,
     },
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
 }

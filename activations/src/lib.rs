@@ -1,20 +1,25 @@
 //! Harvested activations: from a model and prompts (or text) to a Parquet store and back, and the [`Dictionary`] trait.
 //!
-//! Owns the names of single vectors ([`Node`]), the store's format ([`store`]), the harvest itself ([`harvest()`]) and
-//! the shuffled batches that training reads ([`BatchOrder`]). It knows nothing about how dictionaries are made.
+//! Owns the names of single vectors ([`Node`]), the documents of text ([`corpus`]), the harvest itself ([`harvest()`]), the
+//! store's format ([`store`]) and the shuffled batches that training reads ([`BatchOrder`] of rows in memory, [`Stream`] of a
+//! store of any size). It knows nothing about how dictionaries are made.
 
 pub mod config;
+pub mod corpus;
 pub mod dictionary;
+mod dtype;
 mod error;
 pub mod harvest;
 pub mod node;
 pub mod order;
 pub mod store;
 
-pub use config::{HarvestConfig, HarvestFile, Selection, SourceConfig};
+pub use config::{HarvestConfig, HarvestFile, Patterns, Selection, SourceConfig};
+pub use corpus::Corpus;
 pub use dictionary::Dictionary;
+pub use dtype::Dtype;
 pub use error::Error;
-pub use harvest::{HarvestPlan, Progress, Source, harvest, read_documents, text_windows};
+pub use harvest::{Cost, Fill, HarvestPlan, LongDocuments, Packing, Progress, Source, Window, harvest, text_windows};
 pub use node::Node;
 pub use order::BatchOrder;
-pub use store::{HookRows, Manifest, NodeRows, Store, StoreWriter};
+pub use store::{Filter, HookRows, Manifest, NodeRows, Part, Store, StoreWriter, Stream, StreamConfig};

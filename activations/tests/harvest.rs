@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use activations::{Error, HarvestPlan, Node, Progress, Source, Store, harvest};
+use activations::{Error, HarvestPlan, Node, Packing, Progress, Source, Store, harvest};
 use lm::{Gpt2, HookPoint, Logits, Request, Start, TokenBatch, Tokenizer};
 use tasks::{IoiTask, Role, Sample, lists};
 
@@ -40,13 +40,10 @@ fn document(words: std::ops::Range<usize>) -> String {
 }
 
 fn text_plan(documents: Vec<String>, context: usize) -> HarvestPlan {
-    let source = Source::Text { documents, context };
+    let windows = Packing::documents(context).windows(documents.into_iter().map(Ok), &tokenizer());
     HarvestPlan {
         hooks: HOOKS.to_vec(),
-        roles: Vec::new(),
-        source,
-        batch: 2,
-        rows_per_shard: 7,
+        ..HarvestPlan::for_nodes(&[], Source::Text(windows.unwrap()), 2, 7)
     }
 }
 
@@ -59,6 +56,7 @@ fn text_is_stored_as_the_model_sees_it() {
     let manifest = harvest(&model, &tokenizer, &plan, dir.path(), &mut |progress| {
         seen.push(progress)
     })
+    .unwrap()
     .unwrap();
     assert_eq!(manifest.rows, 12 + 4 + 15);
     assert_eq!(seen.last(), Some(&Progress { done: 7, total: 7 }));
@@ -117,7 +115,9 @@ fn prompts_are_stored_in_their_order_with_their_labels() {
     .map(|name| name.parse().unwrap())
     .to_vec();
     let plan = HarvestPlan::for_nodes(&nodes, Source::Prompts(prompts.clone()), 4, 10);
-    let manifest = harvest(&model, &tokenizer, &plan, dir.path(), &mut |_| ()).unwrap();
+    let manifest = harvest(&model, &tokenizer, &plan, dir.path(), &mut |_| ())
+        .unwrap()
+        .unwrap();
     assert_eq!(manifest.roles, [Role::Io, Role::S1Plus1, Role::End]);
     assert_eq!(manifest.rows, 33);
 
@@ -229,9 +229,10 @@ fn impossible_plans_are_refused() {
             .unwrap_err()
             .to_string()
     };
-    let context = text_plan(vec![document(0..9)], 100_000);
+    let context = text_plan(vec![document(0..50)], 45);
     assert!(refused(&context).contains("`context`"));
-    assert!(refused(&text_plan(Vec::new(), 5)).contains("`path`"));
+    let nothing = Packing::documents(5).windows([Ok(String::new())].into_iter(), &tokenizer);
+    assert!(nothing.unwrap_err().to_string().contains("`path`"));
     let batch = HarvestPlan {
         batch: 0,
         ..plan.clone()

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use activations::store::MANIFEST_FILE;
 use activations::{Error, Store};
-use arrow::array::{ArrayRef, AsArray, FixedSizeListArray, Float32Array};
-use arrow::datatypes::{DataType, Field, Float32Type, Schema};
+use arrow::array::{AsArray, FixedSizeBinaryArray};
+use arrow::buffer::Buffer;
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use common::{layout, write};
 use lm::HookPoint;
@@ -47,39 +48,41 @@ fn edit_manifest(dir: &Path, from: &str, to: &str) {
     fs::write(path, text.replacen(from, to, 1)).unwrap();
 }
 
-/// Writes the shard anew with other columns and footer, and lets the manifest know its hash.
+/// Writes the shard anew with other columns and footer, and lets the manifest know its checksum.
 fn rewrite(dir: &Path, columns: impl Fn(RecordBatch) -> RecordBatch, footer: impl Fn(&mut KeyValue)) {
     let path = dir.join(SHARD);
-    let old = lm::files::sha256_file(&path).unwrap();
+    let old = crc32c::crc32c(&fs::read(&path).unwrap());
     let reader = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(&path).unwrap()).unwrap();
     let mut pairs = reader.metadata().file_metadata().key_value_metadata().unwrap().clone();
     pairs.retain(|pair| pair.key.starts_with("saelab."));
     pairs.iter_mut().for_each(footer);
     let batch = columns(reader.build().unwrap().next().unwrap().unwrap());
-    let properties = WriterProperties::builder().set_key_value_metadata(Some(pairs)).build();
+    let properties = WriterProperties::builder()
+        .set_key_value_metadata(Some(pairs))
+        .set_dictionary_enabled(false)
+        .build();
     let file = fs::File::create(&path).unwrap();
     let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
-    edit_manifest(dir, &old, &lm::files::sha256_file(&path).unwrap());
+    let new = crc32c::crc32c(&fs::read(&path).unwrap());
+    edit_manifest(dir, &old.to_string(), &new.to_string());
 }
 
-/// The batch with other numbers in its vectors.
-fn with_values(batch: RecordBatch, width: usize, change: impl Fn(Vec<f32>) -> Vec<f32>) -> RecordBatch {
-    let list = batch.column_by_name("activation").unwrap().as_fixed_size_list();
-    let values = change(list.values().as_primitive::<Float32Type>().values().to_vec());
-    let item = Arc::new(Field::new("element", DataType::Float32, false));
-    let numbers: ArrayRef = Arc::new(Float32Array::from(values));
-    let list = FixedSizeListArray::try_new(item.clone(), width as i32, numbers, None).unwrap();
+/// The batch with other bytes in its vectors, each of `bytes`.
+fn with_vectors(batch: RecordBatch, bytes: usize, change: impl Fn(Vec<u8>) -> Vec<u8>) -> RecordBatch {
+    let vectors = batch.column_by_name("activation").unwrap().as_fixed_size_binary();
+    let vectors = change(vectors.value_data().to_vec());
+    let vectors = FixedSizeBinaryArray::try_new(bytes as i32, Buffer::from_vec(vectors), None).unwrap();
     let mut fields: Vec<Field> = batch
         .schema()
         .fields()
         .iter()
         .map(|field| field.as_ref().clone())
         .collect();
-    fields[0] = Field::new("activation", DataType::FixedSizeList(item, width as i32), false);
+    fields[0] = Field::new("activation", DataType::FixedSizeBinary(bytes as i32), false);
     let mut columns = batch.columns().to_vec();
-    columns[0] = Arc::new(list);
+    columns[0] = Arc::new(vectors);
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
 }
 
@@ -94,7 +97,8 @@ fn manifest_that_is_none() {
     for (from, to) in [
         ("{", ""),
         ("\"dtype\"", "\"type\""),
-        ("\"f32\"", "\"f16\""),
+        ("\"f32\"", "\"f64\""),
+        ("\"rows\": 8", "\"rows\": 9"),
         ("00001.parquet", "../x.parquet"),
     ] {
         let error = after(|dir| edit_manifest(dir, from, to));
@@ -104,9 +108,9 @@ fn manifest_that_is_none() {
 
 #[test]
 fn wrong_version() {
-    let error = after(|dir| edit_manifest(dir, "\"format_version\": 1", "\"format_version\": 2"));
+    let error = after(|dir| edit_manifest(dir, "\"format_version\": 2", "\"format_version\": 1"));
     assert!(
-        matches!(&error, Error::WrongVersion { found, .. } if found == "2"),
+        matches!(&error, Error::WrongVersion { found, .. } if found == "1"),
         "{error:?}"
     );
     let version = |pair: &mut KeyValue| {
@@ -146,18 +150,53 @@ fn missing_shard() {
 
 #[test]
 fn changed_byte() {
+    // Everywhere: what is not the footer is caught by the checksum, the footer by itself or by the checksum.
+    let size = {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), layout(10, 4, 8), 10).unwrap();
+        fs::metadata(dir.path().join(SHARD)).unwrap().len() as usize
+    };
+    for place in (0..size).step_by(23) {
+        let error = after(|dir| {
+            let path = dir.join(SHARD);
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[place] ^= 1;
+            fs::write(path, bytes).unwrap();
+        });
+        let named = matches!(
+            error,
+            Error::Checksum { .. } | Error::Truncated { .. } | Error::OtherConfig { .. } | Error::WrongVersion { .. }
+        );
+        assert!(
+            named || matches!(error, Error::WrongRows { .. } | Error::WrongWidth { .. }),
+            "{place}: {error:?}"
+        );
+    }
+}
+
+#[test]
+fn shard_of_another_store() {
     let error = after(|dir| {
-        let path = dir.join(SHARD);
-        let mut bytes = fs::read(&path).unwrap();
-        bytes[40] ^= 1;
-        fs::write(path, bytes).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let mut layout = layout(10, 4, 8);
+        layout.provenance.config_hash = "of another model".into();
+        write(other.path(), layout, 10).unwrap();
+        fs::copy(other.path().join(SHARD), dir.join(SHARD)).unwrap();
     });
-    assert!(matches!(error, Error::HashMismatch { .. }), "{error:?}");
+    assert!(
+        matches!(&error, Error::OtherConfig { found, .. } if found == "of another model"),
+        "{error:?}"
+    );
+    // The right config, the wrong place.
+    let error = after(|dir| {
+        fs::copy(dir.join(SHARD.replace("00001", "00000")), dir.join(SHARD)).unwrap();
+    });
+    assert!(matches!(error, Error::Checksum { .. }), "{error:?}");
 }
 
 #[test]
 fn wrong_width() {
-    let double = |batch| with_values(batch, 8, |values| values.repeat(2));
+    let double = |batch| with_vectors(batch, 32, |vectors| vectors.repeat(2));
     let error = after(|dir| rewrite(dir, double, |_| ()));
     assert!(
         matches!(
@@ -191,19 +230,19 @@ fn wrong_rows() {
 #[test]
 fn not_finite() {
     for bad in [f32::NAN, f32::INFINITY] {
-        let spoil = |mut values: Vec<f32>| {
-            values[4 * 6 + 3] = bad;
-            values
+        let spoil = |mut vectors: Vec<u8>| {
+            vectors[4 * (4 * 6 + 3)..][..4].copy_from_slice(&bad.to_le_bytes());
+            vectors
         };
-        let error = after(|dir| rewrite(dir, |batch| with_values(batch, 4, spoil), |_| ()));
-        assert!(matches!(error, Error::NonFinite { row: 6, .. }), "{error:?}");
+        let error = after(|dir| rewrite(dir, |batch| with_vectors(batch, 16, spoil), |_| ()));
+        assert!(matches!(error, Error::NonFinite { row: 14, .. }), "{error:?}");
     }
 }
 
 #[test]
 fn missing_column() {
     let error = after(|dir| {
-        let without = |batch: RecordBatch| batch.project(&[0, 1, 2, 4, 5, 6, 7, 8]).unwrap();
+        let without = |batch: RecordBatch| batch.project(&[0, 1, 2, 4, 5, 6, 7, 8, 9]).unwrap();
         rewrite(dir, without, |_| ());
     });
     assert!(

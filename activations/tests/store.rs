@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use activations::{Error, Node, Store};
+use activations::{Error, Node, Part, Store, StoreWriter};
 use common::{HEADS, ROLES, layout, rows, values, write};
 use lm::HookPoint;
 use proptest::prelude::*;
@@ -94,7 +94,7 @@ fn a_second_run_restores_what_is_missing() {
 
     // A shard is gone although the manifest is there: no manifest stands while it is missing.
     fs::remove_file(dir.path().join(gone)).unwrap();
-    let writer = activations::StoreWriter::create(dir.path(), layout(25, 6, 8)).unwrap();
+    let writer = StoreWriter::create(dir.path(), layout(25, 6, 8), Part::WHOLE).unwrap();
     assert!(!dir.path().join("manifest.json").exists());
     assert!(matches!(writer.finish(), Err(Error::OutOfOrder { expected: 24, .. })));
 }
@@ -121,7 +121,7 @@ fn another_config_is_refused_with_and_without_manifest() {
 fn rows_must_come_in_order_and_be_finite() {
     let dir = tempfile::tempdir().unwrap();
     let hook = HookPoint::ResidPre(1);
-    let mut writer = activations::StoreWriter::create(dir.path(), layout(5, 4, 8)).unwrap();
+    let mut writer = StoreWriter::create(dir.path(), layout(5, 4, 8), Part::WHOLE).unwrap();
     let (rows, mut numbers) = (rows(5), values(hook, 10, 4));
     let gap = writer.push(hook, 2, &rows[2..4], &numbers[8..16]);
     assert!(

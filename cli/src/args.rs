@@ -27,10 +27,14 @@ pub(crate) enum Command {
     Behaviours(commands::behaviours::Behaviours),
     /// Run a model and write the tensors at named hooks
     Trace(commands::trace::Trace),
+    /// Compare a GPT-2 small with the numbers of another implementation; says PASS or what differs
+    VerifyGpt2(commands::verify_gpt2::VerifyGpt2),
     /// Find the sites where a model keeps the attributes of the indirect-object task
     Locate(commands::locate::Locate),
     /// Cache activations in Parquet
     Harvest(commands::harvest::Harvest),
+    /// Turn a store of activations into other forms
+    Store(commands::store::StoreArgs),
     /// Fit supervised dictionaries on cached activations
     Fit(commands::fit::Fit),
     /// Train sparse autoencoders on cached activations

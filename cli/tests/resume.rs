@@ -113,6 +113,54 @@ fn killed_twenty_times_and_resumed_gives_the_same_bytes() {
 }
 
 #[test]
+fn a_streamed_training_that_is_killed_ends_with_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    std::fs::write(path("train.toml"), TRAIN).unwrap();
+    let store = path("text");
+    let harvest = "harvest configs/quality/harvest-text.toml --set source.documents=200 --set rows_per_shard=1000 \
+                   --set shuffle_window=3000 --set dtype=f16 --out";
+    let harvest: Vec<&str> = harvest.split_whitespace().chain([store.as_str()]).collect();
+    succeeds(saelab(&harvest).output().unwrap());
+    let config = path("train.toml");
+    let train = |run: &str| {
+        saelab(&[
+            "train",
+            &config,
+            "--run",
+            run,
+            "--activations",
+            &store,
+            "--stream",
+            "--resume",
+        ])
+    };
+    let start = Instant::now();
+    succeeds(train(&path("whole")).output().unwrap());
+    let whole = start.elapsed();
+    for share in [0.3, 0.6, 0.5] {
+        let mut child = train(&path("killed"))
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(whole.mul_f64(share));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    succeeds(train(&path("killed")).output().unwrap());
+    let (expected, found) = (
+        weights(&folder.path().join("whole")),
+        weights(&folder.path().join("killed")),
+    );
+    assert_eq!(expected.len(), 4);
+    assert!(expected == found);
+    // It learned: most of the variance of what was held out is explained.
+    let metrics = std::fs::read_to_string(path("whole/sae/sae-topk-k5/blocks.2.hook_resid_pre/metrics.jsonl")).unwrap();
+    let last: serde_json::Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
+    assert!(last["fvu"].as_f64().unwrap() < 0.6, "{last}");
+}
+
+#[test]
 fn a_checkpoint_of_another_config_is_refused_with_the_difference() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();

@@ -28,6 +28,21 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// Rows of `columns` numbers, of which the next begins `stride` numbers after the last.
+    pub(crate) fn strided(values: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
+        let last = rows.saturating_sub(1) * stride + columns;
+        assert!(
+            columns <= stride && (rows == 0 || values.len() >= last),
+            "rows of a matrix"
+        );
+        Self {
+            values,
+            rows,
+            columns,
+            strides: (stride as isize, 1),
+        }
+    }
+
     /// The same numbers with rows and columns exchanged.
     pub fn transposed(self) -> Self {
         Self {
@@ -44,11 +59,24 @@ impl<'a> Matrix<'a> {
 /// # Panics
 ///
 /// When the shapes do not fit, which is an error of the caller.
+pub fn gemm(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>) {
+    product(out, a, b, false);
+}
+
+/// Adds `a b` to `out`, row by row.
+///
+/// # Panics
+///
+/// As [`gemm`].
+pub(crate) fn gemm_add(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>) {
+    product(out, a, b, true);
+}
+
 #[allow(
     unsafe_code,
     reason = "the gemm crate takes pointers and strides; both are checked against the slices here"
 )]
-pub fn gemm(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>) {
+fn product(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, add: bool) {
     let (m, k, n) = (a.rows, a.columns, b.columns);
     assert_eq!(k, b.rows, "inner dimensions of a product");
     assert_eq!(out.len(), m * n, "output of a product");
@@ -61,7 +89,8 @@ pub fn gemm(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>) {
     } else {
         Parallelism::Rayon(0)
     };
-    // SAFETY: `out` holds m*n, `a` m*k and `b` k*n numbers, and both stride pairs walk exactly over them.
+    // SAFETY: `out` holds m*n, `a` m*k and `b` k*n numbers, and both stride pairs stay within them: each constructor of `Matrix`
+    // has checked that.
     unsafe {
         gemm::gemm(
             m,
@@ -70,14 +99,14 @@ pub fn gemm(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>) {
             out.as_mut_ptr(),
             1,
             n as isize,
-            false,
+            add,
             a.values.as_ptr(),
             a.strides.1,
             a.strides.0,
             b.values.as_ptr(),
             b.strides.1,
             b.strides.0,
-            0.0,
+            if add { 1.0 } else { 0.0 },
             1.0,
             false,
             false,

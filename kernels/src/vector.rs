@@ -29,6 +29,41 @@ pub(crate) fn add_scaled(y: &mut [f32], factor: f32, x: &[f32]) {
     }
 }
 
+/// Sum.
+#[inline(always)]
+pub(crate) fn sum(x: &[f32]) -> f32 {
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    let mut sums = [0.0_f32; LANES];
+    for chunk in chunks {
+        for lane in 0..LANES {
+            sums[lane] += chunk[lane];
+        }
+    }
+    sums.iter().sum::<f32>() + rest.iter().sum::<f32>()
+}
+
+/// `e^x`, to one part in 5 million for `|x| <= 1` and `|x|` times that beyond; 2^-126 where it would be smaller, 2^127 where it would be greater.
+///
+/// `x = n ln 2 + r` with a whole `n` and `|r| <= ln 2 / 2`; `e^r` is its Taylor polynomial, and `2^n` is written as bits.
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    // Added to a number below 2^22, it leaves the nearest whole number in the lowest bits.
+    const ROUND: f32 = 12_582_912.0;
+    let scaled = (x * std::f32::consts::LOG2_E).clamp(-126.0, 127.0);
+    let rounded = scaled + ROUND;
+    // Both parts are exact: `scaled - n` is at most a half.
+    let r = (scaled - (rounded - ROUND)) * std::f32::consts::LN_2;
+    let power = f32::from_bits(rounded.to_bits().wrapping_add(127) << 23);
+    let series = 1.0 / 5040.0;
+    let series = series * r + 1.0 / 720.0;
+    let series = series * r + 1.0 / 120.0;
+    let series = series * r + 1.0 / 24.0;
+    let series = series * r + 1.0 / 6.0;
+    let series = series * r + 0.5;
+    let series = series * r + 1.0;
+    (series * r + 1.0) * power
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,9 +75,24 @@ mod tests {
             let b: Vec<f32> = (0..n).map(|i| (i % 5) as f32 - 2.0).collect();
             let expected: f32 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
             assert_eq!(dot(&a, &b), expected);
+            assert_eq!(sum(&b), b.iter().sum::<f32>());
             let mut y = b.clone();
             add_scaled(&mut y, 2.0, &a);
             assert!(y.iter().zip(&b).zip(&a).all(|((y, b), a)| *y == b + 2.0 * a));
         }
+    }
+
+    #[test]
+    fn exponentials_are_right() {
+        let mut x = -87.0_f32;
+        while x < 87.0 {
+            let exact = f64::from(x).exp();
+            let error = (f64::from(exp(x)) - exact).abs() / exact;
+            // The product x log2(e) is rounded once, which costs as much as x is long.
+            assert!(error < 2e-7 * f64::from(x.abs()).max(1.0), "{x}: {error}");
+            x += 0.0137;
+        }
+        assert!(exp(-1e9) < 1.2e-38 && exp(1e9) > 1e38 && exp(f32::NEG_INFINITY) < 1.2e-38);
+        assert_eq!(exp(0.0), 1.0);
     }
 }

@@ -153,6 +153,11 @@ impl Gpt2Config {
         }
     }
 
+    /// Floating-point operations of a block's four linear layers on one token.
+    pub fn block_flops(&self) -> f64 {
+        2.0 * (self.d_model * (4 * self.d_model + 2 * self.d_mlp)) as f64
+    }
+
     /// `config.json` for `GPT2LMHeadModel.from_pretrained`; `bos` begins and ends a text.
     pub fn to_hugging_face(&self, bos: u32) -> serde_json::Value {
         serde_json::json!({

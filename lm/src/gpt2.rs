@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use burn::tensor::{Bool, Device, Tensor, activation, module};
-use kernels::matmul;
+use kernels::{causal_attention, gelu_tanh, matmul};
 
 use crate::refactor::refactor;
 use crate::run::{Past, indices};
@@ -59,6 +59,15 @@ impl Gpt2 {
             hash,
             file_hash,
         })
+    }
+
+    /// A model of invented weights that other languages compute alike, for measurements and comparisons at full size; its
+    /// hash is empty, since it has no file.
+    ///
+    /// `scripts/gpt2_geometry.py` says which weights.
+    pub fn hashed(config: Gpt2Config, device: &Device) -> Self {
+        let weights = Weights::from_host(&config, &weights::hashed(&config), device);
+        Self::from_weights(config, weights, device)
     }
 
     /// A model of weights made elsewhere (training); its hashes are empty, since it has no file.
@@ -180,15 +189,16 @@ impl Gpt2 {
         let block = &self.weights.blocks[l];
         let resid = tap.three(HookPoint::ResidPre(l), resid); // [B, T, D]
         let normed = self.norm(resid.clone(), &block.norm_1);
-        let attn_out = self.attention(l, normed, past, mask, tap);
-        let attn_out = tap.three(HookPoint::AttnOut(l), attn_out);
-        let resid = tap.three(HookPoint::ResidMid(l), resid + attn_out);
+        let z = self.attention(l, normed, past, mask, tap); // [B, T, D]
+        let resid = add(HookPoint::AttnOut(l), z, &block.out, resid, tap);
+        let resid = tap.three(HookPoint::ResidMid(l), resid);
         let hidden = linear(self.norm(resid.clone(), &block.norm_2), &block.up); // [B, T, M]
         let hidden = tap.three(HookPoint::MlpPost(l), activate(self.config.activation, hidden));
-        let mlp_out = tap.three(HookPoint::MlpOut(l), linear(hidden, &block.down)); // [B, T, D]
-        tap.three(HookPoint::ResidPost(l), resid + mlp_out)
+        let resid = add(HookPoint::MlpOut(l), hidden, &block.down, resid, tap);
+        tap.three(HookPoint::ResidPost(l), resid)
     }
 
+    /// Attention up to its output matrix: the heads' weighted values side by side, `[B, T, D]`.
     fn attention(
         &self,
         l: usize,
@@ -205,7 +215,23 @@ impl Gpt2 {
             ..
         } = self.config;
         let [b, t, _] = x.dims();
-        let parts = linear(x, &block.qkv).reshape([b, t, 3, n_head, d_head]); // [B, T, 3, H, Dh]
+        let mut scale = 1.0;
+        if self.config.scale_attn_weights {
+            scale /= (d_head as f64).sqrt();
+        }
+        if self.config.scale_attn_by_inverse_layer_idx {
+            scale /= (l + 1) as f64;
+        }
+        let qkv = linear(x, &block.qkv); // [B, T, 3 D]
+        let inner = [HookPoint::Q(l), HookPoint::K(l), HookPoint::V(l), HookPoint::Pattern(l)];
+        if past.is_none()
+            && !inner.into_iter().any(|hook| tap.wants(hook))
+            && let Some(z) = causal_attention(&qkv, n_head, scale)
+        {
+            let z = tap.four(HookPoint::Z(l), z.reshape([b, t, n_head, d_head])); // [B, T, H, Dh]
+            return z.reshape([b, t, d_model]);
+        }
+        let parts = qkv.reshape([b, t, 3, n_head, d_head]); // [B, T, 3, H, Dh]
         let part = |i: usize| -> Tensor<4> { parts.clone().narrow(2, i, 1).reshape([b, t, n_head, d_head]) };
         let q = tap.four(HookPoint::Q(l), part(0)).swap_dims(1, 2); // [B, H, T, Dh]
         // Keys and values of all positions, P + T = A of them.
@@ -216,19 +242,11 @@ impl Gpt2 {
         let k = behind(0, tap.four(HookPoint::K(l), part(1))).swap_dims(1, 2); // [B, H, A, Dh]
         let v = behind(1, tap.four(HookPoint::V(l), part(2))).swap_dims(1, 2); // [B, H, A, Dh]
         let all = k.dims()[2];
-        let mut scale = 1.0;
-        if self.config.scale_attn_weights {
-            scale /= (d_head as f64).sqrt();
-        }
-        if self.config.scale_attn_by_inverse_layer_idx {
-            scale /= (l + 1) as f64;
-        }
         let scores = (q * scale).matmul(k.swap_dims(2, 3)); // [B, H, T, A]
         let scores = scores.mask_fill(mask.clone().expand([b, n_head, t, all]), MASKED);
         let pattern = tap.pattern(HookPoint::Pattern(l), activation::softmax(scores, 3));
         let z = pattern.matmul(v).swap_dims(1, 2); // [B, T, H, Dh]
-        let z = tap.four(HookPoint::Z(l), z).reshape([b, t, d_model]); // [B, T, D]
-        linear(z, &block.out)
+        tap.four(HookPoint::Z(l), z).reshape([b, t, d_model]) // [B, T, D]
     }
 
     fn norm(&self, x: Tensor<3>, norm: &Norm) -> Tensor<3> {
@@ -283,20 +301,20 @@ impl Gpt2 {
 
 /// `x · weight + bias` on `[B, T, in]`.
 fn linear(x: Tensor<3>, linear: &Linear) -> Tensor<3> {
-    let [b, t, d_in] = x.dims();
-    let d_out = linear.bias.dims()[0];
-    let y = matmul(x.reshape([b * t, d_in]), linear.weight.clone()); // [B T, out]
-    (y + linear.bias.clone().reshape([1, d_out])).reshape([b, t, d_out])
+    kernels::linear(x, &linear.weight, &linear.bias, None)
+}
+
+/// Adds what a linear layer gives of `x` to the residual stream; as a tensor of its own only where `hook` is wanted.
+fn add(hook: HookPoint, x: Tensor<3>, layer: &Linear, resid: Tensor<3>, tap: &mut Tap<'_>) -> Tensor<3> {
+    match tap.wants(hook) {
+        true => resid + tap.three(hook, linear(x, layer)),
+        false => kernels::linear(x, &layer.weight, &layer.bias, Some(resid)),
+    }
 }
 
 fn activate(activation: Activation, x: Tensor<3>) -> Tensor<3> {
     match activation {
-        // x/2 (1 + tanh u) = x sigmoid(2u) with u = sqrt(2/pi) (x + 0.044715 x^3): the same function in fewer passes.
-        Activation::GeluTanh => {
-            let scale = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
-            let u = x.clone() * (x.clone() * x.clone() * (0.044715 * scale) + scale);
-            x * activation::sigmoid(u)
-        }
+        Activation::GeluTanh => gelu_tanh(x),
         Activation::GeluErf => activation::gelu(x),
         Activation::Relu => activation::relu(x),
     }

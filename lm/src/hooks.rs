@@ -66,8 +66,8 @@ impl HookPoint {
         }
     }
 
-    /// The first block that must run to compute it; what comes after it is never run for its sake.
-    pub(crate) fn blocks_needed(&self, config: &Gpt2Config) -> usize {
+    /// How many blocks must run to compute it; those after them are never run for its sake.
+    pub fn blocks_needed(&self, config: &Gpt2Config) -> usize {
         match *self {
             Self::Embed | Self::PosEmbed => 0,
             Self::ResidPre(layer) => layer,

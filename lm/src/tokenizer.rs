@@ -1,5 +1,6 @@
 //! Text to token ids: any Hugging Face `tokenizer.json`, GPT-2's `vocab.json` + `merges.txt`, or a word-level vocabulary.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -143,6 +144,13 @@ impl Tokenizer {
     /// The token that begins every text.
     pub fn bos(&self) -> u32 {
         self.bos
+    }
+
+    /// Ids that stand for no text: the beginning-of-text token and whatever else the tokenizer calls special.
+    pub fn special_ids(&self) -> BTreeSet<u32> {
+        let added = self.inner.get_added_tokens_decoder();
+        let special = added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id);
+        special.chain([self.bos]).collect()
     }
 
     /// Number of ids, special tokens included.

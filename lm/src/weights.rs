@@ -85,6 +85,31 @@ pub(crate) fn layout(config: &Gpt2Config) -> Vec<(String, Vec<usize>)> {
     names
 }
 
+/// Weights that any language computes alike, to compare implementations at full size without a download.
+///
+/// Element `i` of the tensor at place `t` of [`layout`] is a 32-bit hash of `i + t * 0x9e3779b9` (two rounds of multiply and
+/// xor-shift: constants 0x7feb352d and 0x846ca68b, shifts 16, 15, 16), of which the upper 24 bits are read as a number
+/// `u` from -1/2 to 1/2. It is `u / 8`, or `1 + u / 4` for the scale of a layer norm. `scripts/gpt2_geometry.py` does the same.
+pub(crate) fn hashed(config: &Gpt2Config) -> BTreeMap<String, HostTensor> {
+    let number = |element: u32, place: u32| {
+        let mut hash = element.wrapping_add(place.wrapping_mul(0x9e37_79b9));
+        hash = (hash ^ (hash >> 16)).wrapping_mul(0x7feb_352d);
+        hash = (hash ^ (hash >> 15)).wrapping_mul(0x846c_a68b);
+        hash ^= hash >> 16;
+        (hash >> 8) as f32 / (1 << 24) as f32 - 0.5
+    };
+    let tensor = |(place, (name, shape)): (u32, (String, Vec<usize>))| {
+        let is_scale = name.contains("ln_") && name.ends_with(".weight");
+        let (offset, factor) = if is_scale { (1.0, 0.25) } else { (0.0, 0.125) };
+        let n: usize = shape.iter().product();
+        let data = (0..n as u32)
+            .map(|element| offset + factor * number(element, place))
+            .collect();
+        (name, HostTensor { shape, data })
+    };
+    (0_u32..).zip(layout(config)).map(tensor).collect()
+}
+
 /// Reads `path`; keys may carry `transformer.`, mask buffers and a tied `lm_head.weight` are accepted and dropped.
 pub(crate) fn read(path: &Path, config: &Gpt2Config) -> Result<BTreeMap<String, HostTensor>, Error> {
     let mut found: BTreeMap<String, HostTensor> = files::read_tensors(path)?

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use activations::BatchOrder;
+use activations::{BatchOrder, Stream};
 use burn::tensor::Device;
 use kernels::{Rule, encode, from_vec, is_cpu};
 use lm::HookPoint;
@@ -34,6 +34,8 @@ pub struct Grid {
     inputs: Scaled,
     targets: BTreeMap<HookPoint, Scaled>,
     order: BatchOrder,
+    /// Where batches come from, if not from `inputs` and `targets`: those are then a sample, and what is held out.
+    stream: Option<Stream>,
     /// Rows that are trained on: the first ones.
     n_train: usize,
     pub(crate) members: Vec<(Variant, Trainer)>,
@@ -117,11 +119,24 @@ impl Grid {
             inputs,
             targets: scaled,
             order,
+            stream: None,
             n_train,
             members,
             waited: Duration::ZERO,
             device: device.clone(),
         })
+    }
+
+    /// The same, with batches from a stream: for stores that do not fit into memory.
+    ///
+    /// The rows given to [`Grid::new`] then say mean and scale, serve where rows are picked by their loss, and are measured on
+    /// in the end. The stream gives the inputs first, then the targets in the order of their hooks, in batches of the config's
+    /// size.
+    pub fn with_stream(self, stream: Stream) -> Self {
+        Self {
+            stream: Some(stream),
+            ..self
+        }
     }
 
     /// Steps that every member has taken.
@@ -155,10 +170,27 @@ impl Grid {
     /// A loss that is not finite; the member is named.
     pub fn step(&mut self, on_step: &mut dyn FnMut(&Variant, StepReport)) -> Result<(), Error> {
         let start = Instant::now();
-        let rows = self.order.batch(self.steps_done());
-        let x = self.inputs.batch(&rows, &self.device); // [B, D]
-        let batch = |target: &Scaled| target.batch(&rows, &self.device); // [B, D_out]
-        let targets: BTreeMap<_, _> = self.targets.iter().map(|(hook, rows)| (*hook, batch(rows))).collect();
+        let (step, device) = (self.steps_done(), &self.device);
+        let (x, targets): (_, BTreeMap<_, _>) = match &mut self.stream {
+            Some(stream) => {
+                stream.seek(step);
+                let mut values = stream.next_batch()?.values.into_iter();
+                let x = self.inputs.scaled(values.next().unwrap_or_default(), device); // [B, D]
+                let targets = self.targets.iter().zip(values);
+                (
+                    x,
+                    targets
+                        .map(|((hook, rows), values)| (*hook, rows.scaled(values, device)))
+                        .collect(),
+                )
+            }
+            None => {
+                let rows = self.order.batch(step);
+                let batch = |of: &Scaled| of.batch(&rows, device); // [B, D] or [B, D_out]
+                let targets = self.targets.iter().map(|(hook, rows)| (*hook, batch(rows)));
+                (batch(&self.inputs), targets.collect())
+            }
+        };
         self.waited += start.elapsed();
         let (inputs, device) = (&self.inputs, &self.device);
         let (n_train, batch) = (self.n_train, self.config.batch);

@@ -96,6 +96,13 @@ impl Scaled {
         Ok(Self { rows, scale, mean })
     }
 
+    /// Other rows of the same site, scaled alike, `[n, D]`.
+    pub(crate) fn scaled(&self, mut values: Vec<f32>, device: &Device) -> Tensor<2> {
+        values.iter_mut().for_each(|x| *x *= self.scale);
+        let n = values.len() / self.rows.width.max(1);
+        from_vec(values, [n, self.rows.width], device)
+    }
+
     /// Scaled rows `[n, D]`.
     pub(crate) fn batch(&self, rows: &[usize], device: &Device) -> Tensor<2> {
         let width = self.rows.width;

@@ -1,7 +1,8 @@
 //! Running the model over prompts or text and storing what its hooks hold.
 //!
-//! All hooks are captured in one forward pass per batch. A second run of the same plan keeps the shards that are whole,
-//! skips the batches that only they need, and captures only the hooks that still miss rows.
+//! All hooks are captured in one forward pass per batch; blocks after the last hook and logits are never computed. Vectors are
+//! written by a second thread while the model reads the next batch. A second run of the same plan keeps the shards that are
+//! whole, skips the batches that only they need, and captures only the hooks that still miss rows.
 //!
 //! Shapes: `B` sequences of a batch, `T` tokens of a sequence, `N` stored vectors of a batch, `W` numbers per stored
 //! vector (all heads of a hook side by side), `H` heads, `Dh` d_head.
@@ -10,25 +11,29 @@ mod sequence;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use burn::tensor::{Int, Tensor, TensorData};
 use lm::{Gpt2, Gpt2Config, HookPoint, Logits, Request, Start, TokenBatch, Tokenizer, Trace};
 use serde_json::json;
 use tasks::{Prompt, Role};
 
-use sequence::{Sequence, digest, prompt_sequences, text_sequences};
-pub use sequence::{read_documents, text_windows};
+pub use sequence::{Fill, LongDocuments, Packing, Window, text_windows};
+use sequence::{Sequence, digest, prompt_sequences, window_sequences};
 
 use crate::node::validate_hook;
-use crate::store::{FORMAT_VERSION, HookShape, Layout, Manifest, Provenance, Row, StoreWriter};
-use crate::{Error, Node};
+use crate::store::{FORMAT_VERSION, HookShape, Layout, Manifest, Part, Provenance, Row, Shuffle, StoreWriter, Wanted};
+use crate::{Dtype, Error, Node};
+
+/// Batches whose vectors may wait for the writing thread.
+const AHEAD: usize = 1;
 
 /// What to harvest.
 #[derive(Debug, Clone)]
 pub struct HarvestPlan {
     /// The hooks whose vectors are stored.
     pub hooks: Vec<HookPoint>,
-    /// The semantic positions stored of each prompt; must be empty for text, where every position is stored.
+    /// The semantic positions stored of each prompt; must be empty for text.
     pub roles: Vec<Role>,
     /// What the model reads.
     pub source: Source,
@@ -36,6 +41,14 @@ pub struct HarvestPlan {
     pub batch: usize,
     /// Vectors per Parquet file.
     pub rows_per_shard: usize,
+    /// Type of the stored numbers.
+    pub dtype: Dtype,
+    /// Vectors that are shuffled together, and the seed; `None` keeps the order of the source.
+    pub shuffle: Option<(usize, u64)>,
+    /// Whether position 0 and special tokens of a text are stored.
+    pub keep_special: bool,
+    /// The share of this process.
+    pub part: Part,
 }
 
 /// What the model reads.
@@ -43,13 +56,8 @@ pub struct HarvestPlan {
 pub enum Source {
     /// Prompts of equal length, with roles and labels.
     Prompts(Vec<Prompt>),
-    /// Documents, cut into windows that each start with the beginning-of-text token.
-    Text {
-        /// The documents' text.
-        documents: Vec<String>,
-        /// Longest window in tokens, beginning-of-text token included; at least 2.
-        context: usize,
-    },
+    /// Windows of text ([`Packing::windows`]).
+    Text(Vec<Window>),
 }
 
 /// How far a harvest is.
@@ -59,6 +67,21 @@ pub struct Progress {
     pub done: usize,
     /// Sequences in all.
     pub total: usize,
+}
+
+/// What a harvest will take, from its sizes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cost {
+    /// Tokens that the model reads.
+    pub tokens: usize,
+    /// Vectors stored of each hook.
+    pub rows: usize,
+    /// Bytes of the vectors on disk.
+    pub disk: usize,
+    /// Bytes of the window that is shuffled.
+    pub window: usize,
+    /// Floating-point operations in the matrix products of the blocks that run.
+    pub flops: f64,
 }
 
 impl HarvestPlan {
@@ -72,7 +95,67 @@ impl HarvestPlan {
             source,
             batch,
             rows_per_shard,
+            dtype: Dtype::F32,
+            shuffle: None,
+            keep_special: false,
+            part: Part::WHOLE,
         }
+    }
+
+    /// What all parts of the harvest will take together.
+    ///
+    /// # Errors
+    ///
+    /// Hooks that this model does not have.
+    pub fn cost(&self, model: &Gpt2, tokenizer: &Tokenizer) -> Result<Cost, Error> {
+        let config = model.config();
+        let (tokens, rows) = match &self.source {
+            Source::Prompts(prompts) => (
+                prompts.iter().map(|prompt| prompt.ids.len()).sum(),
+                prompts.len() * self.roles.len(),
+            ),
+            Source::Text(windows) => {
+                let special = tokenizer.special_ids();
+                let rows = |window: &Window| match self.keep_special {
+                    true => window.ids.len(),
+                    false => window.ids.iter().skip(1).filter(|id| !special.contains(id)).count(),
+                };
+                (
+                    windows.iter().map(|window| window.ids.len()).sum(),
+                    windows.iter().map(rows).sum(),
+                )
+            }
+        };
+        let row_bytes = self
+            .shapes(config)?
+            .values()
+            .map(|shape| shape.width * self.dtype.size())
+            .sum::<usize>();
+        let blocks = self
+            .hooks
+            .iter()
+            .map(|hook| hook.blocks_needed(config))
+            .max()
+            .unwrap_or(0);
+        Ok(Cost {
+            tokens,
+            rows,
+            disk: rows * row_bytes,
+            window: self.layout_window().0.min(rows) * row_bytes,
+            flops: tokens as f64 * blocks as f64 * config.block_flops(),
+        })
+    }
+
+    /// Rows of a window, and how they are shuffled.
+    fn layout_window(&self) -> (usize, Option<Shuffle>) {
+        let shuffle = self.shuffle.map(|(window, seed)| Shuffle {
+            shards: window.div_ceil(self.rows_per_shard.max(1)).max(1),
+            seed,
+        });
+        (
+            self.rows_per_shard * shuffle.map_or(1, |shuffle| shuffle.shards),
+            shuffle,
+        )
     }
 
     /// The hooks and their shapes in this model.
@@ -103,39 +186,47 @@ impl HarvestPlan {
         match &self.source {
             Source::Prompts(prompts) => {
                 let roles: BTreeSet<Role> = self.roles.iter().copied().collect();
-                prompt_sequences(prompts, &roles)
+                prompt_sequences(prompts, &roles, n_ctx)
             }
-            Source::Text { .. } if !self.roles.is_empty() => Err(Error::Config {
+            Source::Text(_) if !self.roles.is_empty() => Err(Error::Config {
                 field: "roles",
                 reason: "must be empty for text, which has no roles".to_owned(),
             }),
-            Source::Text { context, .. } if !(2..=n_ctx).contains(context) => {
-                let reason = format!("is {context}, must be 2 to {n_ctx} (the model's context)");
-                Err(Error::Config {
-                    field: "context",
-                    reason,
-                })
+            Source::Text(windows) => {
+                let longest = windows.iter().map(|window| window.ids.len()).max().unwrap_or(0);
+                if longest > n_ctx {
+                    let reason = format!("gives windows of {longest} tokens, the model's context has {n_ctx}");
+                    return Err(Error::Config {
+                        field: "context",
+                        reason,
+                    });
+                }
+                Ok(window_sequences(windows, &tokenizer.special_ids(), self.keep_special))
             }
-            Source::Text { documents, context } => text_sequences(documents, *context, tokenizer),
         }
     }
 }
 
 /// Runs `plan` and stores the vectors in the folder `out`; finishes a harvest of the same plan that was interrupted.
 ///
-/// Rows of prompts stand in the order of the prompts, within a prompt in the order of the roles. Rows of text hold every
-/// position but that of the beginning-of-text token, whose vector is the same in every window; windows of full length
-/// come first, in the order of the documents, then shorter ones by falling length.
+/// Rows of prompts stand in the order of the prompts, within a prompt in the order of the roles. Rows of text come window by
+/// window, full ones first, and are shuffled as the plan says. There is no manifest yet when other parts still owe shards.
+///
+/// # Errors
+///
+/// A plan that does not fit the model, a folder of another config, numbers that are not finite, and whatever the disk says;
+/// shards that were finished stay.
 pub fn harvest(
     model: &Gpt2,
     tokenizer: &Tokenizer,
     plan: &HarvestPlan,
     out: &Path,
     on_progress: &mut dyn FnMut(Progress),
-) -> Result<Manifest, Error> {
+) -> Result<Option<Manifest>, Error> {
     let hooks = plan.shapes(model.config())?;
     let sequences = plan.sequences(tokenizer, model.config().n_ctx)?;
     let roles: BTreeSet<Role> = plan.roles.iter().copied().collect();
+    let (_, shuffle) = plan.layout_window();
     let config = json!({
         "format_version": FORMAT_VERSION,
         "model": model.hash(),
@@ -145,6 +236,8 @@ pub fn harvest(
         "source": digest(&sequences),
         "batch": plan.batch, // the shape of a matrix product may change its last bits
         "rows_per_shard": plan.rows_per_shard,
+        "dtype": plan.dtype,
+        "shuffle": shuffle,
     });
     let provenance = Provenance {
         model_hash: model.hash().to_owned(),
@@ -155,26 +248,65 @@ pub fn harvest(
         provenance,
         rows: sequences.iter().map(Sequence::count).sum(),
         hooks,
+        dtype: plan.dtype,
         rows_per_shard: plan.rows_per_shard,
+        shuffle,
         roles: roles.into_iter().collect(),
     };
-    let shapes = layout.hooks.clone();
-    let mut writer = StoreWriter::create(out, layout)?;
+    let hooks: Vec<HookPoint> = layout.hooks.keys().copied().collect();
+    let mut writer = StoreWriter::create(out, layout, plan.part)?;
+    let wanted = hooks.iter().map(|&hook| (hook, writer.wanted(hook))).collect();
+    let (sender, receiver) = sync_channel::<Pushed>(AHEAD);
+    let (ran, written) = std::thread::scope(|scope| {
+        let writing = scope.spawn(move || {
+            for Pushed { start, rows, vectors } in receiver {
+                for (hook, values) in vectors {
+                    writer.push(hook, start, &rows, &values)?;
+                }
+            }
+            Ok(writer)
+        });
+        let ran = forward(model, &sequences, plan.batch, &wanted, &sender, on_progress);
+        drop(sender);
+        (ran, writing.join())
+    });
+    // An error of the writing thread has ended the other, so it comes first.
+    let writer = written.unwrap_or_else(|_| {
+        let reason = "the writing thread ended without a result".to_owned();
+        Err(Error::Stream { reason })
+    })?;
+    ran?;
+    writer.finish()
+}
 
+/// Vectors on their way to the writing thread.
+struct Pushed {
+    /// The first row's place in the source.
+    start: usize,
+    rows: Vec<Row>,
+    /// Of each hook, `[N, W]`.
+    vectors: Vec<(HookPoint, Vec<f32>)>,
+}
+
+/// Runs the model over the batches of which anything is wanted; ends early when nobody takes the vectors any more.
+fn forward(
+    model: &Gpt2,
+    sequences: &[Sequence],
+    batch: usize,
+    wanted: &BTreeMap<HookPoint, Wanted>,
+    sender: &SyncSender<Pushed>,
+    on_progress: &mut dyn FnMut(Progress),
+) -> Result<(), Error> {
     let (mut done, mut start) = (0, 0);
     let batches = sequences
-        .chunk_by(|a, b| a.ids.len() == b.ids.len())
-        .flat_map(|equal| equal.chunks(plan.batch));
+        .chunk_by(|a, b| a.ids().len() == b.ids().len())
+        .flat_map(|equal| equal.chunks(batch));
     for batch in batches {
-        let rows: Vec<Row> = batch.iter().flat_map(Sequence::rows).collect();
-        let range = start..start + rows.len();
-        let capture: Vec<HookPoint> = shapes
-            .keys()
-            .copied()
-            .filter(|&hook| writer.wants(hook, range.clone()))
-            .collect();
+        let end = start + batch.iter().map(Sequence::count).sum::<usize>();
+        let missing = wanted.iter().filter(|(_, wanted)| wanted.any(start..end));
+        let capture: Vec<HookPoint> = missing.map(|(hook, _)| *hook).collect();
         if !capture.is_empty() {
-            let ids: Vec<&[u32]> = batch.iter().map(|sequence| sequence.ids.as_slice()).collect();
+            let ids: Vec<&[u32]> = batch.iter().map(Sequence::ids).collect();
             let tokens = TokenBatch::new(&ids)?;
             let request = Request {
                 capture: capture.clone(),
@@ -182,29 +314,31 @@ pub fn harvest(
                 logits: Logits::None,
             };
             let trace = model.run(Start::Tokens(&tokens), &request)?;
+            let rows: Vec<Row> = batch.iter().flat_map(Sequence::rows).collect();
             let places = flat_places(batch);
-            for hook in capture {
-                writer.push(hook, start, &rows, &vectors(&trace, hook, &places)?)?;
+            let vectors = capture
+                .into_iter()
+                .map(|hook| Ok((hook, vectors(&trace, hook, &places)?)));
+            let vectors = vectors.collect::<Result<Vec<_>, Error>>()?;
+            if sender.send(Pushed { start, rows, vectors }).is_err() {
+                return Ok(());
             }
         }
-        start = range.end;
+        start = end;
         done += batch.len();
         on_progress(Progress {
             done,
             total: sequences.len(),
         });
     }
-    writer.finish()
+    Ok(())
 }
 
 /// Index of each stored vector of a batch in its `[B * T]` positions, `N`.
 fn flat_places(batch: &[Sequence]) -> Vec<i64> {
     let places = batch.iter().enumerate().flat_map(|(index, sequence)| {
-        let first = index * sequence.ids.len();
-        sequence
-            .rows()
-            .into_iter()
-            .map(move |row| (first + row.position as usize) as i64)
+        let first = index * sequence.ids().len();
+        sequence.rows().map(move |row| (first + row.position as usize) as i64)
     });
     places.collect()
 }

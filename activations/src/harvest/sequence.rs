@@ -1,100 +1,159 @@
 //! What the model reads in a harvest: one sequence of tokens per prompt or window of text, and the rows stored of it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use lm::Tokenizer;
+use serde::Deserialize;
 use tasks::{Labels, Prompt, Role};
 
 use crate::Error;
 use crate::store::Row;
 
-/// One sequence and the rows that are stored of it.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Sequence {
+/// A window of text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
     /// Token ids; the first is the beginning-of-text token.
-    pub(super) ids: Vec<u32>,
-    row: u32,
-    document: u32,
-    stored: Stored,
+    pub ids: Vec<u32>,
+    /// The documents in it: the position at which each begins, and its number.
+    documents: Vec<(u32, u32)>,
 }
 
-/// Which positions are stored.
-#[derive(Debug, Clone, PartialEq)]
-enum Stored {
-    /// A prompt: some semantic positions.
-    Roles(Vec<(Role, u32)>, Labels),
-    /// A window of text: all but the first.
-    All,
+/// How documents become windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packing {
+    /// Longest window in tokens, beginning-of-text token included; at least 2.
+    pub context: usize,
+    /// What a window may hold.
+    pub fill: Fill,
+    /// What becomes of a document that is longer than a window.
+    pub long_documents: LongDocuments,
 }
 
-impl Sequence {
-    /// Number of rows stored.
-    pub(super) fn count(&self) -> usize {
-        match &self.stored {
-            Stored::Roles(roles, _) => roles.len(),
-            Stored::All => self.ids.len().saturating_sub(1),
+/// What a window may hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fill {
+    /// Tokens of one document; the last window of a document is shorter.
+    #[default]
+    Documents,
+    /// Documents one after the other, a beginning-of-text token between them; all windows but the last are full.
+    Packed,
+}
+
+/// What becomes of a document that is longer than a window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LongDocuments {
+    /// It is cut into several windows, each behind its own beginning-of-text token.
+    #[default]
+    Cut,
+    /// The harvest is refused.
+    Refuse,
+}
+
+impl Packing {
+    /// Windows of one document each, long ones cut.
+    pub fn documents(context: usize) -> Self {
+        Self {
+            context,
+            fill: Fill::Documents,
+            long_documents: LongDocuments::Cut,
         }
     }
 
-    /// The rows stored, in order.
-    pub(super) fn rows(&self) -> Vec<Row> {
-        let row = |position: u32, role, labels| {
-            let token = self.ids[position as usize];
-            Row {
-                row: self.row,
-                document: self.document,
-                position,
-                role,
-                token,
-                labels,
+    /// The windows of some documents: full ones first, then shorter ones by falling length, each in the documents' order.
+    ///
+    /// # Errors
+    ///
+    /// Text that cannot be read or encoded; a document that is too long, where that is refused; no text at all.
+    pub fn windows(
+        &self,
+        documents: impl Iterator<Item = Result<String, Error>>,
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<Window>, Error> {
+        let size = self.context.max(2) - 1;
+        let bos = tokenizer.bos();
+        let mut windows = Vec::new();
+        // Tokens that wait for a full window, and the documents in them.
+        let mut waiting: (Vec<u32>, Vec<(u32, u32)>) = (Vec::new(), Vec::new());
+        for (document, text) in (0_u32..).zip(documents) {
+            let ids = tokenizer.encode(&text?)?;
+            if ids.len() > size && self.long_documents == LongDocuments::Refuse {
+                let reason = format!(
+                    "is \"refuse\", and document {document} has {} tokens where {size} fit beside the beginning-of-text token; \
+                     raise `context` or set it to \"cut\"",
+                    ids.len()
+                );
+                return Err(Error::Config {
+                    field: "long_documents",
+                    reason,
+                });
             }
-        };
-        match &self.stored {
-            Stored::Roles(roles, labels) => roles
-                .iter()
-                .map(|&(role, position)| row(position, Some(role), Some(*labels)))
-                .collect(),
-            Stored::All => (1..self.ids.len() as u32)
-                .map(|position| row(position, None, None))
-                .collect(),
+            match self.fill {
+                Fill::Documents => {
+                    let window = |ids: &[u32]| Window {
+                        ids: std::iter::once(bos).chain(ids.iter().copied()).collect(),
+                        documents: vec![(0, document)],
+                    };
+                    windows.extend(ids.chunks(size).map(window));
+                }
+                Fill::Packed if ids.is_empty() => {}
+                Fill::Packed => {
+                    let (tokens, spans) = &mut waiting;
+                    if !tokens.is_empty() {
+                        tokens.push(bos);
+                    }
+                    spans.push((tokens.len() as u32 + 1, document));
+                    tokens.extend(ids);
+                    while tokens.len() >= size {
+                        let rest = tokens.split_off(size);
+                        windows.push(packed(std::mem::replace(tokens, rest), spans, bos));
+                    }
+                }
+            }
         }
+        let (tokens, mut spans) = waiting;
+        if !tokens.is_empty() {
+            windows.push(packed(tokens, &mut spans, bos));
+        }
+        if windows.is_empty() {
+            let reason = "holds no text, at least one document is needed".to_owned();
+            return Err(Error::Config { field: "path", reason });
+        }
+        // Stable: keeps the documents' order.
+        windows.sort_by_key(|window| std::cmp::Reverse(window.ids.len()));
+        Ok(windows)
     }
 }
 
-/// One sequence per prompt.
-pub(super) fn prompt_sequences(prompts: &[Prompt], roles: &BTreeSet<Role>) -> Result<Vec<Sequence>, Error> {
-    if prompts.is_empty() || roles.is_empty() {
-        let (field, reason) = if prompts.is_empty() {
-            ("n", "gives no prompts")
-        } else {
-            ("roles", "is empty")
-        };
-        return Err(Error::Config {
-            field,
-            reason: format!("{reason}, at least one is needed"),
-        });
+/// A window of `tokens`; `spans` keeps what begins or goes on behind it.
+fn packed(tokens: Vec<u32>, spans: &mut Vec<(u32, u32)>, bos: u32) -> Window {
+    let end = tokens.len() as u32; // position of the last token, behind the first
+    let documents = spans.iter().copied().filter(|&(start, _)| start <= end).collect();
+    let going_on = spans.iter().rev().find(|&&(start, _)| start <= end).copied();
+    let later = spans
+        .iter()
+        .filter(|&&(start, _)| start > end)
+        .map(|&(start, of)| (start - end, of));
+    *spans = going_on
+        .map(|(_, document)| (1, document))
+        .into_iter()
+        .chain(later)
+        .collect();
+    Window {
+        ids: std::iter::once(bos).chain(tokens).collect(),
+        documents,
     }
-    let expected = prompts[0].ids.len();
-    let sequences = prompts.iter().enumerate().map(|(index, prompt)| {
-        let found = prompt.ids.len();
-        if found != expected {
-            return Err(Error::UnequalLength {
-                row: index,
-                expected,
-                found,
-            });
-        }
-        let roles = roles.iter().map(|&role| (role, prompt.position(role) as u32)).collect();
-        let stored = Stored::Roles(roles, prompt.labels);
-        Ok(Sequence {
-            ids: prompt.ids.clone(),
-            row: index as u32,
-            document: index as u32,
-            stored,
-        })
-    });
-    sequences.collect()
+}
+
+impl Window {
+    /// The document at a position; the separator before a document belongs to the one before it.
+    fn document(&self, position: u32) -> u32 {
+        let begun = self.documents.partition_point(|&(start, _)| start <= position);
+        self.documents
+            .get(begun.saturating_sub(1))
+            .map_or(0, |&(_, document)| document)
+    }
 }
 
 /// Documents cut into windows of at most `context` tokens, each behind the beginning-of-text token, with the number of
@@ -109,63 +168,229 @@ pub fn text_windows(
     context: usize,
     tokenizer: &Tokenizer,
 ) -> Result<Vec<(Vec<u32>, u32)>, Error> {
-    let mut windows = Vec::new();
-    for (document, text) in (0_u32..).zip(documents) {
-        for window in tokenizer.encode(text)?.chunks(context.max(2) - 1) {
-            let ids = std::iter::once(tokenizer.bos()).chain(window.iter().copied()).collect();
-            windows.push((ids, document));
-        }
+    if documents.iter().all(String::is_empty) {
+        return Ok(Vec::new());
     }
-    // Stable: keeps the documents' order.
-    windows.sort_by_key(|(ids, _): &(Vec<u32>, u32)| std::cmp::Reverse(ids.len()));
-    Ok(windows)
-}
-
-/// The windows of the documents.
-pub(super) fn text_sequences(
-    documents: &[String],
-    context: usize,
-    tokenizer: &Tokenizer,
-) -> Result<Vec<Sequence>, Error> {
-    let windows = text_windows(documents, context, tokenizer)?;
-    if windows.is_empty() {
-        let reason = "holds no text, at least one document is needed".to_owned();
-        return Err(Error::Config { field: "path", reason });
-    }
-    let sequence = |(row, (ids, document))| Sequence {
-        ids,
-        row,
-        document,
-        stored: Stored::All,
+    let windows = Packing::documents(context).windows(documents.iter().cloned().map(Ok), tokenizer)?;
+    let parts = |window: Window| {
+        let document = window.document(0);
+        (window.ids, document)
     };
-    Ok((0_u32..).zip(windows).map(sequence).collect())
+    Ok(windows.into_iter().map(parts).collect())
 }
 
-/// sha256 of all that the sequences ask of the model and of the store.
+/// One sequence and the rows that are stored of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Sequence {
+    /// What the model reads.
+    window: Window,
+    row: u32,
+    /// The positions stored, in order.
+    positions: Vec<u32>,
+    /// Of prompts: the role of each position, and the labels.
+    prompt: Option<(Vec<Role>, Labels)>,
+    /// Stored positions that are special.
+    special: Vec<u32>,
+}
+
+impl Sequence {
+    /// Token ids; the first is the beginning-of-text token.
+    pub(super) fn ids(&self) -> &[u32] {
+        &self.window.ids
+    }
+
+    /// Number of rows stored.
+    pub(super) fn count(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// The rows stored, in order.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
+        self.positions.iter().enumerate().map(|(index, &position)| Row {
+            row: self.row,
+            document: self.window.document(position),
+            position,
+            role: self.prompt.as_ref().and_then(|(roles, _)| roles.get(index).copied()),
+            token: self.window.ids[position as usize],
+            special: self.special.binary_search(&position).is_ok(),
+            labels: self.prompt.as_ref().map(|(_, labels)| *labels),
+        })
+    }
+}
+
+/// One sequence per prompt.
+pub(super) fn prompt_sequences(
+    prompts: &[Prompt],
+    roles: &BTreeSet<Role>,
+    n_ctx: usize,
+) -> Result<Vec<Sequence>, Error> {
+    if prompts.is_empty() || roles.is_empty() {
+        let (field, reason) = if prompts.is_empty() {
+            ("n", "gives no prompts")
+        } else {
+            ("roles", "is empty")
+        };
+        return Err(Error::Config {
+            field,
+            reason: format!("{reason}, at least one is needed"),
+        });
+    }
+    let expected = prompts[0].ids.len();
+    if expected > n_ctx {
+        return Err(lm::Error::TooLong { found: expected, n_ctx }.into());
+    }
+    let sequences = prompts.iter().enumerate().map(|(index, prompt)| {
+        let found = prompt.ids.len();
+        if found != expected {
+            return Err(Error::UnequalLength {
+                row: index,
+                expected,
+                found,
+            });
+        }
+        let (row, window) = (
+            index as u32,
+            Window {
+                ids: prompt.ids.clone(),
+                documents: vec![(0, index as u32)],
+            },
+        );
+        Ok(Sequence {
+            window,
+            row,
+            positions: roles.iter().map(|&role| prompt.position(role) as u32).collect(),
+            prompt: Some((roles.iter().copied().collect(), prompt.labels)),
+            special: Vec::new(),
+        })
+    });
+    sequences.collect()
+}
+
+/// One sequence per window; positions that are special (the first, and special tokens) are stored only when asked for.
+pub(super) fn window_sequences(windows: &[Window], special: &BTreeSet<u32>, keep_special: bool) -> Vec<Sequence> {
+    let sequence = |(row, window): (u32, &Window)| {
+        let ids = (0_u32..).zip(&window.ids);
+        let (specials, others): (Vec<u32>, Vec<u32>) = ids
+            .map(|(position, id)| (position, position == 0 || special.contains(id)))
+            .fold(
+                Default::default(),
+                |(mut specials, mut others), (position, is_special)| {
+                    if is_special { &mut specials } else { &mut others }.push(position);
+                    (specials, others)
+                },
+            );
+        Sequence {
+            window: window.clone(),
+            row,
+            positions: match keep_special {
+                true => (0..window.ids.len() as u32).collect(),
+                false => others,
+            },
+            prompt: None,
+            special: specials,
+        }
+    };
+    (0_u32..).zip(windows).map(sequence).collect()
+}
+
+/// sha256 of all that the sequences ask of the model and of the store: over the hashes of the sequences.
 pub(super) fn digest(sequences: &[Sequence]) -> String {
-    let mut bytes = Vec::new();
-    let mut put = |number: usize| bytes.extend_from_slice(&(number as u64).to_le_bytes());
-    for sequence in sequences {
-        put(sequence.ids.len());
-        sequence.ids.iter().for_each(|&id| put(id as usize));
-        put(sequence.document as usize);
-        if let Stored::Roles(roles, labels) = &sequence.stored {
-            roles.iter().for_each(|&(_, position)| put(position as usize));
-            labels.iter().for_each(|&label| put(label));
+    let of = |sequence: &Sequence| {
+        let mut bytes = Vec::new();
+        let mut put = |number: usize| bytes.extend_from_slice(&(number as u64).to_le_bytes());
+        put(sequence.ids().len());
+        sequence.ids().iter().for_each(|&id| put(id as usize));
+        for &(start, document) in &sequence.window.documents {
+            put(start as usize);
+            put(document as usize);
+        }
+        sequence.positions.iter().for_each(|&position| put(position as usize));
+        for label in sequence.prompt.iter().flat_map(|(_, labels)| labels) {
+            put(*label);
+        }
+        lm::files::sha256_hex(&bytes)
+    };
+    let hashes: String = sequences.iter().map(of).collect();
+    lm::files::sha256_hex(hashes.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokenizer() -> Tokenizer {
+        let words: Vec<String> = ('a'..='z').map(|letter| format!(" {letter}")).collect();
+        Tokenizer::word_level(&words).unwrap()
+    }
+
+    /// Documents of so many letters each, that go on through the alphabet.
+    fn documents(lengths: &[usize]) -> Vec<String> {
+        let mut letters = ('a'..='z').cycle();
+        let text = |&length: &usize| {
+            letters
+                .by_ref()
+                .take(length)
+                .map(|letter| format!(" {letter}"))
+                .collect()
+        };
+        lengths.iter().map(text).collect()
+    }
+
+    #[test]
+    fn packed_windows_hold_every_token_once_with_its_document() {
+        let (tokenizer, lengths) = (tokenizer(), [3, 0, 9, 1, 1, 6, 14, 2]);
+        let documents = documents(&lengths);
+        for context in 2..20 {
+            let packing = Packing {
+                fill: Fill::Packed,
+                ..Packing::documents(context)
+            };
+            let windows = packing.windows(documents.iter().cloned().map(Ok), &tokenizer).unwrap();
+            let (last, full) = windows.split_last().unwrap();
+            assert!(full.iter().all(|window| window.ids.len() == context) && last.ids.len() <= context);
+            let mut found = vec![Vec::new(); lengths.len()];
+            for window in &windows {
+                assert_eq!(window.ids[0], tokenizer.bos());
+                for (position, &id) in (0_u32..).zip(&window.ids) {
+                    if id != tokenizer.bos() {
+                        found[window.document(position) as usize].push(id);
+                    }
+                }
+            }
+            let expected: Vec<Vec<u32>> = documents.iter().map(|text| tokenizer.encode(text).unwrap()).collect();
+            assert_eq!(found, expected, "context {context}");
         }
     }
-    lm::files::sha256_hex(&bytes)
-}
 
-/// The documents of a text file: one per line that is not blank.
-pub fn read_documents(path: &Path) -> Result<Vec<String>, Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(str::to_owned)
-        .collect())
+    #[test]
+    fn special_positions_are_left_out_or_marked() {
+        let tokenizer = tokenizer();
+        let packing = Packing {
+            fill: Fill::Packed,
+            ..Packing::documents(6)
+        };
+        let windows = packing
+            .windows(documents(&[2, 8]).into_iter().map(Ok), &tokenizer)
+            .unwrap();
+        let special = BTreeSet::from([tokenizer.bos()]);
+        let without = window_sequences(&windows, &special, false);
+        assert_eq!(without[0].positions, [1, 2, 4, 5]);
+        assert!(without[0].rows().all(|row| !row.special));
+        let with = window_sequences(&windows, &special, true);
+        let marks: Vec<bool> = with[0].rows().map(|row| row.special).collect();
+        assert_eq!(marks, [true, false, false, true, false, false]);
+        assert_ne!(digest(&with), digest(&without));
+    }
+
+    #[test]
+    fn long_documents_can_be_refused() {
+        let packing = Packing {
+            long_documents: LongDocuments::Refuse,
+            ..Packing::documents(6)
+        };
+        let windows = |lengths: &[usize]| packing.windows(documents(lengths).into_iter().map(Ok), &tokenizer());
+        assert_eq!(windows(&[5, 5]).unwrap().len(), 2);
+        let message = windows(&[5, 6]).unwrap_err().to_string();
+        assert!(message.contains("document 1 has 6 tokens where 5 fit"), "{message}");
+    }
 }

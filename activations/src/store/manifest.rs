@@ -8,8 +8,9 @@ use lm::HookPoint;
 use serde::{Deserialize, Serialize};
 use tasks::Role;
 
-use super::shard::{DTYPE, FORMAT_VERSION};
-use crate::Error;
+use super::shard::FORMAT_VERSION;
+use super::writer::Shuffle;
+use crate::{Dtype, Error};
 
 /// Name of the manifest in the store's folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -33,12 +34,14 @@ pub struct Manifest {
     pub format_version: u32,
     /// What the store was made from.
     pub provenance: Provenance,
-    /// Type of the stored numbers: `f32`.
-    pub dtype: String,
+    /// Type of the stored numbers.
+    pub dtype: Dtype,
     /// Vectors per hook.
     pub rows: usize,
     /// Vectors per shard; the last shard of a hook may have fewer.
     pub rows_per_shard: usize,
+    /// How rows were shuffled; `null`: they stand in the order of the source.
+    pub shuffle: Option<Shuffle>,
     /// The semantic positions stored of each prompt, in the order of the rows; empty for text.
     pub roles: Vec<Role>,
     /// The stored hooks.
@@ -65,8 +68,22 @@ pub struct ShardEntry {
     pub file: String,
     /// Vectors in the file.
     pub rows: usize,
-    /// sha256 of the file's bytes, hexadecimal.
+    /// sha256 of the file's bytes, hexadecimal: what the shard is.
     pub sha256: String,
+    /// CRC-32C of the file's bytes: what every reader checks.
+    pub crc32c: u32,
+}
+
+impl ShardEntry {
+    /// The entry of a file of these bytes.
+    pub(super) fn new(file: String, rows: usize, bytes: &[u8]) -> Self {
+        Self {
+            file,
+            rows,
+            sha256: lm::files::sha256_hex(bytes),
+            crc32c: crc32c::crc32c(bytes),
+        }
+    }
 }
 
 /// Path of a shard inside the store's folder.
@@ -75,24 +92,6 @@ pub(super) fn shard_file(hook: HookPoint, shard: usize) -> String {
 }
 
 impl Manifest {
-    /// A manifest in this version of the format.
-    pub(super) fn new(
-        provenance: Provenance,
-        (rows, rows_per_shard): (usize, usize),
-        roles: Vec<Role>,
-        hooks: BTreeMap<HookPoint, HookEntry>,
-    ) -> Self {
-        Self {
-            format_version: FORMAT_VERSION,
-            provenance,
-            dtype: DTYPE.to_owned(),
-            rows,
-            rows_per_shard,
-            roles,
-            hooks,
-        }
-    }
-
     /// Reads and checks the manifest of the store in `dir`; also returns the sha256 of its bytes.
     pub(super) fn read(dir: &Path) -> Result<(Self, String), Error> {
         let path = dir.join(MANIFEST_FILE);
@@ -128,8 +127,8 @@ impl Manifest {
     }
 
     fn check(&self) -> Result<(), String> {
-        if self.dtype != DTYPE {
-            return Err(format!("dtype {DTYPE} expected, found {}", self.dtype));
+        if self.rows_per_shard == 0 {
+            return Err("shards of 0 rows".to_owned());
         }
         for (hook, entry) in &self.hooks {
             if entry.heads.is_some() != hook.has_heads()
@@ -143,9 +142,15 @@ impl Manifest {
                     return Err(format!("{hook}: shard {index} is named {}", shard.file));
                 }
             }
-            let rows: usize = entry.shards.iter().map(|shard| shard.rows).sum();
-            if rows != self.rows {
-                return Err(format!("{hook}: {} rows expected, its shards have {rows}", self.rows));
+            let mut left = self.rows;
+            for shard in &entry.shards {
+                if shard.rows != left.min(self.rows_per_shard) {
+                    return Err(format!("{hook}: {} has {} rows", shard.file, shard.rows));
+                }
+                left -= shard.rows;
+            }
+            if left > 0 {
+                return Err(format!("{hook}: its shards hold {left} of {} rows too few", self.rows));
             }
         }
         Ok(())

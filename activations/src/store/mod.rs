@@ -1,4 +1,4 @@
-//! The store: activations as Parquet files that pandas, polars and pyarrow open without help.
+//! The store: activations as Parquet files that pandas, polars, pyarrow and DuckDB open.
 //!
 //! ```text
 //! STORE/manifest.json                        written last: a folder without it is an unfinished harvest
@@ -6,20 +6,30 @@
 //! ```
 //!
 //! One row of a shard is one vector, with where it came from ([`Row`]). For `q`, `k`, `v`, `z` the vector holds all heads
-//! side by side; the reader cuts out the head. Every shard names model, tokenizer and config by hash in its footer and
-//! carries a hash of its content, so that a harvest that was interrupted can tell which shards are whole.
+//! side by side; the reader cuts out the head. All hooks of a store have the same rows in the same order. Every shard names
+//! model, tokenizer and config by hash in its footer and carries checksums of its content, so that a harvest that was
+//! interrupted can tell which shards are whole.
 //!
-//! The `activation` column is a fixed-size list of f32, not fixed-size binary: the binary form is written faster, but a
-//! reader outside this project would have to know how to cut it into numbers.
+//! The `activation` column is fixed-size binary, plain and uncompressed: of the layouts in `examples/layouts.rs` it is the
+//! fastest to write and to read, by far. [`export_lists`] gives the numeric form to readers that want one.
+//!
+//! * [`StoreWriter`]: shuffles rows over a window and writes the shards that are missing.
+//! * [`Store`]: all rows of a node or hook, in memory.
+//! * [`Stream`]: shuffled batches of a store of any size, read ahead by a thread.
 
+mod export;
 mod manifest;
+mod pool;
 mod reader;
 mod schema;
 mod shard;
+mod stream;
 mod writer;
 
+pub use export::export_lists;
 pub use manifest::{HookEntry, MANIFEST_FILE, Manifest, Provenance, ShardEntry};
 pub use reader::{HookRows, NodeRows, Store};
 pub use schema::Row;
-pub use shard::FORMAT_VERSION;
-pub use writer::{HookShape, Layout, StoreWriter};
+pub use shard::{FORMAT_VERSION, ROW_GROUP_ROWS, Statistics};
+pub use stream::{Batch, Filter, Stream, StreamConfig, Throughput};
+pub use writer::{HookShape, Layout, Part, Shuffle, StoreWriter, Wanted};

@@ -2,19 +2,21 @@
 //!
 //! Shapes: `N` rows, `W` numbers per stored vector, `D` width of what is returned (one head of `W` where there are heads).
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use lm::HookPoint;
 use tasks::{Labels, Role};
 
-use super::manifest::Manifest;
+use super::manifest::{Manifest, ShardEntry};
 use super::schema::Row;
-use super::shard::{Expected, OpenShard, ShardData};
+use super::shard::{Expected, OpenShard, Statistics};
 use crate::{Error, Node};
 
 /// A finished store, open for reading.
 ///
-/// Each shard is checked against the manifest when it is read: version, hook, width, rows, sha256, finite values.
+/// Each shard is checked against the manifest when it is read: version, config, hook, type, width, rows, checksum.
 #[derive(Debug, Clone)]
 pub struct Store {
     dir: PathBuf,
@@ -44,6 +46,15 @@ pub struct HookRows {
     pub rows: Vec<Row>,
 }
 
+/// The part of a stored vector that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cut {
+    /// Numbers, `D`.
+    pub(super) width: usize,
+    /// Their bytes in the vector.
+    pub(super) bytes: Range<usize>,
+}
+
 impl Store {
     /// Opens the store in `dir`.
     pub fn open(dir: &Path) -> Result<Self, Error> {
@@ -70,7 +81,7 @@ impl Store {
         if !self.manifest.roles.contains(&node.role) {
             return Err(self.lacks(node.to_string()));
         }
-        let HookRows { width, values, rows } = self.read(node.hook, node.head, Some(node.role))?;
+        let HookRows { width, values, rows } = self.read(node.hook, node.head, Some(node.role), |_| true)?;
         let labels: Vec<Labels> = rows.iter().filter_map(|row| row.labels).collect();
         match labels.len() == rows.len() {
             true => Ok(NodeRows { width, values, labels }),
@@ -80,46 +91,119 @@ impl Store {
 
     /// The vectors of one hook (and head, where it has heads) at all stored positions.
     pub fn hook(&self, hook: HookPoint, head: Option<usize>) -> Result<HookRows, Error> {
-        self.read(hook, head, None)
+        self.read(hook, head, None, |_| true)
     }
 
-    /// Reads the vectors of a hook, of one role or of all.
-    fn read(&self, hook: HookPoint, head: Option<usize>, role: Option<Role>) -> Result<HookRows, Error> {
+    /// The vectors of one hook (and head, where it has heads) in some of its shards.
+    ///
+    /// # Errors
+    ///
+    /// A hook or head that the store does not hold; a damaged shard.
+    pub fn shards_of(&self, hook: HookPoint, head: Option<usize>, shards: &BTreeSet<usize>) -> Result<HookRows, Error> {
+        self.read(hook, head, None, |shard| shards.contains(&shard))
+    }
+
+    /// Reads the vectors of a hook, of one role or of all, in the shards that `wanted` names.
+    fn read(
+        &self,
+        hook: HookPoint,
+        head: Option<usize>,
+        role: Option<Role>,
+        wanted: impl Fn(usize) -> bool,
+    ) -> Result<HookRows, Error> {
+        let cut = self.cut(hook, head)?;
+        let mut found = HookRows {
+            width: cut.width,
+            values: Vec::new(),
+            rows: Vec::new(),
+        };
+        for (shard, (path, expected)) in self.shards(hook)?.into_iter().enumerate() {
+            if !wanted(shard) {
+                continue;
+            }
+            let open = OpenShard::in_memory(&path, expected, self.crc32c(hook, shard))?;
+            for group in 0..open.groups().len() {
+                let (rows, pages) = (open.rows(group)?, open.pages(group)?);
+                let vectors = pages.iter().flat_map(|page| page.chunks_exact(expected.bytes()));
+                for (row, vector) in rows.into_iter().zip(vectors) {
+                    if role.is_none() || row.role == role {
+                        self.manifest
+                            .dtype
+                            .decode(&vector[cut.bytes.clone()], &mut found.values); // [D]
+                        found.rows.push(row);
+                    }
+                }
+            }
+        }
+        let bad = found.values.iter().position(|value| !value.is_finite());
+        match bad {
+            Some(at) => Err(Error::NonFinite {
+                path: self.dir.join(hook.to_string()),
+                row: at / cut.width,
+                value: found.values[at],
+                dtype: self.manifest.dtype.name(),
+            }),
+            None => Ok(found),
+        }
+    }
+
+    /// The part of the stored vectors of a hook that is one head, or all of them where there are none.
+    pub(super) fn cut(&self, hook: HookPoint, head: Option<usize>) -> Result<Cut, Error> {
         let wanted = || match head {
             Some(head) => format!("head {head} of {hook}"),
             None => hook.to_string(),
         };
         let entry = self.manifest.hooks.get(&hook).ok_or_else(|| self.lacks(wanted()))?;
-        // The part of a stored vector that is returned.
         let (start, width) = match (entry.heads, head) {
             (None, None) => (0, entry.width),
             (Some(heads), Some(head)) if head < heads => (head * (entry.width / heads), entry.width / heads),
             _ => return Err(self.lacks(wanted())),
         };
-        let mut found = HookRows {
+        let size = self.manifest.dtype.size();
+        Ok(Cut {
             width,
-            values: Vec::new(),
-            rows: Vec::new(),
-        };
-        for shard in &entry.shards {
+            bytes: start * size..(start + width) * size,
+        })
+    }
+
+    /// The shards of a hook and what each must be.
+    pub(super) fn shards(&self, hook: HookPoint) -> Result<Vec<(PathBuf, Expected<'_>)>, Error> {
+        let entry = self
+            .manifest
+            .hooks
+            .get(&hook)
+            .ok_or_else(|| self.lacks(hook.to_string()))?;
+        let shard = |shard: &ShardEntry| {
             let expected = Expected {
                 provenance: &self.manifest.provenance,
                 hook,
                 width: entry.width,
+                dtype: self.manifest.dtype,
                 rows: shard.rows,
             };
-            let data = read_shard(&self.dir.join(&shard.file), expected, &shard.sha256)?;
-            for (row, vector) in data.rows.into_iter().zip(data.values.chunks_exact(entry.width)) {
-                if role.is_none() || row.role == role {
-                    found.values.extend_from_slice(&vector[start..start + width]); // [W] -> [D]
-                    found.rows.push(row);
-                }
-            }
-        }
-        Ok(found)
+            (self.dir.join(&shard.file), expected)
+        };
+        Ok(entry.shards.iter().map(shard).collect())
     }
 
-    fn lacks(&self, wanted: String) -> Error {
+    /// The checksum of a shard's bytes.
+    pub(super) fn crc32c(&self, hook: HookPoint, shard: usize) -> u32 {
+        let entry = self.manifest.hooks.get(&hook).and_then(|entry| entry.shards.get(shard));
+        entry.map_or(0, |shard| shard.crc32c)
+    }
+
+    /// Mean and mean norm of a hook's vectors in the first `shards` shards, from the footers.
+    ///
+    /// # Errors
+    ///
+    /// A hook that the store does not hold; a shard that is damaged or of another store.
+    pub fn statistics(&self, hook: HookPoint, shards: usize) -> Result<Statistics, Error> {
+        let shards = self.shards(hook)?.into_iter().take(shards);
+        let all = shards.map(|(path, expected)| OpenShard::on_disk(&path, expected)?.statistics());
+        Ok(Statistics::merge(&all.collect::<Result<Vec<_>, _>>()?))
+    }
+
+    pub(super) fn lacks(&self, wanted: String) -> Error {
         let hooks = self.manifest.hooks.iter().map(|(hook, entry)| match entry.heads {
             Some(heads) => format!("{hook} ({heads} heads)"),
             None => hook.to_string(),
@@ -135,26 +219,5 @@ impl Store {
             wanted,
             available,
         }
-    }
-}
-
-/// Reads a shard after checking it against the manifest.
-fn read_shard(path: &Path, expected: Expected<'_>, sha256: &str) -> Result<ShardData, Error> {
-    let open = OpenShard::open(path, expected)?;
-    let found = lm::files::sha256_file(path)?;
-    if found != sha256 {
-        return Err(Error::HashMismatch {
-            path: path.to_owned(),
-            expected: sha256.to_owned(),
-            found,
-        });
-    }
-    let data = open.read()?;
-    match data.first_non_finite(expected.width) {
-        Some(row) => Err(Error::NonFinite {
-            path: path.to_owned(),
-            row,
-        }),
-        None => Ok(data),
     }
 }

@@ -1,18 +1,30 @@
 //! The columns of a shard, and the way between rows and Arrow record batches.
 //!
+//! The vectors are fixed-size binary: the numbers of a vector one after the other, little-endian. Everything else is a plain
+//! column that any reader filters by.
+//!
 //! Shapes: `N` rows of a batch, `W` numbers per vector.
 
 use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, StringArray, UInt32Array};
-use arrow::datatypes::{DataType, Field, Float32Type, Schema, UInt32Type};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, FixedSizeListArray, Float32Array, StringArray,
+    UInt32Array,
+};
+use arrow::buffer::Buffer;
+use arrow::datatypes::{DataType, Field, Schema, UInt32Type};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use tasks::{Attribute, Labels, Role};
 
+/// The column of the vectors; it comes first.
+pub(super) const ACTIVATION: &str = "activation";
+/// Columns with minimum and maximum per row group in the footer, by which row groups are skipped.
+pub(super) const PRUNED: [&str; 5] = ["row", "document", "position", "token", "role"];
+
 /// Where one stored vector came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Row {
     /// Index of the prompt, or of the window of text, in the order of the source.
     pub row: u32,
@@ -24,8 +36,26 @@ pub struct Row {
     pub role: Option<Role>,
     /// Token id at the position.
     pub token: u32,
+    /// Whether it is position 0 or a special token; those are stored only when the config asks for them.
+    pub special: bool,
     /// Values of the attributes; prompts only.
     pub labels: Option<Labels>,
+}
+
+impl Row {
+    /// Appends the row in a fixed byte order, for checksums.
+    pub(super) fn put(&self, bytes: &mut Vec<u8>) {
+        for id in [self.row, self.document, self.position, self.token] {
+            bytes.extend_from_slice(&id.to_le_bytes());
+        }
+        bytes.push(u8::from(self.special));
+        bytes.extend_from_slice(self.role.map(|role| role.to_string()).unwrap_or_default().as_bytes());
+        bytes.push(b';');
+        for label in self.labels.iter().flatten() {
+            bytes.extend_from_slice(&(*label as u64).to_le_bytes());
+        }
+        bytes.push(b';');
+    }
 }
 
 /// Names of the label columns, in the order of [`Attribute::ALL`].
@@ -35,68 +65,88 @@ fn label_columns() -> impl Iterator<Item = String> {
         .map(|attribute| attribute.to_string().to_lowercase())
 }
 
-/// The columns of a shard whose vectors are `width` wide.
-pub(super) fn schema(width: usize) -> Schema {
+/// The columns beside the vectors.
+fn provenance_fields() -> Vec<Field> {
     let mut fields = vec![
-        Field::new("activation", DataType::FixedSizeList(item_field(), width as i32), false),
         Field::new("row", DataType::UInt32, false),
         Field::new("document", DataType::UInt32, false),
         Field::new("position", DataType::UInt32, false),
         Field::new("role", DataType::Utf8, true),
         Field::new("token", DataType::UInt32, false),
+        Field::new("special", DataType::Boolean, false),
     ];
     fields.extend(label_columns().map(|name| Field::new(name, DataType::UInt32, true)));
+    fields
+}
+
+/// The columns of a shard whose vectors have `bytes` bytes.
+pub(super) fn schema(bytes: usize) -> Schema {
+    let mut fields = vec![Field::new(ACTIVATION, DataType::FixedSizeBinary(bytes as i32), false)];
+    fields.extend(provenance_fields());
     Schema::new(fields)
 }
 
-/// The vector width that a shard's schema declares, if its first column is a list of f32.
-pub(super) fn declared_width(schema: &Schema) -> Option<usize> {
-    match schema.field_with_name("activation").ok()?.data_type() {
-        DataType::FixedSizeList(item, width) if *item.data_type() == DataType::Float32 => usize::try_from(*width).ok(),
+/// The bytes of a vector that a shard's schema declares, if its vectors are binary.
+pub(super) fn declared_bytes(schema: &Schema) -> Option<usize> {
+    match schema.field_with_name(ACTIVATION).ok()?.data_type() {
+        DataType::FixedSizeBinary(bytes) => usize::try_from(*bytes).ok(),
         _ => None,
     }
 }
 
-/// Rows and their values (`[N, W]`, row after row) as one record batch.
-pub(super) fn to_batch(rows: &[Row], values: Vec<f32>, width: usize) -> Result<RecordBatch, ArrowError> {
+/// Rows and the bytes of their vectors, row after row, as one record batch.
+pub(super) fn to_batch(rows: &[Row], vectors: Vec<u8>, bytes: usize) -> Result<RecordBatch, ArrowError> {
+    let vectors = FixedSizeBinaryArray::try_new(bytes as i32, Buffer::from_vec(vectors), None)?;
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(vectors)];
+    columns.extend(provenance_columns(rows));
+    RecordBatch::try_new(Arc::new(schema(bytes)), columns)
+}
+
+/// Rows and their values (`[N, W]`) as one record batch whose vectors are lists of numbers, for readers that want them so.
+pub(super) fn to_list_batch(rows: &[Row], values: Vec<f32>, width: usize) -> Result<RecordBatch, ArrowError> {
+    let item = Arc::new(Field::new("element", DataType::Float32, false));
     let numbers: ArrayRef = Arc::new(Float32Array::from(values));
-    let numbers = FixedSizeListArray::try_new(item_field(), width as i32, numbers, None)?; // [N, W]
+    let list = FixedSizeListArray::try_new(item.clone(), width as i32, numbers, None)?; // [N, W]
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(list)];
+    columns.extend(provenance_columns(rows));
+    let mut fields = vec![Field::new(
+        ACTIVATION,
+        DataType::FixedSizeList(item, width as i32),
+        false,
+    )];
+    fields.extend(provenance_fields());
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+}
+
+fn provenance_columns(rows: &[Row]) -> Vec<ArrayRef> {
     let column = |read: fn(&Row) -> u32| -> ArrayRef { Arc::new(rows.iter().map(read).collect::<UInt32Array>()) };
     let roles: StringArray = rows.iter().map(|row| row.role.map(|role| role.to_string())).collect();
+    let special: BooleanArray = rows.iter().map(|row| Some(row.special)).collect();
     let mut columns: Vec<ArrayRef> = vec![
-        Arc::new(numbers),
         column(|row| row.row),
         column(|row| row.document),
         column(|row| row.position),
         Arc::new(roles),
         column(|row| row.token),
+        Arc::new(special),
     ];
     for attribute in 0..Attribute::ALL.len() {
         let labels = rows.iter().map(|row| row.labels.map(|labels| labels[attribute] as u32));
         columns.push(Arc::new(labels.collect::<UInt32Array>()));
     }
-    RecordBatch::try_new(Arc::new(schema(width)), columns)
+    columns
 }
 
-/// Appends the rows of a record batch and their values (`[N, W]`); the message of an error is for
+/// Appends the rows of a record batch; its vectors are not looked at. The message of an error is for
 /// [`crate::Error::Truncated`].
-pub(super) fn from_batch(batch: &RecordBatch, rows: &mut Vec<Row>, values: &mut Vec<f32>) -> Result<(), String> {
-    let list = column(batch, "activation")?
-        .as_fixed_size_list_opt()
-        .ok_or("column activation is not a list")?;
-    let numbers = list
-        .values()
-        .as_primitive_opt::<Float32Type>()
-        .ok_or("column activation is not f32")?;
-    if list.null_count() + numbers.null_count() > 0 {
-        return Err("column activation has nulls".to_owned());
-    }
-    values.extend_from_slice(numbers.values()); // [N, W]
-
+pub(super) fn rows_of(batch: &RecordBatch, rows: &mut Vec<Row>) -> Result<(), String> {
     let ids = ["row", "document", "position", "token"].map(|name| numbers_of(batch, name));
     let [row, document, position, token] = ids;
     let (row, document, position, token) = (row?, document?, position?, token?);
-    if [row, document, position, token].iter().any(|ids| ids.null_count() > 0) {
+    let special = column(batch, "special")?
+        .as_boolean_opt()
+        .ok_or("column special is not boolean")?;
+    if [row, document, position, token].iter().any(|ids| ids.null_count() > 0) || special.null_count() > 0 {
         return Err("a column of ids has nulls".to_owned());
     }
     let role = column(batch, "role")?
@@ -120,14 +170,11 @@ pub(super) fn from_batch(batch: &RecordBatch, rows: &mut Vec<Row>, values: &mut 
             position: position.value(index),
             role,
             token: token.value(index),
+            special: special.value(index),
             labels: labels.iter().all(|column| column.is_valid(index)).then_some(read),
         });
     }
     Ok(())
-}
-
-fn item_field() -> Arc<Field> {
-    Arc::new(Field::new("element", DataType::Float32, false))
 }
 
 fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, String> {

@@ -1,37 +1,47 @@
 //! One Parquet file of the store: its footer, and writing and reading it.
 //!
+//! Vectors are written plain and uncompressed, so the pages of the file hold them as they are in memory: a reader takes them
+//! from there without a decoder between. Two checksums guard them: that of the whole file stands in the manifest, those of the
+//! row groups in the footer, for a reader that skips some of them and for a harvest that finds the shard without a manifest.
+//!
 //! Shapes: `N` rows of a shard, `W` numbers per vector.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use lm::HookPoint;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::{ArrowWriter, ProjectionMask};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::column::page::{Page, PageReader};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, RowGroupMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::reader::ChunkReader;
+use parquet::file::serialized_reader::SerializedPageReader;
+use parquet::schema::types::ColumnPath;
 
 use super::manifest::Provenance;
-use super::schema::{Row, declared_width, from_batch, schema, to_batch};
-use crate::Error;
+use super::schema::{ACTIVATION, PRUNED, Row, declared_bytes, rows_of, schema, to_batch};
+use crate::{Dtype, Error};
 
 /// Version of manifest and shards; a reader refuses any other.
-pub const FORMAT_VERSION: u32 = 1;
-/// The type of the stored numbers, as named in manifest and footers.
-pub(super) const DTYPE: &str = "f32";
-/// Rows that the Parquet reader decodes at a time: large enough to be fast, small beside a shard.
-const DECODE_ROWS: usize = 8192;
+pub const FORMAT_VERSION: u32 = 2;
+/// Rows of a row group, the unit that a reader skips: 6 MB of f16 at a width of 768.
+pub const ROW_GROUP_ROWS: usize = 4096;
+/// Vectors whose sum is taken in f32 before it is added up in f64.
+const SUM_ROWS: usize = 64;
 
 /// The contents of a shard.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct ShardData {
     /// Origin of each vector, `N`.
     pub(super) rows: Vec<Row>,
-    /// The vectors, `[N, W]`.
-    pub(super) values: Vec<f32>,
+    /// The bytes of the vectors, `[N, W]` numbers of the store's type.
+    pub(super) vectors: Vec<u8>,
 }
 
 /// What a shard must say about itself to belong to a store.
@@ -40,126 +50,231 @@ pub(super) struct Expected<'a> {
     pub(super) provenance: &'a Provenance,
     pub(super) hook: HookPoint,
     pub(super) width: usize,
+    pub(super) dtype: Dtype,
     pub(super) rows: usize,
 }
 
-impl ShardData {
-    /// The index of the first vector that holds a NaN or an infinity.
-    pub(super) fn first_non_finite(&self, width: usize) -> Option<usize> {
-        self.values
-            .iter()
-            .position(|value| !value.is_finite())
-            .map(|index| index / width)
+impl Expected<'_> {
+    /// Bytes of a vector.
+    pub(super) fn bytes(&self) -> usize {
+        self.width * self.dtype.size()
+    }
+}
+
+/// Mean and mean norm of stored vectors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statistics {
+    /// Number of vectors.
+    pub rows: usize,
+    /// Mean of each number, `W`.
+    pub mean: Vec<f32>,
+    /// Mean Euclidean norm of the whole stored vectors.
+    pub mean_norm: f64,
+}
+
+impl Statistics {
+    /// Of vectors of one type, `[N, W]`.
+    fn of(vectors: &[u8], width: usize, dtype: Dtype) -> Self {
+        let bytes = width * dtype.size();
+        let (mut sums, mut norms, mut values) = (vec![0.0_f64; width], 0.0, Vec::new());
+        for block in vectors.chunks(SUM_ROWS * bytes) {
+            values.clear();
+            dtype.decode(block, &mut values);
+            let mut sum = vec![0.0_f32; width];
+            for vector in values.chunks_exact(width) {
+                sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += x);
+                // Eight sums side by side, so that the loop is vectorised.
+                let mut squares = [0.0_f32; 8];
+                let (chunks, rest) = vector.as_chunks::<8>();
+                for chunk in chunks {
+                    squares.iter_mut().zip(chunk).for_each(|(sum, x)| *sum += x * x);
+                }
+                let rest: f64 = rest.iter().map(|&x| f64::from(x).powi(2)).sum();
+                norms += (squares.iter().copied().map(f64::from).sum::<f64>() + rest).sqrt();
+            }
+            sums.iter_mut().zip(&sum).for_each(|(total, x)| *total += f64::from(*x));
+        }
+        let rows = vectors.len() / bytes.max(1);
+        let n = rows.max(1) as f64;
+        Self {
+            rows,
+            mean: sums.into_iter().map(|sum| (sum / n) as f32).collect(),
+            mean_norm: norms / n,
+        }
     }
 
-    /// sha256 over rows and values in a fixed byte order.
-    fn content_hash(&self) -> String {
-        let mut bytes = Vec::with_capacity(self.values.len() * 4 + self.rows.len() * 48);
-        for row in &self.rows {
-            for id in [row.row, row.document, row.position, row.token] {
-                bytes.extend_from_slice(&id.to_le_bytes());
-            }
-            bytes.extend_from_slice(row.role.map(|role| role.to_string()).unwrap_or_default().as_bytes());
-            bytes.push(b';');
-            for label in row.labels.iter().flatten() {
-                bytes.extend_from_slice(&(*label as u64).to_le_bytes());
-            }
-            bytes.push(b';');
+    /// Of all vectors together.
+    pub(super) fn merge(all: &[Self]) -> Self {
+        let rows: usize = all.iter().map(|part| part.rows).sum();
+        let weight = |part: &Self| part.rows as f64 / rows.max(1) as f64;
+        let width = all.first().map_or(0, |part| part.mean.len());
+        let mean = |place: usize| {
+            all.iter()
+                .map(|part| weight(part) * f64::from(part.mean[place]))
+                .sum::<f64>() as f32
+        };
+        Self {
+            rows,
+            mean: (0..width).map(mean).collect(),
+            mean_norm: all.iter().map(|part| weight(part) * part.mean_norm).sum(),
         }
-        bytes.extend(self.values.iter().flat_map(|value| value.to_le_bytes()));
-        lm::files::sha256_hex(&bytes)
+    }
+}
+
+impl ShardData {
+    /// A checksum of the rows and vectors of every row group.
+    fn checksums(&self, bytes: usize) -> Vec<u32> {
+        let groups = self
+            .rows
+            .chunks(ROW_GROUP_ROWS)
+            .zip(self.vectors.chunks(ROW_GROUP_ROWS * bytes));
+        groups.map(|(rows, vectors)| checksum(rows, vectors)).collect()
     }
 
     /// The bytes of the Parquet file. Equal contents give equal bytes.
     pub(super) fn encode(self, expected: Expected<'_>) -> Result<Vec<u8>, ParquetError> {
+        let bytes = expected.bytes();
+        let statistics = Statistics::of(&self.vectors, expected.width, expected.dtype);
+        let mean: Vec<String> = statistics.mean.iter().map(f32::to_string).collect();
+        let checksums: Vec<String> = self.checksums(bytes).iter().map(|sum| format!("{sum:08x}")).collect();
         let footer = [
-            ("saelab.format_version", FORMAT_VERSION.to_string()),
-            ("saelab.model_hash", expected.provenance.model_hash.clone()),
-            ("saelab.tokenizer_hash", expected.provenance.tokenizer_hash.clone()),
-            ("saelab.config_hash", expected.provenance.config_hash.clone()),
-            ("saelab.hook", expected.hook.to_string()),
-            ("saelab.dtype", DTYPE.to_owned()),
-            ("saelab.rows", expected.rows.to_string()),
-            ("saelab.width", expected.width.to_string()),
-            ("saelab.content_sha256", self.content_hash()),
+            ("format_version", FORMAT_VERSION.to_string()),
+            ("model_hash", expected.provenance.model_hash.clone()),
+            ("tokenizer_hash", expected.provenance.tokenizer_hash.clone()),
+            ("config_hash", expected.provenance.config_hash.clone()),
+            ("hook", expected.hook.to_string()),
+            ("dtype", expected.dtype.name().to_owned()),
+            ("rows", expected.rows.to_string()),
+            ("width", expected.width.to_string()),
+            ("mean", format!("[{}]", mean.join(","))),
+            ("mean_norm", statistics.mean_norm.to_string()),
+            ("crc32c", checksums.join(",")),
         ];
-        let properties = WriterProperties::builder()
+        let footer = footer.map(|(key, value)| KeyValue::new(format!("saelab.{key}"), value));
+        let vectors = ColumnPath::from(ACTIVATION);
+        let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
-            // Activations never repeat: dictionaries and statistics over them cost time and find nothing.
             .set_dictionary_enabled(false)
             .set_statistics_enabled(EnabledStatistics::None)
+            // Activations never repeat: compressing them costs time and saves a tenth (`examples/layouts.rs`).
+            .set_column_compression(vectors.clone(), Compression::UNCOMPRESSED)
+            .set_column_encoding(vectors, Encoding::PLAIN)
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .set_created_by("saelab".to_owned())
-            .set_key_value_metadata(Some(
-                footer.map(|(key, value)| KeyValue::new(key.to_owned(), value)).to_vec(),
-            ))
-            .build();
-        let batch = to_batch(&self.rows, self.values, expected.width)?;
-        let mut bytes = Vec::new();
-        let mut writer = ArrowWriter::try_new(&mut bytes, Arc::new(schema(expected.width)), Some(properties))?;
+            .set_key_value_metadata(Some(footer.to_vec()));
+        for column in PRUNED {
+            properties = properties.set_column_statistics_enabled(ColumnPath::from(column), EnabledStatistics::Chunk);
+        }
+        let size = self.vectors.len();
+        let batch = to_batch(&self.rows, self.vectors, bytes)?;
+        let mut file = Vec::with_capacity(size + size / 16 + (1 << 16));
+        let mut writer = ArrowWriter::try_new(&mut file, Arc::new(schema(bytes)), Some(properties.build()))?;
         writer.write(&batch)?;
         writer.close()?;
-        Ok(bytes)
+        Ok(file)
+    }
+}
+
+fn checksum(rows: &[Row], vectors: &[u8]) -> u32 {
+    let mut bytes = Vec::with_capacity(rows.len() * 48);
+    rows.iter().for_each(|row| row.put(&mut bytes));
+    crc32c::crc32c_append(crc32c::crc32c(&bytes), vectors)
+}
+
+/// Where the bytes of a shard are: on disk, or all in memory.
+pub(super) trait Source: ChunkReader + Sized + 'static {
+    /// The same bytes for another reader.
+    fn again(&self) -> io::Result<Self>;
+}
+
+impl Source for File {
+    fn again(&self) -> io::Result<Self> {
+        self.try_clone()
+    }
+}
+
+impl Source for Bytes {
+    fn again(&self) -> io::Result<Self> {
+        Ok(self.clone())
     }
 }
 
 /// A shard whose footer was read and agrees with what is expected; its contents are not read yet.
-pub(super) struct OpenShard<'a> {
+#[derive(Debug)]
+pub(super) struct OpenShard<'a, S> {
     path: &'a Path,
-    rows: usize,
-    content_hash: Option<String>,
-    reader: ParquetRecordBatchReaderBuilder<File>,
+    expected: Expected<'a>,
+    source: S,
+    metadata: ArrowReaderMetadata,
 }
 
-impl<'a> OpenShard<'a> {
-    /// Reads and checks the footer.
-    pub(super) fn open(path: &'a Path, expected: Expected<'_>) -> Result<Self, Error> {
-        let file = File::open(path).map_err(|source| Error::Io {
-            path: path.to_owned(),
+impl<'a> OpenShard<'a, File> {
+    /// Opens the file and checks what its footer says.
+    pub(super) fn on_disk(path: &'a Path, expected: Expected<'a>) -> Result<Self, Error> {
+        let file = File::open(path).map_err(|source| Error::io(path, source))?;
+        Self::new(path, expected, file)
+    }
+}
+
+impl<'a> OpenShard<'a, Bytes> {
+    /// Reads the whole file, checks what its footer says, and the checksum of its bytes.
+    pub(super) fn in_memory(path: &'a Path, expected: Expected<'a>, crc32c: u32) -> Result<Self, Error> {
+        let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
+        let found = crc32c::crc32c(&bytes);
+        let open = Self::new(path, expected, Bytes::from(bytes))?;
+        match found == crc32c {
+            true => Ok(open),
+            false => Err(Error::Checksum {
+                path: path.to_owned(),
+                expected: crc32c,
+                found,
+            }),
+        }
+    }
+}
+
+impl<'a, S: Source> OpenShard<'a, S> {
+    fn new(path: &'a Path, expected: Expected<'a>, source: S) -> Result<Self, Error> {
+        let metadata = ArrowReaderMetadata::load(&source, ArrowReaderOptions::new());
+        let open = Self {
+            path,
+            expected,
             source,
-        })?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| truncated(path, error))?;
-        let footer = |key: &str| {
-            let pairs = reader.metadata().file_metadata().key_value_metadata()?;
-            pairs
-                .iter()
-                .find(|pair| pair.key == format!("saelab.{key}"))?
-                .value
-                .clone()
+            metadata: metadata.map_err(|error| truncated(path, error))?,
         };
-        let version = footer("format_version").unwrap_or_else(|| "none".to_owned());
+        let version = open.footer("format_version").unwrap_or("none");
         if version != FORMAT_VERSION.to_string() {
             return Err(Error::WrongVersion {
                 path: path.to_owned(),
                 expected: FORMAT_VERSION,
-                found: version,
+                found: version.to_owned(),
             });
         }
-        let config = footer("config_hash").unwrap_or_default();
+        let config = open.footer("config_hash").unwrap_or_default();
         if config != expected.provenance.config_hash {
-            let expected = expected.provenance.config_hash.clone();
             return Err(Error::OtherConfig {
                 path: path.to_owned(),
-                expected,
-                found: config,
+                expected: expected.provenance.config_hash.clone(),
+                found: config.to_owned(),
             });
         }
-        let hook = footer("hook").unwrap_or_default();
-        if hook != expected.hook.to_string() {
-            return Err(truncated(
-                path,
-                format!("hook {} expected, found {hook:?}", expected.hook),
-            ));
+        let (hook, dtype) = (expected.hook.to_string(), expected.dtype.name().to_owned());
+        for (key, expected) in [("hook", hook), ("dtype", dtype)] {
+            let found = open.footer(key).unwrap_or_default();
+            if found != expected {
+                return Err(truncated(path, format!("{key} {expected} expected, found {found:?}")));
+            }
         }
-        let found =
-            declared_width(reader.schema()).ok_or_else(|| truncated(path, "no column activation of f32 lists"))?;
-        if found != expected.width {
+        let found = declared_bytes(open.metadata.schema())
+            .ok_or_else(|| truncated(path, format!("no column {ACTIVATION} of fixed-size binary")))?;
+        if found != expected.bytes() {
             return Err(Error::WrongWidth {
                 path: path.to_owned(),
                 expected: expected.width,
-                found,
+                found: found / expected.dtype.size(),
             });
         }
-        let found = usize::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0);
+        let found = usize::try_from(open.metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
         if found != expected.rows {
             return Err(Error::WrongRows {
                 path: path.to_owned(),
@@ -167,46 +282,131 @@ impl<'a> OpenShard<'a> {
                 found,
             });
         }
-        let content_hash = footer("content_sha256");
-        Ok(Self {
-            path,
-            rows: expected.rows,
-            content_hash,
-            reader,
-        })
+        Ok(open)
     }
 
-    /// Decodes all rows and values.
-    pub(super) fn read(self) -> Result<ShardData, Error> {
-        let path = self.path;
-        let reader = self
-            .reader
-            .with_batch_size(DECODE_ROWS)
-            .build()
-            .map_err(|error| truncated(path, error))?;
-        let mut data = ShardData::default();
-        for batch in reader {
-            let batch = batch.map_err(|error| truncated(path, error))?;
-            from_batch(&batch, &mut data.rows, &mut data.values).map_err(|reason| truncated(path, reason))?;
+    /// A value that the footer holds.
+    fn footer(&self, key: &str) -> Option<&str> {
+        let pairs = self.metadata.metadata().file_metadata().key_value_metadata()?;
+        let pair = pairs
+            .iter()
+            .find(|pair| pair.key.strip_prefix("saelab.") == Some(key))?;
+        pair.value.as_deref()
+    }
+
+    /// Bytes of the file.
+    pub(super) fn size(&self) -> u64 {
+        self.source.len()
+    }
+
+    /// The row groups, in order.
+    pub(super) fn groups(&self) -> &[RowGroupMetaData] {
+        self.metadata.metadata().row_groups()
+    }
+
+    /// What the footer says of the vectors.
+    pub(super) fn statistics(&self) -> Result<Statistics, Error> {
+        let mean = self.footer("mean").and_then(|mean| serde_json::from_str(mean).ok());
+        let mean_norm = self.footer("mean_norm").and_then(|norm| norm.parse().ok());
+        match (mean, mean_norm) {
+            (Some(mean), Some(mean_norm)) => Ok(Statistics {
+                rows: self.expected.rows,
+                mean,
+                mean_norm,
+            }),
+            _ => Err(truncated(self.path, "the footer holds no mean and mean norm")),
         }
-        match data.rows.len() == self.rows {
-            true => Ok(data),
+    }
+
+    /// Where the vectors of a row group come from.
+    pub(super) fn rows(&self, group: usize) -> Result<Vec<Row>, Error> {
+        let source = self.source.again().map_err(|source| Error::io(self.path, source))?;
+        let fail = |error: ParquetError| truncated(self.path, error);
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, self.metadata.clone());
+        let leaves = 1..builder.parquet_schema().num_columns();
+        let projection = ProjectionMask::leaves(builder.parquet_schema(), leaves);
+        let reader = builder
+            .with_row_groups(vec![group])
+            .with_projection(projection)
+            .with_batch_size(ROW_GROUP_ROWS)
+            .build()
+            .map_err(fail)?;
+        let mut rows = Vec::new();
+        for batch in reader {
+            let batch = batch.map_err(|error| truncated(self.path, error))?;
+            rows_of(&batch, &mut rows).map_err(|reason| truncated(self.path, reason))?;
+        }
+        self.count(group, rows.len())?;
+        Ok(rows)
+    }
+
+    /// The bytes of a row group's vectors, page by page; nothing is copied when they are in memory.
+    pub(super) fn pages(&self, group: usize) -> Result<Vec<Bytes>, Error> {
+        let fail = |error: ParquetError| truncated(self.path, error);
+        let source = self.source.again().map_err(|source| Error::io(self.path, source))?;
+        let Some(metadata) = self.groups().get(group) else {
+            return Err(truncated(self.path, format!("no row group {group}")));
+        };
+        let rows = usize::try_from(metadata.num_rows()).unwrap_or(0);
+        let mut reader = SerializedPageReader::new(Arc::new(source), metadata.column(0), rows, None).map_err(fail)?;
+        let (mut pages, mut bytes) = (Vec::new(), 0);
+        while let Some(page) = reader.get_next_page().map_err(fail)? {
+            match page {
+                Page::DataPage {
+                    buf,
+                    num_values,
+                    encoding: Encoding::PLAIN,
+                    ..
+                } if buf.len() == num_values as usize * self.expected.bytes() => {
+                    bytes += buf.len();
+                    pages.push(buf);
+                }
+                _ => return Err(truncated(self.path, "the vectors are not plain")),
+            }
+        }
+        self.count(group, bytes / self.expected.bytes())?;
+        Ok(pages)
+    }
+
+    fn count(&self, group: usize, found: usize) -> Result<(), Error> {
+        let expected = self.groups().get(group).map_or(0, RowGroupMetaData::num_rows);
+        match usize::try_from(expected) == Ok(found) {
+            true => Ok(()),
             false => Err(Error::WrongRows {
-                path: path.to_owned(),
-                expected: self.rows,
-                found: data.rows.len(),
+                path: self.path.to_owned(),
+                expected: usize::try_from(expected).unwrap_or(0),
+                found,
             }),
         }
     }
 
-    /// Decodes the contents and tells whether they are those that were written.
-    pub(super) fn verify(self) -> bool {
-        let recorded = self.content_hash.clone();
-        self.read().is_ok_and(|data| Some(data.content_hash()) == recorded)
+    /// Rows and pages of a row group, checked against the footer's checksum.
+    pub(super) fn checked(&self, group: usize) -> Result<(Vec<Row>, Vec<Bytes>), Error> {
+        let recorded = self.footer("crc32c").and_then(|sums| sums.split(',').nth(group));
+        let expected = recorded
+            .and_then(|sum| u32::from_str_radix(sum, 16).ok())
+            .ok_or_else(|| truncated(self.path, format!("the footer holds no checksum of row group {group}")))?;
+        let (rows, pages) = (self.rows(group)?, self.pages(group)?);
+        let found = pages
+            .iter()
+            .fold(checksum(&rows, &[]), |sum, page| crc32c::crc32c_append(sum, page));
+        match found == expected {
+            true => Ok((rows, pages)),
+            false => Err(Error::Checksum {
+                path: self.path.to_owned(),
+                expected,
+                found,
+            }),
+        }
+    }
+
+    /// Whether the contents are those that were written.
+    pub(super) fn verify(&self) -> bool {
+        (0..self.groups().len()).all(|group| self.checked(group).is_ok())
     }
 }
 
-fn truncated(path: &Path, reason: impl ToString) -> Error {
+pub(super) fn truncated(path: &Path, reason: impl ToString) -> Error {
     // Parquet's messages may span lines; ours are one line.
     let reason = reason.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     Error::Truncated {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use activations::store::{HookShape, Layout, Provenance, Row};
-use activations::{Error, Manifest, StoreWriter};
+use activations::{Dtype, Error, Manifest, Part, StoreWriter};
 use lm::HookPoint;
 use tasks::Role;
 
@@ -34,7 +34,9 @@ pub(crate) fn layout(prompts: usize, width: usize, rows_per_shard: usize) -> Lay
         provenance,
         hooks,
         rows: prompts * ROLES.len(),
+        dtype: Dtype::F32,
         rows_per_shard,
+        shuffle: None,
         roles: ROLES.to_vec(),
     }
 }
@@ -49,6 +51,7 @@ pub(crate) fn rows(prompts: usize) -> Vec<Row> {
             position: (index % 7) as u32,
             role: Some(ROLES[index % ROLES.len()]),
             token: (index * 31) as u32,
+            special: index.is_multiple_of(11),
             labels: Some([prompt % 5, prompt % 3, prompt % 2]),
         }
     };
@@ -67,13 +70,13 @@ pub(crate) fn values(hook: HookPoint, rows: usize, width: usize) -> Vec<f32> {
 pub(crate) fn write(dir: &Path, layout: Layout, push: usize) -> Result<(Manifest, BTreeMap<HookPoint, usize>), Error> {
     let (hooks, total) = (layout.hooks.clone(), layout.rows);
     let rows = rows(total / ROLES.len());
-    let mut writer = StoreWriter::create(dir, layout)?;
+    let mut writer = StoreWriter::create(dir, layout, Part::WHOLE)?;
     let mut wanted = BTreeMap::new();
     for (&hook, shape) in &hooks {
         let values = values(hook, total, shape.width);
         for start in (0..total).step_by(push) {
             let end = (start + push).min(total);
-            if writer.wants(hook, start..end) {
+            if writer.wanted(hook).any(start..end) {
                 *wanted.entry(hook).or_default() += end - start;
                 writer.push(
                     hook,
@@ -84,5 +87,8 @@ pub(crate) fn write(dir: &Path, layout: Layout, push: usize) -> Result<(Manifest
             }
         }
     }
-    Ok((writer.finish()?, wanted))
+    match writer.finish()? {
+        Some(manifest) => Ok((manifest, wanted)),
+        None => unreachable!("the whole has no other part"),
+    }
 }

@@ -9,6 +9,8 @@ use sae::{Architecture, Batch, Grid, Rows, Schedule, Start, TrainConfig, TrainFi
 
 use super::Context;
 use super::bench_eval::BenchEval;
+use super::bench_harvest::HarvestBench;
+use super::bench_store::StoreBench;
 use crate::config::ConfigError;
 use crate::output;
 
@@ -27,6 +29,10 @@ enum What {
         #[arg(long, default_value_t = 8)]
         repeats: usize,
     },
+    /// The store: bytes a second and core, written to a folder in memory and read back as shuffled batches
+    Store(StoreBench),
+    /// The language model in a harvest: tokens a second, and how near that is to its matrix products alone
+    Harvest(HarvestBench),
     /// Training steps: tokens per second and where their time goes, AuxK idle
     Train(TrainBench),
     /// An evaluation, with interventions that restart and with whole runs
@@ -78,6 +84,8 @@ impl Bench {
             }
             What::Grid { members, steps } => output::result(&bench_grid(members, steps, context)?.to_string()),
             What::Eval(bench) => output::result(&bench.measure(context)?.to_string()),
+            What::Store(bench) => output::result(&bench.measure()?.to_string()),
+            What::Harvest(bench) => output::result(&bench.measure(context)?.to_string()),
             What::Train(bench) => {
                 for &d_sae in &bench.d_sae {
                     for &k in &bench.k {
@@ -151,7 +159,7 @@ fn bench_grid(members: usize, steps: usize, context: &Context) -> anyhow::Result
 }
 
 /// Seconds of the fastest of some runs.
-fn fastest(repeats: usize, mut work: impl FnMut()) -> f64 {
+pub(super) fn fastest(repeats: usize, mut work: impl FnMut()) -> f64 {
     let time = |_| {
         let start = Instant::now();
         work();

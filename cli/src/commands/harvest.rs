@@ -1,8 +1,12 @@
 //! `saelab harvest`: caches activations in Parquet.
 
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Instant;
 
-use activations::{HarvestConfig, HarvestFile, HarvestPlan, Node, Selection, Source, SourceConfig, harvest};
+use activations::{
+    Cost, HarvestConfig, HarvestFile, HarvestPlan, Node, Part, Selection, Source, SourceConfig, harvest,
+};
 use tasks::{IoiTask, Sample};
 
 use super::{Context, run_folder};
@@ -17,9 +21,29 @@ pub(crate) struct Harvest {
     /// Folder for the store; a complete store of the same config is reused
     #[arg(long)]
     out: PathBuf,
+    /// Do one part of several, for example 1/4: run each part once, in the same folder or in folders that are then merged
+    #[arg(long)]
+    shard: Option<Share>,
     /// Override a config key: key=value
     #[arg(long)]
     set: Vec<String>,
+}
+
+/// A part of a harvest as it is written: `2/4`.
+#[derive(Debug, Clone, Copy)]
+struct Share(Part);
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/');
+        let numbers = parts.and_then(|(index, of)| Some((index.parse::<usize>().ok()?, of.parse::<usize>().ok()?)));
+        match numbers {
+            Some((index, of)) if index >= 1 && index <= of => Ok(Self(Part { index: index - 1, of })),
+            _ => Err("expected a part and their number, 1/4 to 4/4".to_owned()),
+        }
+    }
 }
 
 impl Harvest {
@@ -28,16 +52,15 @@ impl Harvest {
         let config = HarvestConfig::try_from(file)
             .map_err(|error| ConfigError(format!("{}: {error}", self.config.display())))?;
         let (model, tokenizer) = run_folder::load_model_with(&config.model, config.load, &context.device)?;
-        let source = match &config.source {
-            SourceConfig::Ioi { n, seed } => {
+        let source = match (&config.source, config.source.packing()) {
+            (SourceConfig::Ioi { n, seed }, _) => {
                 Source::Prompts(IoiTask::new(&tokenizer)?.sample(Sample::Train, *n, *seed))
             }
-            text => {
-                let (documents, context) = run_folder::read_text(text)?;
-                Source::Text { documents, context }
-            }
+            (text, Some(packing)) => Source::Text(packing.windows(run_folder::documents(text)?, &tokenizer)?),
+            (_, None) => anyhow::bail!("this source holds no text"),
         };
-        let plan = match config.selection {
+        let part = self.shard.map_or(Part::WHOLE, |share| share.0);
+        let mut plan = match config.selection {
             Selection::Sites(path) => {
                 let sites = run_folder::read_sites(&path)?;
                 sites.check(&model)?;
@@ -47,22 +70,49 @@ impl Harvest {
             Selection::Hooks { hooks, roles } => HarvestPlan {
                 hooks,
                 roles,
-                source,
-                batch: config.batch,
-                rows_per_shard: config.rows_per_shard,
+                ..HarvestPlan::for_nodes(&[], source, config.batch, config.rows_per_shard)
             },
         };
+        (plan.dtype, plan.shuffle, plan.keep_special) = (config.dtype, config.shuffle, config.keep_special);
+        plan.part = part;
+        describe(&plan.cost(&model, &tokenizer)?, part, context);
         let bar = context.progress.bar("harvest", 0);
         let manifest = harvest(&model, &tokenizer, &plan, &self.out, &mut |progress| {
             bar.set_length(progress.total as u64);
             bar.set_position(progress.done as u64);
         })?;
         bar.finish_and_clear();
-        output::note(&format!(
-            "harvest: {} hooks in {}",
-            manifest.hooks.len(),
-            self.out.display()
-        ));
+        output::note(&match manifest {
+            Some(manifest) => format!("harvest: {} hooks in {}", manifest.hooks.len(), self.out.display()),
+            None => format!(
+                "harvest: part {} of {} is in {}, other parts are not; run them, or the same command without --shard",
+                part.index + 1,
+                part.of,
+                self.out.display()
+            ),
+        });
         Ok(())
     }
+}
+
+/// Says what a harvest will cost: the time from one product of this machine, the rest from the sizes.
+fn describe(cost: &Cost, part: Part, context: &Context) {
+    let (m, k, n) = (1024, 256, 1024);
+    let matrix = |rows, columns| kernels::from_vec::<2>(vec![1.0; rows * columns], [rows, columns], &context.device);
+    let (a, b) = (matrix(m, k), matrix(k, n));
+    let product = |_| {
+        let start = Instant::now();
+        kernels::to_vec(kernels::matmul(a.clone(), b.clone()));
+        start.elapsed().as_secs_f64()
+    };
+    let seconds = (0..3).map(product).fold(f64::INFINITY, f64::min) / (2 * m * k * n) as f64;
+    let share = 1.0 / part.of as f64;
+    output::note(&format!(
+        "harvest: {} tokens, {} vectors a hook, about {:.0} s, {:.0} MB of disk and {:.0} MB of memory to shuffle in",
+        cost.tokens,
+        cost.rows,
+        (cost.flops * seconds * share).ceil(),
+        cost.disk as f64 * share / 1e6,
+        cost.window as f64 / 1e6
+    ));
 }

@@ -10,6 +10,8 @@ mod baselines;
 pub(crate) mod behaviours;
 pub(crate) mod bench;
 mod bench_eval;
+mod bench_harvest;
+mod bench_store;
 pub(crate) mod compare;
 pub(crate) mod convert;
 mod dictionary_sets;
@@ -25,10 +27,12 @@ pub(crate) mod pretrain;
 pub(crate) mod quality;
 pub(crate) mod run_folder;
 pub(crate) mod splice;
+pub(crate) mod store;
 pub(crate) mod trace;
 pub(crate) mod train;
 mod training_site;
 pub(crate) mod truth;
+pub(crate) mod verify_gpt2;
 
 /// What every command gets besides its own arguments.
 #[derive(Debug)]
@@ -48,8 +52,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Pretrain(command) => command.run(&context),
         Command::Behaviours(command) => command.run(&context),
         Command::Trace(command) => command.run(&context),
+        Command::VerifyGpt2(command) => command.run(&context),
         Command::Locate(command) => command.run(&context),
         Command::Harvest(command) => command.run(&context),
+        Command::Store(command) => command.run(&context),
         Command::Fit(command) => command.run(&context),
         Command::Train(command) => command.run(&context),
         Command::Encode(command) => command.run(&context),

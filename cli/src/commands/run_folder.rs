@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use activations::{SourceConfig, read_documents};
+use activations::{Corpus, SourceConfig};
 use anyhow::Context as _;
 use burn::tensor::Device;
 use eval::Sites;
@@ -78,22 +78,23 @@ pub(crate) fn load_model_with(dir: &Path, options: LoadOptions, device: &Device)
     Ok((model, tokenizer))
 }
 
-/// The documents of a text source, and the tokens of a window.
-pub(crate) fn read_text(source: &SourceConfig) -> anyhow::Result<(Vec<String>, usize)> {
+/// The documents of a text source, one after the other.
+pub(crate) fn documents(
+    source: &SourceConfig,
+) -> anyhow::Result<Box<dyn Iterator<Item = Result<String, activations::Error>>>> {
     source.validate().map_err(|error| ConfigError(error.to_string()))?;
     match source {
         SourceConfig::Ioi { .. } => {
             Err(ConfigError("`source`: prompts are no text; use kind \"text\" or \"world\"".to_owned()).into())
         }
-        SourceConfig::Text { path, context } => Ok((read_documents(path)?, *context)),
-        SourceConfig::World {
-            documents,
-            seed,
-            context,
-        } => {
-            let world = World::new();
-            let documents = (0..*documents).map(|index| world.document(*seed, index).text());
-            Ok((documents.collect(), *context))
+        SourceConfig::Text { path, text_field, .. } => {
+            Ok(Box::new(Corpus::open(path.as_slice(), text_field)?.into_documents()))
+        }
+        SourceConfig::World { documents, seed, .. } => {
+            let (world, seed) = (World::new(), *seed);
+            Ok(Box::new(
+                (0..*documents).map(move |index| Ok(world.document(seed, index).text())),
+            ))
         }
     }
 }

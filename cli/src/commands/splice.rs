@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use activations::text_windows;
 use eval::{Change, SpliceTask};
 use lm::files;
 use sae::Summary;
@@ -45,10 +44,13 @@ impl Splice {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let args = self.args;
         let file: TextFile = config::read(&args.config, &args.set)?;
-        let (documents, tokens) = run_folder::read_text(&file.source)?;
+        let documents = run_folder::documents(&file.source)?;
+        let Some(packing) = file.source.packing() else {
+            anyhow::bail!("prompts are no text");
+        };
         let (model, tokenizer) = run_folder::load_model(&args.model, &context.device)?;
-        let windows = text_windows(&documents, tokens, &tokenizer)?;
-        let windows: Vec<Vec<u32>> = windows.into_iter().map(|(ids, _)| ids).collect();
+        let windows = packing.windows(documents, &tokenizer)?;
+        let windows: Vec<Vec<u32>> = windows.into_iter().map(|window| window.ids).collect();
         let run = RunFolder(args.run);
         let sites = hook_autoencoders::all(&run)?;
         let bar = context

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use activations::Store;
+use activations::{Store, Stream, StreamConfig};
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 use lm::files;
@@ -37,6 +37,9 @@ pub(crate) struct Train {
     /// Go on from the last checkpoint; what is finished is kept in any case
     #[arg(long)]
     resume: bool,
+    /// Read activations of a text from disk batch by batch instead of keeping all in memory; the order of the rows is another
+    #[arg(long)]
+    stream: bool,
     /// Override a config key: key=value
     #[arg(long)]
     set: Vec<String>,
@@ -93,21 +96,52 @@ impl Train {
     ) -> anyhow::Result<()> {
         let folder = |variant: &Variant| run.sae().join(&variant.name).join(site.dir_name());
         let mut variants = config.variants.clone();
-        variants.retain(|variant| !finished(&folder(variant), &config.hash(variant), store.hash(), context));
+        let settings = |variant: &Variant| match self.stream {
+            true => format!("{}, streamed", config.hash(variant)),
+            false => config.hash(variant),
+        };
+        variants.retain(|variant| !finished(&folder(variant), &settings(variant), store.hash(), context));
         let checkpoints = run.checkpoints().join(site.dir_name());
         if variants.is_empty() {
             return Ok(files::remove_folder(&checkpoints)?);
         }
-        let rows = site.rows(store)?;
+        let mut shards = usize::MAX;
+        let mut rows_at = |site: Site| -> anyhow::Result<Rows> {
+            if !self.stream {
+                return site.rows(store);
+            }
+            let (rows, trained) = site.sample(store, config.held_out)?;
+            shards = trained;
+            Ok(rows)
+        };
+        let rows = rows_at(site)?;
         let mut targets = BTreeMap::new();
         let hooks: BTreeSet<_> = variants.iter().filter_map(|variant| variant.target).collect();
-        for hook in hooks {
-            targets.insert(hook, site.at(hook).rows(store)?);
+        for &hook in &hooks {
+            targets.insert(hook, rows_at(site.at(hook))?);
         }
         estimate(&rows, &variants, config, context);
-        let mut grid = Grid::new(rows, targets, variants.clone(), config, &context.device)?;
+        // A checkpoint of the other way to read is another run's.
+        let mut parent = store.hash().to_owned();
+        let mut grid = if self.stream {
+            parent.push_str(", streamed");
+            let places = std::iter::once(site).chain(hooks.iter().map(|&hook| site.at(hook)));
+            let stream = StreamConfig {
+                hooks: places.map(|site| site.place()).collect(),
+                shards: 0..shards,
+                ..StreamConfig::of(site.place().0, site.place().1, config.batch, config.seed)
+            };
+            let config = TrainConfig {
+                held_out: held_out_share(store, site, shards, rows.len()),
+                ..config.clone()
+            };
+            Grid::new(rows, targets, variants.clone(), &config, &context.device)?
+                .with_stream(Stream::new(store, stream)?)
+        } else {
+            Grid::new(rows, targets, variants.clone(), config, &context.device)?
+        };
         let first = match self.resume {
-            true => grid.resume(&checkpoints, store.hash())?.unwrap_or(0),
+            true => grid.resume(&checkpoints, &parent)?.unwrap_or(0),
             false => {
                 if checkpoints.exists() {
                     output::note(&format!(
@@ -128,7 +162,7 @@ impl Train {
             log.write(&reports, grid.waited())?;
             let done = grid.steps_done();
             if done.is_multiple_of(config.checkpoint_every) && done < config.steps {
-                grid.save(&checkpoints, store.hash())?;
+                grid.save(&checkpoints, &parent)?;
             }
         }
         log.bar.finish_and_clear();
@@ -142,7 +176,7 @@ impl Train {
                 site: site.to_string(),
                 parent: store.hash().to_owned(),
                 model: store.manifest().provenance.model_hash.clone(),
-                config: config.hash(&variant),
+                config: settings(&variant),
                 variant: variant.clone(),
                 summary,
             }));
@@ -151,6 +185,15 @@ impl Train {
         }
         Ok(files::remove_folder(&checkpoints)?)
     }
+}
+
+/// The share of a sample's rows that come from shards that are not trained on, a little more than exact so that rounding
+/// down gives their number.
+fn held_out_share(store: &Store, site: Site, trained: usize, rows: usize) -> f64 {
+    let entry = store.manifest().hooks.get(&site.place().0);
+    let held = entry.into_iter().flat_map(|entry| entry.shards.iter().skip(trained));
+    let held: usize = held.map(|shard| shard.rows).sum();
+    (held as f64 + 0.5) / rows.max(1) as f64
 }
 
 /// Says what a site will cost: the time from one encoder product on this machine, memory and disk from the sizes.

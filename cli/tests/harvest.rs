@@ -1,0 +1,244 @@
+//! `saelab harvest`: killed at any moment and run again, shared by several processes, from every form of text, and what it
+//! refuses.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const TEXT: &str = r#"
+model = "models/small-world"
+hooks = ["blocks.1.hook_resid_pre", "blocks.2.attn.hook_z"]
+rows_per_shard = 500
+shuffle_window = 1500
+dtype = "f16"
+
+[source]
+kind = "text"
+path = "PATH"
+context = 64
+"#;
+
+fn saelab(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_saelab"));
+    command
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .args(arguments);
+    command
+}
+
+fn succeeds(output: Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{text}");
+    text
+}
+
+/// All files of a folder with their bytes, by path.
+fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            let inner = files(&path).into_iter();
+            found.extend(inner.map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)));
+        } else {
+            found.insert(name, std::fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+/// A folder with a text of the shipped model's world, and the config of its harvest.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new(documents: u64) -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        let world = tasks::world::World::new();
+        let lines: Vec<String> = (0..documents).map(|index| world.document(9, index).text()).collect();
+        std::fs::write(folder.0.path().join("text.txt"), lines.join("\n")).unwrap();
+        let config = TEXT.replace("PATH", &folder.path("text.txt"));
+        std::fs::write(folder.0.path().join("config.toml"), config).unwrap();
+        folder
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_string_lossy().into_owned()
+    }
+
+    fn harvest(&self, out: &str, more: &[&str]) -> Command {
+        let mut command = saelab(&["harvest", &self.path("config.toml"), "--out", &self.path(out)]);
+        command.args(more);
+        command
+    }
+
+    fn files(&self, out: &str) -> BTreeMap<String, Vec<u8>> {
+        files(&self.0.path().join(out))
+    }
+
+    /// The one line with which a harvest is refused; nothing is written.
+    fn refused(&self, code: i32, set: &[&str]) -> String {
+        let sets: Vec<&str> = set.iter().flat_map(|set| ["--set", *set]).collect();
+        let output = self.harvest("refused", &sets).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(!self.0.path().join("refused").exists(), "{text}");
+        text.lines().last().unwrap().to_owned()
+    }
+}
+
+#[test]
+fn killed_fifty_times_and_run_again_gives_the_same_store() {
+    let folder = Folder::new(100);
+    let time = |out: &str| {
+        let start = Instant::now();
+        succeeds(folder.harvest(out, &[]).output().unwrap());
+        start.elapsed()
+    };
+    // The fastest of some, since other tests run at the same time.
+    let whole = ["again", "and-again", "whole"].map(time).into_iter().min().unwrap();
+    let expected = folder.files("whole");
+    assert!(expected.len() > 10, "{:?}", expected.keys());
+    // Moments spread by the golden ratio over the time that a whole run takes.
+    let mut killed = 0;
+    for i in 0..50 {
+        let out = format!("killed-{i}");
+        let mut child = folder.harvest(&out, &[]).stderr(Stdio::null()).spawn().unwrap();
+        let share = (f64::from(i) * 0.618_033_988_75).fract();
+        std::thread::sleep(Duration::from_millis(2) + whole.mul_f64(share * 0.9));
+        killed += i32::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        succeeds(folder.harvest(&out, &[]).output().unwrap());
+        let found = folder.files(&out);
+        assert!(
+            found == expected,
+            "kill {i}: {:?} instead of {:?}",
+            found.keys(),
+            expected.keys()
+        );
+        std::fs::remove_dir_all(folder.path(&out)).unwrap();
+    }
+    assert!(
+        killed >= 30,
+        "{killed} of 50 processes were still running when they were killed"
+    );
+}
+
+#[test]
+fn parts_in_one_folder_or_in_several_are_the_whole() {
+    let folder = Folder::new(60);
+    succeeds(folder.harvest("whole", &[]).output().unwrap());
+    // Two processes at once in one folder: whoever comes last writes the manifest.
+    let workers: Vec<_> = ["1/2", "2/2"]
+        .map(|part| folder.harvest("shared", &["--shard", part]).spawn().unwrap())
+        .into();
+    for mut worker in workers {
+        assert!(worker.wait().unwrap().success());
+    }
+    // Both may have looked before the other had written its last shard.
+    succeeds(folder.harvest("shared", &["--shard", "1/2"]).output().unwrap());
+    assert!(folder.files("shared") == folder.files("whole"));
+
+    // In folders of their own, put together afterwards.
+    for part in ["1/3", "2/3", "3/3"] {
+        let out = part.replace('/', "of");
+        let said = succeeds(folder.harvest(&out, &["--shard", part]).output().unwrap());
+        assert!(said.contains("without --shard"), "{said}");
+        for (name, bytes) in folder.files(&out) {
+            let target = folder.0.path().join("merged").join(name);
+            std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+            std::fs::write(target, bytes).unwrap();
+        }
+    }
+    succeeds(folder.harvest("merged", &[]).output().unwrap());
+    assert!(folder.files("merged") == folder.files("whole"));
+    for wrong in ["0/2", "3/2", "2", "a/b"] {
+        let output = folder.harvest("wrong", &["--shard", wrong]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_named_and_what_was_finished_is_kept() {
+    let folder = Folder::new(60);
+    succeeds(folder.harvest("whole", &[]).output().unwrap());
+    // No file may grow beyond 100 KB, as if that were all the disk has left: the shards of the wider hook do not fit.
+    let limited = format!(
+        "trap '' XFSZ; ulimit -f 200; exec '{}' harvest '{}' --out '{}'",
+        env!("CARGO_BIN_EXE_saelab"),
+        folder.path("config.toml"),
+        folder.path("full")
+    );
+    let output = Command::new("sh")
+        .args(["-c", &limited])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line = text.lines().last().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        line.starts_with("error: cannot write") && line.contains(".parquet") && line.contains("free some space"),
+        "{line}"
+    );
+    succeeds(folder.harvest("full", &[]).output().unwrap());
+    assert!(folder.files("full") == folder.files("whole"));
+}
+
+#[test]
+fn the_form_of_the_text_does_not_matter() {
+    let folder = Folder::new(20);
+    succeeds(folder.harvest("plain", &[]).output().unwrap());
+    let text = std::fs::read_to_string(folder.path("text.txt")).unwrap();
+    let json: String = text
+        .lines()
+        .map(|line| serde_json::json!({ "body": line }).to_string() + "\n")
+        .collect();
+    let (first, second) = json.split_at(json.find('\n').unwrap() + 1);
+    std::fs::create_dir_all(folder.path("corpus/deeper")).unwrap();
+    std::fs::write(folder.path("corpus/a.jsonl"), first).unwrap();
+    std::fs::write(folder.path("corpus/deeper/b.jsonl"), second).unwrap();
+    let glob = format!("source.path=[\"{}\"]", folder.path("corpus/**/*.jsonl"));
+    let field = "source.text_field=body";
+    succeeds(
+        folder
+            .harvest("json", &["--set", &glob, "--set", field])
+            .output()
+            .unwrap(),
+    );
+    assert!(folder.files("json") == folder.files("plain"));
+}
+
+#[test]
+fn what_cannot_be_harvested_is_one_line() {
+    let folder = Folder::new(3);
+    let write = |name: &str, bytes: &[u8]| {
+        std::fs::write(folder.0.path().join(name), bytes).unwrap();
+        format!("source.path={}", folder.path(name))
+    };
+    let line = folder.refused(1, &[&write("latin.txt", b"\xfcber\n")]);
+    assert!(
+        line.contains("latin.txt") && line.contains("line 1 is not UTF-8"),
+        "{line}"
+    );
+    let line = folder.refused(1, &[&write("empty.txt", b"\n  \n")]);
+    assert!(line.contains("`path` holds no text"), "{line}");
+    let line = folder.refused(1, &["source.path=nowhere/*.txt"]);
+    assert!(line.contains("matches no file"), "{line}");
+    let line = folder.refused(1, &["source.context=9", "source.long_documents=refuse"]);
+    assert!(
+        line.contains("`long_documents`") && line.contains("where 8 fit"),
+        "{line}"
+    );
+    let line = folder.refused(1, &["source.context=4096", "source.fill=packed"]);
+    // Three documents do not fill a window longer than the context of the model.
+    assert!(line.contains("`context`") || line.contains("holds"), "{line}");
+    let line = folder.refused(2, &["dtype=f8"]);
+    assert!(line.contains("f8") && line.contains("bf16"), "{line}");
+    let line = folder.refused(2, &["special_tokens=maybe"]);
+    assert!(line.contains("maybe"), "{line}");
+}

@@ -1,0 +1,95 @@
+//! GPT-2 small at full size, without its weights: hashed ones, against what `transformers` computes from the same hash
+//! (`scripts/gpt2_geometry.py`).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use kernels::{cpu, to_vec};
+use lm::{Gpt2, Gpt2Config, HookPoint, Logits, Request, Start, TokenBatch, Trace};
+
+#[derive(serde::Deserialize)]
+struct Expected {
+    tokens: Vec<Vec<u32>>,
+    hooks: BTreeMap<String, Numbers>,
+}
+
+#[derive(serde::Deserialize)]
+struct Numbers {
+    mean: f64,
+    norm: f64,
+    values: Vec<f64>,
+}
+
+fn check(name: &str, found: &[f32], expected: &Numbers) {
+    let n = found.len();
+    let mean = found.iter().map(|&x| f64::from(x)).sum::<f64>() / n as f64;
+    let norm = found.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+    let size = norm / (n as f64).sqrt();
+    let close = |found: f64, expected: f64, scale: f64| (found - expected).abs() <= 1e-4 * scale;
+    assert!(
+        close(mean, expected.mean, size),
+        "{name}: mean {mean}, expected {}",
+        expected.mean
+    );
+    assert!(
+        close(norm, expected.norm, norm),
+        "{name}: norm {norm}, expected {}",
+        expected.norm
+    );
+    for (i, &expected) in expected.values.iter().enumerate() {
+        let value = f64::from(found[i * (n - 1) / 63]);
+        // Errors of sums of thousands of terms are a share of what is usual, not of this one number.
+        assert!(
+            close(value, expected, size.max(expected.abs())),
+            "{name} {i}: {value}, expected {expected}"
+        );
+    }
+}
+
+#[test]
+fn every_hook_of_gpt2_small_equals_transformers() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt2-geometry");
+    let expected: Expected = lm::files::read_json(&dir.join("expected.json")).unwrap();
+    let model = Gpt2::hashed(Gpt2Config::new(12, 12, 768, 1024, 50_257), &cpu());
+    let hooks: Vec<HookPoint> = expected.hooks.keys().filter_map(|name| name.parse().ok()).collect();
+    assert_eq!(hooks.len(), 12 * 11 + 3);
+    assert_eq!(expected.hooks.len(), hooks.len() + 1);
+    let tokens = TokenBatch::new(&expected.tokens).unwrap();
+    let run = |capture: Vec<HookPoint>, logits: Logits| -> Trace {
+        let request = Request {
+            capture,
+            logits,
+            ..Request::default()
+        };
+        model.run(Start::Tokens(&tokens), &request).unwrap()
+    };
+    let numbers = |trace: &Trace, hook: HookPoint| match trace.tensor3(hook) {
+        Ok(tensor) => to_vec(tensor),
+        Err(_) => to_vec(trace.tensor4(hook).unwrap()),
+    };
+    let all = run(hooks.clone(), Logits::All);
+    check("logits", &to_vec(all.logits_all().unwrap()), &expected.hooks["logits"]);
+    for hook in hooks {
+        check(
+            &hook.to_string(),
+            &numbers(&all, hook),
+            &expected.hooks[&hook.to_string()],
+        );
+    }
+    // Alone, a hook is computed by other kernels, and what comes after it is not computed.
+    for hook in [HookPoint::ResidPre(8), HookPoint::Z(3), HookPoint::MlpPost(11)] {
+        let alone = run(vec![hook], Logits::None);
+        check(
+            &hook.to_string(),
+            &numbers(&alone, hook),
+            &expected.hooks[&hook.to_string()],
+        );
+    }
+}
