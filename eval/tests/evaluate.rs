@@ -148,26 +148,28 @@ fn a_broken_evaluation_goes_on_where_it_stopped() {
     let whole = run(&sites, &sets, settings()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let parts = Parts::new(folder.path().join("parts"));
-    // What a run that stopped after the first site leaves behind: its parts.
-    let mut first = sites.clone();
-    first.sites.truncate(1);
+    // What a run that stopped leaves behind: some of its parts.
     evaluate(
         &Runner::new(model, 25),
         task,
-        &first,
+        &sites,
         &sets,
         &config,
         Some(&parts),
         &mut |_, _| (),
     )
     .unwrap();
+    let mut files: Vec<_> = std::fs::read_dir(folder.path().join("parts"))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    files.sort_by_key(|file| file.file_name());
+    assert_eq!(files.len(), 2 * 4, "baselines and three sets at two sites");
+    files[..3]
+        .iter()
+        .for_each(|file| std::fs::remove_file(file.path()).unwrap());
     // A file that broke is measured again.
-    let broken = std::fs::read_dir(folder.path().join("parts"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap();
-    std::fs::write(broken.path(), "half").unwrap();
+    std::fs::write(files[3].path(), "half").unwrap();
     let mut calls = 0;
     let again = evaluate(
         &Runner::new(model, 25),
@@ -321,7 +323,8 @@ impl ByLabels {
         let first = [0, n_values[0], n_values[0] + n_values[1]];
         let n_latents: usize = n_values.iter().sum();
         let moved = |latent: usize| match disguised {
-            true => ((latent * 37 + 11) % n_latents, 0.25 + (latent % 7) as f32),
+            // Powers of two: rescaling rounds nothing, so no prediction can flip at a tie.
+            true => ((latent * 37 + 11) % n_latents, 2.0_f32.powi((latent % 5) as i32 - 2)),
             false => (latent, 1.0),
         };
         let moved: Vec<(usize, f32)> = (0..n_latents).map(moved).collect();
@@ -406,6 +409,8 @@ fn a_supervised_dictionary_in_disguise_scores_as_itself() {
         ks: vec![2],
         compare_k: 2,
         edits: vec![Method::Guided],
+        // Every name must occur where latents are ranked: one that does not has no latent to stand for it.
+        interpretability_prompts: 3000,
         reference: "plain".to_owned(),
         compare: Vec::new(),
         ..settings()

@@ -64,7 +64,10 @@ fn overwriting_with_clean_values_changes_nothing() {
         .intervene(&clean, &clean.nodes.clone(), Want::Prediction)
         .unwrap();
     assert!(close(&all.logit_diff, &clean.outcome.logit_diff));
-    assert_eq!(runner.record(&prompts, &nodes).unwrap(), clean.nodes);
+    // Attention is computed in another way where keys are kept; the values are the same to the last bits.
+    for (node, rows) in runner.record(&prompts, &nodes).unwrap() {
+        assert!(close(rows.values(), clean.nodes[&node].values()), "{node}");
+    }
 
     let other = Runner::new(model, 30).clean(&prompts, &nodes).unwrap();
     assert!(

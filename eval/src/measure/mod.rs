@@ -175,6 +175,8 @@ struct About<'a> {
     model: &'a str,
     config: EvalFile,
     site: &'a Site,
+    /// All nodes of the evaluation: what else is read in a pass changes the last bits of it.
+    nodes: Vec<Node>,
     /// Name and identity of a set; none for the baselines.
     set: Option<(&'a str, &'a str)>,
 }
@@ -192,6 +194,7 @@ impl Evaluation<'_> {
                 model: self.model,
                 config: config.clone().into(),
                 site,
+                nodes: self.sample.nodes.keys().copied().collect(),
                 set: set.map(|set| (set.name.as_str(), set.identity.as_str())),
             };
             let parts = self.parts;
