@@ -40,6 +40,7 @@ LOCATED := $(if $(filter models/small-world,$(MODEL)),,$(RUN)/sites.toml)
 
 eval-ioi: build $(LOCATED)
 	$(call experiment,$(RUN),configs/ioi/train.toml,configs/eval/ioi-quick.toml)
+	$(SAELAB) phenomena configs/phenomena/quick.toml --out $(RUN)/phenomena
 
 eval-ioi-full: build $(LOCATED)
 	$(call experiment,$(RUN)-full,configs/ioi/train-full.toml,configs/eval/ioi-full.toml)
