@@ -80,6 +80,8 @@ wgpu:
 bench: build
 	$(SAELAB) bench gemm
 	$(SAELAB) bench grid
+	$(SAELAB) bench eval
+	$(SAELAB) bench store
 	$(SAELAB) bench harvest
 	$(SAELAB) bench store
 	for arch in topk batch-topk matryoshka; do $(SAELAB) bench train --arch $$arch --k 32 || exit 1; done

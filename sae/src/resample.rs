@@ -91,3 +91,51 @@ pub(crate) fn resample(
     trainer.replace_latents(&silent, &w_enc, &w_dec);
     Ok(silent.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Architecture, Batch, Rows, Schedule, Start};
+    use kernels::{cpu, from_vec};
+
+    /// Trap 7 of the published code: the mean was taken over the wrong axis, and new encoder rows were several times too long.
+    #[test]
+    fn new_encoder_rows_are_a_fifth_as_long_as_the_others() {
+        let (n, d, f) = (64, 6, 10);
+        let schedule = Schedule {
+            steps: 8,
+            learning_rate: 0.0,
+            dead_after: usize::MAX,
+            auxiliary_k: 0,
+            auxiliary_weight: 0.0,
+            resamples: 1,
+            frozen_decoder: false,
+        };
+        let start = Start {
+            n_latents: f,
+            mean: vec![0.0; d],
+            target_mean: None,
+            seed: 1,
+        };
+        let mut trainer = Trainer::new(Architecture::Relu { l1: 0.1 }, schedule, start, &cpu());
+        let lengths: Vec<f32> = (0..f).map(|latent| 1.0 + latent as f32).collect();
+        let parameters = trainer.parameters_mut();
+        parameters.w_enc = parameters.w_enc.clone() * from_vec::<2>(lengths.clone(), [f, 1], &cpu());
+        let silent = [2.0, 7.0];
+        let bias = (0..f).map(|latent| if silent.contains(&(latent as f32)) { -1e4 } else { 0.0 });
+        parameters.b_enc = from_vec(bias.collect(), [f], &cpu());
+        let values = random::normal(&mut random::rng(2, "rows"), n * d, 1.0);
+        let x = from_vec::<2>(values.clone(), [n, d], &cpu());
+        for _ in 0..4 {
+            trainer.step(Batch { x: &x, target: None }).unwrap();
+        }
+        let inputs = Scaled::new(Rows { width: d, values }, n).unwrap();
+        assert_eq!(resample(&mut trainer, &inputs, n, n, 0, &cpu()).unwrap(), 2);
+        let norms = to_vec(trainer.parameters().w_enc.clone().square().sum_dim(1).sqrt());
+        let others = (0..f).filter(|latent| !silent.contains(&(*latent as f32)));
+        let mean = others.map(|latent| lengths[latent]).sum::<f32>() / (f - 2) as f32;
+        for latent in [2, 7] {
+            assert!((norms[latent] / (0.2 * mean) - 1.0).abs() < 1e-4, "{norms:?}");
+        }
+    }
+}

@@ -47,3 +47,26 @@ impl Schedule {
         (applies && self.resamples > 0 && interval > 0).then_some(interval)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Trap 6 of the published code: the decay multiplied the rate of the step before, and so fell much faster than a line.
+    #[test]
+    fn the_rate_falls_along_a_line() {
+        let schedule = Schedule {
+            steps: 1000,
+            learning_rate: 1.0,
+            dead_after: 1,
+            auxiliary_k: 0,
+            auxiliary_weight: 0.0,
+            resamples: 0,
+            frozen_decoder: false,
+        };
+        assert_eq!([400, 800].map(|step| schedule.learning_rate(step)), [1.0, 1.0]);
+        for (step, expected) in [(850, 0.75), (900, 0.5), (950, 0.25), (999, 0.005)] {
+            assert!((schedule.learning_rate(step) - expected).abs() < 1e-9, "step {step}");
+        }
+    }
+}
