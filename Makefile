@@ -83,7 +83,6 @@ bench: build
 	$(SAELAB) bench eval
 	$(SAELAB) bench store
 	$(SAELAB) bench harvest
-	$(SAELAB) bench store
 	for arch in topk batch-topk matryoshka; do $(SAELAB) bench train --arch $$arch --k 32 || exit 1; done
 	for arch in relu gated jumprelu; do $(SAELAB) bench train --arch $$arch --k 64 || exit 1; done
 	for arch in relu gated jumprelu; do $(SAELAB) bench train --arch $$arch --k 3072 --steps 5 || exit 1; done

@@ -8,8 +8,12 @@ use crate::Error;
 use crate::ledger::{Entry, Selection, members, rounded};
 use crate::metric::{Method, Metric};
 use crate::report::Report;
-use crate::statistics::{difference, holm, kendall_tau};
+use crate::statistics::{Difference, Measured, Verdict, difference, holm, kendall_tau};
 use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// Seeds without which a trained family's spread is not known well enough.
+const FEWEST_SEEDS: usize = 3;
 
 /// One evaluation.
 #[derive(Debug, Clone)]
@@ -50,6 +54,8 @@ pub struct Pair {
     pub high: Option<f64>,
     /// Whether all pairs of seeds agree in sign.
     pub seeds_agree: bool,
+    /// Whether either family has a seed and fewer than three of them: then nothing is called real.
+    pub too_few_seeds: bool,
     /// Whether the difference is real: the interval, and those of all stronger differences, exclude zero, and the seeds agree.
     pub real: bool,
     /// Sites, or (site, attribute) pairs, that are averaged.
@@ -85,7 +91,11 @@ pub struct Compared {
 /// A family of one evaluation.
 struct Source<'a> {
     name: String,
+    family: &'a str,
+    identities: Vec<&'a str>,
     members: Vec<&'a str>,
+    /// Whether it has fewer seeds than can speak for others.
+    too_few_seeds: bool,
     entries: &'a [Entry],
 }
 
@@ -156,10 +166,19 @@ fn check_paired(runs: &[Evaluation]) -> Result<(), Error> {
             let site = |site: &crate::Site| (site.name.clone(), site.nodes.clone());
             report.sites.iter().map(site).collect::<Vec<_>>()
         };
-        let shared = nodes(a).iter().any(|site| nodes(b).contains(site));
+        let [first_sites, other_sites] = [nodes(a), nodes(b)];
+        let same_name = |site: &(String, _)| other_sites.iter().any(|other| other.0 == site.0);
+        let shared = first_sites.iter().any(|site| other_sites.contains(site));
+        let named_alike = first_sites
+            .iter()
+            .any(|site| same_name(site) && !other_sites.contains(site));
         let differs = [
             ("their models", a.model.hash != b.model.hash),
+            ("the versions of their files", a.format_version != b.format_version),
             ("all their sites", !shared),
+            ("the nodes of sites of one name", named_alike),
+            ("`readout_prompts`", c.readout_prompts != d.readout_prompts),
+            ("`reference`", c.reference != d.reference),
             ("`prompts`", c.prompts != d.prompts),
             ("`seed`", c.seed != d.seed),
             ("`resamples`", c.resamples != d.resamples),
@@ -181,44 +200,33 @@ fn check_paired(runs: &[Evaluation]) -> Result<(), Error> {
 
 /// Every family once; of one that two runs have with the same contents the first, of others of one name both.
 fn sources(runs: &[Evaluation]) -> Vec<Source<'_>> {
-    let mut sources: Vec<(Source<'_>, Vec<&str>)> = Vec::new();
+    let mut sources: Vec<Source<'_>> = Vec::new();
     for run in runs {
-        let mut names: Vec<&str> = run
-            .report
-            .dictionaries
-            .iter()
-            .map(|facts| facts.family.as_str())
-            .collect();
-        names.dedup();
-        for family in names {
-            let of = |facts: &&crate::report::DictionaryFacts| facts.family == family;
-            let identities: Vec<&str> = run
-                .report
-                .dictionaries
-                .iter()
-                .filter(of)
-                .map(|facts| facts.identity.as_str())
-                .collect();
-            if sources
-                .iter()
-                .any(|(source, known)| source.name == family && *known == identities)
-            {
+        let known = &run.report.dictionaries;
+        let families: BTreeSet<&str> = known.iter().map(|facts| facts.family.as_str()).collect();
+        for family in families {
+            let of: Vec<_> = known.iter().filter(|facts| facts.family == family).collect();
+            let identities: Vec<&str> = of.iter().map(|facts| facts.identity.as_str()).collect();
+            let same = |source: &Source<'_>| source.family == family && source.identities == identities;
+            if sources.iter().any(same) {
                 continue;
             }
-            let taken = sources.iter().any(|(source, _)| source.name == family);
-            let source = Source {
+            let taken = sources.iter().any(|source| source.family == family);
+            sources.push(Source {
                 name: if taken {
                     format!("{}:{family}", run.name)
                 } else {
                     family.to_owned()
                 },
-                members: members(&run.report.dictionaries, family),
+                family,
+                identities,
+                members: members(known, family),
+                too_few_seeds: of.len() < FEWEST_SEEDS && of.iter().any(|facts| facts.seeded),
                 entries: &run.entries,
-            };
-            sources.push((source, identities));
+            });
         }
     }
-    sources.into_iter().map(|(source, _)| source).collect()
+    sources
 }
 
 /// Mean over seeds and places.
@@ -248,26 +256,28 @@ fn of_metric(sources: &[Source<'_>], selection: Selection, against: Option<&str>
                 continue;
             };
             if found.value() >= 0.0 {
-                names.push((a, b));
+                names.push((i, j));
                 differences.push(found);
             } else {
-                names.push((b, a));
+                names.push((j, i));
                 differences.extend(difference(&measured[j], &measured[i], 0));
             }
         }
     }
     let verdicts = holm(&differences);
-    let pair = |(((left, right), found), verdict): (((&String, &String), &crate::statistics::Difference), _)| {
-        let verdict: crate::statistics::Verdict = verdict;
+    let pair = |(((left, right), found), verdict): (((usize, usize), &Difference), Verdict)| {
+        let (left, right) = (&sources[left], &sources[right]);
+        let too_few_seeds = left.too_few_seeds || right.too_few_seeds;
         Pair {
             metric: selection.metric,
-            left: left.clone(),
-            right: right.clone(),
+            left: left.name.clone(),
+            right: right.name.clone(),
             difference: rounded(found.value()),
             low: verdict.interval.map(|(low, _)| rounded(low)),
             high: verdict.interval.map(|(_, high)| rounded(high)),
             seeds_agree: found.seeds_agree,
-            real: verdict.real,
+            too_few_seeds,
+            real: verdict.real && !too_few_seeds,
             places: found.places,
         }
     };
@@ -282,7 +292,7 @@ fn stability(sources: &[Source<'_>], selection: Selection) -> Stability {
         .filter(|source| source.members.len() == seeds)
         .filter_map(|source| {
             let of_seed = selection.of_family(source.entries, &source.members);
-            let mean = |places: &crate::statistics::Measured<'_>| {
+            let mean = |places: &Measured<'_>| {
                 let sum: f64 = places.values().map(|(value, _)| value).sum();
                 (!places.is_empty()).then(|| sum / places.len() as f64)
             };
@@ -312,6 +322,7 @@ mod tests {
             name: name.to_owned(),
             family: "sae".to_owned(),
             identity: identity.to_owned(),
+            seeded: true,
         };
         let run = |name: &str, identity: &str| Evaluation {
             name: name.to_owned(),

@@ -80,8 +80,7 @@ impl<'a> Here<'a> {
                 continue;
             };
             let (n, key) = (edit.score.n, self.key(dictionary, metric).by(method, edit.score.k));
-            let rate =
-                |value: f64, from: f64, to: f64| ((to - from).abs() >= floor).then(|| (value - from) / (to - from));
+            let rate = |value: f64, from: f64, to: f64| (to - from >= floor).then(|| (value - from) / (to - from));
             let (from, to) = match metric {
                 Metric::EditSuccess => (none, best),
                 _ => (best, &one(best)),
@@ -93,7 +92,7 @@ impl<'a> Here<'a> {
             let (values, froms, tos) = (in_f64(edit), in_f64(from), in_f64(to));
             let spans: Vec<f64> = paired(&froms, &tos, |from, to| Some(to - from));
             let gains: Vec<f64> = paired(&values, &froms, |value, from| Some(value - from));
-            let rated = paired(&gains, &spans, |gain, span| (span.abs() >= floor).then(|| gain / span));
+            let rated = paired(&gains, &spans, |gain, span| (span >= floor).then(|| gain / span));
             let raw = [
                 ("from", from.score.value.unwrap_or(f64::NAN)),
                 ("to", to.score.value.unwrap_or(f64::NAN)),

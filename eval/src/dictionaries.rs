@@ -6,11 +6,10 @@
 //!
 //! Shape legend: `N` prompts, `D` width of a node, `F` latents.
 
-use crate::Error;
 use crate::rows::Rows;
+use crate::site::Site;
 use activations::{Dictionary, Node};
 use burn::tensor::{Device, Tensor};
-use lm::Gpt2Config;
 use std::collections::BTreeMap;
 use tasks::Labels;
 
@@ -35,6 +34,8 @@ pub struct DictionarySet {
     pub family: String,
     /// Hash of what the dictionaries were read or drawn from: an unfinished evaluation goes on only where it is the same.
     pub identity: String,
+    /// Whether another seed would have given another dictionary.
+    pub seeded: bool,
     /// How its edits are made.
     pub edit: Edit,
     /// The dictionary at each node.
@@ -42,27 +43,9 @@ pub struct DictionarySet {
 }
 
 impl DictionarySet {
-    /// The dictionary at `node`.
-    ///
-    /// # Errors
-    /// [`Error::MissingNode`], and [`Error::Width`] when it was made for vectors of another width.
-    pub fn at(&self, node: &Node, config: &Gpt2Config) -> Result<&dyn Dictionary, Error> {
-        let Some(dictionary) = self.by_node.get(node) else {
-            return Err(Error::MissingNode {
-                set: self.name.clone(),
-                node: *node,
-            });
-        };
-        let (expected, found) = (node.width(config), dictionary.d_in());
-        if expected != found {
-            return Err(Error::Width {
-                set: self.name.clone(),
-                node: *node,
-                expected,
-                found,
-            });
-        }
-        Ok(dictionary.as_ref())
+    /// Whether it has a dictionary at every node of a site; elsewhere it is not evaluated.
+    pub fn covers(&self, site: &Site) -> bool {
+        site.nodes.iter().all(|node| self.by_node.contains_key(node))
     }
 }
 

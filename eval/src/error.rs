@@ -64,13 +64,22 @@ pub enum Error {
         reason: String,
     },
 
-    /// A dictionary set lacks a node of a site.
-    #[error("dictionary set {set} has no dictionary for node {node}; fit or train one there")]
-    MissingNode {
+    /// A dictionary with NaN or infinite numbers.
+    #[error(
+        "dictionary set {set} holds numbers at {node} that are not finite; fit or train it again, or move it out of the run"
+    )]
+    NotFinite {
         /// Name of the set.
         set: String,
-        /// The node without a dictionary.
+        /// Where.
         node: Node,
+    },
+
+    /// A dictionary set that fits no site.
+    #[error("dictionary set {set} has a dictionary at every node of no site; train it there, or name other sites")]
+    NoSite {
+        /// Name of the set.
+        set: String,
     },
 
     /// A dictionary was made for vectors of another width.

@@ -16,7 +16,7 @@ use crate::columns::{resamples_parquet, scores_parquet};
 use crate::config::EvalConfig;
 use crate::cost::{self, Cost};
 use crate::derive::derive;
-use crate::dictionaries::DictionarySet;
+use crate::dictionaries::{DictionarySet, Directions};
 use crate::interventions::{CleanRun, Runner};
 use crate::ledger::{Entry, Ledger, Selection, rounded};
 use crate::measure::{Evaluation, Steps, baseline_steps, record, unit_steps};
@@ -76,11 +76,11 @@ impl Evaluated {
     }
 }
 
-/// Scores dictionary sets at sites of the runner's model; what `parts` holds of an earlier run is not measured again.
+/// Scores dictionary sets at the sites of the runner's model that they have dictionaries for; what `parts` holds of an earlier run is not measured again.
 ///
 /// # Errors
 /// [`Error::ModelMismatch`], [`Error::Site`] or [`Error::Node`] when the sites do not fit the model;
-/// [`Error::MissingNode`] and [`Error::Width`] when a set does not fit the sites; [`Error::DuplicateSet`] and
+/// [`Error::NoSite`] and [`Error::Width`] when a set does not fit the sites; [`Error::DuplicateSet`] and
 /// [`Error::UnknownSet`] for names; [`Error::NoBehaviour`] when the model does not do the task; [`Error::Model`].
 pub fn evaluate(
     runner: &Runner<'_>,
@@ -101,7 +101,7 @@ pub fn evaluate(
     let clean = runner.clean(&prompts, &nodes)?;
     let seconds = start.elapsed().as_secs_f64();
     let facts = describe(&clean);
-    if facts.logit_diff < config.min_denominator {
+    if facts.logit_diff.is_nan() || facts.logit_diff < config.min_denominator {
         let (logit_diff, n, floor) = (facts.logit_diff, facts.n, config.min_denominator);
         return Err(Error::NoBehaviour { logit_diff, n, floor });
     }
@@ -121,6 +121,9 @@ pub fn evaluate(
         task,
         config,
         model: model.hash(),
+        prompts: files::sha256_hex(&serde_json::to_vec(
+            &prompts.iter().map(|p| &p.ids).collect::<Vec<_>>(),
+        )?),
         labels: prompts.iter().map(|prompt| prompt.labels).collect(),
         bootstrap: Bootstrap::new(prompts.len(), config.resamples, config.seed, "evaluation"),
         bootstrap_f1: Bootstrap::new(
@@ -158,6 +161,7 @@ pub fn evaluate(
             name: set.name.clone(),
             family: set.family.clone(),
             identity: set.identity.clone(),
+            seeded: set.seeded,
         })
         .collect();
     derive(&mut ledger, &sites.sites, &known, config);
@@ -218,7 +222,8 @@ fn expected(
     let mut cost = Cost::default();
     let mut layers = BTreeSet::new();
     for site in &sites.sites {
-        let steps = baseline_steps(site) + sets.iter().map(|set| unit_steps(site, set, config)).sum::<usize>();
+        let here = sets.iter().filter(|set| set.covers(site));
+        let steps = baseline_steps(site) + here.map(|set| unit_steps(site, set, config)).sum::<usize>();
         let layer = cost::first_layer(site);
         cost.interventions += steps;
         cost.flop += (steps * n) as f64 * cost::flop(size, layer, tokens, cost::positions(site, prompts));
@@ -274,8 +279,29 @@ fn check_sets(model: &Gpt2, sites: &Sites, sets: &[DictionarySet], config: &Eval
         if !names.insert(&set.name) {
             return Err(Error::DuplicateSet(set.name.clone()));
         }
-        for node in sites.nodes() {
-            set.at(&node, model.config())?;
+        for (node, dictionary) in &set.by_node {
+            let directions = Directions::of(dictionary.as_ref());
+            let numbers = directions.rows.values().iter().chain(&directions.offset);
+            if !numbers.into_iter().all(|x| x.is_finite()) {
+                return Err(Error::NotFinite {
+                    set: set.name.clone(),
+                    node: *node,
+                });
+            }
+        }
+        for (node, dictionary) in &set.by_node {
+            let (expected, found) = (node.width(model.config()), dictionary.d_in());
+            if expected != found {
+                return Err(Error::Width {
+                    set: set.name.clone(),
+                    node: *node,
+                    expected,
+                    found,
+                });
+            }
+        }
+        if !sites.sites.iter().any(|site| set.covers(site)) {
+            return Err(Error::NoSite { set: set.name.clone() });
         }
     }
     for name in config.compare.iter().flat_map(|pair| [&pair.left, &pair.right]) {

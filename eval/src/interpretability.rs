@@ -90,6 +90,11 @@ impl Agreements {
         }
     }
 
+    /// Whether each value occurs, `[P]`.
+    pub fn seen(&self) -> Vec<bool> {
+        self.holds.iter().map(|&holds| holds > 0).collect()
+    }
+
     /// F1 of every latent against every value, `[F, P]`.
     pub fn f1(&self) -> Vec<f32> {
         let places = 0..self.both.len();

@@ -116,7 +116,9 @@ fn log_softmax(row: &[f32]) -> Vec<f32> {
 /// `KL(p || q)` in nats, from log-probabilities `[V]`.
 fn divergence(p: &[f32], q: &[f32]) -> f32 {
     let terms = p.iter().zip(q).map(|(&p, &q)| f64::from(p.exp()) * f64::from(p - q));
-    terms.sum::<f64>().max(0.0) as f32
+    let sum = terms.sum::<f64>();
+    // Rounding may go below 0; what is not a number stays so.
+    if sum < 0.0 { 0.0 } else { sum as f32 }
 }
 
 /// Mean in f64, in order; 0 for no values.

@@ -15,6 +15,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use tasks::Attribute;
 
+/// Prompts below which a number has no interval.
+pub const FEWEST: usize = 20;
+
 /// What a number is about.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Key<'a> {
@@ -110,11 +113,9 @@ impl Selection {
                 .filter(|entry| entry.score.dictionary == *name && self.takes(&entry.score));
             let place = |entry: &'e Entry| {
                 let score = &entry.score;
-                let place = match (score.attribute, score.threshold) {
-                    (Some(attribute), _) => format!("{} {attribute}", score.site),
-                    (None, Some(threshold)) => format!("{} {threshold}", score.site),
-                    (None, None) => score.site.clone(),
-                };
+                let mut place = score.site.clone();
+                place.extend(score.attribute.map(|attribute| format!(" {attribute}")));
+                place.extend(score.threshold.map(|threshold| format!(" {threshold}")));
                 Some((place, (score.value?, entry.resampled.as_slice())))
             };
             taken.filter_map(place).collect::<Measured<'e>>()
@@ -138,7 +139,7 @@ impl Ledger {
         let value = value.filter(|value| value.is_finite());
         let resampled: Vec<f32> = resampled.into_iter().map(|value| value as f32).collect();
         let in_f64: Vec<f64> = resampled.iter().map(|&value| f64::from(value)).collect();
-        let ends = value.and_then(|_| interval(&in_f64));
+        let ends = value.filter(|_| n >= FEWEST).and_then(|_| interval(&in_f64));
         let raw = raw.iter().filter(|(_, mean)| mean.is_finite());
         let score = Score {
             dictionary: key.dictionary.to_owned(),
@@ -266,6 +267,7 @@ mod tests {
             name: name.to_owned(),
             family: name.to_owned(),
             identity: String::new(),
+            seeded: false,
         };
         let facts = ["left", "right"].map(facts);
         let selection = Selection {

@@ -69,6 +69,8 @@ pub struct DictionaryFacts {
     pub family: String,
     /// Hash of what its numbers were read from.
     pub identity: String,
+    /// Whether another seed would have given another dictionary.
+    pub seeded: bool,
 }
 
 /// The difference of two families of dictionary sets in one metric, averaged over seeds, sites and attributes.

@@ -124,8 +124,10 @@ pub fn holm(differences: &[Difference]) -> Vec<Verdict> {
     let mut open = true;
     for (rank, place) in order.into_iter().enumerate() {
         let difference = &differences[place];
-        let interval = difference.interval(LEVEL / (m - rank) as f64);
-        open &= interval.is_some_and(|(low, high)| low > 0.0 || high < 0.0);
+        let level = LEVEL / (m - rank) as f64;
+        let interval = difference.interval(level);
+        // The p-value knows how many draws there are: few of them cannot speak for a strict level, whatever their range.
+        open &= difference.p_value() <= level && interval.is_some_and(|(low, high)| low > 0.0 || high < 0.0);
         verdicts[place] = Verdict {
             interval,
             real: open && difference.seeds_agree,

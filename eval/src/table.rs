@@ -66,11 +66,16 @@ pub fn tables(report: &Report) -> String {
     let all: Vec<Row<'_>> = report.scores.iter().map(row).collect();
     let names = names(&all);
     let width = names.iter().map(|name| name.len()).max().unwrap_or(0).max(10) + 1;
-    let _ = writeln!(out, "MEANS OVER SITES AND SEEDS");
-    block(&mut out, &groups, &names, width, &all);
+    let is_partial = names.iter().any(|name| marked(name, &all, sites) != *name);
+    let _ = writeln!(
+        out,
+        "MEANS OVER SITES AND SEEDS{}",
+        if is_partial { " (* not at every site)" } else { "" }
+    );
+    block(&mut out, &groups, &names, width, &all, sites);
     let k = report.config.compare_k;
     let _ = writeln!(out, "\nTHE SAME, FURTHER SCORES (edits with k = {k})");
-    block(&mut out, &further(report), &names, width, &all);
+    block(&mut out, &further(report), &names, width, &all, sites);
     checks(&mut out, &all);
     if !report.comparisons.is_empty() {
         let _ = writeln!(
@@ -87,7 +92,7 @@ pub fn tables(report: &Report) -> String {
     for site in &report.sites {
         let _ = writeln!(out, "{}", describe(site));
         let here: Vec<Row<'_>> = all.iter().copied().filter(|row| row.score.site == site.name).collect();
-        lines(&mut out, &groups, &names, width, &here);
+        lines(&mut out, &groups, &names, width, &here, 1);
     }
     let _ = writeln!(
         out,
@@ -130,10 +135,11 @@ pub fn compared(found: &Compared) -> String {
         let metric = stability.metric;
         let _ = writeln!(out, "\n{metric}: differences, with intervals at Holm's levels");
         for pair in found.pairs.iter().filter(|pair| pair.metric == metric) {
-            let verdict = match (pair.real, pair.seeds_agree) {
-                (true, _) => "real",
-                (false, true) => "not real",
-                (false, false) => "not real, seeds disagree",
+            let verdict = match (pair.real, pair.too_few_seeds, pair.seeds_agree) {
+                (true, ..) => "real",
+                (false, true, _) => "not settled, fewer than 3 seeds",
+                (false, false, true) => "not real",
+                (false, false, false) => "not real, no common sign",
             };
             let _ = writeln!(
                 out,
@@ -345,9 +351,9 @@ fn names<'a>(rows: &[Row<'a>]) -> Vec<&'a str> {
 }
 
 /// Heading and lines.
-fn block(out: &mut String, groups: &[Group], names: &[&str], width: usize, scores: &[Row<'_>]) {
+fn block(out: &mut String, groups: &[Group], names: &[&str], width: usize, scores: &[Row<'_>], sites: usize) {
     heading(out, groups, width);
-    lines(out, groups, names, width, scores);
+    lines(out, groups, names, width, scores, sites);
 }
 
 /// Two lines of headings.
@@ -365,10 +371,22 @@ fn heading(out: &mut String, groups: &[Group], width: usize) {
     let _ = writeln!(out, "{}\n{}", titles.trim_end(), columns.trim_end());
 }
 
+/// The family, marked where it was not scored at every site of the report.
+fn marked(name: &str, rows: &[Row<'_>], sites: usize) -> String {
+    let of = rows
+        .iter()
+        .filter(|row| row.family == name && row.score.metric == Metric::Sufficiency);
+    let mut at: Vec<&str> = of.map(|row| row.score.site.as_str()).collect();
+    at.sort_unstable();
+    at.dedup();
+    let is_partial = !at.is_empty() && at.len() < sites;
+    format!("{name}{}", if is_partial { "*" } else { "" })
+}
+
 /// One line for each family that has a number to show.
-fn lines(out: &mut String, groups: &[Group], names: &[&str], width: usize, scores: &[Row<'_>]) {
+fn lines(out: &mut String, groups: &[Group], names: &[&str], width: usize, scores: &[Row<'_>], sites: usize) {
     for name in names {
-        let mut line = format!("{name:<width$}");
+        let mut line = format!("{:<width$}", marked(name, scores, sites));
         let mut any = false;
         for group in groups {
             line.push(' ');

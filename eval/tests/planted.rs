@@ -82,7 +82,8 @@ fn greedy_finds_the_exact_swap() {
 #[test]
 fn guided_edits_take_active_latents_by_their_rank_for_the_two_values() {
     // Two values, four latents; F1 against value 0 falls with the latent, against value 1 it rises. Latent 3 has none for 0.
-    let ranking = Ranking::new(2, vec![0.9, 0.1, 0.8, 0.2, 0.5, 0.7, 0.0, 0.9]);
+    let ranking = Ranking::new(2, vec![0.9, 0.1, 0.8, 0.2, 0.5, 0.7, 0.0, 0.9], vec![true, false]);
+    assert!(ranking.knows(&[0, 0]) && !ranking.knows(&[0, 1]));
     let codes = |row: Vec<(u32, f32)>| Codes {
         n_latents: 4,
         rows: vec![row],

@@ -65,7 +65,7 @@ fn report() -> (Report, Vec<Entry>) {
                     &key,
                     value,
                     bootstrap.means(&spread),
-                    8,
+                    20,
                     &[("ld_clean", 7.812_345_67), ("ld_intervened", 2.0)],
                 );
             };
@@ -97,6 +97,7 @@ fn report() -> (Report, Vec<Entry>) {
         name: name.to_owned(),
         family: family.to_owned(),
         identity: "1234".to_owned(),
+        seeded: true,
     };
     let dictionaries = [
         ("supervised-lstsq", "supervised-lstsq"),

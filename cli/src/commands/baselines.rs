@@ -41,8 +41,10 @@ pub(super) fn make(
             let dictionary = match (kind, matched) {
                 (Baseline::Neurons, _) => Box::new(neurons(&rows.values, rows.width, &context.device)?) as Box<_>,
                 (Baseline::Pca, _) => Box::new(pca(&rows.values, rows.width, &context.device)?) as Box<_>,
-                (_, Some(matched)) => Box::new(random(kind, matched, node, &rows, config.seed, context)?) as Box<_>,
-                (_, None) => continue, // refused above
+                (_, Some(matched)) if matched.by_node.contains_key(&node) => {
+                    Box::new(random(kind, matched, node, &rows, config.seed, context)?) as Box<_>
+                }
+                _ => continue, // nothing to match here
             };
             set.by_node.insert(node, dictionary);
         }
@@ -63,6 +65,7 @@ fn empty(kind: Baseline, config: &EvalConfig, matched: Option<&DictionarySet>, s
         name: name.to_owned(),
         family: name.to_owned(),
         identity: files::sha256_hex(made_from.as_bytes()),
+        seeded: matches!(kind, Baseline::Random | Baseline::RandomFvu),
         edit: Edit::Greedy,
         by_node: ByNode::new(),
     }

@@ -25,7 +25,7 @@ pub(super) struct BenchEval {
     #[arg(long, default_value_t = 6)]
     dictionaries: usize,
     /// Latents of each
-    #[arg(long, default_value_t = 512)]
+    #[arg(long, default_value_t = 512, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     d_sae: usize,
     /// Active latents of a row
     #[arg(long, default_value_t = 6)]
@@ -101,6 +101,7 @@ impl BenchEval {
         DictionarySet {
             family: "random".to_owned(),
             identity: name.clone(),
+            seeded: true,
             name,
             edit: Edit::Greedy,
             by_node: sites.nodes().iter().map(|node| (*node, dictionary(node))).collect(),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use eval::columns::read_resamples;
 use eval::compare::{Evaluation, compare};
+use eval::metric::Test;
 use eval::{Method, Metric, Report, table};
 use lm::files;
 
@@ -37,6 +38,15 @@ pub(crate) struct Compare {
 impl Compare {
     pub(crate) fn run(self, _context: &Context) -> anyhow::Result<()> {
         let runs = self.runs.iter().map(|run| read(run)).collect::<Result<Vec<_>, _>>()?;
+        let of_edits = self.metric.iter().any(|metric| metric.test() == Test::Control);
+        for run in runs.iter().filter(|_| of_edits) {
+            let (ks, edits) = (&run.report.config.ks, &run.report.config.edits);
+            if !ks.contains(&self.k) || !edits.contains(&self.method) {
+                let edits: Vec<String> = edits.iter().map(ToString::to_string).collect();
+                let reason = format!("{} has edits by {} with k of {ks:?}", run.name, edits.join(", "));
+                return Err(ConfigError(format!("--method {} --k {}: {reason}", self.method, self.k)).into());
+            }
+        }
         let found = compare(&runs, &self.metric, self.method, self.k, self.against.as_deref())?;
         if found.families.len() < 2 {
             return Err(ConfigError("nothing to compare: give runs with at least two dictionaries".to_owned()).into());

@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use activations::{Dictionary, Node, Store};
+use anyhow::Context as _;
 use eval::{DictionarySet, Edit};
 use lm::files;
-use sae::{Autoencoder, Origin};
+use sae::{Autoencoder, Format, Origin};
 use supervised::SupervisedDictionary;
 
 use super::Context;
 use super::run_folder::{self, RunFolder};
 use super::training_site::TrainingSite;
+use crate::output;
 
 /// A dictionary a node.
 pub(super) type ByNode = BTreeMap<Node, Box<dyn Dictionary>>;
@@ -37,26 +39,30 @@ pub(super) fn load(
             family: name.clone(),
             name,
             identity: identity(&weights)?,
+            seeded: false,
             edit: Edit::Supervised,
             by_node,
         });
     }
     for name in run_folder::folders(&run.sae())? {
         let (mut by_node, mut weights, mut family) = (ByNode::new(), Vec::new(), name.clone());
+        let mut missing = Vec::new();
         for &node in nodes {
-            // Trained on this node, or on all positions of its hook.
-            let at_node = run.sae().join(&name).join(node.dir_name());
-            let at_hook = run
-                .sae()
-                .join(&name)
-                .join(TrainingSite::Hook(node.hook, node.head).dir_name());
-            let dir = if at_hook.exists() && !at_node.exists() {
-                at_hook
-            } else {
-                at_node
+            // Made for this node, or for all positions of its hook; of a library that is not ours, perhaps.
+            let sites = [node.dir_name(), TrainingSite::Hook(node.hook, node.head).dir_name()];
+            let dirs = sites.map(|site| run.sae().join(&name).join(site));
+            let Some(dir) = dirs.into_iter().find(|dir| dir.exists()) else {
+                missing.push(node.to_string());
+                continue;
             };
-            let (dictionary, origin) = Autoencoder::load(&dir, &context.device)?;
-            weights.extend(["sae_weights.safetensors", "cfg.json"].map(|file| dir.join(file)));
+            let (dictionary, origin) = match Format::of(&dir)? {
+                Format::Saelab => Autoencoder::load(&dir, &context.device)?,
+                _ => {
+                    let path = dir.clone();
+                    (Autoencoder::read(&dir, &context.device)?, Origin::Imported { path })
+                }
+            };
+            weights.extend(files_of(&dir, &origin)?);
             if let Origin::Trained(trained) = &origin {
                 let seed = format!("-seed{}", trained.variant.seed);
                 family = name.strip_suffix(&seed).unwrap_or(&name).to_owned();
@@ -75,10 +81,17 @@ pub(super) fn load(
             }
             by_node.insert(node, Box::new(dictionary));
         }
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            output::note(&format!(
+                "eval: {name} is left out where it has no dictionary: {missing}"
+            ));
+        }
         sets.push(DictionarySet {
             name,
             family,
             identity: identity(&weights)?,
+            seeded: true,
             edit: Edit::Greedy,
             by_node,
         });
@@ -89,6 +102,23 @@ pub(super) fn load(
         run.0.display()
     );
     Ok(sets)
+}
+
+/// The files that make a dictionary what it is; of a folder of another library all of them.
+fn files_of(dir: &Path, origin: &Origin) -> anyhow::Result<Vec<PathBuf>> {
+    if let Origin::Trained(_) = origin {
+        return Ok(["sae_weights.safetensors", "cfg.json"]
+            .map(|file| dir.join(file))
+            .to_vec());
+    }
+    let entries = std::fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths = paths
+        .collect::<Result<Vec<_>, _>>()
+        .with_context(|| format!("cannot list {}", dir.display()))?;
+    paths.retain(|path| path.is_file());
+    paths.sort();
+    Ok(paths)
 }
 
 /// Hash of the contents of all files.

@@ -17,12 +17,19 @@ pub struct Ranking {
     n_values: usize,
     /// `[F, P]`
     f1: Vec<f32>,
+    /// Whether each value occurred where latents were rated, `[P]`.
+    seen: Vec<bool>,
 }
 
 impl Ranking {
-    /// Takes `[F, P]` scores in row-major order.
-    pub fn new(n_values: usize, f1: Vec<f32>) -> Self {
-        Self { n_values, f1 }
+    /// Takes `[F, P]` scores in row-major order, and whether each value occurred in their sample, `[P]`.
+    pub fn new(n_values: usize, f1: Vec<f32>, seen: Vec<bool>) -> Self {
+        Self { n_values, f1, seen }
+    }
+
+    /// Whether all these values occurred.
+    pub fn knows(&self, values: &[usize]) -> bool {
+        values.iter().all(|&value| self.seen[value])
     }
 
     /// The first `m` of the active latents with an F1 above 0 against `value`; the lower latent wins a tie.

@@ -7,7 +7,7 @@
 //!
 //! Shape legend: `N` prompts, `D` width of a node.
 
-use super::ground::{Ground, Truth};
+use super::ground::{Ground, Isolation, Truth};
 use super::{Coded, Evaluation, Unit, beside, edits_of, per_prompt};
 use crate::Error;
 use crate::bootstrap::paired;
@@ -54,7 +54,7 @@ impl Evaluation<'_> {
                 }
             };
             let Some(swaps) = swaps else {
-                // Too many latents to try all choices: said, not guessed.
+                // Too many latents to try all choices, or values that were never seen: said, not guessed.
                 self.steps.advance(1);
                 self.ledger
                     .enter(&key(Metric::EditAccuracy), None, Vec::new(), self.labels.len(), &[]);
@@ -71,11 +71,8 @@ impl Evaluation<'_> {
             self.enter_sizes(&key, unit, &swaps);
             let edited = beside(unit.site, &edited); // [N, D]
             self.enter_distance(&key(Metric::EditDistance), ground, truth, &edited);
-            if let Some(isolation) = ground.isolation(attribute, &edited) {
-                let (value, resampled) = (mean(&isolation), self.bootstrap.means(&isolation));
-                self.ledger
-                    .enter(&key(Metric::Isolation), Some(value), resampled, isolation.len(), &[]);
-            }
+            let isolation = ground.isolation(attribute, &edited);
+            self.enter_isolation(&key(Metric::Isolation), isolation);
         }
         Ok(())
     }
@@ -83,7 +80,10 @@ impl Evaluation<'_> {
     /// F1 of every latent of each node against the values of an attribute, on prompts that are not edited.
     fn rankings(&self, unit: &Unit<'_>, attribute: Attribute) -> Vec<Ranking> {
         let (values, n_values) = (self.sample.values(attribute), self.task.n_values(attribute));
-        let rank = |part: &Coded| Ranking::new(n_values, Agreements::new(&part.sample, &values, n_values).f1());
+        let rank = |part: &Coded| {
+            let agreements = Agreements::new(&part.sample, &values, n_values);
+            Ranking::new(n_values, agreements.f1(), agreements.seen())
+        };
         unit.coded.iter().map(rank).collect()
     }
 
@@ -105,6 +105,9 @@ impl Evaluation<'_> {
             Method::Beam => beam(source, counterfactual, &part.directions, k),
             Method::Exhaustive => exhaustive(source, counterfactual, &part.directions, k)?,
             Method::Guided => {
+                if !ranking.knows(&target.values(attribute)) {
+                    return None; // a value that never occurred where latents were ranked has none to stand for it
+                }
                 let from: Vec<usize> = self.labels.iter().map(|labels| labels[attribute.index()]).collect();
                 guided((alpha, &from), (beta, &target.values(attribute)), ranking, k / 2)
             }
@@ -150,6 +153,17 @@ impl Evaluation<'_> {
         let resampled = self.bootstrap.means(&sizes);
         self.ledger
             .enter(&key(Metric::EditMagnitude), Some(mean(&sizes)), resampled, n, &raw);
+    }
+
+    /// Undefined where no other attribute can be read.
+    pub(super) fn enter_isolation(&mut self, key: &Key<'_>, isolation: Option<Isolation>) {
+        let n = self.labels.len();
+        let Some(Isolation { by_prompt, raw }) = isolation else {
+            return self.ledger.enter(key, None, Vec::new(), n, &[]);
+        };
+        let raw: Vec<(&str, f64)> = raw.iter().map(|(name, share)| (name.as_str(), *share)).collect();
+        let resampled = self.bootstrap.means(&by_prompt);
+        self.ledger.enter(key, Some(mean(&by_prompt)), resampled, n, &raw);
     }
 
     /// Distance to the counterfactual activations after the edit over that before it, a ratio of means.

@@ -20,6 +20,9 @@ use crate::site::Site;
 use std::collections::BTreeMap;
 use tasks::Attribute;
 
+/// By how much a read-out's accuracy must exceed chance for its attribute to count as readable.
+const READABLE: f64 = 0.1;
+
 /// A read-out of one attribute at a site.
 pub(super) struct Read {
     readout: Readout,
@@ -62,33 +65,37 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// Share of the read-outs of the other attributes that agree with the ground-truth patch, `[N]`; none where no other
-    /// attribute can be read.
-    pub(super) fn isolation(&self, attribute: Attribute, edited: &Rows) -> Option<Vec<f32>> {
-        let truth = &self.truths[&attribute].reads;
-        let agreements = truth.iter().map(|(other, expected)| {
-            let found = self.reads[other].readout.read(edited);
-            found
-                .iter()
-                .zip(expected)
-                .map(|(a, b)| f32::from(u8::from(a == b)))
-                .collect::<Vec<_>>()
-        });
-        (!truth.is_empty()).then(|| super::per_prompt(agreements))
+    /// Whether the read-outs of the other attributes agree with the ground-truth patch: the mean over those that can be read,
+    /// `[N]`, and of each the share of prompts, its accuracy on clean activations and chance. None where no other attribute can
+    /// be read better than chance.
+    pub(super) fn isolation(&self, attribute: Attribute, edited: &Rows) -> Option<Isolation> {
+        let mut raw = Vec::new();
+        let mut agreements = Vec::new();
+        for (other, expected) in &self.truths[&attribute].reads {
+            let read = &self.reads[other];
+            let found = read.readout.read(edited);
+            let agree = found.iter().zip(expected).map(|(a, b)| f32::from(u8::from(a == b)));
+            let agree: Vec<f32> = agree.collect();
+            raw.push((format!("agreement_{other}"), mean(&agree)));
+            raw.push((format!("readout_accuracy_{other}"), read.accuracy));
+            raw.push((format!("readout_chance_{other}"), read.chance));
+            if read.accuracy >= read.chance + READABLE {
+                agreements.push(agree);
+            }
+        }
+        (!agreements.is_empty()).then(|| Isolation {
+            by_prompt: super::per_prompt(agreements.into_iter()),
+            raw,
+        })
     }
+}
 
-    /// How well the other attributes can be read at all.
-    pub(super) fn read_quality(&self, attribute: Attribute) -> Vec<(String, f64)> {
-        let others = self.reads.iter().filter(|(other, _)| **other != attribute);
-        others
-            .flat_map(|(other, read)| {
-                [
-                    (format!("readout_accuracy_{other}"), read.accuracy),
-                    (format!("readout_chance_{other}"), read.chance),
-                ]
-            })
-            .collect()
-    }
+/// What an edit left alone.
+pub(super) struct Isolation {
+    /// Mean agreement of the readable attributes, `[N]`.
+    pub(super) by_prompt: Vec<f32>,
+    /// What stands behind it.
+    pub(super) raw: Vec<(String, f64)>,
 }
 
 impl Evaluation<'_> {
@@ -129,7 +136,9 @@ impl Evaluation<'_> {
             };
             truths.insert(attribute, truth);
         }
-        let reference = sets.iter().find(|set| set.family == self.config.reference);
+        let reference = sets
+            .iter()
+            .find(|set| set.family == self.config.reference && set.covers(site));
         let effects = match reference {
             Some(set) => self.effects(site, set)?,
             None => {
@@ -148,7 +157,7 @@ impl Evaluation<'_> {
 
     /// Removes what a dictionary has for each attribute: the latents whose codes change with it.
     fn effects(&mut self, site: &Site, set: &DictionarySet) -> Result<BTreeMap<Attribute, Effect>, Error> {
-        let unit = self.unit(site, set);
+        let unit = self.unit(site, set)?;
         let clean = self.clean.outcome.mean_logit_diff();
         let mut effects = BTreeMap::new();
         for attribute in Attribute::ALL {
@@ -190,13 +199,8 @@ impl Evaluation<'_> {
             let resampled = self.bootstrap.means(&unedited);
             self.ledger
                 .enter(&key(Metric::EditAccuracy), Some(mean(&unedited)), resampled, n, &raw);
-            if let Some(isolation) = ground.isolation(attribute, &ground.clean) {
-                let quality = ground.read_quality(attribute);
-                let raw: Vec<(&str, f64)> = quality.iter().map(|(name, share)| (name.as_str(), *share)).collect();
-                let resampled = self.bootstrap.means(&isolation);
-                self.ledger
-                    .enter(&key(Metric::Isolation), Some(mean(&isolation)), resampled, n, &raw);
-            }
+            let isolation = ground.isolation(attribute, &ground.clean);
+            self.enter_isolation(&key(Metric::Isolation), isolation);
         }
         let constant = [always_on(self.sample.labels.len())];
         for &attribute in &site.attributes {

@@ -1,8 +1,7 @@
 //! What is measured at one site: the three axes for every dictionary set, and the baselines beside them.
 //!
 //! Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)), sections 4.1 to 4.3. The sets have
-//! been checked by [`crate::evaluate()`]: every set has a dictionary at every node of every site. A unit of work is one set
-//! at one site; what a unit needs of the site is measured once ([`Ground`]).
+//! been checked by [`crate::evaluate()`]. A unit of work is one set at one site at all of whose nodes it has a dictionary; what a unit needs of the site is measured once ([`Ground`]).
 //!
 //! Shape legend: `N` prompts, `D` width of a node, `F` latents, `R` resamples.
 
@@ -95,7 +94,7 @@ pub(crate) fn edits_of(set: &DictionarySet, config: &EvalConfig) -> Vec<(Method,
     }
     let possible = |method: Method, k: usize| match method {
         Method::Exhaustive => exhaustive_reaches(k),
-        Method::Guided => k >= 2,
+        Method::Guided => k.is_multiple_of(2),
         _ => true,
     };
     let of_method = |&method: &Method| {
@@ -141,6 +140,8 @@ pub(crate) struct Evaluation<'a> {
     pub(crate) config: &'a EvalConfig,
     /// Hash of the model's weights.
     pub(crate) model: &'a str,
+    /// Hash of the evaluation prompts.
+    pub(crate) prompts: String,
     /// Labels of the base prompts, `[N]`.
     pub(crate) labels: Vec<Labels>,
     /// Resamples of the base prompts.
@@ -173,6 +174,9 @@ struct About<'a> {
     version: u32,
     program: &'a str,
     model: &'a str,
+    prompts: &'a str,
+    /// Identity of the reference dictionary, which checks and ratings look at.
+    reference: Option<&'a str>,
     config: EvalFile,
     site: &'a Site,
     /// All nodes of the evaluation: what else is read in a pass changes the last bits of it.
@@ -185,13 +189,21 @@ impl Evaluation<'_> {
     /// All three axes at one site.
     pub(crate) fn site(&mut self, site: &Site, sets: &[DictionarySet]) -> Result<(), Error> {
         let mut ground = None;
-        let units = std::iter::once(None).chain(sets.iter().map(Some));
+        let prompts = self.prompts.clone();
+        let reference = sets
+            .iter()
+            .find(|set| set.family == self.config.reference && set.covers(site));
+        let mut baselines_done = false;
+        let here = sets.iter().filter(|set| set.covers(site));
+        let units = std::iter::once(None).chain(here.map(Some));
         for set in units {
             let config = self.config;
             let about = About {
                 version: FORMAT_VERSION,
                 program: env!("CARGO_PKG_VERSION"),
                 model: self.model,
+                prompts: &prompts,
+                reference: reference.map(|set| set.identity.as_str()),
                 config: config.clone().into(),
                 site,
                 nodes: self.sample.nodes.keys().copied().collect(),
@@ -200,19 +212,26 @@ impl Evaluation<'_> {
             let parts = self.parts;
             if let Some(entries) = parts.map(|parts| parts.read(&about)).transpose()?.flatten() {
                 self.ledger.extend(entries);
+                baselines_done |= set.is_none();
                 let steps = set.map_or(baseline_steps(site), |set| unit_steps(site, set, config));
                 self.steps.advance(steps);
                 continue;
             }
             let ground: &Ground = match &mut ground {
                 Some(ground) => ground,
-                none => none.insert(self.ground(site, sets)?),
+                none => {
+                    if baselines_done {
+                        // Its steps were counted when the baselines' scores were read; they are made once more.
+                        self.steps.done = self.steps.done.saturating_sub(baseline_steps(site));
+                    }
+                    none.insert(self.ground(site, sets)?)
+                }
             };
             let before = self.ledger.entries().len();
             match set {
                 None => self.baselines(site, ground),
                 Some(set) => {
-                    let unit = self.unit(site, set);
+                    let unit = self.unit(site, set)?;
                     self.approximation(&unit, ground)?;
                     for &attribute in &site.attributes {
                         self.control(&unit, ground, attribute)?;
@@ -230,7 +249,10 @@ impl Evaluation<'_> {
     }
 
     /// Encodes the samples at each node of the site.
-    fn unit<'u>(&self, site: &'u Site, set: &'u DictionarySet) -> Unit<'u> {
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] when a code is not a number.
+    fn unit<'u>(&self, site: &'u Site, set: &'u DictionarySet) -> Result<Unit<'u>, Error> {
         let code = |node: &Node| {
             let dictionary = set.by_node[node].as_ref();
             let (codes, rebuilt) = reconstruct(dictionary, &self.clean.nodes[node], &self.labels);
@@ -248,11 +270,24 @@ impl Evaluation<'_> {
                 sample: of(&self.sample),
             }
         };
-        Unit {
+        let unit = Unit {
             site,
             set,
             coded: site.nodes.iter().map(code).collect(),
+        };
+        for part in &unit.coded {
+            let samples = part.targets.values().chain([&part.codes, &part.sample]);
+            if !samples
+                .flat_map(|codes| codes.rows.iter().flatten())
+                .all(|entry| entry.1.is_finite())
+            {
+                return Err(Error::NotFinite {
+                    set: set.name.clone(),
+                    node: part.node,
+                });
+            }
         }
+        Ok(unit)
     }
 
     /// Overwrites nodes, and counts the step.

@@ -11,7 +11,7 @@ use crate::Error;
 use crate::dictionaries::Codes;
 use crate::ledger::Key;
 use crate::metric::Metric;
-use crate::phenomena::occlusion::{self, Carried, THETA};
+use crate::phenomena::occlusion::{self, Carried, THETA, Verdict};
 use crate::phenomena::splitting;
 use tasks::Attribute;
 
@@ -44,10 +44,15 @@ impl Evaluation<'_> {
                 ("effect_first", first.1.change),
                 ("effect_second", second.1.change),
             ];
-            let value = found.end.value;
+            // Where there is nothing to judge the index is no score; coverages stand beside it.
+            let judged = !matches!(found.verdict, Verdict::NotApplicable | Verdict::Undefined);
+            let (value, resampled) = match judged {
+                true => (found.end.value, found.end.resampled),
+                false => (None, Vec::new()),
+            };
             let key = key(Metric::Occlusion);
             self.ledger
-                .enter_verdict(&key, &found.verdict, value, found.end.resampled, n, &raw);
+                .enter_verdict(&key, &found.verdict, value, resampled, n, &raw);
         }
 
         let n_values = Attribute::ALL.map(|attribute| self.task.n_values(attribute));
