@@ -25,6 +25,8 @@ struct Group {
 struct Column {
     selection: Selection,
     attribute: Option<Attribute>,
+    /// Of scores that have one.
+    threshold: Option<f64>,
 }
 
 impl Column {
@@ -32,7 +34,10 @@ impl Column {
     /// attribute.
     fn mean(&self, scores: &[Row<'_>], family: &str) -> Option<f64> {
         let fitting = scores.iter().filter(|row| {
-            row.family == family && row.score.attribute == self.attribute && self.selection.takes(row.score)
+            row.family == family
+                && row.score.attribute == self.attribute
+                && row.score.threshold == self.threshold
+                && self.selection.takes(row.score)
         });
         let values: Vec<f64> = fitting.filter_map(|row| row.score.value).collect();
         (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
@@ -263,7 +268,12 @@ fn plain(name: &str, metric: Metric, attribute: Option<Attribute>) -> (String, C
         method: None,
         k: None,
     };
-    (name.to_owned(), Column { selection, attribute })
+    let column = Column {
+        selection,
+        attribute,
+        threshold: None,
+    };
+    (name.to_owned(), column)
 }
 
 /// A column of an edit by the first search of the config.
@@ -277,7 +287,12 @@ fn edited(report: &Report, name: String, metric: Metric, attribute: Attribute, k
         },
         Some(attribute),
     );
-    (name, Column { selection, attribute })
+    let column = Column {
+        selection,
+        attribute,
+        threshold: None,
+    };
+    (name, column)
 }
 
 /// The columns of the first table.
@@ -321,10 +336,16 @@ fn further(report: &Report) -> Vec<Group> {
         group(title, width, attributes.iter().map(column).collect())
     };
     let mcc = |&attribute: &Attribute| plain(&attribute.to_string(), Metric::Mcc, Some(attribute));
+    // The strictest of the thresholds; report.json has them all.
+    let threshold = report.config.thresholds.last().copied();
+    let at_threshold = |name, metric| {
+        let (name, column) = plain(name, metric, None);
+        (name, Column { threshold, ..column })
+    };
     let thresholds = vec![
-        plain("interp", Metric::Interpreted, None),
-        plain("keep", Metric::Keep, None),
-        plain("remove", Metric::Remove, None),
+        at_threshold("interp", Metric::Interpreted),
+        at_threshold("keep", Metric::Keep),
+        at_threshold("remove", Metric::Remove),
     ];
     vec![
         group(
