@@ -3,9 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod common;
+
+use common::{saelab, succeeds};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const TEXT: &str = r#"
@@ -20,20 +23,6 @@ kind = "text"
 path = "PATH"
 context = 64
 "#;
-
-fn saelab(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_saelab"));
-    command
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .args(arguments);
-    command
-}
-
-fn succeeds(output: Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{text}");
-    text
-}
 
 /// All files of a folder with their bytes, by path.
 fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {

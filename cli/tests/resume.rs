@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod common;
+
+use common::{saelab, succeeds};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 const SITES: &str = "configs/sites/small-world.toml";
@@ -27,20 +29,6 @@ l1 = 1.0
 architecture = "relu"
 l1 = 1.0
 "#;
-
-fn saelab(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_saelab"));
-    command
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .args(arguments);
-    command
-}
-
-fn succeeds(output: Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{text}");
-    text
-}
 
 fn weights(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();

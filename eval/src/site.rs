@@ -113,14 +113,6 @@ impl Sites {
     pub fn nodes(&self) -> BTreeSet<Node> {
         self.sites.iter().flat_map(|site| site.nodes.iter().copied()).collect()
     }
-
-    /// Every attribute that is edited at some site.
-    pub fn attributes(&self) -> BTreeSet<Attribute> {
-        self.sites
-            .iter()
-            .flat_map(|site| site.attributes.iter().copied())
-            .collect()
-    }
 }
 
 /// The block before which a run that overwrites `node` may restart.

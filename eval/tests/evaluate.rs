@@ -175,56 +175,21 @@ fn a_broken_evaluation_goes_on_where_it_stopped() {
         .for_each(|file| std::fs::remove_file(file.path()).unwrap());
     // A file that broke is measured again.
     std::fs::write(files[3].path(), "half").unwrap();
-    let mut calls = 0;
-    let again = evaluate(
-        &Runner::new(model, 25),
-        task,
-        &sites,
-        &sets,
-        &config,
-        Some(&parts),
-        &mut |_, _| calls += 1,
-    )
-    .unwrap();
+    let steps = |sets: &[DictionarySet], parts| {
+        let (runner, mut calls) = (Runner::new(model, 25), 0);
+        let found = evaluate(&runner, task, &sites, sets, &config, parts, &mut |_, _| calls += 1).unwrap();
+        (found, calls)
+    };
+    let (again, calls) = steps(&sets, Some(&parts));
     assert_eq!(again.report.to_json().unwrap(), whole.report.to_json().unwrap());
     assert_eq!(format!("{:?}", again.entries), format!("{:?}", whole.entries));
-    let mut fresh = 0;
-    evaluate(
-        &Runner::new(model, 25),
-        task,
-        &sites,
-        &sets,
-        &config,
-        None,
-        &mut |_, _| fresh += 1,
-    )
-    .unwrap();
+    let (_, fresh) = steps(&sets, None);
     assert!(calls < fresh, "{calls} of {fresh} steps");
     // Another dictionary of the same name is another unit.
     let mut changed = self::sets(model);
     changed[2].identity = "drawn anew".to_owned();
-    let mut some = 0;
-    evaluate(
-        &Runner::new(model, 25),
-        task,
-        &sites,
-        &changed,
-        &config,
-        Some(&parts),
-        &mut |_, _| some += 1,
-    )
-    .unwrap();
-    let mut none = 0;
-    evaluate(
-        &Runner::new(model, 25),
-        task,
-        &sites,
-        &changed,
-        &config,
-        Some(&parts),
-        &mut |_, _| none += 1,
-    )
-    .unwrap();
+    let (_, some) = steps(&changed, Some(&parts));
+    let (_, none) = steps(&changed, Some(&parts));
     assert!(none < some, "{none} {some}");
     parts.remove().unwrap();
     assert!(!folder.path().join("parts").exists());

@@ -8,10 +8,11 @@
 //! Shape legend: `N` prompts, `D` width of a node.
 
 use super::ground::{Ground, Isolation, Truth};
-use super::{Coded, Evaluation, Unit, beside, edits_of, per_prompt};
+use super::{Coded, Evaluation, Unit, beside, edits_of, per_prompt, values};
 use crate::Error;
 use crate::bootstrap::paired;
 use crate::control::{Ranking, Swap, apply, beam, exhaustive, greedy, guided, magnitude, supervised};
+use crate::dictionaries::Codes;
 use crate::interpretability::Agreements;
 use crate::interventions::{Outcome, Want, mean};
 use crate::ledger::Key;
@@ -79,12 +80,12 @@ impl Evaluation<'_> {
 
     /// F1 of every latent of each node against the values of an attribute, on prompts that are not edited.
     fn rankings(&self, unit: &Unit<'_>, attribute: Attribute) -> Vec<Ranking> {
-        let (values, n_values) = (self.sample.values(attribute), self.task.n_values(attribute));
-        let rank = |part: &Coded| {
-            let agreements = Agreements::new(&part.sample, &values, n_values);
+        let (held, n_values) = (self.sample.values(attribute), self.task.n_values(attribute));
+        let rank = |codes: &Codes| {
+            let agreements = Agreements::new(codes, &held, n_values);
             Ranking::new(n_values, agreements.f1(), agreements.seen())
         };
-        unit.coded.iter().map(rank).collect()
+        unit.sample.iter().map(rank).collect()
     }
 
     /// The exchanged latents of each prompt at one node.
@@ -105,11 +106,12 @@ impl Evaluation<'_> {
             Method::Beam => beam(source, counterfactual, &part.directions, k),
             Method::Exhaustive => exhaustive(source, counterfactual, &part.directions, k)?,
             Method::Guided => {
-                if !ranking.knows(&target.values(attribute)) {
+                let to = target.values(attribute);
+                if !ranking.knows(&to) {
                     return None; // a value that never occurred where latents were ranked has none to stand for it
                 }
-                let from: Vec<usize> = self.labels.iter().map(|labels| labels[attribute.index()]).collect();
-                guided((alpha, &from), (beta, &target.values(attribute)), ranking, k / 2)
+                let from = values(&self.labels, attribute);
+                guided((alpha, &from), (beta, &to), ranking, k / 2)
             }
             Method::Supervised => supervised(alpha, beta),
         })

@@ -3,10 +3,9 @@
 //!
 //! Shape legend: `N` prompts, `D` width of all nodes of the site together.
 
-use super::{Coded, Evaluation, beside};
+use super::{Coded, Evaluation, beside, values};
 use crate::Error;
-use crate::approximation::{ablated, sufficiency};
-use crate::bootstrap::paired;
+use crate::approximation::ablated;
 use crate::control::{apply, supervised};
 use crate::dictionaries::DictionarySet;
 use crate::interpretability::{Activity, Criterion, always_on, average_precision, choose};
@@ -100,14 +99,14 @@ pub(super) struct Isolation {
 
 impl Evaluation<'_> {
     /// Measures a site; of the dictionaries only the reference is used.
-    pub(super) fn ground(&mut self, site: &Site, sets: &[DictionarySet]) -> Result<Ground, Error> {
+    pub(super) fn ground(&mut self, site: &Site, reference: Option<&DictionarySet>) -> Result<Ground, Error> {
         let means = site.nodes.iter().map(|node| (*node, ablated(&self.clean.nodes[node])));
         let ablated = self.intervene(&means.collect(), Want::Prediction)?;
         let clean = beside(site, &self.clean.nodes);
         let fit = self.fit.beside(site);
         let mut reads = BTreeMap::new();
         for attribute in Attribute::ALL {
-            let truth: Vec<usize> = self.labels.iter().map(|labels| labels[attribute.index()]).collect();
+            let truth = values(&self.labels, attribute);
             if let Some(readout) = Readout::fit(&fit, &self.fit.values(attribute)) {
                 let right = readout.read(&clean).iter().zip(&truth).filter(|(a, b)| a == b).count();
                 let most = (0..self.task.n_values(attribute)).map(|v| truth.iter().filter(|t| **t == v).count());
@@ -136,9 +135,6 @@ impl Evaluation<'_> {
             };
             truths.insert(attribute, truth);
         }
-        let reference = sets
-            .iter()
-            .find(|set| set.family == self.config.reference && set.covers(site));
         let effects = match reference {
             Some(set) => self.effects(site, set)?,
             None => {
@@ -181,14 +177,9 @@ impl Evaluation<'_> {
 
     /// Scores of mean ablation, of no edit and of a latent that is always active.
     pub(super) fn baselines(&mut self, site: &Site, ground: &Ground) {
-        let (n, floor) = (self.clean.prompts.len(), self.config.min_denominator);
-        let (clean, abl) = (self.clean.outcome.mean_logit_diff(), ground.ablated.mean_logit_diff());
-        let cleans = self.bootstrap.means(&self.clean.outcome.logit_diff); // [R]
-        let abls = self.bootstrap.means(&ground.ablated.logit_diff); // [R]
-        let ratios = paired(&cleans, &abls, |clean, abl| sufficiency(clean, abl, floor));
-        let raw = [("ld_clean", clean), ("ld_intervened", abl)];
+        let (n, clean) = (self.clean.prompts.len(), self.clean.outcome.mean_logit_diff());
         let key = Key::new(MEAN_ABLATION, &site.name, Metric::Sufficiency);
-        self.ledger.enter(&key, sufficiency(clean, abl, floor), ratios, n, &raw);
+        self.enter_sufficiency(&key, &ground.ablated, &[]);
         for (&attribute, truth) in &ground.truths {
             let key = |metric| Key::new(NONE, &site.name, metric).of(attribute);
             let unedited = self.clean.outcome.agreement(&truth.outcome);

@@ -17,21 +17,21 @@ use tasks::Attribute;
 impl Evaluation<'_> {
     /// Agreement with each attribute of the site, descriptions of all latents, and what interpreted latents do.
     pub(super) fn interpretability(&mut self, unit: &Unit<'_>, ground: &Ground) -> Result<(), Error> {
-        let codes: Vec<Codes> = unit.coded.iter().map(|part| part.sample.clone()).collect();
+        let codes = unit.sample.as_slice();
         for &attribute in &unit.site.attributes {
             let (values, n_values) = (self.sample.values(attribute), self.task.n_values(attribute));
-            let by = |criterion| choose(&codes, &values, n_values, criterion);
-            let activity = |criterion| Activity::of_latents(&codes, &values, n_values, &by(criterion));
+            let by = |criterion| choose(codes, &values, n_values, criterion);
+            let activity = |criterion| Activity::of_latents(codes, &values, n_values, &by(criterion));
             let (f1, mcc) = (activity(Criterion::F1), activity(Criterion::Mcc));
             let ranked = by(Criterion::AveragePrecision);
-            let precision = average_precision(&codes, &values, &ranked, self.bootstrap_f1.counts());
+            let precision = average_precision(codes, &values, &ranked, self.bootstrap_f1.counts());
             self.enter_agreement(&unit.site.name, attribute, &unit.set.name, [&f1, &mcc], precision);
         }
         let described: Vec<Vec<Option<Interpretation>>> = codes
             .iter()
             .map(|codes| interpret(codes, &self.sample.labels, &self.families))
             .collect();
-        self.enter_descriptions(unit, &codes, &described);
+        self.enter_descriptions(unit, &described);
         if unit.set.edit == Edit::Greedy {
             self.causal(unit, ground, &described)?;
         }
@@ -71,7 +71,8 @@ impl Evaluation<'_> {
     }
 
     /// Shares of interpreted and silent latents.
-    fn enter_descriptions(&mut self, unit: &Unit<'_>, codes: &[Codes], described: &[Vec<Option<Interpretation>>]) {
+    fn enter_descriptions(&mut self, unit: &Unit<'_>, described: &[Vec<Option<Interpretation>>]) {
+        let codes = &unit.sample;
         let n = self.sample.labels.len() / 2;
         let latents: usize = codes.iter().map(|codes| codes.n_latents).sum();
         let alive: usize = codes.iter().map(Codes::n_alive).sum();

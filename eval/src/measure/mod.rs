@@ -42,13 +42,18 @@ pub(crate) struct Recorded {
 impl Recorded {
     /// The values of one attribute, `[N]`.
     pub(crate) fn values(&self, attribute: Attribute) -> Vec<usize> {
-        self.labels.iter().map(|labels| labels[attribute.index()]).collect()
+        values(&self.labels, attribute)
     }
 
     /// All nodes of a site side by side, `[N, D]`.
     pub(crate) fn beside(&self, site: &Site) -> Rows {
         beside(site, &self.nodes)
     }
+}
+
+/// The value of one attribute in each prompt, `[N]`.
+fn values(labels: &[Labels], attribute: Attribute) -> Vec<usize> {
+    labels.iter().map(|labels| labels[attribute.index()]).collect()
 }
 
 /// All nodes of a site side by side, `[N, D]`.
@@ -75,8 +80,6 @@ struct Coded {
     rebuilt: Rows,
     /// Codes of the counterfactuals that change each attribute.
     targets: BTreeMap<Attribute, Codes>,
-    /// Codes of the interpretability sample.
-    sample: Codes,
 }
 
 /// A dictionary set at a site.
@@ -85,6 +88,8 @@ struct Unit<'a> {
     set: &'a DictionarySet,
     /// One per node.
     coded: Vec<Coded>,
+    /// Codes of the interpretability sample, one per node.
+    sample: Vec<Codes>,
 }
 
 /// The edits made with a set of an attribute: search, and `k` as reported.
@@ -224,7 +229,7 @@ impl Evaluation<'_> {
                         // Its steps were counted when the baselines' scores were read; they are made once more.
                         self.steps.done = self.steps.done.saturating_sub(baseline_steps(site));
                     }
-                    none.insert(self.ground(site, sets)?)
+                    none.insert(self.ground(site, reference)?)
                 }
             };
             let before = self.ledger.entries().len();
@@ -267,16 +272,23 @@ impl Evaluation<'_> {
                     .iter()
                     .map(|(attribute, target)| (*attribute, of(target)))
                     .collect(),
-                sample: of(&self.sample),
             }
+        };
+        let of_sample = |node: &Node| {
+            encode(
+                set.by_node[node].as_ref(),
+                &self.sample.nodes[node],
+                &self.sample.labels,
+            )
         };
         let unit = Unit {
             site,
             set,
             coded: site.nodes.iter().map(code).collect(),
+            sample: site.nodes.iter().map(of_sample).collect(),
         };
-        for part in &unit.coded {
-            let samples = part.targets.values().chain([&part.codes, &part.sample]);
+        for (part, sample) in unit.coded.iter().zip(&unit.sample) {
+            let samples = part.targets.values().chain([&part.codes, sample]);
             if !samples
                 .flat_map(|codes| codes.rows.iter().flatten())
                 .all(|entry| entry.1.is_finite())

@@ -8,7 +8,6 @@
 use super::ground::Ground;
 use super::{Evaluation, Unit};
 use crate::Error;
-use crate::dictionaries::Codes;
 use crate::ledger::Key;
 use crate::metric::Metric;
 use crate::phenomena::occlusion::{self, Carried, THETA, Verdict};
@@ -18,7 +17,7 @@ use tasks::Attribute;
 impl Evaluation<'_> {
     /// Both checks.
     pub(super) fn phenomena(&mut self, unit: &Unit<'_>, ground: &Ground) -> Result<(), Error> {
-        let codes: Vec<Codes> = unit.coded.iter().map(|part| part.sample.clone()).collect();
+        let codes = unit.sample.as_slice();
         let n = self.sample.labels.len();
         let key = |metric| Key::new(&unit.set.name, &unit.site.name, metric);
 
@@ -34,7 +33,7 @@ impl Evaluation<'_> {
                 norm: Some(effect.norm),
             };
             let pair = [of(first, &values[0]), of(second, &values[1])];
-            let found = occlusion::check(&[codes.as_slice()], pair, THETA, &self.bootstrap_sample)?;
+            let found = occlusion::check(&[codes], pair, THETA, &self.bootstrap_sample)?;
             let names = [format!("strong {}", found.strong), format!("weak {}", found.weak)];
             let coverage = |value: Option<f64>| value.unwrap_or(f64::NAN);
             let end = found.coverages.last();
@@ -56,7 +55,7 @@ impl Evaluation<'_> {
         }
 
         let n_values = Attribute::ALL.map(|attribute| self.task.n_values(attribute));
-        let found = splitting::check(&codes, &self.sample.labels, n_values)?;
+        let found = splitting::check(codes, &self.sample.labels, n_values)?;
         let recall = found.by_value.iter().map(|of| of.union_recall).sum::<f64>() / found.by_value.len().max(1) as f64;
         let raw = [
             ("fragments", found.fragments as f64),
