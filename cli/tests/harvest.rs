@@ -80,6 +80,17 @@ impl Folder {
 }
 
 #[test]
+fn what_a_kill_left_of_the_manifest_is_removed() {
+    let folder = Folder::new(20);
+    succeeds(folder.harvest("store", &[]).output().unwrap());
+    let expected = folder.files("store");
+    let store = std::path::PathBuf::from(folder.path("store"));
+    std::fs::rename(store.join("manifest.json"), store.join(".partial-abcdef")).unwrap();
+    succeeds(folder.harvest("store", &[]).output().unwrap());
+    assert!(folder.files("store") == expected);
+}
+
+#[test]
 fn killed_fifty_times_and_run_again_gives_the_same_store() {
     let folder = Folder::new(100);
     let time = |out: &str| {

@@ -159,6 +159,10 @@ impl StoreWriter {
                 reason,
             });
         }
+        // Only a manifest is written here under a temporary name, and only at the end: nobody's work is removed.
+        if dir.exists() {
+            remove_leftovers(dir)?;
+        }
         let recorded = match Manifest::read(dir) {
             Ok((manifest, _)) => Some(manifest),
             Err(Error::MissingManifest { .. }) => None,
