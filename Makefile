@@ -1,17 +1,20 @@
 # `make eval-ioi` is the main job; `make help` lists the rest.
 SAELAB := target/release/saelab
 
-# Model folder in Hugging Face layout, and the folder of the experiment.
+# Model folder in Hugging Face layout, the task (ioi or pronoun), and the folder of the experiment.
 MODEL ?= models/small-world
-RUN ?= runs/ioi-$(notdir $(abspath $(MODEL)))
+TASK ?= ioi
+RUN ?= runs/$(TASK)-$(notdir $(abspath $(MODEL)))
 # The sites of the shipped model are committed; for another model they are located first (its cost is printed).
-SITES := $(if $(filter models/small-world,$(MODEL)),configs/sites/small-world.toml,$(RUN)/sites.toml)
+SHIPPED := configs/sites/small-world$(if $(filter ioi,$(TASK)),,-$(TASK)).toml
+SITES := $(if $(filter models/small-world,$(MODEL)),$(SHIPPED),$(RUN)/sites.toml)
 
-.PHONY: help build eval-ioi eval-ioi-full sites model behaviours test test-interop verify-gpt2 check wgpu bench bench-peers quality phenomena phenomena-quick
+.PHONY: help build eval eval-ioi eval-ioi-full sites model behaviours test test-interop verify-gpt2 check wgpu bench bench-peers quality phenomena phenomena-quick
 
 help:
 	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task"
-	@echo "make eval-ioi-full            the same with all architectures, searches and thresholds (cost printed first)"
+	@echo "make eval TASK=pronoun        the same on another task"
+	@echo "make eval-ioi-full            eval-ioi with all architectures, searches and thresholds (cost printed first)"
 	@echo "make test                     all tests"
 	@echo "make test-interop             stores of activations read by pyarrow, polars and DuckDB (from PyPI, into target/)"
 	@echo "make verify-gpt2 MODEL=folder whether this is GPT-2 small, and computed right"
@@ -29,27 +32,36 @@ help:
 build:
 	cargo build --release
 
-# The stages of an experiment: which autoencoders, which evaluation.
-define experiment
-	$(SAELAB) harvest configs/ioi/harvest.toml --set model=$(MODEL) --set sites=$(SITES) --out $(1)/activations
+# The stages of an experiment: where, and which autoencoders. All tasks have the same, so that their tables can be compared.
+define dictionaries
+	$(SAELAB) harvest configs/$(TASK)/harvest.toml --set model=$(MODEL) --set sites=$(SITES) --out $(1)/activations
 	$(SAELAB) fit configs/ioi/fit.toml --run $(1) --sites $(SITES)
 	$(SAELAB) train $(2) --run $(1) --sites $(SITES) --resume
-	$(SAELAB) eval $(3) --model $(MODEL) --run $(1) --sites $(SITES)
 endef
 LOCATED := $(if $(filter models/small-world,$(MODEL)),,$(RUN)/sites.toml)
 
-eval-ioi: build $(LOCATED)
-	$(call experiment,$(RUN),configs/ioi/train.toml,configs/eval/ioi-quick.toml)
+eval: build $(LOCATED)
+	$(call dictionaries,$(RUN),configs/ioi/train.toml)
+	$(SAELAB) eval configs/eval/ioi-quick.toml --model $(MODEL) --run $(RUN) --sites $(SITES)
+
+eval-ioi: eval
 	$(SAELAB) phenomena configs/phenomena/quick.toml --out $(RUN)/phenomena
 
+# Autoencoders of running text stand beside those of the prompts; the text is the world's, so only with the shipped model.
+FULL := $(RUN)-full
 eval-ioi-full: build $(LOCATED)
-	$(call experiment,$(RUN)-full,configs/ioi/train-full.toml,configs/eval/ioi-full.toml)
+	$(call dictionaries,$(FULL),configs/ioi/train-full.toml)
+ifeq ($(MODEL),models/small-world)
+	$(SAELAB) harvest configs/ioi/harvest-text.toml --out $(FULL)/text
+	$(SAELAB) train configs/ioi/train-text.toml --run $(FULL) --activations $(FULL)/text --sites $(SITES) --resume
+endif
+	$(SAELAB) eval configs/eval/ioi-full.toml --model $(MODEL) --run $(FULL) --sites $(SITES)
 
 $(RUN)/sites.toml: | build
-	$(SAELAB) locate configs/ioi/locate.toml --model $(MODEL) --out $@
+	$(SAELAB) locate configs/$(TASK)/locate.toml --model $(MODEL) --out $@
 
 sites: build
-	$(SAELAB) locate configs/ioi/locate.toml --model models/small-world --out configs/sites/small-world.toml
+	$(SAELAB) locate configs/$(TASK)/locate.toml --model models/small-world --out $(SHIPPED)
 
 model: build
 	$(SAELAB) pretrain configs/pretrain/small-world.toml --out runs/small-world --resume

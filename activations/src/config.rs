@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use lm::{HookPoint, LoadOptions};
 use serde::Deserialize;
-use tasks::Role;
+use tasks::{Role, TaskName};
 
 use crate::harvest::{Fill, LongDocuments, Packing};
 use crate::{Dtype, Error};
@@ -28,13 +28,13 @@ pub struct HarvestFile {
     /// the weights as they are. With true, norms at q, k, v, z are comparable between heads, as in the paper; the store then
     /// belongs to the re-factored model and is refused wherever the plain one is used.
     pub refactor_attention: Option<bool>,
-    /// Sites file written by `saelab locate`: the hooks and roles of all its nodes are stored. Either this, or `hooks`
-    /// and `roles`.
+    /// Sites file written by `saelab locate`: the hooks of all its nodes are stored, of prompts at the nodes' roles, of text
+    /// everywhere. Either this, or `hooks` and `roles`.
     pub sites: Option<PathBuf>,
     /// Hooks to store, for example `["blocks.2.hook_resid_pre"]`; of `hook_q`, `hook_k`, `hook_v`, `hook_z` all heads.
     pub hooks: Option<Vec<HookPoint>>,
-    /// Semantic positions to store of each prompt, for example `["S2", "END"]`. Default: all, since a role adds little
-    /// beside the forward pass. Not for text.
+    /// Semantic positions to store of each prompt, for example `["S2", "END"]`. Default: all of the task, since a role adds
+    /// little beside the forward pass. Not for text.
     pub roles: Option<Vec<Role>>,
     /// What the model reads. Required.
     pub source: SourceConfig,
@@ -73,8 +73,10 @@ pub enum SpecialTokens {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum SourceConfig {
-    /// Prompts of the indirect-object task (training sample).
-    Ioi {
+    /// Prompts of a task (training sample).
+    Prompts {
+        /// The task: `ioi` or `pronoun`. Required.
+        task: TaskName,
         /// Number of prompts. Required; 20000 in the paper.
         n: usize,
         /// Seed of the sample. Default 0.
@@ -157,7 +159,7 @@ impl SourceConfig {
     /// No prompts or documents; windows too short for a token.
     pub fn validate(&self) -> Result<(), Error> {
         let (field, reason) = match self {
-            Self::Ioi { n: 0, .. } => ("n", "is 0, must be at least 1"),
+            Self::Prompts { n: 0, .. } => ("n", "is 0, must be at least 1"),
             Self::World { documents: 0, .. } => ("documents", "is 0, must be at least 1"),
             Self::Text { context: 0 | 1, .. } | Self::World { context: 0 | 1, .. } => ("context", "must be at least 2"),
             Self::Text { path, .. } if path.as_slice().is_empty() => ("path", "is empty, at least one file is needed"),
@@ -172,7 +174,7 @@ impl SourceConfig {
     /// How documents become windows; `None` for prompts.
     pub fn packing(&self) -> Option<Packing> {
         match self {
-            Self::Ioi { .. } => None,
+            Self::Prompts { .. } => None,
             Self::World { context, .. } => Some(Packing::documents(*context)),
             Self::Text {
                 context,
@@ -214,14 +216,14 @@ pub struct HarvestConfig {
 /// Which vectors are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
-    /// Those of the nodes of a sites file.
+    /// Those of the nodes of a sites file; of text all at their hooks.
     Sites(PathBuf),
     /// Those of all these hooks at all these roles; no roles for text.
     Hooks {
         /// The hooks, at least one.
         hooks: Vec<HookPoint>,
-        /// The roles.
-        roles: Vec<Role>,
+        /// The roles; none: all of the task.
+        roles: Option<Vec<Role>>,
     },
 }
 
@@ -237,7 +239,6 @@ impl TryFrom<HarvestFile> for HarvestConfig {
         };
         let text = matches!(file.source, SourceConfig::Text { .. } | SourceConfig::World { .. });
         let selection = match (file.sites, file.hooks, file.roles) {
-            (Some(_), _, _) if text => return refuse("sites", "needs prompts: give `hooks` for text"),
             (Some(sites), None, None) => Selection::Sites(sites),
             (Some(_), _, _) => return refuse("sites", "stands beside `hooks` or `roles`: give one or the other"),
             (None, None, _) => return refuse("hooks", "is missing: give `sites`, or `hooks` and `roles`"),
@@ -246,14 +247,7 @@ impl TryFrom<HarvestFile> for HarvestConfig {
             (None, Some(_), Some(roles)) if roles.is_empty() => {
                 return refuse("roles", "is empty, at least one is needed");
             }
-            (None, Some(hooks), None) if text => Selection::Hooks {
-                hooks,
-                roles: Vec::new(),
-            },
-            (None, Some(hooks), roles) => Selection::Hooks {
-                hooks,
-                roles: roles.unwrap_or_else(|| Role::ALL.to_vec()),
-            },
+            (None, Some(hooks), roles) => Selection::Hooks { hooks, roles },
         };
         file.source.validate()?;
         let batch = file.batch.unwrap_or(DEFAULT_BATCH);
@@ -300,38 +294,35 @@ mod tests {
     #[test]
     fn defaults_are_filled_in() {
         let file = serde_json::json!({
-            "model": "m", "hooks": ["blocks.0.hook_resid_pre"], "source": { "kind": "ioi", "n": 10 },
+            "model": "m", "hooks": ["blocks.0.hook_resid_pre"], "source": { "kind": "prompts", "task": "ioi", "n": 10 },
         });
         let config = config(file).unwrap();
         let hooks = vec![HookPoint::ResidPre(0)];
-        assert_eq!(
-            config.selection,
-            Selection::Hooks {
-                hooks,
-                roles: Role::ALL.to_vec()
-            }
-        );
+        assert_eq!(config.selection, Selection::Hooks { hooks, roles: None });
         assert_eq!(
             (config.batch, config.rows_per_shard),
             (DEFAULT_BATCH, DEFAULT_ROWS_PER_SHARD)
         );
-        assert_eq!(config.source, SourceConfig::Ioi { n: 10, seed: 0 });
+        assert_eq!(
+            config.source,
+            SourceConfig::Prompts {
+                task: TaskName::Ioi,
+                n: 10,
+                seed: 0
+            }
+        );
         assert!(!config.load.refactor_attention);
     }
 
     #[test]
     fn contradictions_name_the_field() {
-        let ioi = serde_json::json!({ "kind": "ioi", "n": 10 });
+        let ioi = serde_json::json!({ "kind": "prompts", "task": "ioi", "n": 10 });
         let text = serde_json::json!({ "kind": "text", "path": "t.txt" });
         let hook = serde_json::json!(["blocks.0.hook_resid_pre"]);
         for (file, part) in [
             (serde_json::json!({ "model": "m", "source": ioi }), "`hooks`"),
             (
                 serde_json::json!({ "model": "m", "hooks": hook, "sites": "s", "source": ioi }),
-                "`sites`",
-            ),
-            (
-                serde_json::json!({ "model": "m", "sites": "s", "source": text }),
                 "`sites`",
             ),
             (
@@ -347,7 +338,7 @@ mod tests {
                 "`batch`",
             ),
             (
-                serde_json::json!({ "model": "m", "hooks": hook, "source": { "kind": "ioi", "n": 0 } }),
+                serde_json::json!({ "model": "m", "hooks": hook, "source": { "kind": "prompts", "task": "ioi", "n": 0 } }),
                 "`n`",
             ),
             (
@@ -355,7 +346,7 @@ mod tests {
                 "unknown field `bach`",
             ),
             (
-                serde_json::json!({ "model": "m", "hooks": hook, "source": { "kind": "ioi", "m": 1 } }),
+                serde_json::json!({ "model": "m", "hooks": hook, "source": { "kind": "prompts", "task": "ioi", "m": 1 } }),
                 "unknown field",
             ),
         ] {

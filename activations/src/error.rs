@@ -56,6 +56,14 @@ pub enum Error {
         /// Tokens of this prompt.
         found: usize,
     },
+    /// The prompts have no such semantic position.
+    #[error(
+        "the prompts have no role {role}: it belongs to another task; name roles (or a sites file) of the harvest's task"
+    )]
+    NoRole {
+        /// The role.
+        role: tasks::Role,
+    },
     /// The folder has no manifest: the harvest was never finished.
     #[error("{path} is missing: the store is incomplete, run `saelab harvest` with the same config to finish it")]
     MissingManifest {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use activations::{Error, HarvestPlan, Node, Packing, Progress, Source, Store, harvest};
 use lm::{Gpt2, HookPoint, Logits, Request, Start, TokenBatch, Tokenizer};
-use tasks::{IoiTask, Role, Sample, lists};
+use tasks::{IoiTask, Role, Sample, Task, lists};
 
 const HOOKS: [HookPoint; 3] = [HookPoint::ResidPre(1), HookPoint::Z(0), HookPoint::MlpPost(1)];
 
@@ -137,7 +137,7 @@ fn prompts_are_stored_in_their_order_with_their_labels() {
             logits: Logits::None,
         };
         let trace = model.run(Start::Tokens(&tokens), &request).unwrap();
-        let positions: Vec<usize> = prompts.iter().map(|prompt| prompt.position(node.role)).collect();
+        let positions: Vec<usize> = prompts.iter().filter_map(|prompt| prompt.position(node.role)).collect();
         let expected = kernels::to_vec(trace.at(node.hook, node.head, &positions).unwrap());
         assert_eq!(stored.values.len(), expected.len());
         for (stored, expected) in stored.values.iter().zip(expected) {
@@ -149,7 +149,7 @@ fn prompts_are_stored_in_their_order_with_their_labels() {
     }
     let io = store.hook(HookPoint::ResidPre(1), None).unwrap();
     for row in io.rows.iter().filter(|row| row.role == Some(Role::Io)) {
-        assert_eq!(row.token, prompts[row.row as usize].io_token());
+        assert_eq!(row.token, prompts[row.row as usize].right_token());
     }
 
     // Prompts of two lengths have no common positions.

@@ -12,6 +12,7 @@ use activations::{Error, Node, Part, Store, StoreWriter};
 use common::{HEADS, ROLES, layout, rows, values, write};
 use lm::HookPoint;
 use proptest::prelude::*;
+use tasks::Labels;
 
 /// All files of a folder with their bytes, by path.
 fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -59,7 +60,7 @@ proptest! {
                     .collect();
                 prop_assert_eq!(read.width, width);
                 prop_assert_eq!(read.values, expected);
-                let labels: Vec<_> = (0..prompts).map(|prompt| [prompt % 5, prompt % 3, prompt % 2]).collect();
+                let labels: Vec<_> = (0..prompts).map(|prompt| Labels::ioi([prompt % 5, prompt % 3, prompt % 2])).collect();
                 prop_assert_eq!(read.labels, labels);
             }
         }

@@ -99,6 +99,13 @@ pub fn read_resamples(path: &Path) -> Result<Vec<Entry>, Error> {
         path: path.to_owned(),
         source,
     })?;
+    entries_of(file).map_err(|source| Error::Scores {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+fn entries_of(file: File) -> Result<Vec<Entry>, Error> {
     let mut entries = Vec::new();
     for batch in ParquetRecordBatchReaderBuilder::try_new(file)?.build()? {
         let batch = batch?;

@@ -6,6 +6,7 @@
 
 use crate::Error;
 use crate::ledger::{Entry, Selection, members, rounded};
+use crate::legacy::Legacy;
 use crate::metric::{Method, Metric};
 use crate::report::Report;
 use crate::statistics::{Difference, Measured, Verdict, difference, holm, kendall_tau};
@@ -93,6 +94,8 @@ struct Source<'a> {
     name: String,
     family: &'a str,
     identities: Vec<&'a str>,
+    /// Behaviours of the published code that it was measured with.
+    legacy: &'a [Legacy],
     members: Vec<&'a str>,
     /// Whether it has fewer seeds than can speak for others.
     too_few_seeds: bool,
@@ -173,6 +176,7 @@ fn check_paired(runs: &[Evaluation]) -> Result<(), Error> {
             .iter()
             .any(|site| same_name(site) && !other_sites.contains(site));
         let differs = [
+            ("their tasks", a.task != b.task),
             ("their models", a.model.hash != b.model.hash),
             ("the versions of their files", a.format_version != b.format_version),
             ("all their sites", !shared),
@@ -207,7 +211,10 @@ fn sources(runs: &[Evaluation]) -> Vec<Source<'_>> {
         for family in families {
             let of: Vec<_> = known.iter().filter(|facts| facts.family == family).collect();
             let identities: Vec<&str> = of.iter().map(|facts| facts.identity.as_str()).collect();
-            let same = |source: &Source<'_>| source.family == family && source.identities == identities;
+            let legacy = run.report.config.legacy.as_slice();
+            let same = |source: &Source<'_>| {
+                source.family == family && source.identities == identities && source.legacy == legacy
+            };
             if sources.iter().any(same) {
                 continue;
             }
@@ -220,6 +227,7 @@ fn sources(runs: &[Evaluation]) -> Vec<Source<'_>> {
                 },
                 family,
                 identities,
+                legacy,
                 members: members(known, family),
                 too_few_seeds: of.len() < FEWEST_SEEDS && of.iter().any(|facts| facts.seeded),
                 entries: &run.entries,
@@ -284,21 +292,33 @@ fn of_metric(sources: &[Source<'_>], selection: Selection, against: Option<&str>
     names.into_iter().zip(&differences).zip(verdicts).map(pair).collect()
 }
 
-/// Ranks the families that have the most seeds, seed by seed.
+/// Ranks the families that have the most seeds, seed by seed, by their means over the places that all of them have.
 fn stability(sources: &[Source<'_>], selection: Selection) -> Stability {
     let seeds = sources.iter().map(|source| source.members.len()).max().unwrap_or(0);
-    let full: Vec<Vec<f64>> = sources
+    let measured: Vec<Vec<Measured<'_>>> = sources
         .iter()
         .filter(|source| source.members.len() == seeds)
-        .filter_map(|source| {
-            let of_seed = selection.of_family(source.entries, &source.members);
-            let mean = |places: &Measured<'_>| {
-                let sum: f64 = places.values().map(|(value, _)| value).sum();
-                (!places.is_empty()).then(|| sum / places.len() as f64)
-            };
-            of_seed.iter().map(mean).collect::<Option<Vec<f64>>>()
-        })
+        .map(|source| selection.of_family(source.entries, &source.members))
+        .filter(|of_seed| of_seed.iter().all(|places| !places.is_empty()))
         .collect();
+    let mut all = measured.iter().flatten();
+    let shared: Vec<String> = all.next().map_or_else(Vec::new, |first| {
+        let everywhere = |place: &&String| measured.iter().flatten().all(|places| places.contains_key(*place));
+        first.keys().filter(everywhere).cloned().collect()
+    });
+    let mean = |places: &Measured<'_>| {
+        let sum: f64 = shared
+            .iter()
+            .filter_map(|place| places.get(place))
+            .map(|(value, _)| value)
+            .sum();
+        sum / shared.len() as f64
+    };
+    let of_family = |of_seed: &Vec<Measured<'_>>| of_seed.iter().map(mean).collect();
+    let full: Vec<Vec<f64>> = match shared.is_empty() {
+        true => Vec::new(),
+        false => measured.iter().map(of_family).collect(),
+    };
     let of_seed = |seed: usize| full.iter().map(|family| family[seed]).collect::<Vec<f64>>();
     let pairs = (0..seeds).flat_map(|a| (0..a).map(move |b| (a, b)));
     let taus: Vec<f64> = pairs

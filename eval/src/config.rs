@@ -4,6 +4,7 @@
 //! Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)).
 
 use crate::Error;
+use crate::legacy::Legacy;
 use crate::metric::Method;
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;
@@ -75,6 +76,10 @@ pub struct EvalFile {
     pub min_effect: f64,
     /// The family whose edits are the yardstick of success and magnitude. Default `supervised-mean`, the paper's.
     pub reference: String,
+    /// Behaviours of the published code to measure with: `mean-per-candidate`, `rank-on-edited`, `absolute-ratios`. Default
+    /// none; they show what they did to a figure, and the report says so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub legacy: Vec<Legacy>,
     /// Pairs of families whose difference is reported with a paired interval. Default: `sae-topk` minus `random`.
     pub compare: Vec<Compare>,
 }
@@ -98,6 +103,7 @@ impl Default for EvalFile {
             min_denominator: 0.1,
             min_effect: 0.05,
             reference: "supervised-mean".to_owned(),
+            legacy: Vec::new(),
             compare: vec![Compare {
                 left: "sae-topk".to_owned(),
                 right: "random".to_owned(),
@@ -116,6 +122,13 @@ impl Deref for EvalConfig {
 
     fn deref(&self) -> &EvalFile {
         &self.0
+    }
+}
+
+impl EvalConfig {
+    /// Whether a behaviour of the published code is asked for.
+    pub fn has(&self, legacy: Legacy) -> bool {
+        self.legacy.contains(&legacy)
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn positions(site: &Site, prompts: &[Prompt]) -> usize {
     let first = |prompt: &Prompt| {
         site.nodes
             .iter()
-            .map(|node| prompt.position(node.role))
+            .filter_map(|node| prompt.position(node.role))
             .min()
             .unwrap_or(0)
     };

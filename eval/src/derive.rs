@@ -1,5 +1,5 @@
-//! Scores that relate others to each other: edits rated by those of the reference dictionary, and the area under edit
-//! accuracy against the number of exchanged latents.
+//! Scores that relate others to each other: edits rated by those of the reference dictionary, the area under edit accuracy
+//! against the number of exchanged latents, and what the greedy search misses.
 //!
 //! Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)), figure 4: success
 //! `(acc - acc_none) / (acc_ref - acc_none)`, 1 for an edit as good as the reference's; excess magnitude
@@ -34,6 +34,7 @@ pub(crate) fn derive(ledger: &mut Ledger, sites: &[Site], dictionaries: &[Dictio
                 if let (Some(none), Some(reference)) = (none, reference) {
                     here.rate(&mut derived, &facts.name, none, &reference.name, config);
                 }
+                here.gaps(&mut derived, &facts.name, config);
                 if let Some(none) = none {
                     here.areas(&mut derived, &facts.name, none, config);
                 }
@@ -136,6 +137,28 @@ impl<'a> Here<'a> {
             let resampled = (0..resamples).map(of_resample).collect();
             let key = self.key(dictionary, Metric::EditArea).by(method, None);
             into.enter(&key, Some(area(&values)), resampled, none.score.n, &[]);
+        }
+    }
+}
+
+impl Here<'_> {
+    /// Distance that greedy edits leave minus that of searches that see further, with as many latents.
+    fn gaps(&self, into: &mut Ledger, dictionary: &str, config: &EvalConfig) {
+        for &k in &config.ks {
+            let of = |method| self.find(dictionary, Metric::EditDistance, Some(method), Some(k));
+            for method in [Method::Beam, Method::Exhaustive] {
+                let (Some(greedy), Some(better)) = (of(Method::Greedy), of(method)) else {
+                    continue;
+                };
+                let value = greedy
+                    .score
+                    .value
+                    .zip(better.score.value)
+                    .map(|(greedy, better)| greedy - better);
+                let resampled = paired(&in_f64(greedy), &in_f64(better), |greedy, better| Some(greedy - better));
+                let key = self.key(dictionary, Metric::GreedyGap).by(method, Some(k));
+                into.enter(&key, value, resampled, greedy.score.n, &[]);
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use activations::Node;
-use tasks::Attribute;
+use tasks::{Attribute, TaskName};
 
 /// Errors of this crate. Each message is one line that names the thing, the cause and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,17 @@ pub enum Error {
         node: Node,
         /// What does not fit.
         reason: String,
+    },
+
+    /// The sites are those of another task.
+    #[error(
+        "the sites are those of task {sites}, the prompts those of task {prompts}; name the sites file of the task"
+    )]
+    TaskMismatch {
+        /// Task of the sites.
+        sites: TaskName,
+        /// Task of the prompts.
+        prompts: TaskName,
     },
 
     /// A site that makes no sense.
@@ -108,8 +119,8 @@ pub enum Error {
     #[error("dictionary set name {0} is taken; give every set a name of its own")]
     DuplicateSet(String),
 
-    /// A comparison names a dictionary set that is not evaluated.
-    #[error("config: `compare` names the dictionary set {found}; evaluated are {known}")]
+    /// What is to be compared names a dictionary set that is not evaluated.
+    #[error("no dictionary set is called {found}; evaluated are {known}")]
     UnknownSet {
         /// The unknown name.
         found: String,
@@ -128,7 +139,7 @@ pub enum Error {
 
     /// The model does not perform the task, so nothing can be located in it or measured on it.
     #[error(
-        "the mean logit difference IO - S of the clean model is {logit_diff:.4} on {n} prompts, under {floor}: it does \
+        "the mean logit difference of right and wrong answers of the clean model is {logit_diff:.4} on {n} prompts, under {floor}: it does \
          not do the task; use a model that does"
     )]
     NoBehaviour {
@@ -179,6 +190,15 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+
+    /// A file of scores cannot be read.
+    #[error("{}: {source}", path.display())]
+    Scores {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<Error>,
     },
 
     /// A file of scores has other columns than this version writes.

@@ -22,14 +22,13 @@ use crate::ledger::{Entry, Ledger, Selection, rounded};
 use crate::measure::{Evaluation, Steps, baseline_steps, record, unit_steps};
 use crate::metric::{Method, Metric};
 use crate::parts::Parts;
-use crate::predicates::families;
 use crate::report::{ALWAYS_ON, Clean, DictionaryFacts, FORMAT_VERSION, MEAN_ABLATION, ModelFacts, NONE, Report};
 use crate::site::Sites;
 use lm::{Gpt2, files};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
-use tasks::{Attribute, IoiTask, Prompt, Sample};
+use tasks::{Attribute, Prompt, Sample, Task};
 
 /// Most resamples of checks, which count all latents anew in each.
 const SAMPLE_RESAMPLES: usize = 500;
@@ -79,12 +78,12 @@ impl Evaluated {
 /// Scores dictionary sets at the sites of the runner's model that they have dictionaries for; what `parts` holds of an earlier run is not measured again.
 ///
 /// # Errors
-/// [`Error::ModelMismatch`], [`Error::Site`] or [`Error::Node`] when the sites do not fit the model;
+/// [`Error::ModelMismatch`], [`Error::TaskMismatch`], [`Error::Site`] or [`Error::Node`] when the sites do not fit the model;
 /// [`Error::NoSite`] and [`Error::Width`] when a set does not fit the sites; [`Error::DuplicateSet`] and
 /// [`Error::UnknownSet`] for names; [`Error::NoBehaviour`] when the model does not do the task; [`Error::Model`].
 pub fn evaluate(
     runner: &Runner<'_>,
-    task: &IoiTask,
+    task: &dyn Task,
     sites: &Sites,
     dictionaries: &[DictionarySet],
     config: &EvalConfig,
@@ -93,6 +92,12 @@ pub fn evaluate(
 ) -> Result<Evaluated, Error> {
     let model = runner.model();
     sites.check(model)?;
+    if sites.task != task.name() {
+        return Err(Error::TaskMismatch {
+            sites: sites.task,
+            prompts: task.name(),
+        });
+    }
     check_sets(model, sites, dictionaries, config)?;
     let nodes = sites.nodes();
 
@@ -108,7 +113,7 @@ pub fn evaluate(
     let expected = expected(model, sites, dictionaries, config, &prompts, seconds);
     observer.cost(&expected);
     let mut targets = BTreeMap::new();
-    for attribute in Attribute::ALL {
+    for &attribute in task.attributes() {
         let changed = counterfactuals(task, &prompts, attribute, config.seed)?;
         targets.insert(attribute, record(runner, &changed, &nodes)?);
     }
@@ -142,7 +147,7 @@ pub fn evaluate(
         targets,
         sample,
         fit: record(runner, &fit, &nodes)?,
-        families: families(task),
+        families: task.families(),
         parts,
         ledger: Ledger::default(),
         steps: Steps {
@@ -176,6 +181,7 @@ pub fn evaluate(
     let entries = ledger.into_entries();
     let report = Report {
         format_version: FORMAT_VERSION,
+        task: task.name(),
         config: config.clone(),
         model: ModelFacts {
             hash: model.hash().to_owned(),
@@ -223,7 +229,7 @@ fn expected(
     let mut layers = BTreeSet::new();
     for site in &sites.sites {
         let here = sets.iter().filter(|set| set.covers(site));
-        let steps = baseline_steps(site) + here.map(|set| unit_steps(site, set, config)).sum::<usize>();
+        let steps = baseline_steps(site, sites.task) + here.map(|set| unit_steps(site, set, config)).sum::<usize>();
         let layer = cost::first_layer(site);
         cost.interventions += steps;
         cost.flop += (steps * n) as f64 * cost::flop(size, layer, tokens, cost::positions(site, prompts));
@@ -241,7 +247,7 @@ fn expected(
 /// # Errors
 /// [`Error::Counterfactuals`] when they do not pair up with the prompts.
 pub(crate) fn counterfactuals(
-    task: &IoiTask,
+    task: &dyn Task,
     prompts: &[Prompt],
     attribute: Attribute,
     seed: u64,
@@ -263,7 +269,7 @@ pub(crate) fn describe(clean: &CleanRun<'_>) -> Clean {
         .prompts
         .iter()
         .zip(&clean.outcome.prediction)
-        .filter(|(prompt, token)| prompt.io_token() == **token);
+        .filter(|(prompt, token)| prompt.right_token() == **token);
     let n = clean.prompts.len();
     Clean {
         logit_diff: rounded(clean.outcome.mean_logit_diff()),

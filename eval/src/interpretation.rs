@@ -9,10 +9,9 @@
 
 use crate::agreement::Agreement;
 use crate::dictionaries::Codes;
-use crate::predicates::Family;
 use rayon::prelude::*;
 use std::ops::Range;
-use tasks::Labels;
+use tasks::{Family, Labels};
 
 /// Share of the rows from which on an active latent is described by nothing: at an F1 of 0.6 a constant latent would already
 /// stand for Pos.

@@ -20,7 +20,7 @@ use burn::tensor::Tensor;
 use lm::{Gpt2, HookPoint, Logits, Overwrite, Past, Request, Start, TokenBatch, Trace};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use tasks::{Prompt, Role};
+use tasks::Prompt;
 
 /// Most bytes of keys and values that a clean run keeps.
 const MOST_KEPT: usize = 1 << 30;
@@ -73,7 +73,7 @@ impl Outcome {
             let row = rows.row(i);
             outcome
                 .logit_diff
-                .push(row[prompt.io_token() as usize] - row[prompt.s_token() as usize]);
+                .push(row[prompt.right_token() as usize] - row[prompt.wrong_token() as usize]);
             outcome.prediction.push(argmax(row) as u32);
             match want {
                 Want::Prediction => {}
@@ -184,7 +184,7 @@ impl<'a> Runner<'a> {
         let mut captured = restarts.clone();
         captured.extend(kept.iter().flat_map(|&l| [HookPoint::K(l), HookPoint::V(l)]));
         let passes = self.passes(prompts, |batch| {
-            let trace = self.undisturbed(batch, nodes, &captured, Logits::At(positions(batch, Role::End)))?;
+            let trace = self.undisturbed(batch, nodes, &captured, Logits::At(ends(batch).collect()))?;
             let keys_values = |&l: &usize| Ok((l, [trace.tensor4(HookPoint::K(l))?, trace.tensor4(HookPoint::V(l))?]));
             let resid = restarts
                 .iter()
@@ -277,18 +277,20 @@ impl<'a> Runner<'a> {
         let batches: Vec<_> = clean.prompts.chunks(clean.batch).zip(resid).enumerate().collect();
         let passes = batches.into_par_iter().map(|(place, (batch, resid))| {
             let start = place * clean.batch;
-            let (from, past) = past(&clean.keys_values[place], layer, overwrites, batch);
-            let behind = |positions: Vec<usize>| positions.into_iter().map(move |position| position - from);
-            let overwrite = overwrites.iter().map(|(node, rows)| Overwrite {
-                hook: node.hook,
-                head: node.head,
-                at: behind(positions(batch, node.role)).enumerate().collect(),
-                values: rows.tensor(start..start + batch.len(), self.model.device()), // [B, D]
+            let (from, past) = past(&clean.keys_values[place], layer, overwrites, batch)?;
+            let overwrite = overwrites.iter().map(|(node, rows)| {
+                let at = positions(batch, node)?.into_iter().map(|position| position - from);
+                Ok(Overwrite {
+                    hook: node.hook,
+                    head: node.head,
+                    at: at.enumerate().collect(),
+                    values: rows.tensor(start..start + batch.len(), self.model.device()), // [B, D]
+                })
             });
             let request = Request {
                 capture: Vec::new(),
-                overwrite: overwrite.collect(),
-                logits: Logits::At(behind(positions(batch, Role::End)).collect()),
+                overwrite: overwrite.collect::<Result<_, Error>>()?,
+                logits: Logits::At(ends(batch).map(|end| end - from).collect()),
             };
             let resid = resid.clone().narrow(1, from, resid.dims()[1] - from); // [B, T - P, d_model]
             let trace = self.model.run(Start::Resid { layer, resid, past }, &request)?;
@@ -343,22 +345,23 @@ fn past(
     layer: usize,
     overwrites: &BTreeMap<Node, Rows>,
     batch: &[Prompt],
-) -> (usize, Past) {
-    let roles = overwrites.keys().map(|node| node.role).chain([Role::End]);
-    let from = roles.flat_map(|role| positions(batch, role)).min().unwrap_or(0);
+) -> Result<(usize, Past), Error> {
+    let touched = overwrites.keys().map(|node| positions(batch, node));
+    let touched = touched.collect::<Result<Vec<_>, _>>()?;
+    let from = touched.into_iter().flatten().chain(ends(batch)).min().unwrap_or(0);
     if keys_values.is_empty() || from == 0 {
-        return (0, Past::default());
+        return Ok((0, Past::default()));
     }
     let before = |part: &Tensor<4>| part.clone().narrow(1, 0, from); // [B, P, H, Dh]
     let blocks = keys_values.range(layer..).map(|(_, [k, v])| [before(k), before(v)]);
     let blocks = blocks.collect();
-    (from, Past { blocks })
+    Ok((from, Past { blocks }))
 }
 
 /// The captured values of a batch, `[B, D]` for each node.
 fn values(trace: &Trace, nodes: &BTreeSet<Node>, batch: &[Prompt]) -> Result<BTreeMap<Node, Rows>, Error> {
     let read = |node: &Node| {
-        let rows = trace.at(node.hook, node.head, &positions(batch, node.role))?; // [B, D]
+        let rows = trace.at(node.hook, node.head, &positions(batch, node)?)?; // [B, D]
         Ok((*node, Rows::from_tensor(rows)))
     };
     nodes.iter().map(read).collect()
@@ -373,9 +376,19 @@ fn extend(all: &mut BTreeMap<Node, Rows>, batch: BTreeMap<Node, Rows>) {
     }
 }
 
-/// The position of `role` in each prompt.
-fn positions(prompts: &[Prompt], role: Role) -> Vec<usize> {
-    prompts.iter().map(|prompt| prompt.position(role)).collect()
+/// The position of a node in each prompt.
+fn positions(prompts: &[Prompt], node: &Node) -> Result<Vec<usize>, Error> {
+    let missing = || Error::Node {
+        node: *node,
+        reason: "the prompts have no such role".to_owned(),
+    };
+    let position = |prompt: &Prompt| prompt.position(node.role).ok_or_else(missing);
+    prompts.iter().map(position).collect()
+}
+
+/// The position of the last token of each prompt.
+fn ends(prompts: &[Prompt]) -> impl Iterator<Item = usize> {
+    prompts.iter().map(Prompt::end)
 }
 
 #[cfg(test)]

@@ -134,13 +134,16 @@ impl Ledger {
     /// Enters one score.
     ///
     /// `value`: `None` when undefined; `resampled`: the same number in each resample, `[R]`, NaN where undefined, none at
-    /// all for a number without an interval; `n`: prompts behind it; `raw`: the means behind it by name.
+    /// all for a number without an interval; `n`: prompts behind it; `raw`: the means behind it by name. Undefined resamples
+    /// are left out of the interval, and counted in `raw`.
     pub fn enter(&mut self, key: &Key<'_>, value: Option<f64>, resampled: Vec<f64>, n: usize, raw: &[(&str, f64)]) {
         let value = value.filter(|value| value.is_finite());
         let resampled: Vec<f32> = resampled.into_iter().map(|value| value as f32).collect();
         let in_f64: Vec<f64> = resampled.iter().map(|&value| f64::from(value)).collect();
         let ends = value.filter(|_| n >= FEWEST).and_then(|_| interval(&in_f64));
-        let raw = raw.iter().filter(|(_, mean)| mean.is_finite());
+        let undefined = in_f64.iter().filter(|value| !value.is_finite()).count();
+        let undefined = (value.is_some() && undefined > 0).then_some(("resamples_undefined", undefined as f64));
+        let raw = raw.iter().chain(&undefined).filter(|(_, mean)| mean.is_finite());
         let score = Score {
             dictionary: key.dictionary.to_owned(),
             site: key.site.to_owned(),

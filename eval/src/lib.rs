@@ -1,8 +1,8 @@
 //! Approximation, control and interpretability of any dictionary: model + sites + dictionaries -> report.
 //!
 //! The three axes of Makelov, Lange and Nanda, "Towards Principled Evaluations of Sparse Autoencoders for
-//! Interpretability and Control" ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)), measured on the
-//! indirect-object task. [`locate()`] finds where the attributes live without consulting a dictionary, [`evaluate()`]
+//! Interpretability and Control" ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)), measured on a task with
+//! labelled attributes ([`tasks::Task`]). [`locate()`] finds where the attributes live without consulting a dictionary, [`evaluate()`]
 //! scores dictionaries there, always against what patching the true counterfactual activations does to the model.
 //!
 //! | module | owns |
@@ -17,14 +17,14 @@
 //! | [`control`] | searches for edits |
 //! | [`readout`] | linear read-outs of attributes, for isolation |
 //! | [`interpretability`], `agreement` | F1, correlation and average precision of latents against attribute values |
-//! | [`predicates`], [`interpretation`] | what can be said of a prompt, and what a latent stands for |
+//! | [`interpretation`] | what a latent stands for |
 //! | [`bootstrap`] | resamples of prompts |
 //! | [`ledger`] | scores together with their resamples |
 //! | [`statistics`], [`compare`] | which differences between dictionaries are real, within and across evaluations |
 //! | [`splice`] | cross-entropy on running text with reconstructions in place |
 //! | [`truth`] | latents against all that the written world knows of its tokens |
 //! | [`phenomena`] | occlusion and over-splitting: checks of dictionaries, and toys |
-//! | [`config`] | settings of an evaluation |
+//! | [`config`], [`legacy`] | settings of an evaluation; behaviours of published code that can be asked for |
 //! | [`mod@evaluate`], `measure`, `derive` | the evaluation, site by site, and scores that relate others |
 //! | [`parts`], [`cost`] | what a broken run has measured; what a run will cost |
 //! | [`metric`], [`report`], [`columns`], [`table`] | what comes out: names, JSON, Parquet, text |
@@ -48,12 +48,12 @@ pub mod interpretability;
 pub mod interpretation;
 pub mod interventions;
 pub mod ledger;
+pub mod legacy;
 pub mod locate;
 mod measure;
 pub mod metric;
 pub mod parts;
 pub mod phenomena;
-pub mod predicates;
 pub mod readout;
 pub mod report;
 pub mod rows;
@@ -69,6 +69,7 @@ pub use cost::Cost;
 pub use dictionaries::{DictionarySet, Edit};
 pub use error::Error;
 pub use evaluate::{Evaluated, Observer, evaluate};
+pub use legacy::Legacy;
 pub use locate::{LocateConfig, LocateFile, Located, locate};
 pub use metric::{Method, Metric};
 pub use parts::Parts;

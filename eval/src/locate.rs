@@ -8,8 +8,8 @@
 //! come from earlier circuit work; this module replaces it for models without any.)
 //!
 //! What is left out on purpose, because it holds in every model: residual streams before layer 0 (the token itself),
-//! and (residual stream, attribute) pairs at the token that *is* the attribute: IO and Pos at role IO, S and Pos at S1,
-//! Pos at S1+1 (position embedding), S at S2. They are measured and marked [`Candidate::trivial`], never kept.
+//! and (residual stream, attribute) pairs at the token that *is* the attribute ([`Task::told_by_token`]; of the indirect
+//! object: IO and Pos at role IO, S and Pos at S1, Pos at S1+1 (position embedding), S at S2). They are measured and marked [`Candidate::trivial`], never kept.
 //!
 //! Shape legend: `N` prompts, `D` width of a node.
 
@@ -30,7 +30,7 @@ use activations::Node;
 use lm::{Gpt2, Gpt2Config, HookPoint};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use tasks::{Attribute, IoiTask, Role, Sample};
+use tasks::{Attribute, Sample, Task, TaskName};
 
 /// Smallest clean mean logit difference, in logits, that counts as doing the task.
 const FLOOR: f64 = 0.1;
@@ -84,7 +84,7 @@ pub struct Cost {
 }
 
 /// The nodes that are tried: see the module's description.
-pub fn candidates(config: &Gpt2Config) -> Vec<Node> {
+pub fn candidates(config: &Gpt2Config, task: TaskName) -> Vec<Node> {
     let mut hooks: Vec<(HookPoint, Option<usize>)> = Vec::new();
     for layer in 0..config.n_layer {
         if layer > 0 {
@@ -97,19 +97,19 @@ pub fn candidates(config: &Gpt2Config) -> Vec<Node> {
     }
     hooks
         .into_iter()
-        .flat_map(|(hook, head)| Role::ALL.map(|role| Node { hook, head, role }))
+        .flat_map(|(hook, head)| task.roles().iter().map(move |&role| Node { hook, head, role }))
         .collect()
 }
 
 /// The most that [`locate()`] will cost on a model of this size.
 pub fn estimated_forward_passes(model: &Gpt2Config, config: &LocateConfig) -> Cost {
     let layers = model.n_layer.max(1) as f64;
-    let runs = 1 + Attribute::ALL.len();
+    let runs = 1 + config.task.attributes().len();
     let mut cost = Cost {
         interventions: 0,
         forward_passes: runs as f64,
     };
-    for node in candidates(model) {
+    for node in candidates(model, config.task) {
         let share = (layers - node.hook.layer().unwrap_or(0) as f64) / layers;
         cost.interventions += runs;
         cost.forward_passes += share * runs as f64;
@@ -125,16 +125,22 @@ pub fn estimated_forward_passes(model: &Gpt2Config, config: &LocateConfig) -> Co
 /// `progress(done, total)` is called after every candidate.
 ///
 /// # Errors
-/// [`Error::NoBehaviour`] when the model does not do the task, [`Error::NoSites`] when nothing passes the thresholds,
+/// [`Error::TaskMismatch`] when the config names another task, [`Error::NoBehaviour`] when the model does not do it, [`Error::NoSites`] when nothing passes the thresholds,
 /// [`Error::Model`].
 pub fn locate(
     model: &Gpt2,
-    task: &IoiTask,
+    task: &dyn Task,
     config: &LocateConfig,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Located, Error> {
+    if config.task != task.name() {
+        return Err(Error::TaskMismatch {
+            sites: config.task,
+            prompts: task.name(),
+        });
+    }
     let runner = Runner::new(model, config.batch);
-    let nodes = candidates(model.config());
+    let nodes = candidates(model.config(), task.name());
     let all: BTreeSet<Node> = nodes.iter().copied().collect();
     let prompts = task.sample(Sample::Locate, config.prompts, config.seed);
     let clean = runner.clean(&prompts, &all)?;
@@ -147,13 +153,19 @@ pub fn locate(
         });
     }
     let mut targets = BTreeMap::new();
-    for attribute in Attribute::ALL {
+    for &attribute in task.attributes() {
         let changed = counterfactuals(task, &prompts, attribute, config.seed)?;
         targets.insert(attribute, runner.record(&changed, &all)?);
     }
     let mut measured = Vec::with_capacity(nodes.len());
     for (done, node) in nodes.iter().enumerate() {
-        measured.push(measure(&runner, &clean, &targets, *node, config)?);
+        measured.push(measure(
+            &runner,
+            &clean,
+            &targets,
+            (*node, trivial(task, node)),
+            config,
+        )?);
         progress(done + 1, nodes.len());
     }
     let chosen = choose::choose(&measured, config);
@@ -168,6 +180,7 @@ pub fn locate(
         clean: facts,
         candidates: measured,
         sites: Sites {
+            task: task.name(),
             model_hash: Some(model.file_hash().to_owned()),
             sites,
         },
@@ -179,7 +192,7 @@ fn measure(
     runner: &Runner<'_>,
     clean: &CleanRun<'_>,
     targets: &BTreeMap<Attribute, BTreeMap<Node, Rows>>,
-    node: Node,
+    (node, trivial): (Node, Vec<Attribute>),
     config: &LocateConfig,
 ) -> Result<Candidate, Error> {
     let mut changed = BTreeMap::new();
@@ -199,7 +212,6 @@ fn measure(
         };
         changed.insert(*attribute, rounded(share));
     }
-    let trivial = trivial(&node);
     let passing = |attribute: &Attribute| changed[attribute] >= config.min_changed && !trivial.contains(attribute);
     let mut kept: Vec<Attribute> = changed.keys().copied().filter(passing).collect();
     let mut removed = None;
@@ -225,13 +237,10 @@ fn measure(
 }
 
 /// The attributes that the residual stream at this role holds in any model, because the token is the attribute.
-fn trivial(node: &Node) -> Vec<Attribute> {
-    match (node.head, node.role) {
-        (Some(_), _) | (None, Role::End) => Vec::new(),
-        (None, Role::Io) => vec![Attribute::Io, Attribute::Pos],
-        (None, Role::S1) => vec![Attribute::S, Attribute::Pos],
-        (None, Role::S1Plus1) => vec![Attribute::Pos],
-        (None, Role::S2) => vec![Attribute::S],
+fn trivial(task: &dyn Task, node: &Node) -> Vec<Attribute> {
+    match node.head {
+        Some(_) => Vec::new(),
+        None => task.told_by_token(node.role).to_vec(),
     }
 }
 
@@ -248,18 +257,5 @@ fn site(candidate: &Candidate, n: usize) -> Site {
         nodes: vec![candidate.node],
         attributes: candidate.kept.clone(),
         evidence: evidence.collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_token_itself_is_no_finding() {
-        let at = |name: &str| trivial(&name.parse().unwrap());
-        assert_eq!(at("blocks.2.hook_resid_pre@IO"), [Attribute::Io, Attribute::Pos]);
-        assert_eq!(at("blocks.2.hook_resid_pre@S2"), [Attribute::S]);
-        assert!(at("blocks.2.hook_resid_pre@END").is_empty() && at("blocks.2.attn.hook_z.1@S2").is_empty());
     }
 }

@@ -1,5 +1,6 @@
 //! What is measured, and how edits are found: the names in reports.
 
+use crate::legacy::Legacy;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as NameError, StrDeserializer};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,8 @@ pub enum Metric {
     Isolation,
     /// Mean distance that the edit leaves to the counterfactual activation, over the distance before it.
     EditDistance,
+    /// What the greedy search leaves more than the named one: the difference of their edit distances.
+    GreedyGap,
     /// Edit accuracy, 0 without an edit and 1 at the reference dictionary's.
     EditSuccess,
     /// Edit magnitude, 0 at the reference dictionary's and 1 when all latents are changed.
@@ -67,6 +70,9 @@ pub enum Metric {
     /// Share of the prompts of a Pos value covered by all latents that stand for it which the best single one misses; with
     /// a verdict.
     OverSplitting,
+    /// Mean Jaccard of the fragments of a split attribute, matched to those of the first seed; with a verdict: whether they
+    /// agree more than chance.
+    SplittingAgreement,
     /// Logit difference on what is left when latents below the threshold are subtracted, over the clean one.
     Keep,
     /// Harm done by subtracting the latents from the threshold on, as a share of the harm done by mean ablation.
@@ -89,6 +95,7 @@ impl Metric {
             | Self::EditMagnitude
             | Self::Isolation
             | Self::EditDistance
+            | Self::GreedyGap
             | Self::EditSuccess
             | Self::EditExcess
             | Self::EditArea => Test::Control,
@@ -133,7 +140,7 @@ macro_rules! named_by_serde {
     )*};
 }
 
-named_by_serde!(Test, Metric, Method);
+named_by_serde!(Test, Metric, Method, Legacy);
 
 #[cfg(test)]
 mod tests {

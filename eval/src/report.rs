@@ -12,7 +12,7 @@ use crate::metric::{Method, Metric, Test};
 use crate::site::Site;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tasks::Attribute;
+use tasks::{Attribute, TaskName};
 
 /// Version of the layout of `report.json`, `scores.parquet` and `resamples.parquet`.
 pub const FORMAT_VERSION: u32 = 2;
@@ -121,9 +121,10 @@ pub struct ModelFacts {
 /// How well the undisturbed model does the task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Clean {
-    /// Mean of `logit(IO) - logit(S)` at END, in logits.
+    /// Mean of the logit of the right answer minus that of the wrong one (`IO - S`, the right pronoun minus the other) at END,
+    /// in logits.
     pub logit_diff: f64,
-    /// Share of prompts whose argmax over the whole vocabulary is IO.
+    /// Share of prompts whose argmax over the whole vocabulary is the right answer.
     pub accuracy: f64,
     /// Number of prompts.
     pub n: usize,
@@ -134,6 +135,8 @@ pub struct Clean {
 pub struct Report {
     /// [`FORMAT_VERSION`].
     pub format_version: u32,
+    /// The task.
+    pub task: TaskName,
     /// The settings.
     pub config: EvalConfig,
     /// The model.
@@ -175,6 +178,7 @@ pub(crate) mod tests {
         };
         Report {
             format_version: FORMAT_VERSION,
+            task: TaskName::Ioi,
             config,
             model: ModelFacts {
                 hash: "cafe".to_owned(),

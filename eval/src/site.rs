@@ -9,7 +9,7 @@ use activations::Node;
 use lm::{Gpt2, Gpt2Config, HookPoint};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use tasks::Attribute;
+use tasks::{Attribute, TaskName};
 
 /// What was measured at a site for one attribute, before any dictionary was looked at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,10 +40,13 @@ pub struct Site {
     pub evidence: Vec<Evidence>,
 }
 
-/// The sites of one model.
+/// The sites of one model for one task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sites {
+    /// The task whose attributes are edited. Default `ioi`.
+    #[serde(default)]
+    pub task: TaskName,
     /// Hash of the weights in which the sites were found (`lm::Gpt2::file_hash`: re-factored weights behave alike). Absent in
     /// a file that names places known from elsewhere, which is good for any model that has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,7 +72,7 @@ impl Sites {
         self.validate(model.config())
     }
 
-    /// Checks names, attributes and nodes against the size of the model.
+    /// Checks names, attributes and nodes against the task and the size of the model.
     ///
     /// # Errors
     /// [`Error::Site`] for an empty, doubled or contradictory site, [`Error::Activations`] and [`Error::Node`] for a
@@ -100,6 +103,13 @@ impl Sites {
             }
             if site.attributes.iter().collect::<BTreeSet<_>>().len() < site.attributes.len() {
                 return fail(&site.name, "it lists an attribute twice");
+            }
+            let task = self.task;
+            if let Some(other) = site.attributes.iter().find(|other| !task.attributes().contains(other)) {
+                return fail(&site.name, &format!("task {task} has no attribute {other}"));
+            }
+            if let Some(other) = site.nodes.iter().find(|node| !task.roles().contains(&node.role)) {
+                return fail(&site.name, &format!("task {task} has no role {}", other.role));
             }
             for node in &site.nodes {
                 node.validate(config)?;

@@ -12,7 +12,7 @@ use crate::report::{Comparison, Report, Score};
 use crate::site::Site;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use tasks::Attribute;
+use tasks::{Attribute, TaskName};
 
 /// A group of columns under one heading.
 struct Group {
@@ -58,9 +58,22 @@ pub fn tables(report: &Report) -> String {
     let sites = report.sites.len();
     let _ = writeln!(
         out,
-        "clean model: logit difference IO - S {:.2}, accuracy {:.3} on {} prompts; {sites} sites\n",
-        clean.logit_diff, clean.accuracy, clean.n
+        "clean model: logit difference {} {:.2}, accuracy {:.3} on {} prompts; {sites} sites\n",
+        answers(report.task),
+        clean.logit_diff,
+        clean.accuracy,
+        clean.n
     );
+    if !report.config.legacy.is_empty() {
+        let legacy: Vec<String> = report.config.legacy.iter().map(ToString::to_string).collect();
+        wrap(
+            &mut out,
+            &format!(
+                "MADE AS BY PUBLISHED CODE, NO MEASURE OF THE DICTIONARIES: {}\n",
+                legacy.join(", ")
+            ),
+        );
+    }
     let groups = groups(report);
     let family = |name: &str| report.dictionaries.iter().position(|facts| facts.name == name);
     let row = |score| -> Row<'_> {
@@ -172,18 +185,31 @@ pub fn compared(found: &Compared) -> String {
     out
 }
 
+/// What is subtracted in a logit difference of the task.
+fn answers(task: TaskName) -> &'static str {
+    match task {
+        TaskName::Ioi => "IO - S",
+        TaskName::Pronoun => "right - other pronoun",
+    }
+}
+
 /// The candidates that keep an attribute, chosen sites marked `*`.
 pub fn located(located: &Located) -> String {
     let mut out = String::new();
     let clean = &located.clean;
     let _ = writeln!(
         out,
-        "clean model: logit difference IO - S {:.2}, accuracy {:.3} on {} prompts\n",
-        clean.logit_diff, clean.accuracy, clean.n
+        "clean model: logit difference {} {:.2}, accuracy {:.3} on {} prompts\n",
+        answers(located.sites.task),
+        clean.logit_diff,
+        clean.accuracy,
+        clean.n
     );
+    let attributes = located.sites.task.attributes();
+    let width = |attribute: &Attribute| attribute.to_string().len().max(7) + 2;
     let _ = write!(out, "  {:<36}{:>9}", "node", "removed");
-    for attribute in Attribute::ALL {
-        let _ = write!(out, "{:>9}", attribute.to_string());
+    for attribute in attributes {
+        let _ = write!(out, "{:>1$}", attribute.to_string(), width(attribute));
     }
     let _ = writeln!(out, "  kept");
     let mut kept = 0;
@@ -201,16 +227,18 @@ pub fn located(located: &Located) -> String {
             candidate.node.to_string(),
             cell(candidate.removed)
         );
-        for attribute in Attribute::ALL {
-            let _ = write!(out, "{:>9}", cell(candidate.changed.get(&attribute).copied()));
+        for attribute in attributes {
+            let changed = candidate.changed.get(attribute).copied();
+            let _ = write!(out, "{:>1$}", cell(changed), width(attribute));
         }
         let _ = writeln!(out, "  {}", list(&candidate.kept));
     }
     let _ = writeln!(
         out,
-        "\n{kept} of {} nodes kept, {} chosen (*); IO, S, Pos: share of predictions that the patch changes",
+        "\n{kept} of {} nodes kept, {} chosen (*); {}: share of predictions that the patch changes",
         located.candidates.len(),
-        located.sites.sites.len()
+        located.sites.sites.len(),
+        list(attributes)
     );
     out
 }

@@ -14,6 +14,7 @@ use eval::baseline::{Matched, RandomSize, neurons, pca};
 use eval::control::{apply, greedy};
 use eval::dictionaries::{Directions, encode, reconstruct};
 use eval::rows::Rows;
+use tasks::Labels;
 
 const WIDTH: usize = 12;
 
@@ -34,8 +35,8 @@ fn activations(n: usize, seed: u64) -> Rows {
     Rows::new(WIDTH, values)
 }
 
-fn labels(rows: &Rows) -> Vec<[usize; 3]> {
-    vec![[0; 3]; rows.len()]
+fn labels(rows: &Rows) -> Vec<Labels> {
+    vec![Labels::default(); rows.len()]
 }
 
 fn node() -> Node {
@@ -84,7 +85,7 @@ fn neurons_are_the_dimensions() {
     let mut row = fitted.mean();
     row[3] += 2.0;
     row[7] -= 5.0;
-    let codes = encode(&basis, &Rows::new(WIDTH, row), &[[0; 3]]);
+    let codes = encode(&basis, &Rows::new(WIDTH, row), &[Labels::default()]);
     let large: Vec<(u32, f32)> = codes.rows[0].iter().copied().filter(|(_, code)| *code > 1e-3).collect();
     assert_eq!(
         large.iter().map(|(latent, _)| *latent).collect::<Vec<_>>(),
@@ -142,7 +143,7 @@ fn an_edit_exchanges_a_coordinate() {
         Rows::new(WIDTH, fitted.mean().iter().zip(axis).map(|(m, u)| m + x * u).collect())
     };
     let (source, target) = (at(3.0), at(-1.5));
-    let codes = |rows: &Rows| encode(&basis, rows, &[[0; 3]]);
+    let codes = |rows: &Rows| encode(&basis, rows, &[Labels::default()]);
     let swaps = greedy((&source, &codes(&source)), (&target, &codes(&target)), &directions, 2);
     let edited = apply(&source, &swaps, &directions);
     let gap = edited.values().iter().zip(target.values()).map(|(a, b)| (a - b).abs());

@@ -16,7 +16,7 @@ use eval::config::Compare;
 use eval::interventions::Runner;
 use eval::{DictionarySet, Edit, Error, EvalFile, Evaluated, Method, Metric, Parts, Score, Sites, evaluate};
 use std::collections::BTreeMap;
-use tasks::{Attribute, Labels, Sample};
+use tasks::{Attribute, ByAttribute, Labels, Sample, Task};
 
 fn settings() -> EvalFile {
     EvalFile {
@@ -299,17 +299,21 @@ struct ByLabels {
     /// `[1, D]`
     mean: Tensor<2>,
     /// First latent of each attribute.
-    first: [usize; 3],
+    first: BTreeMap<Attribute, usize>,
     /// Where each latent went, and by what its code is multiplied.
     moved: Vec<(usize, f32)>,
 }
 
 impl ByLabels {
-    fn fit(rows: &eval::rows::Rows, labels: &[Labels], n_values: [usize; 3], disguised: bool) -> Self {
+    fn fit(rows: &eval::rows::Rows, labels: &[Labels], n_values: ByAttribute, disguised: bool) -> Self {
         let d = rows.width();
         let mean = rows.mean();
-        let first = [0, n_values[0], n_values[0] + n_values[1]];
-        let n_latents: usize = n_values.iter().sum();
+        let mut n_latents = 0;
+        let mut first = BTreeMap::new();
+        for (attribute, n) in n_values.iter() {
+            first.insert(attribute, n_latents);
+            n_latents += n;
+        }
         let moved = |latent: usize| match disguised {
             // Powers of two: rescaling rounds nothing, so no prediction can flip at a tie.
             true => ((latent * 37 + 11) % n_latents, 2.0_f32.powi((latent % 5) as i32 - 2)),
@@ -317,10 +321,12 @@ impl ByLabels {
         };
         let moved: Vec<(usize, f32)> = (0..n_latents).map(moved).collect();
         let mut directions = vec![0.0; n_latents * d];
-        for (attribute, &n) in n_values.iter().enumerate() {
+        for (attribute, n) in n_values.iter() {
             for value in 0..n {
-                let of: Vec<usize> = (0..rows.len()).filter(|&i| labels[i][attribute] == value).collect();
-                let (place, scale) = moved[first[attribute] + value];
+                let of: Vec<usize> = (0..rows.len())
+                    .filter(|&i| labels[i].get(attribute) == Some(value))
+                    .collect();
+                let (place, scale) = moved[first[&attribute] + value];
                 for column in 0..d {
                     let sum: f64 = of.iter().map(|&i| f64::from(rows.row(i)[column] - mean[column])).sum();
                     directions[place * d + column] = (sum / of.len().max(1) as f64) as f32 / scale;
@@ -352,8 +358,8 @@ impl Dictionary for ByLabels {
     fn encode(&self, _activations: Tensor<2>, labels: &[Labels]) -> Tensor<2> {
         let mut codes = vec![0.0; labels.len() * self.moved.len()];
         for (row, labels) in codes.chunks_exact_mut(self.moved.len()).zip(labels) {
-            for (attribute, value) in labels.iter().enumerate() {
-                let (place, scale) = self.moved[self.first[attribute] + value];
+            for (attribute, value) in labels.iter() {
+                let (place, scale) = self.moved[self.first[&attribute] + value];
                 row[place] = scale;
             }
         }
@@ -376,7 +382,7 @@ fn a_supervised_dictionary_in_disguise_scores_as_itself() {
     let prompts = task.sample(Sample::Train, 3000, 0);
     let labels: Vec<Labels> = prompts.iter().map(|prompt| prompt.labels).collect();
     let recorded = Runner::new(model, 50).record(&prompts, &sites.nodes()).unwrap();
-    let n_values = Attribute::ALL.map(|attribute| task.n_values(attribute));
+    let n_values = task.sizes();
     let set = |name: &str, edit, disguised| DictionarySet {
         name: name.to_owned(),
         family: name.to_owned(),

@@ -19,7 +19,7 @@ use eval::locate::{candidates, estimated_forward_passes};
 use eval::rows::Rows;
 use eval::{Error, LocateFile, locate};
 use std::collections::{BTreeMap, BTreeSet};
-use tasks::{Attribute, Sample};
+use tasks::{Attribute, Sample, Task, TaskName};
 
 fn close(a: &[f32], b: &[f32]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-3)
@@ -167,7 +167,7 @@ fn locate_measures_every_candidate_and_keeps_by_threshold() {
     let found = locate(model, task, &config, &mut |_, _| ()).unwrap();
     // Residual stream before blocks 1 and 2 and after block 2, two heads in three blocks, each at five roles.
     assert_eq!(found.candidates.len(), (3 + 6) * 5);
-    assert_eq!(found.candidates.len(), candidates(model.config()).len());
+    assert_eq!(found.candidates.len(), candidates(model.config(), TaskName::Ioi).len());
     let cost = estimated_forward_passes(model.config(), &config);
     assert_eq!(cost.interventions, 45 * 4);
     assert!(cost.forward_passes < 45.0 * 4.0 * 40.0);

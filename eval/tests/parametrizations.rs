@@ -13,7 +13,7 @@ use eval::dictionaries::{Directions, dot, encode, reconstruct};
 use eval::rows::Rows;
 use lm::{Gpt2, HookPoint, Logits, Overwrite, Request, Start, TokenBatch, Tokenizer};
 use supervised::{Columns, Method, Parametrization, SupervisedDictionary, fit};
-use tasks::{Attribute, IoiTask, Labels, Prompt, Role, Sample};
+use tasks::{Attribute, ByAttribute, IoiTask, Labels, Prompt, Role, Sample, Task};
 
 const NAMES: usize = 6;
 const WIDTH: usize = 5;
@@ -21,7 +21,7 @@ const WIDTH: usize = 5;
 fn dictionary(parametrization: Parametrization) -> SupervisedDictionary {
     let n = 240;
     let labels: Vec<Labels> = (0..n)
-        .map(|i| [i % NAMES, (i + 1 + i / NAMES % (NAMES - 1)) % NAMES, i / 3 % 2])
+        .map(|i| Labels::ioi([i % NAMES, (i + 1 + i / NAMES % (NAMES - 1)) % NAMES, i / 3 % 2]))
         .collect();
     let values = kernels::random::normal(&mut kernels::random::rng(1, "rows"), n * WIDTH, 1.0);
     let rows = NodeRows {
@@ -29,14 +29,14 @@ fn dictionary(parametrization: Parametrization) -> SupervisedDictionary {
         values,
         labels,
     };
-    let columns = Columns::new(parametrization, [NAMES, NAMES, 2], Role::End);
+    let columns = Columns::new(parametrization, ByAttribute::ioi([NAMES, NAMES, 2]), Role::End).unwrap();
     fit(&rows, columns, Method::Mean, &kernels::cpu()).unwrap()
 }
 
 /// Exchanges `from` for `to` through the evaluation's code; gives the latents switched off and those switched on.
-fn edit(dictionary: &SupervisedDictionary, from: Labels, to: Labels) -> (Vec<usize>, Vec<usize>) {
+fn edit(dictionary: &SupervisedDictionary, from: [usize; 3], to: [usize; 3]) -> (Vec<usize>, Vec<usize>) {
     let source = Rows::new(WIDTH, vec![0.5; WIDTH]);
-    let codes = |labels: Labels| encode(dictionary, &source, &[labels]);
+    let codes = |labels| encode(dictionary, &source, &[Labels::ioi(labels)]);
     let directions = Directions::of(dictionary);
     let swaps = exchange(&codes(from), &codes(to));
     let edited = apply(&source, &swaps, &directions);
@@ -104,7 +104,7 @@ fn edits_of_names_exchange_every_place_that_the_name_has() {
 /// The shipped model and prompts to fit and to measure on.
 struct Shipped {
     model: Gpt2,
-    n_values: [usize; 3],
+    n_values: ByAttribute,
     fitted: Vec<Prompt>,
     prompts: Vec<Prompt>,
 }
@@ -116,7 +116,7 @@ impl Shipped {
         let task = IoiTask::new(&Tokenizer::from_dir(&folder).unwrap()).unwrap();
         Self {
             model,
-            n_values: Attribute::ALL.map(|attribute| task.n_values(attribute)),
+            n_values: task.sizes(),
             fitted: task.sample(Sample::Train, 2000, 0),
             prompts: task.sample(Sample::Evaluation, 200, 1),
         }
@@ -155,7 +155,7 @@ impl Shipped {
         let logits = Rows::from_tensor(trace.logits_at().unwrap()); // [N, V]
         let of = |(i, prompt): (usize, &Prompt)| {
             let logits = logits.row(i);
-            f64::from(logits[prompt.io_token() as usize] - logits[prompt.s_token() as usize])
+            f64::from(logits[prompt.right_token() as usize] - logits[prompt.wrong_token() as usize])
         };
         prompts.iter().enumerate().map(of).sum::<f64>() / prompts.len() as f64
     }
@@ -168,11 +168,14 @@ impl Shipped {
             values: self.activations(hook, role, &self.fitted).values().to_vec(),
             labels: labels(&self.fitted),
         };
-        let columns = Columns::new(parametrization, self.n_values, role);
+        let columns = Columns::new(parametrization, self.n_values, role).unwrap();
         let dictionary = fit(&rows, columns, method, self.model.device()).unwrap();
         let (clean, labels) = (self.activations(hook, role, &self.prompts), labels(&self.prompts));
         let rebuilt = |labels: &[Labels]| reconstruct(&dictionary, &clean, labels).1;
-        let with_pos = |pos: usize| rebuilt(&labels.iter().map(|&[io, s, _]| [io, s, pos]).collect::<Vec<_>>()).mean();
+        let with_pos = |pos: usize| {
+            let moved = |labels: &Labels| labels.iter().chain([(Attribute::Pos, pos)]).collect();
+            rebuilt(&labels.iter().map(moved).collect::<Vec<_>>()).mean()
+        };
         let moved: Vec<f32> = with_pos(0).iter().zip(with_pos(1)).map(|(a, b)| a - b).collect();
         let whole = self.logit_difference(hook, role, &clean);
         (
@@ -187,7 +190,7 @@ fn tokens(prompts: &[Prompt]) -> TokenBatch {
 }
 
 fn places(prompts: &[Prompt], role: Role) -> Vec<usize> {
-    prompts.iter().map(|prompt| prompt.position(role)).collect()
+    prompts.iter().filter_map(|prompt| prompt.position(role)).collect()
 }
 
 #[test]

@@ -10,12 +10,12 @@
 use eval::bootstrap::Bootstrap;
 use eval::dictionaries::Codes;
 use eval::phenomena::occlusion::{self, Carried, Occlusion, StrongBy};
-use eval::phenomena::splitting::{self, Splitting};
+use eval::phenomena::splitting::{self, Question, Splitting};
 use eval::phenomena::{occlusion_toy, splitting_toy};
 use kernels::random;
 use rand::RngExt;
 use rand::seq::SliceRandom;
-use tasks::{Attribute, Labels};
+use tasks::{Attribute, ByAttribute, Labels};
 
 const N: usize = 4000;
 const NAMES: usize = 100;
@@ -36,14 +36,17 @@ fn labels() -> Vec<Labels> {
         .map(|_| {
             let io = rng.random_range(0..NAMES);
             let s = (io + rng.random_range(1..NAMES)) % NAMES;
-            [io, s, rng.random_range(0..2)]
+            Labels::ioi([io, s, rng.random_range(0..2)])
         })
         .collect()
 }
 
 /// The dictionary that gives every IO name, S name and Pos value a latent.
 fn supervised(labels: &[Labels]) -> Codes {
-    let row = |&[io, s, pos]: &Labels| vec![(io as u32, 2.44), (S + s as u32, 1.85), (POS + pos as u32, 1.2)];
+    let row = |labels: &Labels| {
+        let [io, s, pos] = labels.as_ioi().unwrap();
+        vec![(io as u32, 2.44), (S + s as u32, 1.85), (POS + pos as u32, 1.2)]
+    };
     Codes {
         n_latents: WHOLE as usize,
         rows: labels.iter().map(row).collect(),
@@ -65,7 +68,9 @@ fn split(labels: &[Labels], share: f64, seed: u64) -> Codes {
     let mut codes = supervised(labels);
     codes.n_latents += 2 * PARTS;
     for value in 0..2 {
-        let mut prompts: Vec<usize> = (0..N).filter(|&i| labels[i][2] == value).collect();
+        let mut prompts: Vec<usize> = (0..N)
+            .filter(|&i| labels[i].get(Attribute::Pos) == Some(value))
+            .collect();
         prompts.shuffle(&mut random::rng(seed, "phenomena/parts"));
         prompts.truncate((prompts.len() as f64 * share) as usize);
         for (place, &i) in prompts.iter().enumerate() {
@@ -79,7 +84,13 @@ fn split(labels: &[Labels], share: f64, seed: u64) -> Codes {
 
 /// IO and S with the effects and, if asked for, norms of the paper's node.
 fn check_occlusion(labels: &[Labels], checkpoints: &[Codes], effects: [f64; 2], norms: bool) -> Occlusion {
-    let values = [0, 1].map(|place| labels.iter().map(|labels| labels[place]).collect::<Vec<usize>>());
+    let values_of = |attribute| {
+        labels
+            .iter()
+            .filter_map(|labels| labels.get(attribute))
+            .collect::<Vec<_>>()
+    };
+    let values = [Attribute::Io, Attribute::S].map(values_of);
     let carried = |place: usize, attribute| Carried {
         attribute,
         values: &values[place],
@@ -98,7 +109,15 @@ fn check_occlusion(labels: &[Labels], checkpoints: &[Codes], effects: [f64; 2], 
 }
 
 fn check_splitting(labels: &[Labels], codes: &Codes) -> Splitting {
-    splitting::check(std::slice::from_ref(codes), labels, SIZES).unwrap()
+    splitting::check(std::slice::from_ref(codes), of_pos(labels)).unwrap()
+}
+
+fn of_pos(labels: &[Labels]) -> Question<'_> {
+    Question {
+        labels,
+        n_values: ByAttribute::ioi(SIZES),
+        attribute: Attribute::Pos,
+    }
 }
 
 #[test]
@@ -195,7 +214,10 @@ fn without_latents(labels: &[Labels]) -> Codes {
 #[test]
 fn without_norms_the_strong_attribute_is_the_covered_one() {
     let labels = labels();
-    let swapped: Vec<Labels> = labels.iter().map(|&[io, s, pos]| [s, io, pos]).collect();
+    let swapped: Vec<Labels> = labels
+        .iter()
+        .map(|labels| labels.as_ioi().map(|[io, s, pos]| Labels::ioi([s, io, pos])).unwrap())
+        .collect();
     // In the swapped labels the latents of S names answer to IO.
     let found = check_occlusion(&swapped, &[without_s(&labels, NAMES)], [0.5, 0.5], false);
     assert_eq!((found.strong, found.strong_by), (Attribute::S, StrongBy::Coverage));
@@ -276,7 +298,10 @@ fn a_dictionary_with_half_split_pos_vectors_scores_half() {
 fn latents_of_names_and_overlapping_latents_are_no_fragments() {
     let labels = labels();
     // One latent for every pair of a name and a Pos value, and none for Pos.
-    let row = |&[io, s, pos]: &Labels| vec![((2 * io + pos) as u32, 1.0), ((2 * (NAMES + s) + pos) as u32, 1.0)];
+    let row = |labels: &Labels| {
+        let [io, s, pos] = labels.as_ioi().unwrap();
+        vec![((2 * io + pos) as u32, 1.0), ((2 * (NAMES + s) + pos) as u32, 1.0)]
+    };
     let coupled = Codes {
         n_latents: 4 * NAMES,
         rows: labels.iter().map(row).collect(),
@@ -289,7 +314,8 @@ fn latents_of_names_and_overlapping_latents_are_no_fragments() {
 
     // Thirty copies of a latent on 70 % of each value's prompts are no partition.
     let row = |(i, labels): (usize, &Labels)| {
-        let copies = (0..30).map(|copy| (30 * labels[2] as u32 + copy, 1.0));
+        let pos = labels.get(Attribute::Pos).unwrap() as u32;
+        let copies = (0..30).map(|copy| (30 * pos + copy, 1.0));
         copies.filter(|_| i % 10 < 7).collect()
     };
     let copies = Codes {
@@ -318,7 +344,7 @@ fn fragments_of_two_seeds_agree_only_if_they_share_prompts() {
     let labels = labels();
     let codes = |share, seed| [split(&labels, share, seed)];
     let a = codes(1.0, 0);
-    let agreement = |b: &[Codes]| splitting::agreement(&a, b, &labels, SIZES, 100, 0).unwrap();
+    let agreement = |b: &[Codes]| splitting::agreement(&a, b, of_pos(&labels), 100, 0).unwrap();
 
     let same = agreement(&[reordered(&a[0])]);
     assert_eq!((same.jaccard, same.above_chance), (Some(1.0), Some(true)));

@@ -17,7 +17,7 @@ use eval::{EvalFile, Evidence, Method, Metric, Report, Site, Sites, table};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::data_type::AsBytes;
 use std::collections::BTreeMap;
-use tasks::Attribute;
+use tasks::{Attribute, TaskName};
 
 fn sites() -> Vec<Site> {
     let site = |name: &str, attributes: &[Attribute]| Site {
@@ -36,7 +36,7 @@ fn sites() -> Vec<Site> {
     };
     vec![
         site("blocks.2.hook_resid_pre@S2", &[Attribute::Pos]),
-        site("blocks.3.attn.hook_z.1@END", &Attribute::ALL),
+        site("blocks.3.attn.hook_z.1@END", TaskName::Ioi.attributes()),
     ]
 }
 
@@ -117,6 +117,7 @@ fn report() -> (Report, Vec<Entry>) {
     let entries = ledger.into_entries();
     let report = Report {
         format_version: FORMAT_VERSION,
+        task: TaskName::Ioi,
         config: EvalFile::default().try_into().unwrap(),
         model: ModelFacts {
             hash: "cafe".to_owned(),
@@ -254,6 +255,7 @@ fn located_table() {
             candidate("blocks.3.attn.hook_z.2@END", [0.0, 0.0, 0.0], None, &[]),
         ],
         sites: Sites {
+            task: TaskName::Ioi,
             model_hash: Some("cafe".to_owned()),
             sites: sites(),
         },

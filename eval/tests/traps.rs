@@ -20,7 +20,7 @@ use eval::dictionaries::{Codes, Directions, encode};
 use eval::interpretability::{Activity, Criterion, always_on, choose};
 use eval::rows::Rows;
 use std::collections::BTreeSet;
-use tasks::{Attribute, Sample};
+use tasks::{Attribute, Labels, Sample, Task};
 
 /// Trap 1: each candidate was turned back to raw units with the data's mean, so every one of them, also the inactive ones,
 /// dragged the mean in.
@@ -50,7 +50,7 @@ fn latents_are_ranked_on_prompts_that_hold_every_counterfactual_name() {
     let ranked = task.sample(Sample::Interpretability, 4000, 0);
     let edited = task.sample(Sample::Evaluation, 400, 0);
     for attribute in [Attribute::Io, Attribute::S] {
-        let of = |prompt: &tasks::Prompt| prompt.labels[attribute.index()];
+        let of = |prompt: &tasks::Prompt| prompt.labels.get(attribute).unwrap();
         // The even rows are those on which latents are ranked.
         let known: BTreeSet<usize> = ranked.iter().step_by(2).map(of).collect();
         let wanted: BTreeSet<usize> = task.counterfactuals(&edited, attribute, 0).iter().map(of).collect();
@@ -80,7 +80,7 @@ fn selected_codes_are_positive() {
     let node = node("blocks.1.hook_resid_pre@END");
     let dictionary = RandomDictionary::new(&[0.0; 16], 8, 6, 0, &node, &kernels::cpu());
     let draws = kernels::random::normal(&mut kernels::random::rng(5, "rows"), 100 * 16, 1.0);
-    let codes = encode(&dictionary, &Rows::new(16, draws), &vec![[0; 3]; 100]);
+    let codes = encode(&dictionary, &Rows::new(16, draws), &vec![Labels::default(); 100]);
     assert!(codes.rows.iter().any(|row| row.len() < 6));
     assert!(codes.rows.iter().flatten().all(|entry| entry.1 > 0.0));
     assert_eq!(dictionary.n_latents(), 8);

@@ -1,13 +1,14 @@
 //! Which latent stands for what.
 //!
-//! Everything follows from the labels `[IO, S, Pos]` alone. The names of a prompt are in the order IO, S, S when `Pos` is
-//! 0 (ABB), and S, IO, S when it is 1 (BAB).
+//! Everything follows from the labels alone. The independent parametrization is for any task, the other two for the
+//! indirect object: there the names of a prompt are in the order IO, S, S when `Pos` is 0 (ABB), and S, IO, S when it is 1
+//! (BAB).
 
 use std::ops::Range;
 
-use tasks::{Attribute, Labels, Role};
+use tasks::{Attribute, ByAttribute, Labels, Role};
 
-use crate::Parametrization;
+use crate::{Error, Parametrization};
 
 /// What one of the latents of a group says about a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,29 +27,49 @@ enum Group {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
     parametrization: Parametrization,
-    n_values: [usize; 3],
+    n_values: ByAttribute,
     groups: Vec<(Group, Range<usize>)>,
 }
 
 impl Columns {
     /// The latents of a dictionary for activations at `role`.
     ///
-    /// `n_values` is the number of values of each attribute in the order of [`Attribute::ALL`]. An attribute with 0 is left
-    /// out of the independent parametrization; the others need all three.
-    pub fn new(parametrization: Parametrization, n_values: [usize; 3], role: Role) -> Self {
+    /// `n_values` is the number of values of each attribute; one without a number is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parametrization`] when an attribute is missing that the parametrization is made of.
+    pub fn new(parametrization: Parametrization, n_values: ByAttribute, role: Role) -> Result<Self, Error> {
+        if let Some(&missing) = parametrization
+            .needs()
+            .iter()
+            .find(|&&needed| n_values.get(needed).is_none())
+        {
+            return Err(Error::Parametrization {
+                parametrization,
+                missing,
+            });
+        }
+        if parametrization == Parametrization::Independent {
+            return Ok(n_values.into());
+        }
+        // Before the subject is named again there are two names.
         let n_names = match role {
             Role::Io | Role::S1 | Role::S1Plus1 => 2,
-            Role::S2 | Role::End => 3,
+            _ => 3,
         };
         let groups = match parametrization {
-            Parametrization::Independent => Attribute::ALL.map(Group::Value).to_vec(),
-            Parametrization::Coupled => vec![Group::WithPos(Attribute::Io), Group::WithPos(Attribute::S)],
             Parametrization::Names => (0..n_names).map(Group::Name).collect(),
+            _ => vec![Group::WithPos(Attribute::Io), Group::WithPos(Attribute::S)],
         };
+        Ok(Self::of(parametrization, n_values, groups))
+    }
+
+    fn of(parametrization: Parametrization, n_values: ByAttribute, groups: Vec<Group>) -> Self {
         let mut end = 0;
         let groups = groups.into_iter().map(|group| {
             let start = end;
-            end += group.len(n_values);
+            end += group.len(&n_values);
             (group, start..end)
         });
         Self {
@@ -63,8 +84,8 @@ impl Columns {
         self.parametrization
     }
 
-    /// Values of each attribute, in the order of [`Attribute::ALL`]; 0 for one that is left out.
-    pub fn n_values(&self) -> [usize; 3] {
+    /// Values of each attribute that is not left out.
+    pub fn n_values(&self) -> ByAttribute {
         self.n_values
     }
 
@@ -81,22 +102,23 @@ impl Columns {
 
     /// The latents that are on for these labels; a group none of whose values is that of the labels has none.
     pub(crate) fn active(&self, labels: &Labels) -> impl Iterator<Item = usize> {
-        let on = |(group, range): &(Group, Range<usize>)| range.clone().nth(group.value(labels, self.n_values)?);
+        let on = |(group, range): &(Group, Range<usize>)| range.clone().nth(group.value(labels, &self.n_values)?);
         self.groups.iter().filter_map(on)
     }
 }
 
 /// The independent parametrization, which is the same at every role.
-impl From<[usize; 3]> for Columns {
-    fn from(n_values: [usize; 3]) -> Self {
-        Self::new(Parametrization::Independent, n_values, Role::End)
+impl From<ByAttribute> for Columns {
+    fn from(n_values: ByAttribute) -> Self {
+        let groups = n_values.attributes().map(Group::Value).collect();
+        Self::of(Parametrization::Independent, n_values, groups)
     }
 }
 
 impl Group {
     /// Number of latents.
-    fn len(self, n_values: [usize; 3]) -> usize {
-        let of = |attribute: Attribute| n_values[attribute.index()];
+    fn len(self, n_values: &ByAttribute) -> usize {
+        let of = |attribute: Attribute| n_values.get(attribute).unwrap_or(0);
         match self {
             Self::Value(attribute) => of(attribute),
             Self::WithPos(attribute) => of(attribute) * of(Attribute::Pos),
@@ -104,19 +126,21 @@ impl Group {
         }
     }
 
-    /// Which of the latents is on; none when `Pos` has no such value.
-    fn value(self, labels: &Labels, n_values: [usize; 3]) -> Option<usize> {
-        let of = |attribute: Attribute| labels[attribute.index()];
-        let (pos, n_pos) = (of(Attribute::Pos), n_values[Attribute::Pos.index()]);
+    /// Which of the latents is on; none when the labels lack an attribute, or `Pos` has no such value.
+    fn value(self, labels: &Labels, n_values: &ByAttribute) -> Option<usize> {
+        let pos = labels.get(Attribute::Pos);
         match self {
-            Self::Value(attribute) => Some(of(attribute)),
-            Self::WithPos(attribute) => (pos < n_pos).then(|| of(attribute) * n_pos + pos),
+            Self::Value(attribute) => labels.get(attribute),
+            Self::WithPos(attribute) => {
+                let (pos, n_pos) = (pos?, n_values.get(Attribute::Pos)?);
+                (pos < n_pos).then_some(labels.get(attribute)? * n_pos + pos)
+            }
             Self::Name(place) => {
-                let order = match pos {
+                let order = match pos? {
                     0 => [Attribute::Io, Attribute::S, Attribute::S],
                     _ => [Attribute::S, Attribute::Io, Attribute::S],
                 };
-                Some(of(order[place]))
+                labels.get(order[place])
             }
         }
     }
@@ -128,9 +152,9 @@ mod tests {
 
     #[test]
     fn latents_follow_from_the_labels() {
-        let on = |parametrization, role, labels: Labels| -> Vec<usize> {
-            let columns = Columns::new(parametrization, [5, 5, 2], role);
-            columns.active(&labels).collect()
+        let on = |parametrization, role, labels| -> Vec<usize> {
+            let columns = Columns::new(parametrization, ByAttribute::ioi([5, 5, 2]), role).unwrap();
+            columns.active(&Labels::ioi(labels)).collect()
         };
         let independent = |labels| on(Parametrization::Independent, Role::End, labels);
         assert_eq!(
@@ -148,7 +172,8 @@ mod tests {
 
     #[test]
     fn sizes_are_those_of_the_paper() {
-        let len = |parametrization, role| Columns::new(parametrization, [216, 216, 2], role).len();
+        let n_values = ByAttribute::ioi([216, 216, 2]);
+        let len = |parametrization, role| Columns::new(parametrization, n_values, role).unwrap().len();
         assert_eq!(len(Parametrization::Independent, Role::End), 434);
         assert_eq!(len(Parametrization::Coupled, Role::End), 864);
         assert_eq!(
@@ -157,6 +182,18 @@ mod tests {
                 len(Parametrization::Names, Role::Io)
             ),
             (648, 432)
+        );
+    }
+    #[test]
+    fn other_tasks_have_the_independent_parametrization_only() {
+        let n_values = ByAttribute::from_iter([(Attribute::Gender, 2), (Attribute::OtherGender, 2)]);
+        let columns = Columns::new(Parametrization::Independent, n_values, Role::End).unwrap();
+        assert_eq!((columns.len(), columns.range(Attribute::OtherGender)), (4, 2..4));
+        assert_eq!(columns.active(&Labels::ioi([0, 1, 1])).count(), 0);
+        let error = Columns::new(Parametrization::Coupled, n_values, Role::End).unwrap_err();
+        assert!(
+            error.to_string().contains("coupled") && error.to_string().contains("IO"),
+            "{error}"
         );
     }
 }

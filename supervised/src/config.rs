@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use tasks::{Attribute, Role};
+use tasks::{Attribute, ByAttribute, Role};
 
 use crate::{Columns, Error, Parametrization};
 
@@ -53,8 +53,9 @@ pub struct FitFile {
     /// What the features stand for, each giving one dictionary per node and method: `"independent"`, `"coupled"`, `"names"`.
     /// Default the independent one, the paper's main one.
     pub parametrizations: Option<Vec<Parametrization>>,
-    /// The attributes that get features: `"IO"`, `"S"`, `"Pos"`. Default all: what is left out cannot be edited. Fewer than
-    /// all only with the independent parametrization, the others are made of all three.
+    /// The attributes that get features: `"IO"`, `"S"`, `"Pos"`; `"Gender"`, `"OtherGender"` of the pronoun task. Default all
+    /// that the prompts are labelled with: what is left out cannot be edited. Fewer than all only with the independent
+    /// parametrization, the others are made of all three.
     pub attributes: Option<Vec<Attribute>>,
 }
 
@@ -70,11 +71,24 @@ pub struct FitConfig {
 }
 
 impl FitConfig {
-    /// The latents of a dictionary at `role`; `all` is the number of values of each attribute.
-    pub fn columns(&self, parametrization: Parametrization, all: [usize; 3], role: Role) -> Columns {
-        let mut n_values = [0; 3];
-        for ((kept, n), attribute) in n_values.iter_mut().zip(all).zip(Attribute::ALL) {
-            *kept = if self.attributes.contains(&attribute) { n } else { 0 };
+    /// The latents of a dictionary at `role`; `all` is the number of values of each attribute of the prompts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] when the prompts have none of the attributes; [`Error::Parametrization`] when the parametrization is
+    /// not for their task.
+    pub fn columns(&self, parametrization: Parametrization, all: ByAttribute, role: Role) -> Result<Columns, Error> {
+        let kept = all.iter().filter(|(attribute, _)| self.attributes.contains(attribute));
+        let n_values: ByAttribute = kept.collect();
+        if n_values.attributes().next().is_none() {
+            let known = all.attributes().map(|attribute| attribute.to_string());
+            return Err(Error::Config {
+                field: "attributes",
+                reason: format!(
+                    "names none of those that the prompts are labelled with: {}",
+                    known.collect::<Vec<_>>().join(", ")
+                ),
+            });
         }
         Columns::new(parametrization, n_values, role)
     }
@@ -110,15 +124,13 @@ impl TryFrom<FitFile> for FitConfig {
                 return Err(empty(field));
             }
         }
-        let whole = |parametrization: &&Parametrization| **parametrization != Parametrization::Independent;
-        if let (true, Some(other)) = (
-            config.attributes.len() < Attribute::ALL.len(),
-            config.parametrizations.iter().find(whole),
-        ) {
+        let lacks = |needed: &Attribute| !config.attributes.contains(needed);
+        let torn = |parametrization: &&Parametrization| parametrization.needs().iter().any(lacks);
+        if let Some(other) = config.parametrizations.iter().find(torn) {
             return Err(Error::Config {
                 field: "attributes",
                 reason: format!(
-                    "leaves some out, but parametrization \"{other}\" is made of all; remove one of the two"
+                    "leaves some out, but parametrization \"{other}\" is made of them; remove one of the two"
                 ),
             });
         }
@@ -147,13 +159,23 @@ mod tests {
         let config = FitConfig::try_from(serde_json::from_str::<FitFile>("{}").unwrap()).unwrap();
         assert_eq!(
             (config.methods.as_slice(), config.attributes.len()),
-            (Method::ALL.as_slice(), 3)
+            (Method::ALL.as_slice(), Attribute::ALL.len())
         );
         let file = r#"{ "methods": ["least-squares"], "attributes": ["Pos", "IO"] }"#;
         let config = FitConfig::try_from(serde_json::from_str::<FitFile>(file).unwrap()).unwrap();
         assert_eq!(config.methods, [Method::LeastSquares]);
-        let columns = config.columns(Parametrization::Independent, [7, 8, 2], Role::End);
-        assert_eq!(columns.n_values(), [7, 0, 2]);
+        let columns = |all| config.columns(Parametrization::Independent, all, Role::End);
+        assert_eq!(
+            columns(ByAttribute::ioi([7, 8, 2])).unwrap().n_values(),
+            ByAttribute::from_iter([(Attribute::Io, 7), (Attribute::Pos, 2)])
+        );
+        let other_task = columns(ByAttribute::from_iter([(Attribute::Gender, 2)]))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            other_task.contains("`attributes`") && other_task.contains("Gender"),
+            "{other_task}"
+        );
         let file = r#"{ "parametrizations": ["names", "coupled"] }"#;
         let config = FitConfig::try_from(serde_json::from_str::<FitFile>(file).unwrap()).unwrap();
         assert_eq!(

@@ -32,9 +32,9 @@ pub struct SupervisedDictionary {
 
 /// Fits the features of one node.
 ///
-/// `columns` says what the features stand for; `[usize; 3]`, the number of values of each attribute in the order of
-/// [`Attribute::ALL`], stands for the independent parametrization without the attributes that have 0. A value that no row
-/// has gets the zero vector.
+/// `columns` says what the features stand for; the number of values of each attribute
+/// ([`ByAttribute`](tasks::ByAttribute)) stands for the independent parametrization of them. A value that no row has gets
+/// the zero vector.
 pub fn fit(
     rows: &NodeRows,
     columns: impl Into<Columns>,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use tasks::Attribute;
 
+use crate::Parametrization;
+
 /// Errors of this crate: each message is one line that names the file or field, the cause, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -19,6 +21,24 @@ pub enum Error {
         field: &'static str,
         /// What is wrong and what is accepted.
         reason: String,
+    },
+    /// A parametrization that is not for the task of the prompts.
+    #[error(
+        "parametrization \"{parametrization}\" is made of {missing}, which is left out or not of this task; use \"independent\""
+    )]
+    Parametrization {
+        /// The parametrization.
+        parametrization: Parametrization,
+        /// What it lacks.
+        missing: Attribute,
+    },
+    /// A prompt without a value of an attribute.
+    #[error("row {row}: no value of attribute {attribute}; fit with the task of the harvest")]
+    NoLabel {
+        /// The row.
+        row: usize,
+        /// The attribute.
+        attribute: Attribute,
     },
     /// There is nothing to fit to, or the parts do not belong together.
     #[error("fit: {values} numbers of width {width} and {labels} labels do not belong together; harvest again")]

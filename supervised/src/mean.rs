@@ -19,15 +19,17 @@ pub(crate) fn features(moments: &Moments) -> Vec<f64> {
 mod tests {
     use super::*;
     use activations::NodeRows;
+    use tasks::{Attribute, ByAttribute, Labels};
 
     #[test]
     fn conditional_means_minus_the_mean() {
         let rows = NodeRows {
             width: 2,
             values: vec![1.0, 0.0, 3.0, 0.0, 5.0, 6.0, 7.0, 2.0],
-            labels: vec![[0, 0, 0], [0, 1, 0], [2, 0, 0], [2, 1, 0]],
+            labels: [[0, 0, 0], [0, 1, 0], [2, 0, 0], [2, 1, 0]].map(Labels::ioi).to_vec(),
         };
-        let moments = Moments::new(&rows, [3, 2, 0].into()).unwrap();
+        let two = ByAttribute::from_iter([(Attribute::Io, 3), (Attribute::S, 2)]);
+        let moments = Moments::new(&rows, two.into()).unwrap();
         assert_eq!(moments.mean, [4.0, 2.0]);
         let expected = [-2.0, -2.0, 0.0, 0.0, 2.0, 2.0, -1.0, 1.0, 1.0, -1.0]; // value 1 of the first is never seen
         assert_eq!(features(&moments), expected);

@@ -3,7 +3,6 @@
 //! Shapes: `N` rows, `D` width, `F` latents. All sums are f64: 20,000 f32 additions would cost three digits.
 
 use activations::NodeRows;
-use tasks::Attribute;
 
 use crate::Error;
 use crate::columns::Columns;
@@ -35,8 +34,9 @@ impl Moments {
             });
         }
         for (row, labels) in rows.labels.iter().enumerate() {
-            for ((&attribute, &value), n_values) in Attribute::ALL.iter().zip(labels).zip(columns.n_values()) {
-                if n_values > 0 && value >= n_values {
+            for (attribute, n_values) in columns.n_values().iter() {
+                let value = labels.get(attribute).ok_or(Error::NoLabel { row, attribute })?;
+                if value >= n_values {
                     return Err(Error::Label {
                         row,
                         attribute,

@@ -6,12 +6,13 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use tasks::Attribute;
 
 /// What the features of a dictionary stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Parametrization {
-    /// `IO`, `S` and `Pos`: the paper's main one.
+    /// Each attribute of the task by itself (`IO`, `S` and `Pos`): the paper's main one.
     Independent,
     /// `(IO, Pos)` and `(S, Pos)`.
     Coupled,
@@ -23,6 +24,14 @@ pub enum Parametrization {
 impl Parametrization {
     /// All parametrizations.
     pub const ALL: [Self; 3] = [Self::Independent, Self::Coupled, Self::Names];
+
+    /// The attributes that it is made of; the independent one is made of whatever a task has.
+    pub fn needs(self) -> &'static [Attribute] {
+        match self {
+            Self::Independent => &[],
+            Self::Coupled | Self::Names => &[Attribute::Io, Attribute::S, Attribute::Pos],
+        }
+    }
 }
 
 impl fmt::Display for Parametrization {

@@ -43,7 +43,7 @@ struct ConfigFile {
     /// Width `D`.
     d_in: usize,
     /// Values of each attribute; with the parametrization and the node it says which latent is what.
-    attributes: BTreeMap<String, usize>,
+    attributes: BTreeMap<Attribute, usize>,
     parent: String,
     /// sha256 of `dictionary.safetensors`.
     weights_sha256: String,
@@ -57,7 +57,7 @@ impl SupervisedDictionary {
     /// A dictionary that was fitted for another role than that of the node; files that cannot be written.
     pub fn save(&self, dir: &Path, origin: &Origin) -> Result<(), Error> {
         let (parametrization, n_values) = (self.columns().parametrization(), self.columns().n_values());
-        if *self.columns() != Columns::new(parametrization, n_values, origin.node.role) {
+        if *self.columns() != Columns::new(parametrization, n_values, origin.node.role)? {
             return Err(Error::Config {
                 field: "node",
                 reason: format!("is {}, but the dictionary was fitted for another role", origin.node),
@@ -86,7 +86,6 @@ impl SupervisedDictionary {
         ]);
         let metadata = BTreeMap::from([("saelab.format_version".to_owned(), FORMAT_VERSION.to_string())]);
         lm::files::write_tensors(&weights, &tensors, &metadata)?;
-        let names = Attribute::ALL.iter().map(Attribute::to_string);
         let config = ConfigFile {
             format_version: FORMAT_VERSION,
             kind: KIND.to_owned(),
@@ -94,7 +93,7 @@ impl SupervisedDictionary {
             parametrization,
             node: origin.node,
             d_in,
-            attributes: names.zip(n_values).collect(),
+            attributes: n_values.iter().collect(),
             parent: origin.parent.clone(),
             weights_sha256: lm::files::sha256_file(&weights)?,
         };
@@ -110,12 +109,14 @@ impl SupervisedDictionary {
         if hash != config.weights_sha256 {
             return Err(saved(&weights, format!("sha256 {}", config.weights_sha256), hash));
         }
-        let mut n_values = [0; 3];
-        for (n, attribute) in n_values.iter_mut().zip(Attribute::ALL) {
-            let missing = || saved(&path, format!("attribute {attribute}"), "none".to_owned());
-            *n = *config.attributes.get(&attribute.to_string()).ok_or_else(missing)?;
-        }
-        let columns = Columns::new(config.parametrization, n_values, config.node.role);
+        let n_values = config.attributes.into_iter().collect();
+        let columns = Columns::new(config.parametrization, n_values, config.node.role).map_err(|error| {
+            saved(
+                &path,
+                format!("a parametrization {}", config.parametrization),
+                error.to_string(),
+            )
+        })?;
         let mut tensors = lm::files::read_tensors(&weights)?;
         let mut take = |name: &str, shape: Vec<usize>| match tensors.remove(name) {
             Some(tensor) if tensor.shape != shape => Err(saved(

@@ -5,7 +5,7 @@
 use activations::{Dictionary, NodeRows};
 use rand::RngExt;
 use supervised::{Columns, Error, Method, Origin, Parametrization, SupervisedDictionary, fit};
-use tasks::{Attribute, Labels, Role};
+use tasks::{Attribute, ByAttribute, Labels, Role};
 
 const N_VALUES: [usize; 3] = [5, 4, 2];
 const WIDTH: usize = 6;
@@ -22,17 +22,19 @@ fn labels(n: usize, seed: u64) -> Vec<Labels> {
             } else {
                 draw(N_VALUES[1])
             };
-            [first, second, draw(N_VALUES[2])]
+            Labels::ioi([first, second, draw(N_VALUES[2])])
         })
         .collect()
 }
 
 fn latents(labels: &Labels) -> [usize; 3] {
-    [
-        labels[0],
-        N_VALUES[0] + labels[1],
-        N_VALUES[0] + N_VALUES[1] + labels[2],
-    ]
+    let [io, s, pos] = labels.as_ioi().unwrap();
+    [io, N_VALUES[0] + s, N_VALUES[0] + N_VALUES[1] + pos]
+}
+
+/// The number of values as a fit takes it.
+fn n_values() -> ByAttribute {
+    ByAttribute::ioi(N_VALUES)
 }
 
 /// Activations made of planted features, a mean and noise.
@@ -61,9 +63,10 @@ fn planted(n: usize, noise: f32, seed: u64) -> (NodeRows, Vec<f32>) {
 }
 
 /// The latents that are on, written out by hand for each parametrization.
-fn on(parametrization: Parametrization, [io, s, pos]: Labels) -> Vec<usize> {
+fn on(parametrization: Parametrization, labels: Labels) -> Vec<usize> {
+    let [io, s, pos] = labels.as_ioi().unwrap();
     match parametrization {
-        Parametrization::Independent => latents(&[io, s, pos]).to_vec(),
+        Parametrization::Independent => latents(&labels).to_vec(),
         Parametrization::Coupled => vec![2 * io + pos, 2 * N_VALUES[0] + 2 * s + pos],
         Parametrization::Names => {
             let (first, second) = if pos == 0 { (io, s) } else { (s, io) };
@@ -180,7 +183,7 @@ fn squared_error(dictionary: &SupervisedDictionary, rows: &NodeRows) -> f64 {
 #[test]
 fn every_parametrization_agrees_with_brute_force() {
     for parametrization in Parametrization::ALL {
-        let columns = Columns::new(parametrization, N_VALUES, Role::End);
+        let columns = Columns::new(parametrization, n_values(), Role::End).unwrap();
         for seed in 0..5 {
             let (rows, _) = planted(80, 1.0, seed);
             let fitted = |method| fit(&rows, columns.clone(), method, &kernels::cpu()).unwrap();
@@ -209,10 +212,10 @@ fn every_parametrization_agrees_with_brute_force() {
 /// over the same in the activations.
 fn share_of_pos(parametrization: Parametrization, method: Method) -> f64 {
     let (rows, planted) = planted(4000, 0.1, 11);
-    let columns = Columns::new(parametrization, N_VALUES, Role::End);
+    let columns = Columns::new(parametrization, n_values(), Role::End).unwrap();
     let dictionary = fit(&rows, columns, method, &kernels::cpu()).unwrap();
     let none = kernels::from_vec(vec![0.0; 2 * WIDTH], [2, WIDTH], &kernels::cpu());
-    let rebuilt = kernels::to_vec(dictionary.decode(dictionary.encode(none, &[[2, 3, 0], [2, 3, 1]])));
+    let rebuilt = kernels::to_vec(dictionary.decode(dictionary.encode(none, &[[2, 3, 0], [2, 3, 1]].map(Labels::ioi))));
     let pos = 9 * WIDTH;
     let norm = |a: &[f32], b: &[f32]| {
         a.iter()
@@ -237,7 +240,7 @@ fn redundant_attributes_are_counted_twice_by_means_and_once_by_least_squares() {
 #[test]
 fn coupled_least_squares_shares_pos_out_evenly() {
     let (rows, planted) = planted(4000, 0.0, 12);
-    let columns = Columns::new(Parametrization::Coupled, N_VALUES, Role::End);
+    let columns = Columns::new(Parametrization::Coupled, n_values(), Role::End).unwrap();
     let coupled = features(&fit(&rows, columns, Method::LeastSquares, &kernels::cpu()).unwrap());
     // io_(a, ABB) - io_(a, BAB) is the constant that either group may carry; of least norm it is split by the sizes of the
     // groups, here 5 and 4 values, so that IO carries 4 / 9 of it.
@@ -253,9 +256,9 @@ fn coupled_least_squares_shares_pos_out_evenly() {
 #[test]
 fn least_squares_finds_the_planted_differences() {
     let (rows, planted) = planted(400, 0.0, 9);
-    let dictionary = fit(&rows, N_VALUES, Method::LeastSquares, &kernels::cpu()).unwrap();
+    let dictionary = fit(&rows, n_values(), Method::LeastSquares, &kernels::cpu()).unwrap();
     assert!(squared_error(&dictionary, &rows) / (400.0 * WIDTH as f64) < 1e-9);
-    for attribute in Attribute::ALL {
+    for attribute in n_values().attributes() {
         let range = dictionary.range(attribute);
         for value in 1..range.len() {
             let (first, this) = (dictionary.feature(attribute, 0), dictionary.feature(attribute, value));
@@ -273,10 +276,10 @@ fn least_squares_finds_the_planted_differences() {
 #[test]
 fn codes_are_the_labels() {
     let (rows, _) = planted(60, 1.0, 3);
-    let dictionary = fit(&rows, N_VALUES, Method::Mean, &kernels::cpu()).unwrap();
+    let dictionary = fit(&rows, n_values(), Method::Mean, &kernels::cpu()).unwrap();
     assert_eq!((dictionary.d_in(), dictionary.n_latents()), (WIDTH, 11));
     let activations = kernels::from_vec(vec![0.0; 2 * WIDTH], [2, WIDTH], &kernels::cpu());
-    let codes = kernels::to_vec(dictionary.encode(activations.clone(), &[[4, 0, 1], [0, 9, 0]]));
+    let codes = kernels::to_vec(dictionary.encode(activations.clone(), &[[4, 0, 1], [0, 9, 0]].map(Labels::ioi)));
     let expected = [
         [0., 0., 0., 0., 1., 1., 0., 0., 0., 0., 1.],
         [1., 0., 0., 0., 0., 0., 0., 0., 0., 1., 0.], // value 9 of S does not exist: none of its codes is on
@@ -284,7 +287,8 @@ fn codes_are_the_labels() {
     assert_eq!(codes, expected.concat());
     assert_eq!(dictionary.range(Attribute::S), 5..9);
     assert_eq!(dictionary.feature(Attribute::S, 9), [0.0; WIDTH]);
-    let decoded = kernels::to_vec(dictionary.decode(dictionary.encode(activations, &[[4, 0, 1], [0, 9, 0]])));
+    let decoded =
+        kernels::to_vec(dictionary.decode(dictionary.encode(activations, &[[4, 0, 1], [0, 9, 0]].map(Labels::ioi))));
     for (index, decoded) in decoded.into_iter().take(WIDTH).enumerate() {
         let sum = dictionary.mean()[index]
             + dictionary.feature(Attribute::Io, 4)[index]
@@ -297,8 +301,9 @@ fn codes_are_the_labels() {
 #[test]
 fn an_attribute_can_be_left_out() {
     let (rows, _) = planted(60, 1.0, 4);
-    let all = fit(&rows, N_VALUES, Method::Mean, &kernels::cpu()).unwrap();
-    let two = fit(&rows, [5, 0, 2], Method::Mean, &kernels::cpu()).unwrap();
+    let all = fit(&rows, n_values(), Method::Mean, &kernels::cpu()).unwrap();
+    let without_s = ByAttribute::from_iter([(Attribute::Io, 5), (Attribute::Pos, 2)]);
+    let two = fit(&rows, without_s, Method::Mean, &kernels::cpu()).unwrap();
     assert_eq!((two.n_latents(), two.range(Attribute::S).len()), (7, 0));
     // A mean feature does not depend on the other attributes.
     assert_eq!(two.feature(Attribute::Pos, 1), all.feature(Attribute::Pos, 1));
@@ -308,8 +313,8 @@ fn an_attribute_can_be_left_out() {
 #[test]
 fn wrong_rows_are_refused() {
     let (mut rows, _) = planted(10, 1.0, 5);
-    rows.labels[7] = [0, 4, 0];
-    let error = fit(&rows, N_VALUES, Method::Mean, &kernels::cpu()).unwrap_err();
+    rows.labels[7] = Labels::ioi([0, 4, 0]);
+    let error = fit(&rows, n_values(), Method::Mean, &kernels::cpu()).unwrap_err();
     assert!(
         matches!(
             error,
@@ -324,7 +329,7 @@ fn wrong_rows_are_refused() {
     );
     rows.labels.pop();
     assert!(matches!(
-        fit(&rows, N_VALUES, Method::Mean, &kernels::cpu()),
+        fit(&rows, n_values(), Method::Mean, &kernels::cpu()),
         Err(Error::Rows { .. })
     ));
     let empty = NodeRows {
@@ -333,7 +338,7 @@ fn wrong_rows_are_refused() {
         labels: Vec::new(),
     };
     assert!(matches!(
-        fit(&empty, N_VALUES, Method::LeastSquares, &kernels::cpu()),
+        fit(&empty, n_values(), Method::LeastSquares, &kernels::cpu()),
         Err(Error::Rows { .. })
     ));
 }
@@ -346,7 +351,8 @@ fn saved_and_loaded_it_is_the_same() {
         node: "blocks.0.attn.hook_z.1@END".parse().unwrap(),
         parent: "abc".into(),
     };
-    let dictionary = fit(&rows, [5, 4, 0], Method::LeastSquares, &device).unwrap();
+    let without_pos = ByAttribute::from_iter([(Attribute::Io, 5), (Attribute::S, 4)]);
+    let dictionary = fit(&rows, without_pos, Method::LeastSquares, &device).unwrap();
     dictionary.save(dir.path(), &origin).unwrap();
     let (loaded, from) = SupervisedDictionary::load(dir.path(), &device).unwrap();
     assert_eq!(from, origin);
@@ -376,8 +382,8 @@ fn saved_and_loaded_it_is_the_same() {
     for (from, to, part) in [
         ("\"supervised\"", "\"sae\"", "kind"),
         ("\"format_version\": 2", "\"format_version\": 1", "format version 2"),
-        ("\"independent\"", "\"coupled\"", "shape"),
-        ("\"Pos\"", "\"Place\"", "attribute Pos"),
+        ("\"independent\"", "\"coupled\"", "is made of Pos"),
+        ("\"IO\"", "\"Place\"", "Place"),
         ("\"parent\"", "\"parents\"", "parents"),
         ("\"d_in\": 6", "\"d_in\": 5", "shape"),
     ] {
@@ -406,14 +412,14 @@ fn the_parametrization_is_saved() {
         (Parametrization::Names, "blocks.0.attn.hook_k.1@IO"),
     ] {
         let origin = origin(node);
-        let columns = Columns::new(parametrization, N_VALUES, origin.node.role);
+        let columns = Columns::new(parametrization, n_values(), origin.node.role).unwrap();
         let dictionary = fit(&rows, columns.clone(), Method::Mean, &device).unwrap();
         dictionary.save(dir.path(), &origin).unwrap();
         let (loaded, _) = SupervisedDictionary::load(dir.path(), &device).unwrap();
         assert_eq!((loaded.columns(), features(&loaded)), (&columns, features(&dictionary)));
     }
     // A dictionary of two names is not one for the end of the prompt.
-    let columns = Columns::new(Parametrization::Names, N_VALUES, Role::S1);
+    let columns = Columns::new(Parametrization::Names, n_values(), Role::S1).unwrap();
     let two = fit(&rows, columns, Method::Mean, &device).unwrap();
     let error = two.save(dir.path(), &origin("blocks.0.attn.hook_z.1@END")).unwrap_err();
     assert!(error.to_string().contains("another role"), "{error}");

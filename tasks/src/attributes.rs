@@ -1,4 +1,4 @@
-//! Names of what is labelled: attributes of an indirect-object prompt, semantic positions and the gender of a name.
+//! Names of what is labelled: attributes of prompts, semantic positions and the gender of a name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,29 +7,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// An attribute of an indirect-object prompt.
+/// An attribute of a prompt. Those of one task are [`Task::attributes`](crate::Task::attributes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Attribute {
-    /// The name that is mentioned once, the right completion.
+    /// Indirect object: the name that is mentioned once, the right completion.
     #[serde(rename = "IO")]
     Io,
-    /// The name that is mentioned twice.
+    /// Indirect object: the name that is mentioned twice.
     S,
-    /// Whether the indirect object is mentioned before (`ABB`) or after (`BAB`) the subject.
+    /// Indirect object: whether it is mentioned before (`ABB`) or after (`BAB`) the subject.
     Pos,
+    /// Pronoun: the gender of the person that it stands for.
+    Gender,
+    /// Pronoun: the gender of the person who is only mentioned.
+    OtherGender,
 }
 
-/// The value of each attribute of one prompt, in the order of [`Attribute::ALL`].
-///
-/// `IO` and `S` are indices into the task's names, `Pos` is 0 for `ABB` and 1 for `BAB`.
-pub type Labels = [usize; 3];
-
 impl Attribute {
-    /// All attributes, in the order of [`Labels`].
-    pub const ALL: [Self; 3] = [Self::Io, Self::S, Self::Pos];
+    /// The attributes of all tasks.
+    pub const ALL: [Self; 5] = [Self::Io, Self::S, Self::Pos, Self::Gender, Self::OtherGender];
 
-    /// The place of this attribute in [`Labels`].
-    pub fn index(self) -> usize {
+    /// The place of this attribute in [`Attribute::ALL`].
+    pub(crate) fn index(self) -> usize {
         self as usize
     }
 
@@ -38,6 +37,8 @@ impl Attribute {
             Self::Io => "IO",
             Self::S => "S",
             Self::Pos => "Pos",
+            Self::Gender => "Gender",
+            Self::OtherGender => "OtherGender",
         }
     }
 }
@@ -56,30 +57,46 @@ impl FromStr for Attribute {
     }
 }
 
-/// A semantic position of an indirect-object prompt.
+/// A semantic position of a prompt. Those of one task are [`Task::roles`](crate::Task::roles).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Role {
-    /// The only mention of the indirect object.
+    /// Indirect object: its only mention.
     #[serde(rename = "IO")]
     Io,
-    /// The first mention of the subject.
+    /// Indirect object: the first mention of the subject.
     S1,
-    /// The token after the first mention of the subject.
+    /// Indirect object: the token after the first mention of the subject.
     #[serde(rename = "S1+1")]
     S1Plus1,
-    /// The second mention of the subject.
+    /// Indirect object: the second mention of the subject.
     S2,
-    /// The last token, where the name is predicted.
+    /// Pronoun: the person who is only mentioned.
+    Other,
+    /// Pronoun: the person that it stands for.
+    Name,
+    /// Pronoun: the token after that person's name.
+    #[serde(rename = "Name+1")]
+    NamePlus1,
+    /// All tasks: the last token, where the answer is predicted.
     #[serde(rename = "END")]
     End,
 }
 
 impl Role {
-    /// All semantic positions.
-    pub const ALL: [Self; 5] = [Self::Io, Self::S1, Self::S1Plus1, Self::S2, Self::End];
+    /// The semantic positions of all tasks.
+    pub const ALL: [Self; 8] = [
+        Self::Io,
+        Self::S1,
+        Self::S1Plus1,
+        Self::S2,
+        Self::Other,
+        Self::Name,
+        Self::NamePlus1,
+        Self::End,
+    ];
 
     /// The place of this role in [`Role::ALL`].
-    pub fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         self as usize
     }
 
@@ -89,6 +106,9 @@ impl Role {
             Self::S1 => "S1",
             Self::S1Plus1 => "S1+1",
             Self::S2 => "S2",
+            Self::Other => "Other",
+            Self::Name => "Name",
+            Self::NamePlus1 => "Name+1",
             Self::End => "END",
         }
     }
@@ -175,6 +195,9 @@ mod tests {
     #[test]
     fn an_unknown_name_is_an_error_that_lists_the_known_ones() {
         let message = "S3".parse::<Role>().unwrap_err().to_string();
-        assert_eq!(message, "unknown role \"S3\": use one of IO, S1, S1+1, S2, END");
+        assert_eq!(
+            message,
+            "unknown role \"S3\": use one of IO, S1, S1+1, S2, Other, Name, Name+1, END"
+        );
     }
 }

@@ -1,20 +1,28 @@
-//! Prompts with labelled attributes: the indirect-object task, and a small written world with six behaviours.
+//! Prompts with labelled attributes, task by task, and a small written world with six behaviours.
 //!
-//! The indirect-object task ([`IoiTask`]) makes prompts for any tokenizer; the world ([`world::World`]) makes the text
-//! that the shipped model is trained on. Both use the word lists of [`lists`] and the templates of this crate, and
-//! everything they draw is determined by explicit seeds.
+//! A [`Task`] makes prompts for any tokenizer: the indirect object ([`IoiTask`]) and the gendered pronoun ([`PronounTask`]).
+//! The world ([`world::World`]) makes the text that the shipped model is trained on. They share the word lists of [`lists`],
+//! and everything they draw is determined by explicit seeds.
 
 mod attributes;
+mod by_attribute;
 mod error;
+mod family;
 mod ioi;
 pub mod lists;
 mod partition;
 mod prompt;
+mod pronoun;
+mod task;
 mod template;
-mod tokens;
+mod wording;
 pub mod world;
 
-pub use attributes::{Attribute, Gender, Labels, Role};
+pub use attributes::{Attribute, Gender, Role};
+pub use by_attribute::{ByAttribute, Labels};
 pub use error::Error;
-pub use ioi::{IoiTask, Sample};
+pub use family::Family;
+pub use ioi::IoiTask;
 pub use prompt::Prompt;
+pub use pronoun::PronounTask;
+pub use task::{Sample, Task, TaskName};

@@ -1,55 +1,59 @@
-//! One indirect-object prompt: its token ids, its labels and where its names stand.
+//! One prompt of a task: its token ids, its labels, where its persons stand and what completes it.
 
-use crate::attributes::{Labels, Role};
+use crate::attributes::Role;
+use crate::by_attribute::Labels;
 
-/// What an indirect-object prompt says. Object and place are drawn even where the template does not use them.
+/// What a prompt says. Object and place are drawn even where the template does not use them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Scene {
     /// Index of the template.
     pub(crate) template: usize,
-    /// Index of the indirect object's name.
-    pub(crate) io: usize,
-    /// Index of the subject's name.
-    pub(crate) s: usize,
-    /// 0: the indirect object comes first (ABB), 1: the subject does (BAB).
-    pub(crate) pos: usize,
+    /// Indices of the names of two different persons; who they are is the task's to say.
+    pub(crate) people: [usize; 2],
+    /// In which order they come, where a task has two orders.
+    pub(crate) order: usize,
     /// Index of the object.
     pub(crate) object: usize,
     /// Index of the place.
     pub(crate) place: usize,
 }
 
-/// An indirect-object prompt with its labels.
+/// A prompt with its labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
     /// Token ids, beginning with the model's beginning-of-text token.
     pub ids: Vec<u32>,
-    /// The values of the attributes.
+    /// The values of the task's attributes.
     pub labels: Labels,
     pub(crate) scene: Scene,
-    pub(crate) io_token: u32,
-    pub(crate) s_token: u32,
+    pub(crate) right_token: u32,
+    pub(crate) wrong_token: u32,
     /// In the order of [`Role::ALL`].
-    pub(crate) positions: [usize; 5],
+    pub(crate) positions: [Option<usize>; Role::ALL.len()],
 }
 
 impl Prompt {
-    /// The position of a role in [`Prompt::ids`].
-    pub fn position(&self, role: Role) -> usize {
+    /// The position of a role in [`Prompt::ids`]; none of a role that the prompt's task does not have.
+    pub fn position(&self, role: Role) -> Option<usize> {
         self.positions[role.index()]
     }
 
-    /// The token of the indirect object, the right completion.
-    pub fn io_token(&self) -> u32 {
-        self.io_token
+    /// The position of the last token, role `END`.
+    pub fn end(&self) -> usize {
+        self.ids.len().saturating_sub(1)
     }
 
-    /// The token of the subject, the name that a model must not give.
-    pub fn s_token(&self) -> u32 {
-        self.s_token
+    /// The token that completes the prompt: the indirect object, the right pronoun.
+    pub fn right_token(&self) -> u32 {
+        self.right_token
     }
 
-    /// Index of the template (0 to 2) that the prompt was made from.
+    /// The token that the right one is compared with: the subject, the other pronoun.
+    pub fn wrong_token(&self) -> u32 {
+        self.wrong_token
+    }
+
+    /// Index of the template that the prompt was made from.
     pub fn template(&self) -> usize {
         self.scene.template
     }

@@ -1,6 +1,6 @@
-//! Templates: text with `{slots}`, the form of indirect-object prompts and of the world's sentence frames.
+//! Templates: text with `{slots}`, the form of prompts and of the world's sentence frames.
 
-/// How every indirect-object prompt begins.
+/// How every prompt begins.
 pub(crate) const PREFIX: &str = "Then,";
 
 /// The indirect-object prompts: `{a}` and `{b}` are the two names, `{s}` is the repeated one.

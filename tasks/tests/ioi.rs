@@ -12,7 +12,7 @@ use std::path::Path;
 
 use lm::Tokenizer;
 use tasks::world::World;
-use tasks::{Attribute, IoiTask, Prompt, Role, Sample};
+use tasks::{Attribute, IoiTask, Prompt, Role, Sample, Task};
 
 fn gpt2() -> Result<Tokenizer, lm::Error> {
     Tokenizer::from_dir(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../lm/tests/fixtures/gpt2-tokenizer"))
@@ -20,6 +20,10 @@ fn gpt2() -> Result<Tokenizer, lm::Error> {
 
 fn world() -> Result<Tokenizer, lm::Error> {
     Tokenizer::word_level(&World::new().pieces())
+}
+
+fn at(prompt: &Prompt, role: Role) -> usize {
+    prompt.position(role).unwrap()
 }
 
 fn differing(left: &Prompt, right: &Prompt) -> Vec<usize> {
@@ -45,27 +49,28 @@ fn gpt2_prompts_have_the_positions_of_the_paper() {
     let prompts = task.sample(Sample::Evaluation, 300, 1);
     assert_eq!(prompts.len(), 300);
     for (row, prompt) in prompts.iter().enumerate() {
-        let [io, s, pos] = prompt.labels;
+        let [io, s, pos] =
+            [Attribute::Io, Attribute::S, Attribute::Pos].map(|attribute| prompt.labels.get(attribute).unwrap());
         assert_eq!(pos, usize::from(row >= 150));
         assert_eq!(prompt.ids.len(), 19);
         assert_eq!(prompt.ids[0], tokenizer.bos());
         let abb = pos == 0;
-        assert_eq!(prompt.position(Role::Io), if abb { 3 } else { 5 });
-        assert_eq!(prompt.position(Role::S1), if abb { 5 } else { 3 });
-        assert_eq!(prompt.position(Role::S1Plus1), prompt.position(Role::S1) + 1);
-        assert_eq!(prompt.position(Role::S2), [16, 14, 12][prompt.template()]);
-        assert_eq!(prompt.position(Role::End), 18);
+        assert_eq!(at(prompt, Role::Io), if abb { 3 } else { 5 });
+        assert_eq!(at(prompt, Role::S1), if abb { 5 } else { 3 });
+        assert_eq!(at(prompt, Role::S1Plus1), at(prompt, Role::S1) + 1);
+        assert_eq!(at(prompt, Role::S2), [16, 14, 12][prompt.template()]);
+        assert_eq!(at(prompt, Role::End), 18);
         assert_eq!(tokenizer.decode(&prompt.ids[18..]).unwrap(), " to");
         for (role, attribute, value) in [
             (Role::Io, Attribute::Io, io),
             (Role::S1, Attribute::S, s),
             (Role::S2, Attribute::S, s),
         ] {
-            let text = tokenizer.decode(&prompt.ids[prompt.position(role)..][..1]).unwrap();
+            let text = tokenizer.decode(&prompt.ids[at(prompt, role)..][..1]).unwrap();
             assert_eq!(text, format!(" {}", task.value_name(attribute, value)));
         }
-        assert_eq!(prompt.io_token(), prompt.ids[prompt.position(Role::Io)]);
-        assert_eq!(prompt.s_token(), prompt.ids[prompt.position(Role::S2)]);
+        assert_eq!(prompt.right_token(), prompt.ids[at(prompt, Role::Io)]);
+        assert_eq!(prompt.wrong_token(), prompt.ids[at(prompt, Role::S2)]);
         let whole = tokenizer.decode(&prompt.ids[1..]).unwrap();
         assert_eq!(tokenizer.encode(&whole).unwrap(), prompt.ids[1..], "{whole}");
     }
@@ -107,11 +112,18 @@ fn samples_use_the_names_they_should() {
         (Sample::Locate, n / 2),
     ] {
         let prompts = task.sample(sample, 4000, 5);
-        for index in [Attribute::Io.index(), Attribute::S.index()] {
-            let names: BTreeSet<usize> = prompts.iter().map(|prompt| prompt.labels[index]).collect();
+        for attribute in [Attribute::Io, Attribute::S] {
+            let names: BTreeSet<usize> = prompts
+                .iter()
+                .filter_map(|prompt| prompt.labels.get(attribute))
+                .collect();
             assert_eq!(names, (0..limit).collect(), "{sample:?}");
         }
-        assert!(prompts.iter().all(|prompt| prompt.io_token() != prompt.s_token()));
+        assert!(
+            prompts
+                .iter()
+                .all(|prompt| prompt.right_token() != prompt.wrong_token())
+        );
         assert_eq!(prompts, task.sample(sample, 4000, 5));
         assert_ne!(prompts, task.sample(sample, 4000, 6));
     }
@@ -123,29 +135,29 @@ fn a_counterfactual_changes_one_attribute_only() {
     let n = task.n_values(Attribute::Io);
     for sample in Sample::ALL {
         let prompts = task.sample(sample, 400, 2);
-        for attribute in Attribute::ALL {
+        for &attribute in task.attributes() {
             let changed = task.counterfactuals(&prompts, attribute, 9);
             assert_eq!(changed, task.counterfactuals(&prompts, attribute, 9));
             for (prompt, other) in prompts.iter().zip(&changed) {
-                for unchanged in Attribute::ALL.into_iter().filter(|&unchanged| unchanged != attribute) {
-                    assert_eq!(prompt.labels[unchanged.index()], other.labels[unchanged.index()]);
+                for &unchanged in task.attributes().iter().filter(|unchanged| **unchanged != attribute) {
+                    assert_eq!(prompt.labels.get(unchanged), other.labels.get(unchanged));
                 }
-                let value = other.labels[attribute.index()];
-                assert_ne!(prompt.labels[attribute.index()], value);
+                let value = other.labels.get(attribute).unwrap();
+                assert_ne!(prompt.labels.get(attribute), Some(value));
                 let roles: &[Role] = match attribute {
                     Attribute::Io => &[Role::Io],
                     Attribute::S => &[Role::S1, Role::S2],
-                    Attribute::Pos => &[Role::Io, Role::S1],
+                    _ => &[Role::Io, Role::S1],
                 };
-                let mut expected: Vec<usize> = roles.iter().map(|&role| prompt.position(role)).collect();
+                let mut expected: Vec<usize> = roles.iter().map(|&role| at(prompt, role)).collect();
                 expected.sort_unstable();
                 assert_eq!(differing(prompt, other), expected);
                 match attribute {
                     Attribute::Io => assert!((n / 2..n - n / 4).contains(&value)),
                     Attribute::S => assert!((n - n / 4..n).contains(&value)),
-                    Attribute::Pos => assert_eq!(prompt.position(Role::Io), other.position(Role::S1)),
+                    _ => assert_eq!(at(prompt, Role::Io), at(other, Role::S1)),
                 }
-                assert_ne!(other.io_token(), other.s_token());
+                assert_ne!(other.right_token(), other.wrong_token());
             }
         }
     }

@@ -255,10 +255,14 @@ pub(super) fn prompt_sequences(
                 documents: vec![(0, index as u32)],
             },
         );
+        let position = |&role: &Role| match prompt.position(role) {
+            Some(position) => Ok(position as u32),
+            None => Err(Error::NoRole { role }),
+        };
         Ok(Sequence {
             window,
             row,
-            positions: roles.iter().map(|&role| prompt.position(role) as u32).collect(),
+            positions: roles.iter().map(position).collect::<Result<_, _>>()?,
             prompt: Some((roles.iter().copied().collect(), prompt.labels)),
             special: Vec::new(),
         })
@@ -305,8 +309,8 @@ pub(super) fn digest(sequences: &[Sequence]) -> String {
             put(document as usize);
         }
         sequence.positions.iter().for_each(|&position| put(position as usize));
-        for label in sequence.prompt.iter().flat_map(|(_, labels)| labels) {
-            put(*label);
+        for (_, label) in sequence.prompt.iter().flat_map(|(_, labels)| labels.iter()) {
+            put(label);
         }
         lm::files::sha256_hex(&bytes)
     };

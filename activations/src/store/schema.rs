@@ -38,7 +38,7 @@ pub struct Row {
     pub token: u32,
     /// Whether it is position 0 or a special token; those are stored only when the config asks for them.
     pub special: bool,
-    /// Values of the attributes; prompts only.
+    /// Values of the task's attributes; prompts only.
     pub labels: Option<Labels>,
 }
 
@@ -51,22 +51,26 @@ impl Row {
         bytes.push(u8::from(self.special));
         bytes.extend_from_slice(self.role.map(|role| role.to_string()).unwrap_or_default().as_bytes());
         bytes.push(b';');
-        for label in self.labels.iter().flatten() {
-            bytes.extend_from_slice(&(*label as u64).to_le_bytes());
+        for (_, label) in self.labels.iter().flat_map(Labels::iter) {
+            bytes.extend_from_slice(&(label as u64).to_le_bytes());
         }
         bytes.push(b';');
     }
 }
 
-/// Names of the label columns, in the order of [`Attribute::ALL`].
-fn label_columns() -> impl Iterator<Item = String> {
-    Attribute::ALL
-        .iter()
-        .map(|attribute| attribute.to_string().to_lowercase())
+/// The label column of an attribute.
+fn label_column(attribute: Attribute) -> String {
+    attribute.to_string().to_lowercase()
+}
+
+/// The attributes that rows are labelled with; all rows of a store are prompts of one task, or text.
+fn labelled(rows: &[Row]) -> Vec<Attribute> {
+    let labels = rows.first().and_then(|row| row.labels);
+    labels.iter().flat_map(Labels::attributes).collect()
 }
 
 /// The columns beside the vectors.
-fn provenance_fields() -> Vec<Field> {
+fn provenance_fields(rows: &[Row]) -> Vec<Field> {
     let mut fields = vec![
         Field::new("row", DataType::UInt32, false),
         Field::new("document", DataType::UInt32, false),
@@ -75,15 +79,9 @@ fn provenance_fields() -> Vec<Field> {
         Field::new("token", DataType::UInt32, false),
         Field::new("special", DataType::Boolean, false),
     ];
-    fields.extend(label_columns().map(|name| Field::new(name, DataType::UInt32, true)));
+    let labels = labelled(rows).into_iter().map(label_column);
+    fields.extend(labels.map(|name| Field::new(name, DataType::UInt32, true)));
     fields
-}
-
-/// The columns of a shard whose vectors have `bytes` bytes.
-pub(super) fn schema(bytes: usize) -> Schema {
-    let mut fields = vec![Field::new(ACTIVATION, DataType::FixedSizeBinary(bytes as i32), false)];
-    fields.extend(provenance_fields());
-    Schema::new(fields)
 }
 
 /// The bytes of a vector that a shard's schema declares, if its vectors are binary.
@@ -99,7 +97,9 @@ pub(super) fn to_batch(rows: &[Row], vectors: Vec<u8>, bytes: usize) -> Result<R
     let vectors = FixedSizeBinaryArray::try_new(bytes as i32, Buffer::from_vec(vectors), None)?;
     let mut columns: Vec<ArrayRef> = vec![Arc::new(vectors)];
     columns.extend(provenance_columns(rows));
-    RecordBatch::try_new(Arc::new(schema(bytes)), columns)
+    let mut fields = vec![Field::new(ACTIVATION, DataType::FixedSizeBinary(bytes as i32), false)];
+    fields.extend(provenance_fields(rows));
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
 /// Rows and their values (`[N, W]`) as one record batch whose vectors are lists of numbers, for readers that want them so.
@@ -114,7 +114,7 @@ pub(super) fn to_list_batch(rows: &[Row], values: Vec<f32>, width: usize) -> Res
         DataType::FixedSizeList(item, width as i32),
         false,
     )];
-    fields.extend(provenance_fields());
+    fields.extend(provenance_fields(rows));
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
@@ -130,8 +130,9 @@ fn provenance_columns(rows: &[Row]) -> Vec<ArrayRef> {
         column(|row| row.token),
         Arc::new(special),
     ];
-    for attribute in 0..Attribute::ALL.len() {
-        let labels = rows.iter().map(|row| row.labels.map(|labels| labels[attribute] as u32));
+    for attribute in labelled(rows) {
+        let label = |row: &Row| row.labels?.get(attribute).map(|value| value as u32);
+        let labels = rows.iter().map(label);
         columns.push(Arc::new(labels.collect::<UInt32Array>()));
     }
     columns
@@ -152,18 +153,21 @@ pub(super) fn rows_of(batch: &RecordBatch, rows: &mut Vec<Row>) -> Result<(), St
     let role = column(batch, "role")?
         .as_string_opt::<i32>()
         .ok_or("column role is not text")?;
-    let labels = label_columns()
-        .map(|name| numbers_of(batch, &name))
-        .collect::<Result<Vec<_>, _>>()?;
+    let has_labels = |attribute: &Attribute| batch.column_by_name(&label_column(*attribute)).is_some();
+    let labels = Attribute::ALL
+        .into_iter()
+        .filter(has_labels)
+        .map(|attribute| Ok((attribute, numbers_of(batch, &label_column(attribute))?)))
+        .collect::<Result<Vec<_>, String>>()?;
     for index in 0..batch.num_rows() {
         let role = match role.is_valid(index) {
             true => Some(Role::from_str(role.value(index)).map_err(|error| error.to_string())?),
             false => None,
         };
-        let mut read = Labels::default();
-        for (value, column) in read.iter_mut().zip(&labels) {
-            *value = column.value(index) as usize;
-        }
+        let valued = labels.iter().filter(|(_, column)| column.is_valid(index));
+        let read: Labels = valued
+            .map(|(attribute, column)| (*attribute, column.value(index) as usize))
+            .collect();
         rows.push(Row {
             row: row.value(index),
             document: document.value(index),
@@ -171,7 +175,7 @@ pub(super) fn rows_of(batch: &RecordBatch, rows: &mut Vec<Row>) -> Result<(), St
             role,
             token: token.value(index),
             special: special.value(index),
-            labels: labels.iter().all(|column| column.is_valid(index)).then_some(read),
+            labels: (read != Labels::default()).then_some(read),
         });
     }
     Ok(())

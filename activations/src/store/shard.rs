@@ -25,7 +25,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::ColumnPath;
 
 use super::manifest::Provenance;
-use super::schema::{ACTIVATION, PRUNED, Row, declared_bytes, rows_of, schema, to_batch};
+use super::schema::{ACTIVATION, PRUNED, Row, declared_bytes, rows_of, to_batch};
 use crate::{Dtype, Error};
 
 /// Version of manifest and shards; a reader refuses any other.
@@ -168,7 +168,7 @@ impl ShardData {
         let size = self.vectors.len();
         let batch = to_batch(&self.rows, self.vectors, bytes)?;
         let mut file = Vec::with_capacity(size + size / 16 + (1 << 16));
-        let mut writer = ArrowWriter::try_new(&mut file, Arc::new(schema(bytes)), Some(properties.build()))?;
+        let mut writer = ArrowWriter::try_new(&mut file, batch.schema(), Some(properties.build()))?;
         writer.write(&batch)?;
         writer.close()?;
         Ok(file)

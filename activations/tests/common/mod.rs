@@ -6,7 +6,7 @@ use std::path::Path;
 use activations::store::{HookShape, Layout, Provenance, Row};
 use activations::{Dtype, Error, Manifest, Part, StoreWriter};
 use lm::HookPoint;
-use tasks::Role;
+use tasks::{Labels, Role};
 
 /// Roles of the invented prompts.
 pub(crate) const ROLES: [Role; 2] = [Role::S2, Role::End];
@@ -52,7 +52,7 @@ pub(crate) fn rows(prompts: usize) -> Vec<Row> {
             role: Some(ROLES[index % ROLES.len()]),
             token: (index * 31) as u32,
             special: index.is_multiple_of(11),
-            labels: Some([prompt % 5, prompt % 3, prompt % 2]),
+            labels: Some(Labels::ioi([prompt % 5, prompt % 3, prompt % 2])),
         }
     };
     (0..prompts * ROLES.len()).map(row).collect()

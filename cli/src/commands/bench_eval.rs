@@ -7,7 +7,7 @@ use activations::{Dictionary, Node};
 use eval::interventions::Runner;
 use eval::{DictionarySet, Edit, EvalConfig, EvalFile, Method, RandomDictionary, Site, Sites, evaluate};
 use lm::Gpt2;
-use tasks::{Attribute, IoiTask};
+use tasks::{Attribute, IoiTask, TaskName};
 
 use super::{Context, run_folder};
 use crate::output;
@@ -54,6 +54,7 @@ impl BenchEval {
             })
         };
         let sites = Sites {
+            task: TaskName::Ioi,
             model_hash: Some(model.hash().to_owned()),
             sites: NODES.iter().map(site).collect::<Result<_, _>>()?,
         };

@@ -9,7 +9,6 @@ use eval::interventions::Runner;
 use eval::{Cost, EvalConfig, Observer, Parts, evaluate, table};
 use indicatif::ProgressBar;
 use lm::{LoadOptions, files};
-use tasks::IoiTask;
 
 use super::run_folder::{self, RunFolder};
 use super::{Context, baselines, dictionary_sets};
@@ -42,8 +41,8 @@ impl Eval {
             refactor_attention: config.refactor_attention,
         };
         let (model, tokenizer) = run_folder::load_model_with(&self.model, options, &context.device)?;
-        let task = IoiTask::new(&tokenizer)?;
         let sites = run_folder::read_sites(&self.sites)?;
+        let task = sites.task.open(&tokenizer)?;
         let run = RunFolder(self.run);
         let store = Store::open(&run.activations())?;
         let harvested = &store.manifest().provenance.model_hash;
@@ -61,7 +60,7 @@ impl Eval {
         let mut told = Told(context.progress.bar("eval", 0));
         let evaluated = evaluate(
             &Runner::new(&model, config.batch),
-            &task,
+            task.as_ref(),
             &sites,
             &sets,
             &config,

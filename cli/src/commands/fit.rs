@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use activations::Store;
 use supervised::{FitConfig, FitFile, Origin, fit};
-use tasks::Attribute;
+use tasks::{Attribute, ByAttribute};
 
 use super::Context;
 use super::run_folder::{self, RunFolder};
@@ -42,15 +42,13 @@ impl Fit {
         for node in nodes {
             let rows = store.node(&node)?;
             // Values are numbered from 0, so the largest label tells how many there are.
-            let n_values = Attribute::ALL.map(|attribute| {
-                rows.labels
-                    .iter()
-                    .map(|labels| labels[attribute.index()] + 1)
-                    .max()
-                    .unwrap_or(0)
-            });
+            let largest = |attribute| rows.labels.iter().filter_map(|labels| labels.get(attribute)).max();
+            let n_values: ByAttribute = Attribute::ALL
+                .into_iter()
+                .filter_map(|attribute| Some((attribute, largest(attribute)? + 1)))
+                .collect();
             for &parametrization in &config.parametrizations {
-                let columns = config.columns(parametrization, n_values, node.role);
+                let columns = config.columns(parametrization, n_values, node.role)?;
                 for &method in &config.methods {
                     let dictionary = fit(&rows, columns.clone(), method, &context.device)?;
                     let name = method.dictionary_name(parametrization);

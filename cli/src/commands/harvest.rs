@@ -7,7 +7,7 @@ use std::time::Instant;
 use activations::{
     Cost, HarvestConfig, HarvestFile, HarvestPlan, Node, Part, Selection, Source, SourceConfig, harvest,
 };
-use tasks::{IoiTask, Sample};
+use tasks::Sample;
 
 use super::{Context, run_folder};
 use crate::config::{self, ConfigError};
@@ -53,8 +53,8 @@ impl Harvest {
             .map_err(|error| ConfigError(format!("{}: {error}", self.config.display())))?;
         let (model, tokenizer) = run_folder::load_model_with(&config.model, config.load, &context.device)?;
         let source = match (&config.source, config.source.packing()) {
-            (SourceConfig::Ioi { n, seed }, _) => {
-                Source::Prompts(IoiTask::new(&tokenizer)?.sample(Sample::Train, *n, *seed))
+            (SourceConfig::Prompts { task, n, seed }, _) => {
+                Source::Prompts(task.open(&tokenizer)?.sample(Sample::Train, *n, *seed))
             }
             (text, Some(packing)) => Source::Text(packing.windows(run_folder::documents(text)?, &tokenizer)?),
             (_, None) => anyhow::bail!("this source holds no text"),
@@ -64,12 +64,29 @@ impl Harvest {
             Selection::Sites(path) => {
                 let sites = run_folder::read_sites(&path)?;
                 sites.check(&model)?;
+                if let SourceConfig::Prompts { task, .. } = config.source {
+                    anyhow::ensure!(
+                        task == sites.task,
+                        "{}: the sites are those of task {}, the config asks for prompts of task {task}; name the sites file \
+                         of the task",
+                        path.display(),
+                        sites.task
+                    );
+                }
                 let nodes: Vec<Node> = sites.nodes().into_iter().collect();
-                HarvestPlan::for_nodes(&nodes, source, config.batch, config.rows_per_shard)
+                let is_text = matches!(source, Source::Text(_));
+                let mut plan = HarvestPlan::for_nodes(&nodes, source, config.batch, config.rows_per_shard);
+                if is_text {
+                    plan.roles.clear();
+                }
+                plan
             }
             Selection::Hooks { hooks, roles } => HarvestPlan {
                 hooks,
-                roles,
+                roles: roles.unwrap_or_else(|| match config.source {
+                    SourceConfig::Prompts { task, .. } => task.roles().to_vec(),
+                    _ => Vec::new(),
+                }),
                 ..HarvestPlan::for_nodes(&[], source, config.batch, config.rows_per_shard)
             },
         };

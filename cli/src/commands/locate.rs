@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use eval::{LocateConfig, locate, table};
-use tasks::IoiTask;
 
 use super::{Context, run_folder};
 use crate::{config, output};
@@ -29,7 +28,7 @@ impl Locate {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let config: LocateConfig = config::read(&self.config, &self.set)?;
         let (model, tokenizer) = run_folder::load_model(&self.model, &context.device)?;
-        let task = IoiTask::new(&tokenizer)?;
+        let task = config.task.open(&tokenizer)?;
         let cost = eval::locate::estimated_forward_passes(model.config(), &config);
         output::note(&format!(
             "locate: at most {} interventions on {} prompts, about {:.0} forward passes of one prompt",
@@ -38,7 +37,7 @@ impl Locate {
         let bar = context.progress.bar("locate", 0);
         let start = Instant::now();
         let mut told = false;
-        let located = locate(&model, &task, &config, &mut |done, total| {
+        let located = locate(&model, task.as_ref(), &config, &mut |done, total| {
             bar.set_length(total as u64);
             bar.set_position(done as u64);
             // The first candidates lie in the first blocks and cost most, so this is an upper estimate.

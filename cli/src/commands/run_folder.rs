@@ -84,7 +84,7 @@ pub(crate) fn documents(
 ) -> anyhow::Result<Box<dyn Iterator<Item = Result<String, activations::Error>>>> {
     source.validate().map_err(|error| ConfigError(error.to_string()))?;
     match source {
-        SourceConfig::Ioi { .. } => {
+        SourceConfig::Prompts { .. } => {
             Err(ConfigError("`source`: prompts are no text; use kind \"text\" or \"world\"".to_owned()).into())
         }
         SourceConfig::Text { path, text_field, .. } => {
@@ -107,6 +107,6 @@ pub(crate) fn read_sites(path: &Path) -> anyhow::Result<Sites> {
 /// Writes a sites file, with a first line that says what it is.
 pub(crate) fn write_sites(path: &Path, sites: &Sites) -> anyhow::Result<()> {
     let text = toml::to_string_pretty(sites).context("the sites cannot be written as TOML")?;
-    let head = "# Where this model keeps the attributes of the indirect-object task; written by `saelab locate`.\n";
+    let head = "# Where this model keeps the attributes of a task; written by `saelab locate`.\n";
     Ok(files::write_atomic(path, |file| write!(file, "{head}{text}"))?)
 }

@@ -31,7 +31,7 @@ pub(crate) struct Train {
     /// Store of activations, if it is not that of the experiment's folder
     #[arg(long)]
     activations: Option<PathBuf>,
-    /// Sites file; without it, every hook of a store made from text
+    /// Sites file; of a store made from text the hooks of its nodes, without it every hook
     #[arg(long)]
     sites: Option<PathBuf>,
     /// Go on from the last checkpoint; what is finished is kept in any case
@@ -69,6 +69,11 @@ impl Train {
     fn sites(&self, store: &Store) -> anyhow::Result<Vec<Site>> {
         let manifest = store.manifest();
         match &self.sites {
+            Some(path) if manifest.roles.is_empty() => {
+                let nodes = run_folder::read_sites(path)?.nodes();
+                let places: BTreeSet<_> = nodes.into_iter().map(|node| (node.hook, node.head)).collect();
+                Ok(places.into_iter().map(|(hook, head)| Site::Hook(hook, head)).collect())
+            }
             Some(path) => Ok(run_folder::read_sites(path)?
                 .nodes()
                 .into_iter()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use activations::Packing;
 use lm::{Gpt2, Logits, Request, Start, TokenBatch, Tokenizer, files};
 use serde::Deserialize;
-use tasks::{IoiTask, Role, Sample};
+use tasks::{IoiTask, Prompt, Sample, Task};
 
 use super::{Context, run_folder};
 use crate::output;
@@ -153,7 +153,7 @@ fn indirect_object(model: &Gpt2, tokenizer: &Tokenizer) -> anyhow::Result<(f64, 
     let mut found = Vec::new();
     for prompts in prompts.chunks(batch) {
         let request = Request {
-            logits: Logits::At(prompts.iter().map(|prompt| prompt.position(Role::End)).collect()),
+            logits: Logits::At(prompts.iter().map(Prompt::end).collect()),
             ..Request::default()
         };
         let ids: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.ids.as_slice()).collect();
@@ -163,7 +163,7 @@ fn indirect_object(model: &Gpt2, tokenizer: &Tokenizer) -> anyhow::Result<(f64, 
         let logits = kernels::to_vec(logits);
         for (prompt, logits) in prompts.iter().zip(logits.chunks_exact(model.config().d_vocab)) {
             found.push(f64::from(
-                logits[prompt.io_token() as usize] - logits[prompt.s_token() as usize],
+                logits[prompt.right_token() as usize] - logits[prompt.wrong_token() as usize],
             ));
         }
     }

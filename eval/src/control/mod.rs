@@ -26,6 +26,7 @@ mod exhaustive;
 mod gains;
 mod greedy;
 mod guided;
+mod mean_per_candidate;
 
 use crate::dictionaries::{Codes, Directions, dot};
 use crate::rows::Rows;
@@ -34,6 +35,7 @@ pub use beam::beam;
 pub use exhaustive::exhaustive;
 pub use greedy::{greedy, greedy_row};
 pub use guided::{Ranking, guided};
+pub use mean_per_candidate::{mean_per_candidate, with_offsets};
 
 /// One exchanged latent.
 #[derive(Debug, Clone, Copy, PartialEq)]

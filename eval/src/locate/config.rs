@@ -6,12 +6,14 @@
 use crate::Error;
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;
-use tasks::Attribute;
+use tasks::TaskName;
 
 /// The settings as written in a config file. Every field may be left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LocateFile {
+    /// The task: `ioi` or `pronoun`. Default `ioi`.
+    pub task: TaskName,
     /// Number of prompts. Default 200: a share of 0.1 is known to about +-0.04.
     pub prompts: usize,
     /// Seed of prompts and counterfactuals. Default 0.
@@ -24,14 +26,15 @@ pub struct LocateFile {
     pub min_removed: f64,
     /// Largest number of sites that are chosen among the kept nodes. Default 8: bounds the cost of an evaluation.
     pub max_sites: usize,
-    /// Sites reserved for head outputs, the strongest first. Default 4; three fewer than `max_sites` at most, so that
-    /// every attribute can be represented.
+    /// Sites reserved for head outputs, the strongest first. Default 4; at most `max_sites` less the task's
+    /// attributes, so that every attribute can be represented.
     pub max_head_sites: usize,
 }
 
 impl Default for LocateFile {
     fn default() -> Self {
         Self {
+            task: TaskName::Ioi,
             prompts: 200,
             seed: 0,
             batch: 50,
@@ -84,8 +87,12 @@ impl TryFrom<LocateFile> for LocateConfig {
                 });
             }
         }
-        if file.max_head_sites + Attribute::ALL.len() > file.max_sites {
-            let reason = format!("is {}; it must be at least `max_head_sites` + 3", file.max_sites);
+        if file.max_head_sites + file.task.attributes().len() > file.max_sites {
+            let reason = format!(
+                "is {}; it must be at least `max_head_sites` + {}",
+                file.max_sites,
+                file.task.attributes().len()
+            );
             return Err(Error::Config {
                 field: "max_sites",
                 reason,

@@ -10,6 +10,7 @@ use crate::approximation::{ablated, necessity, sufficiency, without};
 use crate::bootstrap::paired;
 use crate::interventions::{Outcome, Want, mean};
 use crate::ledger::Key;
+use crate::legacy::Legacy;
 use crate::metric::Metric;
 use crate::rows::Rows;
 
@@ -65,10 +66,14 @@ impl Evaluation<'_> {
         let (clean, int) = (self.clean.outcome.mean_logit_diff(), run.mean_logit_diff());
         let cleans = self.bootstrap.means(&self.clean.outcome.logit_diff); // [R]
         let ints = self.bootstrap.means(&run.logit_diff); // [R]
-        let ratios = paired(&cleans, &ints, |clean, int| sufficiency(clean, int, floor));
+        let sufficiency = |clean: f64, int: f64| match self.config.has(Legacy::AbsoluteRatios) {
+            true => sufficiency(clean.abs(), int.abs(), 0.0),
+            false => sufficiency(clean, int, floor),
+        };
+        let ratios = paired(&cleans, &ints, sufficiency);
         let mut raw = vec![("ld_clean", clean), ("ld_intervened", int)];
         raw.extend(more);
-        self.ledger.enter(key, sufficiency(clean, int, floor), ratios, n, &raw);
+        self.ledger.enter(key, sufficiency(clean, int), ratios, n, &raw);
     }
 
     /// Enters the harm done in a run as a share of that of mean ablation.

@@ -11,11 +11,14 @@ use super::ground::{Ground, Isolation, Truth};
 use super::{Coded, Evaluation, Unit, beside, edits_of, per_prompt, values};
 use crate::Error;
 use crate::bootstrap::paired;
-use crate::control::{Ranking, Swap, apply, beam, exhaustive, greedy, guided, magnitude, supervised};
+use crate::control::{
+    Ranking, Swap, apply, beam, exhaustive, greedy, guided, magnitude, mean_per_candidate, supervised, with_offsets,
+};
 use crate::dictionaries::Codes;
 use crate::interpretability::Agreements;
 use crate::interventions::{Outcome, Want, mean};
 use crate::ledger::Key;
+use crate::legacy::Legacy;
 use crate::metric::{Method, Metric};
 use crate::rows::Rows;
 use tasks::Attribute;
@@ -63,8 +66,12 @@ impl Evaluation<'_> {
             };
             let parts = unit.coded.iter().zip(&swaps);
             let edited = parts.map(|(part, swaps)| {
-                let source = &self.clean.nodes[&part.node];
-                (part.node, apply(source, swaps, &part.directions)) // [N, D]
+                let edited = apply(&self.clean.nodes[&part.node], swaps, &part.directions); // [N, D]
+                let edited = match method == Method::Greedy && self.config.has(Legacy::MeanPerCandidate) {
+                    true => with_offsets(&edited, swaps, &part.directions),
+                    false => edited,
+                };
+                (part.node, edited)
             });
             let edited = edited.collect();
             let outcome = self.intervene(&edited, truth.log_probs())?;
@@ -80,12 +87,18 @@ impl Evaluation<'_> {
 
     /// F1 of every latent of each node against the values of an attribute, on prompts that are not edited.
     fn rankings(&self, unit: &Unit<'_>, attribute: Attribute) -> Vec<Ranking> {
-        let (held, n_values) = (self.sample.values(attribute), self.task.n_values(attribute));
-        let rank = |codes: &Codes| {
-            let agreements = Agreements::new(codes, &held, n_values);
+        let n_values = self.task.n_values(attribute);
+        let rank = |codes: &Codes, held: &[usize]| {
+            let agreements = Agreements::new(codes, held, n_values);
             Ranking::new(n_values, agreements.f1(), agreements.seen())
         };
-        unit.sample.iter().map(rank).collect()
+        if self.config.has(Legacy::RankOnEdited) {
+            let edited = values(&self.labels, attribute);
+            let parts = unit.coded.iter();
+            return parts.map(|part| rank(&part.codes, &edited).guessing()).collect();
+        }
+        let held = self.sample.values(attribute);
+        unit.sample.iter().map(|codes| rank(codes, &held)).collect()
     }
 
     /// The exchanged latents of each prompt at one node.
@@ -102,6 +115,9 @@ impl Evaluation<'_> {
         let source = (&self.clean.nodes[&part.node], alpha);
         let counterfactual = (&target.nodes[&part.node], beta);
         Some(match method {
+            Method::Greedy if self.config.has(Legacy::MeanPerCandidate) => {
+                mean_per_candidate(source, counterfactual, &part.directions, k)
+            }
             Method::Greedy => greedy(source, counterfactual, &part.directions, k),
             Method::Beam => beam(source, counterfactual, &part.directions, k),
             Method::Exhaustive => exhaustive(source, counterfactual, &part.directions, k)?,

@@ -105,7 +105,7 @@ impl Evaluation<'_> {
         let clean = beside(site, &self.clean.nodes);
         let fit = self.fit.beside(site);
         let mut reads = BTreeMap::new();
-        for attribute in Attribute::ALL {
+        for &attribute in self.task.attributes() {
             let truth = values(&self.labels, attribute);
             if let Some(readout) = Readout::fit(&fit, &self.fit.values(attribute)) {
                 let right = readout.read(&clean).iter().zip(&truth).filter(|(a, b)| a == b).count();
@@ -138,7 +138,7 @@ impl Evaluation<'_> {
         let effects = match reference {
             Some(set) => self.effects(site, set)?,
             None => {
-                self.steps.advance(Attribute::ALL.len());
+                self.steps.advance(self.task.attributes().len());
                 BTreeMap::new()
             }
         };
@@ -156,7 +156,7 @@ impl Evaluation<'_> {
         let unit = self.unit(site, set)?;
         let clean = self.clean.outcome.mean_logit_diff();
         let mut effects = BTreeMap::new();
-        for attribute in Attribute::ALL {
+        for &attribute in self.task.attributes() {
             let removed = |part: &Coded| -> Rows {
                 let mut swaps = supervised(&part.codes, &part.targets[&attribute]);
                 for swap in swaps.iter_mut().flatten() {

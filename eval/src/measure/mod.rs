@@ -21,7 +21,6 @@ use crate::interventions::{CleanRun, Outcome, Runner, Want};
 use crate::ledger::{Entry, Ledger};
 use crate::metric::Method;
 use crate::parts::Parts;
-use crate::predicates::Family;
 use crate::report::FORMAT_VERSION;
 use crate::rows::Rows;
 use crate::site::Site;
@@ -29,7 +28,7 @@ use activations::Node;
 use ground::Ground;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use tasks::{Attribute, IoiTask, Labels, Prompt};
+use tasks::{Attribute, Family, Labels, Prompt, Task, TaskName};
 
 /// Values at the nodes of a sample, with the labels of its prompts.
 pub(crate) struct Recorded {
@@ -53,7 +52,7 @@ impl Recorded {
 
 /// The value of one attribute in each prompt, `[N]`.
 fn values(labels: &[Labels], attribute: Attribute) -> Vec<usize> {
-    labels.iter().map(|labels| labels[attribute.index()]).collect()
+    labels.iter().filter_map(|labels| labels.get(attribute)).collect()
 }
 
 /// All nodes of a site side by side, `[N, D]`.
@@ -111,8 +110,8 @@ pub(crate) fn edits_of(set: &DictionarySet, config: &EvalConfig) -> Vec<(Method,
 
 /// Interventions of the baselines at a site: ablation, the ground truth of each attribute, and removals of what the reference
 /// has for every attribute.
-pub(crate) fn baseline_steps(site: &Site) -> usize {
-    1 + site.attributes.len() + Attribute::ALL.len()
+pub(crate) fn baseline_steps(site: &Site, task: TaskName) -> usize {
+    1 + site.attributes.len() + task.attributes().len()
 }
 
 /// Interventions of one set at a site.
@@ -141,7 +140,7 @@ impl Steps<'_> {
 /// An evaluation under way.
 pub(crate) struct Evaluation<'a> {
     pub(crate) runner: &'a Runner<'a>,
-    pub(crate) task: &'a IoiTask,
+    pub(crate) task: &'a dyn Task,
     pub(crate) config: &'a EvalConfig,
     /// Hash of the model's weights.
     pub(crate) model: &'a str,
@@ -218,7 +217,9 @@ impl Evaluation<'_> {
             if let Some(entries) = parts.map(|parts| parts.read(&about)).transpose()?.flatten() {
                 self.ledger.extend(entries);
                 baselines_done |= set.is_none();
-                let steps = set.map_or(baseline_steps(site), |set| unit_steps(site, set, config));
+                let steps = set.map_or(baseline_steps(site, self.task.name()), |set| {
+                    unit_steps(site, set, config)
+                });
                 self.steps.advance(steps);
                 continue;
             }
@@ -227,7 +228,7 @@ impl Evaluation<'_> {
                 none => {
                     if baselines_done {
                         // Its steps were counted when the baselines' scores were read; they are made once more.
-                        self.steps.done = self.steps.done.saturating_sub(baseline_steps(site));
+                        self.steps.done = self.steps.done.saturating_sub(baseline_steps(site, self.task.name()));
                     }
                     none.insert(self.ground(site, reference)?)
                 }
@@ -250,7 +251,7 @@ impl Evaluation<'_> {
                 parts.write(&about, measured)?;
             }
         }
-        Ok(())
+        self.agreements(site, sets)
     }
 
     /// Encodes the samples at each node of the site.
@@ -274,18 +275,11 @@ impl Evaluation<'_> {
                     .collect(),
             }
         };
-        let of_sample = |node: &Node| {
-            encode(
-                set.by_node[node].as_ref(),
-                &self.sample.nodes[node],
-                &self.sample.labels,
-            )
-        };
         let unit = Unit {
             site,
             set,
             coded: site.nodes.iter().map(code).collect(),
-            sample: site.nodes.iter().map(of_sample).collect(),
+            sample: self.sample_codes(site, set),
         };
         for (part, sample) in unit.coded.iter().zip(&unit.sample) {
             let samples = part.targets.values().chain([&part.codes, sample]);
@@ -300,6 +294,15 @@ impl Evaluation<'_> {
             }
         }
         Ok(unit)
+    }
+
+    /// Codes of the interpretability sample, one per node of the site.
+    fn sample_codes(&self, site: &Site, set: &DictionarySet) -> Vec<Codes> {
+        let of = |node: &Node| {
+            let dictionary = set.by_node[node].as_ref();
+            encode(dictionary, &self.sample.nodes[node], &self.sample.labels)
+        };
+        site.nodes.iter().map(of).collect()
     }
 
     /// Overwrites nodes, and counts the step.

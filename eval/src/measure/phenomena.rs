@@ -8,11 +8,17 @@
 use super::ground::Ground;
 use super::{Evaluation, Unit};
 use crate::Error;
+use crate::dictionaries::{Codes, DictionarySet};
 use crate::ledger::Key;
 use crate::metric::Metric;
 use crate::phenomena::occlusion::{self, Carried, THETA, Verdict};
-use crate::phenomena::splitting;
+use crate::phenomena::splitting::{self, Question};
+use crate::site::Site;
+use std::collections::BTreeMap;
 use tasks::Attribute;
+
+/// Permutations behind the chance that two seeds split alike: the 99th percentile is the largest but one.
+const PERMUTATIONS: usize = 100;
 
 impl Evaluation<'_> {
     /// Both checks.
@@ -54,8 +60,7 @@ impl Evaluation<'_> {
                 .enter_verdict(&key, &found.verdict, value, resampled, n, &raw);
         }
 
-        let n_values = Attribute::ALL.map(|attribute| self.task.n_values(attribute));
-        let found = splitting::check(codes, &self.sample.labels, n_values)?;
+        let found = splitting::check(codes, self.question())?;
         let recall = found.by_value.iter().map(|of| of.union_recall).sum::<f64>() / found.by_value.len().max(1) as f64;
         let raw = [
             ("fragments", found.fragments as f64),
@@ -65,6 +70,43 @@ impl Evaluation<'_> {
         let key = key(Metric::OverSplitting);
         self.ledger
             .enter_verdict(&key, &found.verdict, found.score, Vec::new(), n, &raw);
+        Ok(())
+    }
+
+    fn question(&self) -> Question<'_> {
+        Question {
+            labels: &self.sample.labels,
+            n_values: self.task.sizes(),
+            attribute: self.task.binary_attribute(),
+        }
+    }
+
+    /// Whether the seeds of a family split alike (P2): each against the first.
+    pub(super) fn agreements(&mut self, site: &Site, sets: &[DictionarySet]) -> Result<(), Error> {
+        let n = self.sample.labels.len();
+        let mut firsts: BTreeMap<&str, Vec<Codes>> = BTreeMap::new();
+        for set in sets.iter().filter(|set| set.seeded && set.covers(site)) {
+            let codes = self.sample_codes(site, set);
+            let Some(first) = firsts.get(set.family.as_str()) else {
+                firsts.insert(&set.family, codes);
+                continue;
+            };
+            let found = splitting::agreement(first, &codes, self.question(), PERMUTATIONS, self.config.seed)?;
+            let raw = [
+                ("fragments_first", found.fragments[0] as f64),
+                ("fragments", found.fragments[1] as f64),
+                ("pairs", found.pairs as f64),
+                ("chance", found.chance.unwrap_or(f64::NAN)),
+            ];
+            let verdict = match found.above_chance {
+                Some(true) => "agrees",
+                Some(false) => "by_chance",
+                None => "undefined",
+            };
+            let key = Key::new(&set.name, &site.name, Metric::SplittingAgreement);
+            self.ledger
+                .enter_verdict(&key, &verdict, found.jaccard, Vec::new(), n, &raw);
+        }
         Ok(())
     }
 }

@@ -4,6 +4,8 @@
 //! was represented by many latents, each active on a small subset of the prompts of one Pos value, with nothing else in
 //! common. The paper names no measure; this is that of the project's specification.
 //!
+//! Written for Pos, it judges any attribute of few values ([`Question`]); the attributes of many values are the names.
+//!
 //! * A latent **stands for** a Pos value when at least 95 % of the prompts it is active on have it and no single IO or S
 //!   name accounts for 90 % of them. It is a **fragment** when it is active on 0.2 % to 40 % of all prompts: a whole Pos
 //!   latent is active on half of them. Latents with fewer than 20 active prompts are left out, since a share of 95 % could
@@ -29,7 +31,7 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
-use tasks::Labels;
+use tasks::{Attribute, ByAttribute, Labels};
 
 /// Shares of prompts on which a fragment is active.
 const RATES: RangeInclusive<f64> = 0.002..=0.4;
@@ -47,10 +49,6 @@ const LEAST_FRAGMENTS: usize = 10;
 const LEAST_RECALL: f64 = 0.5;
 /// Mean Jaccard above which it does not.
 const MOST_JACCARD: f64 = 0.2;
-/// Places of the attributes in labels.
-const IO: usize = 0;
-const S: usize = 1;
-const POS: usize = 2;
 
 /// What the check says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,29 +140,58 @@ impl Set {
     }
 }
 
-/// A latent that stands for a Pos value.
+/// What is judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// Labels of the prompts, `[N]`.
+    pub labels: &'a [Labels],
+    /// Number of values of each attribute.
+    pub n_values: ByAttribute,
+    /// The attribute that may be split: `Pos` of the indirect object.
+    pub attribute: Attribute,
+}
+
+impl Question<'_> {
+    /// Number of values of the attribute.
+    fn n(&self) -> usize {
+        self.n_values.get(self.attribute).unwrap_or(0)
+    }
+
+    /// Whether a prompt has a value of the attribute.
+    fn has(&self, prompt: usize, value: usize) -> bool {
+        self.labels[prompt].get(self.attribute) == Some(value)
+    }
+
+    /// Attributes a single value of which may explain a latent.
+    fn names(&self) -> impl Iterator<Item = Attribute> {
+        let n = self.n();
+        let many = self.n_values.iter().filter(move |&(_, n_values)| n_values > n);
+        many.map(|(attribute, _)| attribute)
+    }
+}
+
+/// A latent that stands for a value.
 struct Standing {
     value: usize,
     active: Set,
     is_fragment: bool,
 }
 
-/// Checks a dictionary for over-splitting of Pos.
+/// Checks a dictionary for over-splitting of an attribute.
 ///
-/// `codes`: one per node of the site, `N` rows each; their latents count together. `n_values`: of each attribute, in the
-/// order of [`Labels`].
+/// `codes`: one per node of the site, `N` rows each; their latents count together.
 ///
 /// # Errors
 /// [`Error::Check`] when codes and labels do not belong together.
-pub fn check(codes: &[Codes], labels: &[Labels], n_values: [usize; 3]) -> Result<Splitting, Error> {
-    validate(codes, labels, n_values)?;
-    let n = labels.len();
-    let standing = standing(codes, labels, n_values);
+pub fn check(codes: &[Codes], question: Question<'_>) -> Result<Splitting, Error> {
+    validate(codes, question)?;
+    let n = question.labels.len();
+    let standing = standing(codes, question);
     let mut by_value = Vec::new();
     let mut jaccards = Vec::new();
     let mut enough_prompts = true;
-    for value in 0..n_values[POS] {
-        let holding = Set::of(n, (0..n).filter(|&i| labels[i][POS] == value));
+    for value in 0..question.n() {
+        let holding = Set::of(n, (0..n).filter(|&i| question.has(i, value)));
         enough_prompts &= holding.len() >= LEAST_HOLDING;
         let recall = |active: &Set| active.shared(&holding) as f64 / holding.len().max(1) as f64;
         let union = |sets: &[&Standing]| {
@@ -206,24 +233,23 @@ pub fn check(codes: &[Codes], labels: &[Labels], n_values: [usize; 3]) -> Result
     })
 }
 
-/// Whether two dictionaries split Pos alike: `a` and `b` are their codes of the same prompts, as for [`check`].
+/// Whether two dictionaries split an attribute alike: `a` and `b` are their codes of the same prompts, as for [`check`].
 ///
 /// # Errors
 /// [`Error::Check`] when codes and labels do not belong together.
 pub fn agreement(
     a: &[Codes],
     b: &[Codes],
-    labels: &[Labels],
-    n_values: [usize; 3],
+    question: Question<'_>,
     permutations: usize,
     seed: u64,
 ) -> Result<Agreement, Error> {
-    validate(a, labels, n_values)?;
-    validate(b, labels, n_values)?;
-    let n = labels.len();
+    validate(a, question)?;
+    validate(b, question)?;
+    let n = question.labels.len();
     let [a, b] = [a, b].map(|codes| {
-        let mut fragments: Vec<Vec<Set>> = vec![Vec::new(); n_values[POS]];
-        for latent in standing(codes, labels, n_values)
+        let mut fragments: Vec<Vec<Set>> = vec![Vec::new(); question.n()];
+        for latent in standing(codes, question)
             .into_iter()
             .filter(|latent| latent.is_fragment)
         {
@@ -232,8 +258,8 @@ pub fn agreement(
         fragments
     });
     let (pairs, jaccard) = matched(&a, &b);
-    let holding: Vec<Vec<usize>> = (0..n_values[POS])
-        .map(|value| (0..n).filter(|&i| labels[i][POS] == value).collect())
+    let holding: Vec<Vec<usize>> = (0..question.n())
+        .map(|value| (0..n).filter(|&i| question.has(i, value)).collect())
         .collect();
     let permuted = |number: usize| {
         let mut rng = random::rng(seed, &format!("splitting/permutation {number}"));
@@ -273,9 +299,9 @@ fn matched(a: &[Vec<Set>], b: &[Vec<Set>]) -> (usize, Option<f64>) {
     (pairs, (pairs > 0).then(|| sum / pairs as f64))
 }
 
-/// The latents that stand for a Pos value, in the order of nodes and latents.
-fn standing(codes: &[Codes], labels: &[Labels], n_values: [usize; 3]) -> Vec<Standing> {
-    let n = labels.len();
+/// The latents that stand for a value, in the order of nodes and latents.
+fn standing(codes: &[Codes], question: Question<'_>) -> Vec<Standing> {
+    let n = question.labels.len();
     let mut found = Vec::new();
     for codes in codes {
         let mut active: Vec<Vec<u32>> = vec![Vec::new(); codes.n_latents];
@@ -286,14 +312,18 @@ fn standing(codes: &[Codes], labels: &[Labels], n_values: [usize; 3]) -> Vec<Sta
         }
         for active in active.into_iter().filter(|active| active.len() >= LEAST_ACTIVE) {
             // The most frequent value of an attribute among the active prompts, and its share.
-            let precision = |attribute: usize| {
-                let mut counts = vec![0usize; n_values[attribute]];
-                active.iter().for_each(|&i| counts[labels[i as usize][attribute]] += 1);
+            let precision = |attribute: Attribute| {
+                let mut counts = vec![0usize; question.n_values.get(attribute).unwrap_or(0)];
+                let values = active
+                    .iter()
+                    .filter_map(|&i| question.labels[i as usize].get(attribute));
+                values.for_each(|value| counts[value] += 1);
                 let most = (0..counts.len()).rev().max_by_key(|&value| counts[value]);
                 most.map_or((0, 0.0), |value| (value, counts[value] as f64 / active.len() as f64))
             };
-            let (value, of_pos) = precision(POS);
-            if of_pos < LEAST_PRECISION || precision(IO).1 >= NAME_PRECISION || precision(S).1 >= NAME_PRECISION {
+            let (value, share) = precision(question.attribute);
+            let is_name = || question.names().any(|name| precision(name).1 >= NAME_PRECISION);
+            if share < LEAST_PRECISION || is_name() {
                 continue;
             }
             found.push(Standing {
@@ -306,24 +336,26 @@ fn standing(codes: &[Codes], labels: &[Labels], n_values: [usize; 3]) -> Vec<Sta
     found
 }
 
-fn validate(codes: &[Codes], labels: &[Labels], n_values: [usize; 3]) -> Result<(), Error> {
+fn validate(codes: &[Codes], question: Question<'_>) -> Result<(), Error> {
     let refuse = |reason: String| {
         Err(Error::Check {
             check: "splitting",
             reason,
         })
     };
-    let n = labels.len();
+    let n = question.labels.len();
     if n == 0 {
         return Err(Error::NoPrompts);
     }
     if let Some(codes) = codes.iter().find(|codes| codes.rows.len() != n) {
         return refuse(format!("{} rows of codes for {n} prompts", codes.rows.len()));
     }
-    for labels in labels {
-        if labels.iter().zip(&n_values).any(|(value, n_values)| value >= n_values) {
+    let n_values = question.n_values;
+    for labels in question.labels {
+        let fits = |(attribute, n_values)| labels.get(attribute).is_some_and(|value| value < n_values);
+        if !n_values.iter().all(fits) {
             return refuse(format!(
-                "a prompt has the labels {labels:?}, the attributes have {n_values:?} values"
+                "a prompt has the labels {labels}, the attributes have so many values: {n_values}"
             ));
         }
     }
@@ -358,13 +390,22 @@ mod tests {
             n_latents: 1,
             rows: vec![vec![]; 3],
         }];
+        let ask = |codes: &[Codes], labels: &[Labels]| {
+            let question = Question {
+                labels,
+                n_values: ByAttribute::ioi([2, 2, 2]),
+                attribute: Attribute::Pos,
+            };
+            check(codes, question)
+        };
         for (labels, part) in [
-            (vec![[0, 1, 0]; 2], "3 rows of codes for 2"),
-            (vec![[0, 1, 2]; 3], "[0, 1, 2]"),
+            (vec![Labels::ioi([0, 1, 0]); 2], "3 rows of codes for 2"),
+            (vec![Labels::ioi([0, 1, 2]); 3], "IO 0, S 1, Pos 2"),
+            (vec![Labels::default(); 3], "IO 2"),
         ] {
-            let error = check(&codes, &labels, [2, 2, 2]).unwrap_err().to_string();
+            let error = ask(&codes, &labels).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
-        assert!(check(&[], &[], [2, 2, 2]).is_err());
+        assert!(ask(&[], &[]).is_err());
     }
 }

@@ -10,7 +10,7 @@ use lm::train::{TrainConfig, Trainer};
 use lm::{Gpt2, Gpt2Config, Tokenizer};
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
-use tasks::{Attribute, IoiTask, Labels, Sample, lists};
+use tasks::{Attribute, IoiTask, Labels, Sample, Task, TaskName, lists};
 
 pub(crate) struct World {
     pub(crate) model: Gpt2,
@@ -107,6 +107,7 @@ pub(crate) fn sites(model: &Gpt2) -> Sites {
         ),
     ];
     Sites {
+        task: TaskName::Ioi,
         model_hash: Some(model.hash().to_owned()),
         sites,
     }

@@ -1,0 +1,126 @@
+//! The second task through the same code, on the shipped model.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use activations::{Dictionary, NodeRows};
+use eval::interventions::Runner;
+use eval::{DictionarySet, Edit, Error, EvalFile, LocateFile, Metric, Sites, evaluate, locate};
+use lm::{Gpt2, Tokenizer};
+use supervised::{Method, fit};
+use tasks::{Attribute, Labels, Role, Sample, Task, TaskName};
+
+fn shipped() -> (Gpt2, Box<dyn Task>) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/small-world");
+    let model = Gpt2::load(&folder, &kernels::cpu()).unwrap();
+    let task = TaskName::Pronoun.open(&Tokenizer::from_dir(&folder).unwrap()).unwrap();
+    (model, task)
+}
+
+/// One supervised dictionary a node.
+fn supervised(model: &Gpt2, task: &dyn Task, sites: &Sites) -> DictionarySet {
+    let prompts = task.sample(Sample::Train, 1000, 0);
+    let labels: Vec<Labels> = prompts.iter().map(|prompt| prompt.labels).collect();
+    let recorded = Runner::new(model, 50).record(&prompts, &sites.nodes()).unwrap();
+    let by_node = recorded.into_iter().map(|(node, rows)| {
+        let rows = NodeRows {
+            width: rows.width(),
+            values: rows.values().to_vec(),
+            labels: labels.clone(),
+        };
+        let dictionary = fit(&rows, task.sizes(), Method::Mean, &kernels::cpu()).unwrap();
+        (node, Box::new(dictionary) as Box<dyn Dictionary>)
+    });
+    DictionarySet {
+        name: "supervised-mean".to_owned(),
+        family: "supervised-mean".to_owned(),
+        identity: "means".to_owned(),
+        seeded: false,
+        edit: Edit::Supervised,
+        by_node: by_node.collect(),
+    }
+}
+
+#[test]
+fn the_pronoun_is_located_and_edited_like_the_indirect_object() {
+    let (model, task) = shipped();
+    let settings = LocateFile {
+        task: TaskName::Pronoun,
+        prompts: 60,
+        ..LocateFile::default()
+    };
+    let located = locate(
+        &model,
+        task.as_ref(),
+        &settings.clone().try_into().unwrap(),
+        &mut |_, _| (),
+    )
+    .unwrap();
+    assert_eq!(located.sites.task, TaskName::Pronoun);
+    assert!(located.clean.accuracy > 0.95, "{:?}", located.clean);
+    // The person's gender is a finding at END, and none where the name stands.
+    assert!(located.sites.sites.iter().all(|site| site.nodes[0].role == Role::End));
+    let at_name = located.candidates.iter().filter(|found| found.node.role == Role::Name);
+    let trivial = at_name
+        .filter(|found| found.node.head.is_none())
+        .map(|found| found.trivial.clone());
+    assert!(
+        trivial
+            .collect::<Vec<_>>()
+            .iter()
+            .all(|trivial| *trivial == [Attribute::Gender])
+    );
+
+    let sets = [supervised(&model, task.as_ref(), &located.sites)];
+    let settings = EvalFile {
+        prompts: 100,
+        interpretability_prompts: 400,
+        readout_prompts: 400,
+        resamples: 50,
+        compare: Vec::new(),
+        ..EvalFile::default()
+    };
+    let config = settings.try_into().unwrap();
+    let runner = Runner::new(&model, 50);
+    let found = evaluate(
+        &runner,
+        task.as_ref(),
+        &located.sites,
+        &sets,
+        &config,
+        None,
+        &mut |_, _| (),
+    )
+    .unwrap();
+    assert_eq!(found.report.task, TaskName::Pronoun);
+    let best = |metric| {
+        let of = found
+            .report
+            .scores
+            .iter()
+            .filter(|score| score.metric == metric && score.dictionary == sets[0].name);
+        of.filter_map(|score| score.value).fold(f64::NEG_INFINITY, f64::max)
+    };
+    assert!(best(Metric::EditAccuracy) > 0.9 && best(Metric::Sufficiency) > 0.9);
+    assert_eq!(best(Metric::F1), 1.0);
+
+    // Sites of another task are refused, and so are its attributes and roles.
+    let ioi = Sites {
+        task: TaskName::Ioi,
+        ..located.sites.clone()
+    };
+    let refused = |sites: &Sites| evaluate(&runner, task.as_ref(), sites, &sets, &config, None, &mut |_, _| ());
+    let message = refused(&ioi).unwrap_err().to_string();
+    assert!(message.contains("task ioi has no attribute Gender"), "{message}");
+    let mut elsewhere = located.sites.clone();
+    elsewhere.sites[0].nodes[0].role = Role::S2;
+    let message = refused(&elsewhere).unwrap_err().to_string();
+    assert!(message.contains("task pronoun has no role S2"), "{message}");
+    let config = LocateFile::default().try_into().unwrap();
+    let mismatch = locate(&model, task.as_ref(), &config, &mut |_, _| ());
+    assert!(matches!(mismatch, Err(Error::TaskMismatch { .. })));
+}

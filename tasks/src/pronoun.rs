@@ -1,0 +1,179 @@
+//! The gendered-pronoun task: somebody else is mentioned, then a person does something, and "he" or "she" follows.
+//!
+//! The behaviour is that of Mathwin, Corlouer, Kran, Barez, Nanda, "Identifying a preliminary circuit for predicting
+//! gendered pronouns in GPT-2 small" (2023); the bystander is added, so that there is something that an edit must leave
+//! alone. The sentences are of the kind that the shipped model has read, and no template says who the bystander is to the
+//! person, so that the answer depends on the person's gender only.
+
+use std::ops::Range;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::attributes::{Attribute, Gender, Role};
+use crate::by_attribute::Labels;
+use crate::error::Error;
+use crate::family::Family;
+use crate::prompt::{Prompt, Scene};
+use crate::task::{Sample, Task, TaskName};
+use crate::wording::{Mention, Person, Wording};
+
+/// The prompts, all of one length with any tokenizer that keeps these words whole.
+const TEMPLATES: [&str; 3] = [
+    "{a} stayed at home. {b} bought a {object} because",
+    "{a} stayed at home. {b} left the {place} when",
+    "{a} stayed at home. {b} kept the {object} until",
+];
+/// The domain of the hash that deals prompts to samples.
+const SAMPLE_DOMAIN: u64 = 0x102;
+/// Counterfactual targets use the random streams from here on, samples those before.
+const FIRST_COUNTERFACTUAL_STREAM: u64 = 16;
+
+/// The gendered-pronoun task, in the tokens of one model.
+///
+/// `Gender` and `OtherGender` are 0 for male and 1 for female.
+#[derive(Debug, Clone)]
+pub struct PronounTask {
+    wording: Wording,
+    /// Of each name.
+    genders: Vec<Gender>,
+    /// Tokens of "he" and "she".
+    pronouns: [u32; 2],
+}
+
+/// The two people of a scene: `[the person, the other]`.
+fn casting(person: Person, scene: &Scene) -> Mention {
+    let [name, other] = scene.people;
+    match person {
+        Person::First => Mention {
+            name: other,
+            role: Role::Other,
+            next: None,
+        },
+        Person::Second | Person::Repeated => Mention {
+            name,
+            role: Role::Name,
+            next: Some(Role::NamePlus1),
+        },
+    }
+}
+
+impl PronounTask {
+    /// The task in the tokens of one model.
+    ///
+    /// # Errors
+    ///
+    /// When too few words survive, when a pronoun is not one token, or when the tokenizer does not know the templates' words
+    /// or splits prompts of different templates into different numbers of tokens.
+    pub fn new(tokenizer: &lm::Tokenizer) -> Result<Self, Error> {
+        let wording = Wording::new(tokenizer, &TEMPLATES, casting, SAMPLE_DOMAIN)?;
+        let token = |gender: Gender| {
+            let text = format!(" {}", gender.pronoun());
+            let unknown = || Error::UnknownText {
+                text: text.clone(),
+                found: "several tokens".to_owned(),
+            };
+            tokenizer.token(&text).ok_or_else(unknown)
+        };
+        Ok(Self {
+            genders: wording.genders(),
+            pronouns: [token(Gender::Male)?, token(Gender::Female)?],
+            wording,
+        })
+    }
+
+    fn assemble(&self, scene: Scene) -> Prompt {
+        let (ids, positions) = self.wording.tokens(&scene);
+        let [gender, other] = scene.people.map(|name| self.genders[name] as usize);
+        Prompt {
+            ids,
+            labels: Labels::from_iter([(Attribute::Gender, gender), (Attribute::OtherGender, other)]),
+            scene,
+            right_token: self.pronouns[gender],
+            wrong_token: self.pronouns[1 - gender],
+            positions,
+        }
+    }
+}
+
+impl Task for PronounTask {
+    fn name(&self) -> TaskName {
+        TaskName::Pronoun
+    }
+
+    fn n_values(&self, attribute: Attribute) -> usize {
+        match attribute {
+            Attribute::Gender | Attribute::OtherGender => Gender::ALL.len(),
+            Attribute::Io | Attribute::S | Attribute::Pos => 0,
+        }
+    }
+
+    /// `male` or `female`.
+    fn value_name(&self, _attribute: Attribute, value: usize) -> &str {
+        ["male", "female"][value]
+    }
+
+    fn binary_attribute(&self) -> Attribute {
+        Attribute::Gender
+    }
+
+    fn told_by_token(&self, role: Role) -> &'static [Attribute] {
+        match role {
+            Role::Name => &[Attribute::Gender],
+            Role::Other => &[Attribute::OtherGender],
+            _ => &[],
+        }
+    }
+
+    /// Each gender, and whether the two are the same.
+    fn families(&self) -> Vec<Family> {
+        let [person, other] = [Attribute::Gender, Attribute::OtherGender];
+        vec![
+            Family::new("Gender", 2, move |labels| [labels.get(person), None]),
+            Family::new("other gender", 2, move |labels| [labels.get(other), None]),
+            Family::new("same gender", 2, move |labels| {
+                let same = labels.get(person) == labels.get(other);
+                [Some(usize::from(same)), None]
+            }),
+        ]
+    }
+
+    fn sample(&self, sample: Sample, n: usize, seed: u64) -> Vec<Prompt> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(sample as u64);
+        (0..n)
+            .map(|_| self.assemble(self.wording.draw(sample, 0, &mut rng)))
+            .collect()
+    }
+
+    /// The person gets a name of the other gender from the third quarter of the names, the bystander one from the last.
+    fn counterfactuals(&self, prompts: &[Prompt], attribute: Attribute, seed: u64) -> Vec<Prompt> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(FIRST_COUNTERFACTUAL_STREAM + attribute as u64);
+        let n = self.genders.len();
+        let of_gender = |names: Range<usize>, gender: Gender| -> Vec<usize> {
+            names.filter(|&name| self.genders[name] == gender).collect()
+        };
+        let by_gender = |names: Range<usize>| Gender::ALL.map(|gender| of_gender(names.clone(), gender));
+        let (half, quarter) = (n / 2, n - n / 4);
+        let (place, targets) = match attribute {
+            Attribute::Gender => (0, by_gender(half..quarter)),
+            Attribute::OtherGender => (1, by_gender(quarter..n)),
+            Attribute::Io | Attribute::S | Attribute::Pos => return prompts.to_vec(),
+        };
+        let changed = |prompt: &Prompt| {
+            let mut scene = prompt.scene;
+            let names = &targets[1 - self.genders[scene.people[place]] as usize];
+            let free: Vec<usize> = names
+                .iter()
+                .copied()
+                .filter(|name| !scene.people.contains(name))
+                .collect();
+            if !free.is_empty() {
+                scene.people[place] = free[rng.random_range(0..free.len())];
+            }
+            self.assemble(scene)
+        };
+        prompts.iter().map(changed).collect()
+    }
+}

@@ -1,0 +1,148 @@
+//! What a task is to the stages behind this crate: labelled prompts, their counterfactuals, and what can be said of them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::attributes::{Attribute, Role, find_by_name};
+use crate::by_attribute::ByAttribute;
+use crate::error::Error;
+use crate::family::Family;
+use crate::ioi::IoiTask;
+use crate::prompt::Prompt;
+use crate::pronoun::PronounTask;
+
+/// A task by name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskName {
+    /// The indirect-object task, [`IoiTask`].
+    #[default]
+    Ioi,
+    /// The gendered-pronoun task, [`PronounTask`].
+    Pronoun,
+}
+
+impl TaskName {
+    /// All tasks.
+    pub const ALL: [Self; 2] = [Self::Ioi, Self::Pronoun];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ioi => "ioi",
+            Self::Pronoun => "pronoun",
+        }
+    }
+
+    /// Its attributes, in the order of [`Attribute::ALL`].
+    pub fn attributes(self) -> &'static [Attribute] {
+        match self {
+            Self::Ioi => &[Attribute::Io, Attribute::S, Attribute::Pos],
+            Self::Pronoun => &[Attribute::Gender, Attribute::OtherGender],
+        }
+    }
+
+    /// Its semantic positions, in the order of [`Role::ALL`].
+    pub fn roles(self) -> &'static [Role] {
+        match self {
+            Self::Ioi => &[Role::Io, Role::S1, Role::S1Plus1, Role::S2, Role::End],
+            Self::Pronoun => &[Role::Other, Role::Name, Role::NamePlus1, Role::End],
+        }
+    }
+
+    /// The task in the tokens of one model.
+    ///
+    /// # Errors
+    ///
+    /// When the tokenizer does not know enough of the task's words.
+    pub fn open(self, tokenizer: &lm::Tokenizer) -> Result<Box<dyn Task>, Error> {
+        Ok(match self {
+            Self::Ioi => Box::new(IoiTask::new(tokenizer)?),
+            Self::Pronoun => Box::new(PronounTask::new(tokenizer)?),
+        })
+    }
+}
+
+impl fmt::Display for TaskName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for TaskName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        find_by_name(&Self::ALL, Self::name, text, "task")
+    }
+}
+
+/// A sample of prompts, disjoint from the other three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sample {
+    /// For fitting dictionaries: all names.
+    Train,
+    /// For measuring edits: names of the first half only, so that counterfactual names never clash.
+    Evaluation,
+    /// For measuring what latents respond to: all names.
+    Interpretability,
+    /// For finding sites: names of the first half only.
+    Locate,
+}
+
+impl Sample {
+    /// All samples.
+    pub const ALL: [Self; 4] = [Self::Train, Self::Evaluation, Self::Interpretability, Self::Locate];
+
+    /// Whether prompts use the names of the first half only.
+    pub(crate) fn is_halved(self) -> bool {
+        matches!(self, Self::Evaluation | Self::Locate)
+    }
+}
+
+/// Prompts with labelled attributes, in the tokens of one model. Everything drawn is determined by explicit seeds.
+pub trait Task: fmt::Debug + Send + Sync {
+    /// Which task this is.
+    fn name(&self) -> TaskName;
+
+    /// Its attributes, in the order of [`Attribute::ALL`].
+    fn attributes(&self) -> &'static [Attribute] {
+        self.name().attributes()
+    }
+
+    /// Number of values of each of its attributes.
+    fn sizes(&self) -> ByAttribute {
+        let size = |&attribute: &Attribute| (attribute, self.n_values(attribute));
+        self.attributes().iter().map(size).collect()
+    }
+
+    /// Number of values of an attribute; 0 for one of another task.
+    fn n_values(&self, attribute: Attribute) -> usize;
+
+    /// A value of an attribute in words.
+    ///
+    /// # Panics
+    ///
+    /// When `value` is not below [`Task::n_values`].
+    fn value_name(&self, attribute: Attribute, value: usize) -> &str;
+
+    /// The attribute of two values that over-splitting is judged by (section 4.4 of arXiv 2405.08366).
+    fn binary_attribute(&self) -> Attribute;
+
+    /// The attributes that the residual stream at a role holds in any model, because the token is the attribute.
+    fn told_by_token(&self, role: Role) -> &'static [Attribute];
+
+    /// What can be said of a prompt, for describing latents.
+    fn families(&self) -> Vec<Family>;
+
+    /// Draws `n` prompts with replacement; different samples have no prompt in common.
+    fn sample(&self, sample: Sample, n: usize, seed: u64) -> Vec<Prompt>;
+
+    /// One counterfactual prompt for each of `prompts`, which differs from it in `attribute` and in no other attribute.
+    ///
+    /// New names come from the second half of the names, so they never clash with the prompts of [`Sample::Evaluation`] and
+    /// [`Sample::Locate`]. For an attribute of another task the prompts come back as they are.
+    fn counterfactuals(&self, prompts: &[Prompt], attribute: Attribute, seed: u64) -> Vec<Prompt>;
+}
