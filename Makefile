@@ -9,12 +9,12 @@ RUN ?= runs/$(TASK)-$(notdir $(abspath $(MODEL)))
 SHIPPED := configs/sites/small-world$(if $(filter ioi,$(TASK)),,-$(TASK)).toml
 SITES := $(if $(filter models/small-world,$(MODEL)),$(SHIPPED),$(RUN)/sites.toml)
 
-.PHONY: help build eval eval-ioi eval-ioi-full sites model behaviours test test-interop verify-gpt2 check wgpu bench bench-peers quality phenomena phenomena-quick
+.PHONY: help build eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-interop verify-gpt2 check wgpu bench bench-peers quality phenomena phenomena-quick
 
 help:
 	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task"
 	@echo "make eval TASK=pronoun        the same on another task"
-	@echo "make eval-ioi-full            eval-ioi with all architectures, searches and thresholds (cost printed first)"
+	@echo "make eval-full [TASK=pronoun] eval with all architectures, searches and thresholds (cost printed first)"
 	@echo "make test                     all tests"
 	@echo "make test-interop             stores of activations read by pyarrow, polars and DuckDB (from PyPI, into target/)"
 	@echo "make verify-gpt2 MODEL=folder whether this is GPT-2 small, and computed right"
@@ -49,10 +49,13 @@ eval-ioi: eval
 
 # Autoencoders of running text stand beside those of the prompts; the text is the world's, so only with the shipped model.
 FULL := $(RUN)-full
-eval-ioi-full: build $(LOCATED)
+eval-ioi-full: eval-full
+eval-full: build $(LOCATED)
 	$(call dictionaries,$(FULL),configs/ioi/train-full.toml)
+	for half in a b; do \
+	    $(SAELAB) train configs/ioi/train-half-$$half.toml --run $(FULL) --sites $(SITES) --resume || exit 1; done
 ifeq ($(MODEL),models/small-world)
-	$(SAELAB) harvest configs/ioi/harvest-text.toml --out $(FULL)/text
+	$(SAELAB) harvest configs/ioi/harvest-text.toml --set sites=$(SITES) --out $(FULL)/text
 	$(SAELAB) train configs/ioi/train-text.toml --run $(FULL) --activations $(FULL)/text --sites $(SITES) --resume
 endif
 	$(SAELAB) eval configs/eval/ioi-full.toml --model $(MODEL) --run $(FULL) --sites $(SITES)

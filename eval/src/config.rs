@@ -9,7 +9,7 @@ use crate::metric::Method;
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;
 
-/// Two families of dictionary sets whose scores are subtracted, `left - right`. A family is a name without its seed.
+/// Two families of dictionary sets; where scores are subtracted it is `left - right`. A family is a name without its seed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Compare {
@@ -80,6 +80,10 @@ pub struct EvalFile {
     /// none; they show what they did to a figure, and the report says so.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub legacy: Vec<Legacy>,
+    /// Pairs of families, trained on samples that share no prompt, that are asked whether they split an attribute alike on the
+    /// prompts of a third. Default none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub split_alike: Vec<Compare>,
     /// Pairs of families whose difference is reported with a paired interval. Default: `sae-topk` minus `random`.
     pub compare: Vec<Compare>,
 }
@@ -104,6 +108,7 @@ impl Default for EvalFile {
             min_effect: 0.05,
             reference: "supervised-mean".to_owned(),
             legacy: Vec::new(),
+            split_alike: Vec::new(),
             compare: vec![Compare {
                 left: "sae-topk".to_owned(),
                 right: "random".to_owned(),

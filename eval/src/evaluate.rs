@@ -310,7 +310,8 @@ fn check_sets(model: &Gpt2, sites: &Sites, sets: &[DictionarySet], config: &Eval
             return Err(Error::NoSite { set: set.name.clone() });
         }
     }
-    for name in config.compare.iter().flat_map(|pair| [&pair.left, &pair.right]) {
+    let pairs = config.compare.iter().chain(&config.split_alike);
+    for name in pairs.flat_map(|pair| [&pair.left, &pair.right]) {
         if !sets.iter().any(|set| set.family == *name) {
             let known: BTreeSet<&str> = sets.iter().map(|set| set.family.as_str()).collect();
             let known = known.into_iter().collect::<Vec<_>>().join(", ");

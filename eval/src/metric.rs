@@ -73,6 +73,8 @@ pub enum Metric {
     /// Mean Jaccard of the fragments of a split attribute, matched to those of the first seed; with a verdict: whether they
     /// agree more than chance.
     SplittingAgreement,
+    /// The same for a family and another one, as the config pairs them: dictionaries of two disjoint samples.
+    SplittingAcross,
     /// Logit difference on what is left when latents below the threshold are subtracted, over the clean one.
     Keep,
     /// Harm done by subtracting the latents from the threshold on, as a share of the harm done by mean ablation.

@@ -12,6 +12,7 @@ mod common;
 use activations::Dictionary;
 use burn::tensor::{Device, Tensor};
 use common::{World, sets, sites, world};
+use eval::config::Compare;
 use eval::control::{Ranking, apply, greedy, guided, mean_per_candidate, with_offsets};
 use eval::dictionaries::{Codes, Directions};
 use eval::interventions::Runner;
@@ -134,20 +135,36 @@ fn seeds_that_split_alike_agree_and_others_do_not() {
         set("other-seed0", "other", Attribute::Io),
         set("other-seed1", "other", Attribute::S),
     ]);
-    let found = run(&sets, settings());
-    let verdicts = |name: &str| -> Vec<(Option<String>, Option<f64>)> {
-        let agreements = of(&found.report.scores, name, Metric::SplittingAgreement);
+    let split_alike = vec![Compare {
+        left: "other".to_owned(),
+        right: "alike".to_owned(),
+    }];
+    let found = run(
+        &sets,
+        EvalFile {
+            split_alike,
+            ..settings()
+        },
+    );
+    let verdicts = |metric, name: &str| -> Vec<(Option<String>, Option<f64>)> {
+        let agreements = of(&found.report.scores, name, metric);
         agreements
             .iter()
             .map(|score| (score.verdict.clone(), score.value))
             .collect()
     };
-    assert_eq!(verdicts("alike-seed1"), vec![(Some("agrees".to_owned()), Some(1.0)); 2]);
-    for (verdict, value) in verdicts("other-seed1") {
+    let agrees = vec![(Some("agrees".to_owned()), Some(1.0)); 2];
+    assert_eq!(verdicts(Metric::SplittingAgreement, "alike-seed1"), agrees);
+    assert_eq!(verdicts(Metric::SplittingAcross, "alike-seed0"), agrees);
+    for (verdict, value) in verdicts(Metric::SplittingAgreement, "other-seed1") {
         assert_eq!(verdict.as_deref(), Some("by_chance"));
         assert!(value.unwrap() < 0.2, "{value:?}");
     }
-    assert_eq!(verdicts("random").len(), 0, "one seed has nothing to agree with");
+    assert_eq!(
+        verdicts(Metric::SplittingAgreement, "random").len(),
+        0,
+        "one seed has nothing to agree with"
+    );
 }
 
 /// The sum of each pick as the published code made it, written out: `sum (c_j + b)`.

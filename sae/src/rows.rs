@@ -5,6 +5,7 @@
 //!
 //! Shapes: `N` rows, `D` width.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use burn::tensor::{Device, Tensor};
@@ -30,6 +31,23 @@ impl Rows {
     /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
+    }
+
+    /// The rows of a part `[i, n]`: every n-th from row i on, without those whose numbers stand in another part too, as those
+    /// of a prompt that was drawn twice do.
+    pub fn part(&self, [i, n]: [usize; 2]) -> Vec<usize> {
+        let bits = |row: usize| -> Vec<u32> { self.slice(row..row + 1).iter().map(|x| x.to_bits()).collect() };
+        let (own, others): (Vec<usize>, Vec<usize>) = (0..self.len()).partition(|row| row % n == i);
+        let others: HashSet<Vec<u32>> = others.into_iter().map(bits).collect();
+        own.into_iter().filter(|&row| !others.contains(&bits(row))).collect()
+    }
+
+    /// Some of the rows, in the order given.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        Self {
+            width: self.width,
+            values: rows.iter().flat_map(|&row| self.slice(row..row + 1)).copied().collect(),
+        }
     }
 
     /// The numbers of consecutive rows.
@@ -111,5 +129,23 @@ impl Scaled {
             picked.extend(self.rows.slice(row..row + 1).iter().map(|x| x * self.scale));
         }
         from_vec(picked, [rows.len(), width], device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_share_no_row_and_lose_only_what_both_would_have() {
+        let values = [1.0, 2.0, 3.0, 1.0, 4.0, 5.0, 3.0, 6.0, 4.0, 3.0];
+        let rows = Rows {
+            width: 1,
+            values: values.to_vec(),
+        };
+        assert_eq!(rows.part([0, 1]), (0..10).collect::<Vec<_>>());
+        // Even: 1, 3, 4, 3, 4; odd: 2, 1, 5, 6, 3. Shared: 1 and 3.
+        let [even, odd] = [0, 1].map(|i| rows.select(&rows.part([i, 2])).values);
+        assert_eq!((even, odd), (vec![4.0, 4.0], vec![2.0, 5.0, 6.0]));
     }
 }

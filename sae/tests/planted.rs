@@ -68,6 +68,7 @@ fn config(architecture: Architecture, target: Option<HookPoint>) -> TrainConfig 
         auxiliary_k: 0,
         auxiliary_weight: 1.0 / 32.0,
         resamples: 4,
+        part: [0, 1],
         held_out: 0.1,
         checkpoint_every: 1000,
         variants: vec![Variant {

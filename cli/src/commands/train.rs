@@ -110,10 +110,18 @@ impl Train {
         if variants.is_empty() {
             return Ok(files::remove_folder(&checkpoints)?);
         }
-        let mut shards = usize::MAX;
+        let (mut shards, mut kept) = (usize::MAX, None);
         let mut rows_at = |site: Site| -> anyhow::Result<Rows> {
             if !self.stream {
-                return site.rows(store);
+                let rows = site.rows(store)?;
+                if config.part == [0, 1] {
+                    return Ok(rows);
+                }
+                // The targets of transcoders stand in the order of their inputs.
+                return Ok(rows.select(kept.get_or_insert_with(|| rows.part(config.part))));
+            }
+            if config.part != [0, 1] {
+                return Err(ConfigError("`part`: not with --stream, which takes all rows".to_owned()).into());
             }
             let (rows, trained) = site.sample(store, config.held_out)?;
             shards = trained;

@@ -81,32 +81,55 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Whether the seeds of a family split alike (P2): each against the first.
+    /// Whether the seeds of a family split alike (P2), each against the first; and whether families do that the config pairs
+    /// (P3), the first seed of one against each of the other.
     pub(super) fn agreements(&mut self, site: &Site, sets: &[DictionarySet]) -> Result<(), Error> {
-        let n = self.sample.labels.len();
-        let mut firsts: BTreeMap<&str, Vec<Codes>> = BTreeMap::new();
-        for set in sets.iter().filter(|set| set.seeded && set.covers(site)) {
+        let here: Vec<&DictionarySet> = sets.iter().filter(|set| set.seeded && set.covers(site)).collect();
+        let mut families: BTreeMap<&str, Vec<(&str, Vec<Codes>)>> = BTreeMap::new();
+        for set in here {
             let codes = self.sample_codes(site, set);
-            let Some(first) = firsts.get(set.family.as_str()) else {
-                firsts.insert(&set.family, codes);
-                continue;
-            };
-            let found = splitting::agreement(first, &codes, self.question(), PERMUTATIONS, self.config.seed)?;
-            let raw = [
-                ("fragments_first", found.fragments[0] as f64),
-                ("fragments", found.fragments[1] as f64),
-                ("pairs", found.pairs as f64),
-                ("chance", found.chance.unwrap_or(f64::NAN)),
-            ];
-            let verdict = match found.above_chance {
-                Some(true) => "agrees",
-                Some(false) => "by_chance",
-                None => "undefined",
-            };
-            let key = Key::new(&set.name, &site.name, Metric::SplittingAgreement);
-            self.ledger
-                .enter_verdict(&key, &verdict, found.jaccard, Vec::new(), n, &raw);
+            families.entry(&set.family).or_default().push((&set.name, codes));
         }
+        for members in families.values() {
+            for other in members.iter().skip(1) {
+                self.enter_splitting(site, Metric::SplittingAgreement, &members[0].1, other)?;
+            }
+        }
+        let config = self.config;
+        for pair in &config.split_alike {
+            let members = |family: &str| families.get(family).map_or(&[][..], Vec::as_slice);
+            for other in members(&pair.right) {
+                for first in members(&pair.left).iter().take(1) {
+                    self.enter_splitting(site, Metric::SplittingAcross, &first.1, other)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Enters under the second dictionary's name whether it splits as the first does.
+    fn enter_splitting(
+        &mut self,
+        site: &Site,
+        metric: Metric,
+        first: &[Codes],
+        (name, codes): &(&str, Vec<Codes>),
+    ) -> Result<(), Error> {
+        let found = splitting::agreement(first, codes, self.question(), PERMUTATIONS, self.config.seed)?;
+        let raw = [
+            ("fragments_first", found.fragments[0] as f64),
+            ("fragments", found.fragments[1] as f64),
+            ("pairs", found.pairs as f64),
+            ("chance", found.chance.unwrap_or(f64::NAN)),
+        ];
+        let verdict = match found.above_chance {
+            Some(true) => "agrees",
+            Some(false) => "by_chance",
+            None => "undefined",
+        };
+        let (key, n) = (Key::new(name, &site.name, metric), self.sample.labels.len());
+        self.ledger
+            .enter_verdict(&key, &verdict, found.jaccard, Vec::new(), n, &raw);
         Ok(())
     }
 }

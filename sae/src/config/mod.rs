@@ -36,6 +36,9 @@ pub struct TrainFile {
     /// `"relu"`: how often latents that were silent are made anew from badly reconstructed rows, at equal distances over
     /// the first half of the run; 0 for never. Default 4, as in "Towards Monosemanticity". Not for transcoders.
     pub resamples: Option<usize>,
+    /// `[i, n]`: only every n-th row of the store from row i on, without rows that another part has too, so that the parts
+    /// share none. Default all rows.
+    pub part: Option<[usize; 2]>,
     /// Share of the activations, the last in the order of the store, that is measured and not trained on. Default 0.1.
     pub held_out: Option<f64>,
     /// Steps between two checkpoints, from which `--resume` goes on. Default 1000.
@@ -63,6 +66,8 @@ pub struct TrainConfig {
     pub auxiliary_weight: f64,
     /// How often silent latents are made anew.
     pub resamples: usize,
+    /// Which rows there are: `[i, n]` for every n-th from row i on.
+    pub part: [usize; 2],
     /// Share of the activations that is not trained on.
     pub held_out: f64,
     /// Steps between two checkpoints.
@@ -96,6 +101,7 @@ impl TrainConfig {
             "auxiliary_k": self.auxiliary_k,
             "auxiliary_weight": self.auxiliary_weight,
             "resamples": self.resamples,
+            "part": self.part,
             "held_out": self.held_out,
             "autoencoder": variant,
         })
@@ -128,6 +134,7 @@ impl TryFrom<TrainFile> for TrainConfig {
             auxiliary_k: file.auxiliary_k.unwrap_or(0),
             auxiliary_weight: file.auxiliary_weight.unwrap_or(1.0 / 32.0),
             resamples: file.resamples.unwrap_or(4),
+            part: file.part.unwrap_or([0, 1]),
             held_out: file.held_out.unwrap_or(0.1),
             checkpoint_every: file.checkpoint_every.unwrap_or(1000),
             variants,
@@ -152,6 +159,9 @@ impl TryFrom<TrainFile> for TrainConfig {
         }
         if !(0.0..1.0).contains(&config.held_out) {
             return refuse("held_out", "must be at least 0 and below 1");
+        }
+        if config.part[0] >= config.part[1] {
+            return refuse("part", "must be [i, n] with i below n");
         }
         if config.variants.is_empty() {
             return refuse("autoencoder", "is empty: add an [[autoencoder]] table");
