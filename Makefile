@@ -1,20 +1,22 @@
 # `make eval-ioi` is the main job; `make help` lists the rest.
 SAELAB := target/release/saelab
 
-# Model folder in Hugging Face layout, and the folder of the experiment.
+# Model folder in Hugging Face layout, or a name on the Hugging Face hub, which is then pulled; and the folder of the
+# experiment.
 MODEL ?= models/small-world
+PULLED := $(if $(wildcard $(MODEL)/.),,pull)
 RUN ?= runs/ioi-$(notdir $(abspath $(MODEL)))
 # The sites of the shipped model are committed; for another model they are located first (its cost is printed).
 SITES := $(if $(filter models/small-world,$(MODEL)),configs/sites/small-world.toml,$(RUN)/sites.toml)
 
-.PHONY: help build eval-ioi eval-ioi-full sites model behaviours test test-interop verify-gpt2 check wgpu bench bench-peers quality phenomena phenomena-quick
+.PHONY: help build pull eval-ioi eval-ioi-full sites model behaviours test test-interop verify-gpt2 check wgpu bench bench-peers quality phenomena phenomena-quick
 
 help:
-	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task"
+	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task; MODEL=gpt2 is fetched first"
 	@echo "make eval-ioi-full            the same with all architectures, searches and thresholds (cost printed first)"
 	@echo "make test                     all tests"
 	@echo "make test-interop             stores of activations read by pyarrow, polars and DuckDB (from PyPI, into target/)"
-	@echo "make verify-gpt2 MODEL=folder whether this is GPT-2 small, and computed right"
+	@echo "make verify-gpt2 MODEL=gpt2   whether this is GPT-2 small, and computed right"
 	@echo "make check                    format, lints"
 	@echo "make behaviours               what the shipped model can do, against its gates"
 	@echo "make model                    train the shipped model again, into runs/small-world"
@@ -38,14 +40,17 @@ define experiment
 endef
 LOCATED := $(if $(filter models/small-world,$(MODEL)),,$(RUN)/sites.toml)
 
-eval-ioi: build $(LOCATED)
+eval-ioi: build $(PULLED) $(LOCATED)
 	$(call experiment,$(RUN),configs/ioi/train.toml,configs/eval/ioi-quick.toml)
 	$(SAELAB) phenomena configs/phenomena/quick.toml --out $(RUN)/phenomena
 
-eval-ioi-full: build $(LOCATED)
+eval-ioi-full: build $(PULLED) $(LOCATED)
 	$(call experiment,$(RUN)-full,configs/ioi/train-full.toml,configs/eval/ioi-full.toml)
 
-$(RUN)/sites.toml: | build
+pull: build
+	$(SAELAB) model pull $(MODEL)
+
+$(RUN)/sites.toml: | build $(PULLED)
 	$(SAELAB) locate configs/ioi/locate.toml --model $(MODEL) --out $@
 
 sites: build
@@ -67,7 +72,7 @@ test-interop: build
 	rm -rf target/interop-stores
 	target/interop/bin/python scripts/interop.py $(SAELAB) target/interop-stores
 
-verify-gpt2: build
+verify-gpt2: build $(PULLED)
 	$(SAELAB) verify-gpt2 $(MODEL)
 
 check:
