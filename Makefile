@@ -15,7 +15,7 @@ help:
 	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task; MODEL=gpt2 is fetched first"
 	@echo "make eval-ioi-full            the same with all architectures, searches and thresholds (cost printed first)"
 	@echo "make test                     all tests"
-	@echo "make test-interop             stores of activations read by pyarrow, polars and DuckDB (from PyPI, into target/)"
+	@echo "make test-interop             stores and corpora shared with pyarrow, polars and DuckDB, pulled models with huggingface_hub (PyPI, into target/)"
 	@echo "make verify-gpt2 MODEL=gpt2   whether this is GPT-2 small, and computed right"
 	@echo "make check                    format, lints"
 	@echo "make behaviours               what the shipped model can do, against its gates"
@@ -68,9 +68,10 @@ test:
 # The environment is made once, in target/.
 test-interop: build
 	test -x target/interop/bin/python || python3 -m venv target/interop
-	target/interop/bin/pip install --quiet pyarrow polars duckdb numpy
-	rm -rf target/interop-stores
+	target/interop/bin/pip install --quiet pyarrow polars duckdb numpy huggingface_hub
+	rm -rf target/interop-stores target/interop-hub
 	target/interop/bin/python scripts/interop.py $(SAELAB) target/interop-stores
+	target/interop/bin/python scripts/interop_hub.py $(SAELAB) target/interop-hub
 
 verify-gpt2: build $(PULLED)
 	$(SAELAB) verify-gpt2 $(MODEL)
