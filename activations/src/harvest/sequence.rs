@@ -1,11 +1,14 @@
 //! What the model reads in a harvest: one sequence of tokens per prompt or window of text, and the rows stored of it.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::Path;
 
 use lm::Tokenizer;
 use serde::Deserialize;
 use tasks::{Labels, Prompt, Role};
 
+use super::windows::{Windows, WindowsWriter};
 use crate::Error;
 use crate::store::Row;
 
@@ -15,7 +18,7 @@ pub struct Window {
     /// Token ids; the first is the beginning-of-text token.
     pub ids: Vec<u32>,
     /// The documents in it: the position at which each begins, and its number.
-    documents: Vec<(u32, u32)>,
+    pub(super) documents: Vec<(u32, u32)>,
 }
 
 /// How documents become windows.
@@ -71,13 +74,48 @@ impl Packing {
         documents: impl Iterator<Item = Result<String, Error>>,
         tokenizer: &Tokenizer,
     ) -> Result<Vec<Window>, Error> {
+        let mut windows = Vec::new();
+        self.cut(documents, tokenizer, &mut |window| {
+            windows.push(window);
+            Ok(())
+        })?;
+        // Stable: keeps the documents' order.
+        windows.sort_by_key(|window| std::cmp::Reverse(window.ids.len()));
+        Ok(windows)
+    }
+
+    /// The same windows, held in memory only as far as they are few; the rest waits on the disk on which `beside` is or will
+    /// be.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Packing::windows`], and a full disk.
+    pub fn spooled_windows(
+        &self,
+        documents: impl Iterator<Item = Result<String, Error>>,
+        tokenizer: &Tokenizer,
+        beside: &Path,
+    ) -> Result<Windows, Error> {
+        let mut windows = WindowsWriter::new(beside);
+        self.cut(documents, tokenizer, &mut |window| windows.push(&window))?;
+        Ok(windows.finish())
+    }
+
+    /// Hands on one window after the other, in the order of the documents.
+    fn cut(
+        &self,
+        documents: impl Iterator<Item = Result<String, Error>>,
+        tokenizer: &Tokenizer,
+        push: &mut dyn FnMut(Window) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let size = self.context.max(2) - 1;
         let bos = tokenizer.bos();
-        let mut windows = Vec::new();
+        let mut empty = true;
         // Tokens that wait for a full window, and the documents in them.
         let mut waiting: (Vec<u32>, Vec<(u32, u32)>) = (Vec::new(), Vec::new());
         for (document, text) in (0_u32..).zip(documents) {
             let ids = tokenizer.encode(&text?)?;
+            empty &= ids.is_empty();
             if ids.len() > size && self.long_documents == LongDocuments::Refuse {
                 let reason = format!(
                     "is \"refuse\", and document {document} has {} tokens where {size} fit beside the beginning-of-text token; \
@@ -95,7 +133,7 @@ impl Packing {
                         ids: std::iter::once(bos).chain(ids.iter().copied()).collect(),
                         documents: vec![(0, document)],
                     };
-                    windows.extend(ids.chunks(size).map(window));
+                    ids.chunks(size).map(window).try_for_each(&mut *push)?;
                 }
                 Fill::Packed if ids.is_empty() => {}
                 Fill::Packed => {
@@ -107,22 +145,20 @@ impl Packing {
                     tokens.extend(ids);
                     while tokens.len() >= size {
                         let rest = tokens.split_off(size);
-                        windows.push(packed(std::mem::replace(tokens, rest), spans, bos));
+                        push(packed(std::mem::replace(tokens, rest), spans, bos))?;
                     }
                 }
             }
         }
         let (tokens, mut spans) = waiting;
         if !tokens.is_empty() {
-            windows.push(packed(tokens, &mut spans, bos));
+            push(packed(tokens, &mut spans, bos))?;
         }
-        if windows.is_empty() {
+        if empty {
             let reason = "holds no text, at least one document is needed".to_owned();
             return Err(Error::Config { field: "path", reason });
         }
-        // Stable: keeps the documents' order.
-        windows.sort_by_key(|window| std::cmp::Reverse(window.ids.len()));
-        Ok(windows)
+        Ok(())
     }
 }
 
@@ -216,6 +252,23 @@ impl Sequence {
             labels: self.prompt.as_ref().map(|(_, labels)| *labels),
         })
     }
+
+    /// sha256 of all that it asks of the model and of the store.
+    fn digest(&self) -> String {
+        let mut bytes = Vec::new();
+        let mut put = |number: usize| bytes.extend_from_slice(&(number as u64).to_le_bytes());
+        put(self.ids().len());
+        self.ids().iter().for_each(|&id| put(id as usize));
+        for &(start, document) in &self.window.documents {
+            put(start as usize);
+            put(document as usize);
+        }
+        self.positions.iter().for_each(|&position| put(position as usize));
+        for label in self.prompt.iter().flat_map(|(_, labels)| labels) {
+            put(*label);
+        }
+        lm::files::sha256_hex(&bytes)
+    }
 }
 
 /// One sequence per prompt.
@@ -266,52 +319,121 @@ pub(super) fn prompt_sequences(
     sequences.collect()
 }
 
-/// One sequence per window; positions that are special (the first, and special tokens) are stored only when asked for.
-pub(super) fn window_sequences(windows: &[Window], special: &BTreeSet<u32>, keep_special: bool) -> Vec<Sequence> {
-    let sequence = |(row, window): (u32, &Window)| {
-        let ids = (0_u32..).zip(&window.ids);
-        let (specials, others): (Vec<u32>, Vec<u32>) = ids
-            .map(|(position, id)| (position, position == 0 || special.contains(id)))
-            .fold(
-                Default::default(),
-                |(mut specials, mut others), (position, is_special)| {
-                    if is_special { &mut specials } else { &mut others }.push(position);
-                    (specials, others)
-                },
-            );
-        Sequence {
-            window: window.clone(),
-            row,
-            positions: match keep_special {
-                true => (0..window.ids.len() as u32).collect(),
-                false => others,
-            },
-            prompt: None,
-            special: specials,
-        }
-    };
-    (0_u32..).zip(windows).map(sequence).collect()
+/// The sequences of a harvest in the order of its store.
+pub(super) enum Sequences<'a> {
+    /// Of prompts, in memory.
+    Prompts(Vec<Sequence>),
+    /// Of text: windows on disk, of each of which the number of rows is known.
+    Text {
+        windows: &'a Windows,
+        special: BTreeSet<u32>,
+        keep_special: bool,
+        counts: Vec<u32>,
+    },
 }
 
-/// sha256 of all that the sequences ask of the model and of the store: over the hashes of the sequences.
-pub(super) fn digest(sequences: &[Sequence]) -> String {
-    let of = |sequence: &Sequence| {
-        let mut bytes = Vec::new();
-        let mut put = |number: usize| bytes.extend_from_slice(&(number as u64).to_le_bytes());
-        put(sequence.ids().len());
-        sequence.ids().iter().for_each(|&id| put(id as usize));
-        for &(start, document) in &sequence.window.documents {
-            put(start as usize);
-            put(document as usize);
+/// Sequences that are looked at together where all are looked at.
+const TOGETHER: usize = 1024;
+
+impl<'a> Sequences<'a> {
+    /// One sequence per window. Position 0 and the ids in `special` are special.
+    pub(super) fn of_text(windows: &'a Windows, special: BTreeSet<u32>, keep_special: bool) -> Result<Self, Error> {
+        let mut counts = Vec::with_capacity(windows.len());
+        for range in ranges(windows.len()) {
+            let sequences = windows.read(range)?;
+            let sequences = sequences
+                .into_iter()
+                .map(|window| window_sequence(window, 0, &special, keep_special));
+            counts.extend(sequences.map(|sequence| sequence.count() as u32));
         }
-        sequence.positions.iter().for_each(|&position| put(position as usize));
-        for label in sequence.prompt.iter().flat_map(|(_, labels)| labels) {
-            put(*label);
+        Ok(Self::Text {
+            windows,
+            special,
+            keep_special,
+            counts,
+        })
+    }
+
+    /// Their number.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Prompts(sequences) => sequences.len(),
+            Self::Text { windows, .. } => windows.len(),
         }
-        lm::files::sha256_hex(&bytes)
-    };
-    let hashes: String = sequences.iter().map(of).collect();
-    lm::files::sha256_hex(hashes.as_bytes())
+    }
+
+    /// Tokens of a sequence.
+    pub(super) fn tokens(&self, index: usize) -> usize {
+        match self {
+            Self::Prompts(sequences) => sequences[index].ids().len(),
+            Self::Text { windows, .. } => windows.tokens(index),
+        }
+    }
+
+    /// Rows stored of a sequence.
+    pub(super) fn count(&self, index: usize) -> usize {
+        match self {
+            Self::Prompts(sequences) => sequences[index].count(),
+            Self::Text { counts, .. } => counts[index] as usize,
+        }
+    }
+
+    /// Rows stored of all.
+    pub(super) fn rows(&self) -> usize {
+        (0..self.len()).map(|index| self.count(index)).sum()
+    }
+
+    /// Some of them.
+    pub(super) fn read(&self, range: Range<usize>) -> Result<Vec<Sequence>, Error> {
+        match self {
+            Self::Prompts(sequences) => Ok(sequences[range].to_vec()),
+            Self::Text {
+                windows,
+                special,
+                keep_special,
+                ..
+            } => {
+                let numbered = range.clone().zip(windows.read(range)?);
+                let sequence = |(row, window)| window_sequence(window, row as u32, special, *keep_special);
+                Ok(numbered.map(sequence).collect())
+            }
+        }
+    }
+
+    /// sha256 of all that the sequences ask of the model and of the store: over the hashes of the sequences.
+    pub(super) fn digest(&self) -> Result<String, Error> {
+        let mut all = lm::files::Sha256Hex::default();
+        for range in ranges(self.len()) {
+            for sequence in self.read(range)? {
+                all.update(sequence.digest().as_bytes());
+            }
+        }
+        Ok(all.finish())
+    }
+}
+
+/// All indices below `len`, some at a time.
+fn ranges(len: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len)
+        .step_by(TOGETHER)
+        .map(move |start| start..(start + TOGETHER).min(len))
+}
+
+/// The sequence of a window: all positions are stored, or those that are not special.
+fn window_sequence(window: Window, row: u32, special: &BTreeSet<u32>, keep_special: bool) -> Sequence {
+    let ids = (0_u32..).zip(&window.ids);
+    let (specials, others): (Vec<_>, Vec<_>) = ids.partition(|(position, id)| *position == 0 || special.contains(id));
+    let positions = |of: Vec<(u32, &u32)>| of.into_iter().map(|(position, _)| position).collect();
+    Sequence {
+        positions: match keep_special {
+            true => (0..window.ids.len() as u32).collect(),
+            false => positions(others),
+        },
+        special: positions(specials),
+        window,
+        row,
+        prompt: None,
+    }
 }
 
 #[cfg(test)]
@@ -369,17 +491,19 @@ mod tests {
             fill: Fill::Packed,
             ..Packing::documents(6)
         };
+        let folder = tempfile::tempdir().unwrap();
         let windows = packing
-            .windows(documents(&[2, 8]).into_iter().map(Ok), &tokenizer)
+            .spooled_windows(documents(&[2, 8]).into_iter().map(Ok), &tokenizer, folder.path())
             .unwrap();
-        let special = BTreeSet::from([tokenizer.bos()]);
-        let without = window_sequences(&windows, &special, false);
-        assert_eq!(without[0].positions, [1, 2, 4, 5]);
-        assert!(without[0].rows().all(|row| !row.special));
-        let with = window_sequences(&windows, &special, true);
-        let marks: Vec<bool> = with[0].rows().map(|row| row.special).collect();
+        let sequences = |keep| Sequences::of_text(&windows, BTreeSet::from([tokenizer.bos()]), keep).unwrap();
+        let (without, with) = (sequences(false), sequences(true));
+        let first = &without.read(0..1).unwrap()[0];
+        assert_eq!(first.positions, [1, 2, 4, 5]);
+        assert!(first.rows().all(|row| !row.special));
+        let marks: Vec<bool> = with.read(0..1).unwrap()[0].rows().map(|row| row.special).collect();
         assert_eq!(marks, [true, false, false, true, false, false]);
-        assert_ne!(digest(&with), digest(&without));
+        assert_eq!((without.count(0), with.count(0)), (4, 6));
+        assert_ne!(with.digest().unwrap(), without.digest().unwrap());
     }
 
     #[test]
