@@ -198,7 +198,10 @@ fn the_token_stays_with_the_hub() {
     let home = Home::new();
     storage.fault("model.safetensors", Fault::Status(403, ""));
     let line = home.refused(hub.address());
-    assert!(line.contains(storage.host()) && line.contains("answers 403"), "{line}");
+    assert!(
+        line.contains(storage.host()) && line.contains("answers 403; the hub keeps the file there"),
+        "{line}"
+    );
     let gone = Server::storage(model());
     hub.fault("model.safetensors", Fault::SentOn(gone.address().to_owned()));
     let host = gone.host().to_owned();

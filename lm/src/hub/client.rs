@@ -221,6 +221,7 @@ impl<'a> Client<'a> {
     /// A status that is no answer. What else the answer says is not repeated: it could hold the request.
     fn refused(&self, model: &HubModel, address: &str, status: StatusCode) -> Error {
         let advice = match (status.as_u16(), self.token) {
+            _ if !self.is_hub(address) => "the hub keeps the file there: run again later, what has come is kept",
             (401, None) => "there is no such model, or it is private: check the name, or set HF_TOKEN",
             (401, Some(_)) => "the token is refused, or there is no such model: check HF_TOKEN and the name",
             (403, _) => "its terms must be accepted on its page, by the owner of HF_TOKEN",
