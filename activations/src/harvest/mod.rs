@@ -7,6 +7,7 @@
 //! Shapes: `B` sequences of a batch, `T` tokens of a sequence, `N` stored vectors of a batch, `W` numbers per stored
 //! vector (all heads of a hook side by side), `H` heads, `Dh` d_head.
 
+mod packing;
 mod sequence;
 mod windows;
 
@@ -19,7 +20,7 @@ use lm::{Gpt2, Gpt2Config, HookPoint, Logits, Request, Start, TokenBatch, Tokeni
 use serde_json::json;
 use tasks::{Prompt, Role};
 
-pub use sequence::{Fill, LongDocuments, Packing, Window, text_windows};
+pub use packing::{Fill, LongDocuments, Packing, Window, text_windows};
 use sequence::{Sequence, Sequences, prompt_sequences};
 pub use windows::Windows;
 

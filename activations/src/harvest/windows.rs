@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tempfile::SpooledTempFile;
 
-use super::sequence::Window;
+use super::packing::Window;
 use crate::Error;
 
 /// Bytes of windows that are held before the file is begun: those of 16 million tokens.
