@@ -1,23 +1,25 @@
 # `make eval-ioi` is the main job; `make help` lists the rest.
 SAELAB := target/release/saelab
 
-# Model folder in Hugging Face layout, the task (ioi or pronoun), and the folder of the experiment.
+# Model folder in Hugging Face layout, or a name on the Hugging Face hub, which is then pulled; the task (ioi or pronoun); and
+# the folder of the experiment.
 MODEL ?= models/small-world
+PULLED := $(if $(wildcard $(MODEL)/.),,pull)
 TASK ?= ioi
 RUN ?= runs/$(TASK)-$(notdir $(abspath $(MODEL)))
 # The sites of the shipped model are committed; for another model they are located first (its cost is printed).
 SHIPPED := configs/sites/small-world$(if $(filter ioi,$(TASK)),,-$(TASK)).toml
 SITES := $(if $(filter models/small-world,$(MODEL)),$(SHIPPED),$(RUN)/sites.toml)
 
-.PHONY: help build eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-interop verify-gpt2 check wgpu bench bench-peers quality phenomena phenomena-quick
+.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-interop verify-gpt2 check wgpu bench bench-peers quality phenomena phenomena-quick
 
 help:
-	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task"
+	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task; MODEL=gpt2 is fetched first"
 	@echo "make eval TASK=pronoun        the same on another task"
 	@echo "make eval-full [TASK=pronoun] eval with all architectures, searches and thresholds (cost printed first)"
 	@echo "make test                     all tests"
-	@echo "make test-interop             stores of activations read by pyarrow, polars and DuckDB (from PyPI, into target/)"
-	@echo "make verify-gpt2 MODEL=folder whether this is GPT-2 small, and computed right"
+	@echo "make test-interop             stores and corpora shared with pyarrow, polars and DuckDB, pulled models with huggingface_hub (PyPI, into target/)"
+	@echo "make verify-gpt2 MODEL=gpt2   whether this is GPT-2 small, and computed right"
 	@echo "make check                    format, lints"
 	@echo "make behaviours               what the shipped model can do, against its gates"
 	@echo "make model                    train the shipped model again, into runs/small-world"
@@ -40,7 +42,7 @@ define dictionaries
 endef
 LOCATED := $(if $(filter models/small-world,$(MODEL)),,$(RUN)/sites.toml)
 
-eval: build $(LOCATED)
+eval: build $(PULLED) $(LOCATED)
 	$(call dictionaries,$(RUN),configs/ioi/train.toml)
 	$(SAELAB) eval configs/eval/ioi-quick.toml --model $(MODEL) --run $(RUN) --sites $(SITES)
 
@@ -50,7 +52,7 @@ eval-ioi: eval
 # Autoencoders of running text stand beside those of the prompts; the text is the world's, so only with the shipped model.
 FULL := $(RUN)-full
 eval-ioi-full: eval-full
-eval-full: build $(LOCATED)
+eval-full: build $(PULLED) $(LOCATED)
 	$(call dictionaries,$(FULL),configs/ioi/train-full.toml)
 	for half in a b; do \
 	    $(SAELAB) train configs/ioi/train-half-$$half.toml --run $(FULL) --sites $(SITES) --resume || exit 1; done
@@ -60,7 +62,10 @@ ifeq ($(MODEL),models/small-world)
 endif
 	$(SAELAB) eval configs/eval/ioi-full.toml --model $(MODEL) --run $(FULL) --sites $(SITES)
 
-$(RUN)/sites.toml: | build
+pull: build
+	$(SAELAB) model pull $(MODEL)
+
+$(RUN)/sites.toml: | build $(PULLED)
 	$(SAELAB) locate configs/$(TASK)/locate.toml --model $(MODEL) --out $@
 
 sites: build
@@ -78,11 +83,12 @@ test:
 # The environment is made once, in target/.
 test-interop: build
 	test -x target/interop/bin/python || python3 -m venv target/interop
-	target/interop/bin/pip install --quiet pyarrow polars duckdb numpy
-	rm -rf target/interop-stores
+	target/interop/bin/pip install --quiet pyarrow polars duckdb numpy huggingface_hub
+	rm -rf target/interop-stores target/interop-hub
 	target/interop/bin/python scripts/interop.py $(SAELAB) target/interop-stores
+	target/interop/bin/python scripts/interop_hub.py $(SAELAB) target/interop-hub
 
-verify-gpt2: build
+verify-gpt2: build $(PULLED)
 	$(SAELAB) verify-gpt2 $(MODEL)
 
 check:

@@ -1,17 +1,22 @@
-"""Reads stores of every type with pyarrow, polars and DuckDB by the recipes of the README, and compares the numbers.
+"""Reads stores of every type with pyarrow, polars and DuckDB by the recipes of the README, and compares the numbers; harvests
+corpora that pyarrow and polars have written.
 
     python scripts/interop.py SAELAB FOLDER
 
 SAELAB is the program; stores and exports are written into FOLDER, which must be new. `make test-interop` makes the environment.
 """
 
+import json
 import pathlib
+import random
+import re
 import subprocess
 import sys
 
 import duckdb
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 HOOKS = ["blocks.1.hook_resid_pre", "blocks.2.attn.hook_z"]
@@ -73,6 +78,31 @@ def main(saelab, folder):
             exact = full.setdefault(name, expected)
             assert (abs(expected - exact) <= bound * abs(exact) + 1e-7).all(), path
         print(f"{dtype}: pyarrow, polars and DuckDB read {len(list(store.glob('*/*.parquet')))} shards alike")
+    harvest_corpora(saelab, folder)
+
+
+def harvest_corpora(saelab, folder):
+    """Parquet of other writers and compressions holds the same documents as plain text."""
+    vocabulary = json.loads(pathlib.Path("models/small-world/tokenizer.json").read_text())["model"]["vocab"]
+    words = [piece.replace("Ġ", " ") for piece in sorted(vocabulary) if re.fullmatch("Ġ[A-Za-z]+", piece)]
+    draw = random.Random(0)
+    texts = ["".join(draw.choices(words, k=draw.randint(1, 60))) for _ in range(200)]
+    (folder / "corpus.txt").write_text("\n".join(texts))
+    table = pa.table({"id": range(len(texts)), "text": texts})
+    pq.write_table(table, folder / "snappy.parquet", compression="snappy", row_group_size=64)
+    pq.write_table(table, folder / "zstd.parquet", compression="zstd")
+    pq.write_table(table, folder / "plain.parquet", compression="none", use_dictionary=False)
+    pl.DataFrame({"text": texts}).write_parquet(folder / "polars-snappy.parquet", compression="snappy")
+    stores = {}
+    for path in [folder / "corpus.txt", *sorted(folder.glob("*.parquet"))]:
+        config = folder / f"{path.name}.toml"
+        source = f'[source]\nkind = "text"\npath = "{path}"\ncontext = 64\n'
+        config.write_text(f'model = "models/small-world"\nhooks = ["{HOOKS[0]}"]\nrows_per_shard = 1000\n{source}')
+        subprocess.run([saelab, "harvest", config, "--out", folder / f"{path.name}-store"], check=True)
+        shards = sorted((folder / f"{path.name}-store").glob("*/*.parquet"))
+        stores[path.name] = [shard.read_bytes() for shard in shards]
+    assert len(stores) == 5 and all(len(shards) > 2 and shards == stores["corpus.txt"] for shards in stores.values())
+    print("corpora of pyarrow and polars, plain, snappy and zstd, give the shards of the plain text")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ const DEFAULT_SHUFFLE_WINDOW: usize = 65_536;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HarvestFile {
-    /// Folder of the model (Hugging Face layout). Required.
+    /// Folder of the model (Hugging Face layout), or the name of one that `saelab model pull` has fetched. Required.
     pub model: PathBuf,
     /// Fold layer norms, centre weights and factor the matrices of every head anew before the model is run. Default false:
     /// the weights as they are. With true, norms at q, k, v, z are comparable between heads, as in the paper; the store then
@@ -193,7 +193,7 @@ impl SourceConfig {
 /// A harvest config whose fields are complete and fit together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HarvestConfig {
-    /// Folder of the model.
+    /// Folder or name of the model.
     pub model: PathBuf,
     /// What is done to its weights.
     pub load: LoadOptions,

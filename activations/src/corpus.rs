@@ -6,7 +6,7 @@
 //! | `.parquet` | a row: the text in one column |
 //! | anything else | a line |
 //!
-//! `.gz` or `.zst` may follow the first and the last. Blank documents are passed over. Files are read one after the other, in
+//! `.gz` or `.zst` may follow the first and the last; Parquet may be compressed with snappy or zstd. Blank documents are passed over. Files are read one after the other, in
 //! the order of their patterns and, within a pattern, of their names; of a file only a line is in memory.
 
 use std::fs::File;
@@ -321,6 +321,16 @@ mod tests {
         }
         let all = read(&dir.path().join("a*").to_string_lossy(), "text").unwrap();
         assert_eq!(all.len(), 5 * 3);
+    }
+
+    #[test]
+    fn parquet_compressed_with_snappy_is_read() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/snappy/corpus.parquet");
+        // As make.py beside it writes them.
+        let expected = (0..500)
+            .filter(|i| i % 7 != 3)
+            .map(|i| format!("document {i}{}", " zwölf Boxkämpfer".repeat(i % 5)));
+        assert_eq!(read(path, "text").unwrap(), expected.collect::<Vec<_>>());
     }
 
     #[test]

@@ -160,6 +160,16 @@ pub enum Error {
         /// What is wrong, where, and what to do.
         reason: String,
     },
+    /// The tokens of a long corpus could not be kept on disk.
+    #[error(
+        "cannot keep the tokens of the corpus in {folder}: {source}; free some space there, or choose another folder with --out"
+    )]
+    Spool {
+        /// The folder of the unnamed file that holds them.
+        folder: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
     /// The store does not hold what was asked for.
     #[error("{path} does not hold {wanted}; it holds {available}; add it to the harvest config and harvest again")]
     NotInStore {

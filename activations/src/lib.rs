@@ -19,7 +19,9 @@ pub use corpus::Corpus;
 pub use dictionary::Dictionary;
 pub use dtype::Dtype;
 pub use error::Error;
-pub use harvest::{Cost, Fill, HarvestPlan, LongDocuments, Packing, Progress, Source, Window, harvest, text_windows};
+pub use harvest::{
+    Cost, Fill, HarvestPlan, LongDocuments, Packing, Progress, Source, Window, Windows, harvest, text_windows,
+};
 pub use node::Node;
 pub use order::BatchOrder;
 pub use store::{Filter, HookRows, Manifest, NodeRows, Part, Store, StoreWriter, Stream, StreamConfig};

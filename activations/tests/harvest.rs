@@ -40,7 +40,8 @@ fn document(words: std::ops::Range<usize>) -> String {
 }
 
 fn text_plan(documents: Vec<String>, context: usize) -> HarvestPlan {
-    let windows = Packing::documents(context).windows(documents.into_iter().map(Ok), &tokenizer());
+    let windows =
+        Packing::documents(context).spooled_windows(documents.into_iter().map(Ok), &tokenizer(), &std::env::temp_dir());
     HarvestPlan {
         hooks: HOOKS.to_vec(),
         ..HarvestPlan::for_nodes(&[], Source::Text(windows.unwrap()), 2, 7)

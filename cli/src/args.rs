@@ -21,6 +21,8 @@ pub(crate) struct Args {
 /// The stages, in the order of the data.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Fetch a model from the Hugging Face hub
+    Model(commands::model::ModelArgs),
     /// Train a small language model on the written world
     Pretrain(commands::pretrain::Pretrain),
     /// Measure the six behaviours of a model trained on the written world

@@ -189,6 +189,70 @@ fn a_full_disk_is_named_and_what_was_finished_is_kept() {
     assert!(folder.files("full") == folder.files("whole"));
 }
 
+/// Fills a file system of so many kilobytes, copies what is there, gives it room, and goes on; 77: there can be no such file
+/// system here.
+const SMALL_DISK: &str = r#"
+mkdir -p "$DISK" "$COPIES" && mount -t tmpfs -o "size=${KILOBYTES}k" tmpfs "$DISK" || exit 77
+"$SAELAB" harvest "$CONFIG" --out "$DISK/store" 2> "$COPIES/said"
+echo $? > "$COPIES/code"
+cp -R "$DISK/store" "$COPIES/full"
+mount -o remount,size=64m "$DISK" && "$SAELAB" harvest "$CONFIG" --out "$DISK/store" && cp -R "$DISK/store" "$COPIES/completed"
+"#;
+
+#[test]
+fn a_small_disk_that_is_full_is_named_and_the_harvest_completed_when_there_is_room() {
+    let folder = Folder::new(60);
+    succeeds(folder.harvest("whole", &[]).output().unwrap());
+    let whole = folder.files("whole");
+    let kilobytes = whole.values().map(Vec::len).sum::<usize>() * 6 / 10_240;
+    // In name spaces of their own, so that nothing stays mounted; of a user too where this one may not mount.
+    let run = |spaces: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(spaces).args(["sh", "-c", SMALL_DISK]);
+        command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        command.envs([
+            ("DISK", folder.path("disk")),
+            ("COPIES", folder.path("copies")),
+            ("CONFIG", folder.path("config.toml")),
+        ]);
+        command.envs([
+            ("SAELAB", env!("CARGO_BIN_EXE_saelab").to_owned()),
+            ("KILOBYTES", kilobytes.to_string()),
+        ]);
+        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let done = status.is_ok_and(|status| status.success());
+        done || {
+            // What a refused mount has left.
+            std::fs::remove_dir_all(folder.path("disk")).ok();
+            folder.0.path().join("copies/said").exists()
+        }
+    };
+    if !run(&["--mount"]) && !run(&["--user", "--map-root-user", "--mount"]) {
+        let skipped = "skipped: a_small_disk_that_is_full: no file system can be mounted here (neither as root nor in a name space)";
+        // Past the capture of the test harness.
+        std::io::Write::write_all(&mut std::io::stderr(), format!("{skipped}\n").as_bytes()).unwrap();
+        return;
+    }
+    let read = |name: &str| std::fs::read_to_string(folder.path(&format!("copies/{name}"))).unwrap();
+    assert_eq!(read("code"), "1\n");
+    let said = read("said");
+    let line = said.lines().last().unwrap();
+    assert!(
+        line.starts_with("error: cannot write")
+            && line.contains(".parquet: No space left")
+            && line.contains("free some space"),
+        "{line}"
+    );
+    // Some whole shards and nothing else: no manifest, no half file.
+    let full = folder.files("copies/full");
+    assert!(!full.is_empty() && full.len() < whole.len() - 1, "{:?}", full.keys());
+    assert!(
+        full.iter()
+            .all(|(name, bytes)| name.ends_with(".parquet") && whole.get(name) == Some(bytes))
+    );
+    assert!(folder.files("copies/completed") == whole);
+}
+
 #[test]
 fn the_form_of_the_text_does_not_matter() {
     let folder = Folder::new(20);

@@ -120,6 +120,75 @@ pub enum Error {
         /// The cause.
         reason: String,
     },
+    /// What can be no name or revision of a model on the hub.
+    #[error("`{found}` is no {what} of a model on the Hugging Face hub; expected {expected}")]
+    HubName {
+        /// Name or revision.
+        what: &'static str,
+        /// As it was given.
+        found: String,
+        /// What is accepted.
+        expected: &'static str,
+    },
+    /// An environment variable of the hub cannot be meant; its value may be a credential and is not repeated.
+    #[error("{variable} {reason}")]
+    HubSetting {
+        /// The variable.
+        variable: &'static str,
+        /// What is wrong, and what to do.
+        reason: &'static str,
+    },
+    /// The hub, or a host that it sent us to, refuses or does not answer as a hub does.
+    #[error("model {model}: {host} {reason}")]
+    Hub {
+        /// The model.
+        model: String,
+        /// The host, with its port where that is not the usual one.
+        host: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// The bytes of a file ended early; they are kept.
+    #[error(
+        "model {model}: {file} broke off after {done} of {total} bytes{cause}; run the same command again, it goes on there"
+    )]
+    HubBroken {
+        /// The model.
+        model: String,
+        /// The file.
+        file: &'static str,
+        /// Bytes that are in the cache.
+        done: u64,
+        /// Bytes of the whole file.
+        total: u64,
+        /// What the system said, in brackets; empty where the host just ended.
+        cause: String,
+    },
+    /// The bytes that came are not those that the hub announced; they are not kept.
+    #[error(
+        "model {model}: {file} came with hash {found}, the hub announced {expected}; nothing of it is kept, run the same command again"
+    )]
+    HubHash {
+        /// The model.
+        model: String,
+        /// The file.
+        file: &'static str,
+        /// Hash that the hub announced.
+        expected: String,
+        /// Hash of the bytes.
+        found: String,
+    },
+    /// Offline, and the cache does not hold the whole model.
+    #[error(
+        "model {model} is not, or not whole, in the cache {}, and HF_HUB_OFFLINE forbids to fetch it; unset that or set HF_HOME",
+        cache.display()
+    )]
+    NotCached {
+        /// The model.
+        model: String,
+        /// The cache.
+        cache: PathBuf,
+    },
     /// Training cannot go on.
     #[error("training: {0}")]
     Training(String),

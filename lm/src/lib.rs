@@ -3,6 +3,7 @@
 //! * [`Gpt2`]: any GPT-2 in Hugging Face layout; [`Gpt2::run`] reads and overwrites activations at [`HookPoint`]s.
 //! * [`Tokenizer`]: GPT-2's byte-level BPE, or the word-level tokenizer of the small world.
 //! * [`train`]: language-model training, fed with batches of token ids.
+//! * [`hub`]: models of the Hugging Face hub, in the cache that its libraries share.
 //! * [`files`]: atomic writes, hashes, safetensors.
 //!
 //! Shapes: `B` rows of a batch, `T` tokens of a row, `D` d_model, `H` heads, `Dh` d_head, `V` d_vocab.
@@ -12,6 +13,7 @@ mod error;
 pub mod files;
 mod gpt2;
 mod hooks;
+pub mod hub;
 mod refactor;
 mod run;
 mod tap;

@@ -7,7 +7,9 @@
 //! Shapes: `B` sequences of a batch, `T` tokens of a sequence, `N` stored vectors of a batch, `W` numbers per stored
 //! vector (all heads of a hook side by side), `H` heads, `Dh` d_head.
 
+mod packing;
 mod sequence;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -18,8 +20,9 @@ use lm::{Gpt2, Gpt2Config, HookPoint, Logits, Request, Start, TokenBatch, Tokeni
 use serde_json::json;
 use tasks::{Prompt, Role};
 
-pub use sequence::{Fill, LongDocuments, Packing, Window, text_windows};
-use sequence::{Sequence, digest, prompt_sequences, window_sequences};
+pub use packing::{Fill, LongDocuments, Packing, Window, text_windows};
+use sequence::{Sequence, Sequences, prompt_sequences};
+pub use windows::Windows;
 
 use crate::node::validate_hook;
 use crate::store::{FORMAT_VERSION, HookShape, Layout, Manifest, Part, Provenance, Row, Shuffle, StoreWriter, Wanted};
@@ -56,8 +59,8 @@ pub struct HarvestPlan {
 pub enum Source {
     /// Prompts of equal length, with roles and labels.
     Prompts(Vec<Prompt>),
-    /// Windows of text ([`Packing::windows`]).
-    Text(Vec<Window>),
+    /// Windows of text ([`Packing::spooled_windows`]).
+    Text(Windows),
 }
 
 /// How far a harvest is.
@@ -106,26 +109,12 @@ impl HarvestPlan {
     ///
     /// # Errors
     ///
-    /// Hooks that this model does not have.
+    /// A plan that does not fit this model.
     pub fn cost(&self, model: &Gpt2, tokenizer: &Tokenizer) -> Result<Cost, Error> {
         let config = model.config();
-        let (tokens, rows) = match &self.source {
-            Source::Prompts(prompts) => (
-                prompts.iter().map(|prompt| prompt.ids.len()).sum(),
-                prompts.len() * self.roles.len(),
-            ),
-            Source::Text(windows) => {
-                let special = tokenizer.special_ids();
-                let rows = |window: &Window| match self.keep_special {
-                    true => window.ids.len(),
-                    false => window.ids.iter().skip(1).filter(|id| !special.contains(id)).count(),
-                };
-                (
-                    windows.iter().map(|window| window.ids.len()).sum(),
-                    windows.iter().map(rows).sum(),
-                )
-            }
-        };
+        let sequences = self.sequences(tokenizer, config.n_ctx)?;
+        let tokens = (0..sequences.len()).map(|index| sequences.tokens(index)).sum::<usize>();
+        let rows = sequences.rows();
         let row_bytes = self
             .shapes(config)?
             .values()
@@ -175,7 +164,7 @@ impl HarvestPlan {
     }
 
     /// The sequences in the order of the store.
-    fn sequences(&self, tokenizer: &Tokenizer, n_ctx: usize) -> Result<Vec<Sequence>, Error> {
+    fn sequences(&self, tokenizer: &Tokenizer, n_ctx: usize) -> Result<Sequences<'_>, Error> {
         if self.batch == 0 || self.rows_per_shard == 0 {
             let field = if self.batch == 0 { "batch" } else { "rows_per_shard" };
             return Err(Error::Config {
@@ -186,14 +175,15 @@ impl HarvestPlan {
         match &self.source {
             Source::Prompts(prompts) => {
                 let roles: BTreeSet<Role> = self.roles.iter().copied().collect();
-                prompt_sequences(prompts, &roles, n_ctx)
+                Ok(Sequences::Prompts(prompt_sequences(prompts, &roles, n_ctx)?))
             }
             Source::Text(_) if !self.roles.is_empty() => Err(Error::Config {
                 field: "roles",
                 reason: "must be empty for text, which has no roles".to_owned(),
             }),
             Source::Text(windows) => {
-                let longest = windows.iter().map(|window| window.ids.len()).max().unwrap_or(0);
+                // The first is the longest.
+                let longest = if windows.len() > 0 { windows.tokens(0) } else { 0 };
                 if longest > n_ctx {
                     let reason = format!("gives windows of {longest} tokens, the model's context has {n_ctx}");
                     return Err(Error::Config {
@@ -201,7 +191,7 @@ impl HarvestPlan {
                         reason,
                     });
                 }
-                Ok(window_sequences(windows, &tokenizer.special_ids(), self.keep_special))
+                Sequences::of_text(windows, tokenizer.special_ids(), self.keep_special)
             }
         }
     }
@@ -233,7 +223,7 @@ pub fn harvest(
         "tokenizer": tokenizer.hash(),
         "hooks": hooks.keys().map(HookPoint::to_string).collect::<Vec<_>>(),
         "roles": roles.iter().map(Role::to_string).collect::<Vec<_>>(),
-        "source": digest(&sequences),
+        "source": sequences.digest()?,
         "batch": plan.batch, // the shape of a matrix product may change its last bits
         "rows_per_shard": plan.rows_per_shard,
         "dtype": plan.dtype,
@@ -246,7 +236,7 @@ pub fn harvest(
     };
     let layout = Layout {
         provenance,
-        rows: sequences.iter().map(Sequence::count).sum(),
+        rows: sequences.rows(),
         hooks,
         dtype: plan.dtype,
         rows_per_shard: plan.rows_per_shard,
@@ -291,21 +281,22 @@ struct Pushed {
 /// Runs the model over the batches of which anything is wanted; ends early when nobody takes the vectors any more.
 fn forward(
     model: &Gpt2,
-    sequences: &[Sequence],
+    sequences: &Sequences<'_>,
     batch: usize,
     wanted: &BTreeMap<HookPoint, Wanted>,
     sender: &SyncSender<Pushed>,
     on_progress: &mut dyn FnMut(Progress),
 ) -> Result<(), Error> {
-    let (mut done, mut start) = (0, 0);
-    let batches = sequences
-        .chunk_by(|a, b| a.ids().len() == b.ids().len())
-        .flat_map(|equal| equal.chunks(batch));
-    for batch in batches {
-        let end = start + batch.iter().map(Sequence::count).sum::<usize>();
+    let (mut done, mut start, total) = (0, 0, sequences.len());
+    while done < total {
+        let equal = |index: &usize| sequences.tokens(*index) == sequences.tokens(done);
+        let places = done..total.min(done + batch);
+        let places = done..done + places.take_while(equal).count();
+        let end = start + places.clone().map(|index| sequences.count(index)).sum::<usize>();
         let missing = wanted.iter().filter(|(_, wanted)| wanted.any(start..end));
         let capture: Vec<HookPoint> = missing.map(|(hook, _)| *hook).collect();
         if !capture.is_empty() {
+            let batch = sequences.read(places.clone())?;
             let ids: Vec<&[u32]> = batch.iter().map(Sequence::ids).collect();
             let tokens = TokenBatch::new(&ids)?;
             let request = Request {
@@ -315,21 +306,17 @@ fn forward(
             };
             let trace = model.run(Start::Tokens(&tokens), &request)?;
             let rows: Vec<Row> = batch.iter().flat_map(Sequence::rows).collect();
-            let places = flat_places(batch);
+            let flat = flat_places(&batch);
             let vectors = capture
                 .into_iter()
-                .map(|hook| Ok((hook, vectors(&trace, hook, &places)?)));
+                .map(|hook| Ok((hook, vectors(&trace, hook, &flat)?)));
             let vectors = vectors.collect::<Result<Vec<_>, Error>>()?;
             if sender.send(Pushed { start, rows, vectors }).is_err() {
                 return Ok(());
             }
         }
-        start = end;
-        done += batch.len();
-        on_progress(Progress {
-            done,
-            total: sequences.len(),
-        });
+        (start, done) = (end, places.end);
+        on_progress(Progress { done, total });
     }
     Ok(())
 }

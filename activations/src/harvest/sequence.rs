@@ -1,183 +1,14 @@
 //! What the model reads in a harvest: one sequence of tokens per prompt or window of text, and the rows stored of it.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
-use lm::Tokenizer;
-use serde::Deserialize;
 use tasks::{Labels, Prompt, Role};
 
+use super::packing::Window;
+use super::windows::Windows;
 use crate::Error;
 use crate::store::Row;
-
-/// A window of text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Window {
-    /// Token ids; the first is the beginning-of-text token.
-    pub ids: Vec<u32>,
-    /// The documents in it: the position at which each begins, and its number.
-    documents: Vec<(u32, u32)>,
-}
-
-/// How documents become windows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Packing {
-    /// Longest window in tokens, beginning-of-text token included; at least 2.
-    pub context: usize,
-    /// What a window may hold.
-    pub fill: Fill,
-    /// What becomes of a document that is longer than a window.
-    pub long_documents: LongDocuments,
-}
-
-/// What a window may hold.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Fill {
-    /// Tokens of one document; the last window of a document is shorter.
-    #[default]
-    Documents,
-    /// Documents one after the other, a beginning-of-text token between them; all windows but the last are full.
-    Packed,
-}
-
-/// What becomes of a document that is longer than a window.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LongDocuments {
-    /// It is cut into several windows, each behind its own beginning-of-text token.
-    #[default]
-    Cut,
-    /// The harvest is refused.
-    Refuse,
-}
-
-impl Packing {
-    /// Windows of one document each, long ones cut.
-    pub fn documents(context: usize) -> Self {
-        Self {
-            context,
-            fill: Fill::Documents,
-            long_documents: LongDocuments::Cut,
-        }
-    }
-
-    /// The windows of some documents: full ones first, then shorter ones by falling length, each in the documents' order.
-    ///
-    /// # Errors
-    ///
-    /// Text that cannot be read or encoded; a document that is too long, where that is refused; no text at all.
-    pub fn windows(
-        &self,
-        documents: impl Iterator<Item = Result<String, Error>>,
-        tokenizer: &Tokenizer,
-    ) -> Result<Vec<Window>, Error> {
-        let size = self.context.max(2) - 1;
-        let bos = tokenizer.bos();
-        let mut windows = Vec::new();
-        // Tokens that wait for a full window, and the documents in them.
-        let mut waiting: (Vec<u32>, Vec<(u32, u32)>) = (Vec::new(), Vec::new());
-        for (document, text) in (0_u32..).zip(documents) {
-            let ids = tokenizer.encode(&text?)?;
-            if ids.len() > size && self.long_documents == LongDocuments::Refuse {
-                let reason = format!(
-                    "is \"refuse\", and document {document} has {} tokens where {size} fit beside the beginning-of-text token; \
-                     raise `context` or set it to \"cut\"",
-                    ids.len()
-                );
-                return Err(Error::Config {
-                    field: "long_documents",
-                    reason,
-                });
-            }
-            match self.fill {
-                Fill::Documents => {
-                    let window = |ids: &[u32]| Window {
-                        ids: std::iter::once(bos).chain(ids.iter().copied()).collect(),
-                        documents: vec![(0, document)],
-                    };
-                    windows.extend(ids.chunks(size).map(window));
-                }
-                Fill::Packed if ids.is_empty() => {}
-                Fill::Packed => {
-                    let (tokens, spans) = &mut waiting;
-                    if !tokens.is_empty() {
-                        tokens.push(bos);
-                    }
-                    spans.push((tokens.len() as u32 + 1, document));
-                    tokens.extend(ids);
-                    while tokens.len() >= size {
-                        let rest = tokens.split_off(size);
-                        windows.push(packed(std::mem::replace(tokens, rest), spans, bos));
-                    }
-                }
-            }
-        }
-        let (tokens, mut spans) = waiting;
-        if !tokens.is_empty() {
-            windows.push(packed(tokens, &mut spans, bos));
-        }
-        if windows.is_empty() {
-            let reason = "holds no text, at least one document is needed".to_owned();
-            return Err(Error::Config { field: "path", reason });
-        }
-        // Stable: keeps the documents' order.
-        windows.sort_by_key(|window| std::cmp::Reverse(window.ids.len()));
-        Ok(windows)
-    }
-}
-
-/// A window of `tokens`; `spans` keeps what begins or goes on behind it.
-fn packed(tokens: Vec<u32>, spans: &mut Vec<(u32, u32)>, bos: u32) -> Window {
-    let end = tokens.len() as u32; // position of the last token, behind the first
-    let documents = spans.iter().copied().filter(|&(start, _)| start <= end).collect();
-    let going_on = spans.iter().rev().find(|&&(start, _)| start <= end).copied();
-    let later = spans
-        .iter()
-        .filter(|&&(start, _)| start > end)
-        .map(|&(start, of)| (start - end, of));
-    *spans = going_on
-        .map(|(_, document)| (1, document))
-        .into_iter()
-        .chain(later)
-        .collect();
-    Window {
-        ids: std::iter::once(bos).chain(tokens).collect(),
-        documents,
-    }
-}
-
-impl Window {
-    /// The document at a position; the separator before a document belongs to the one before it.
-    fn document(&self, position: u32) -> u32 {
-        let begun = self.documents.partition_point(|&(start, _)| start <= position);
-        self.documents
-            .get(begun.saturating_sub(1))
-            .map_or(0, |&(_, document)| document)
-    }
-}
-
-/// Documents cut into windows of at most `context` tokens, each behind the beginning-of-text token, with the number of
-/// their document: full ones first, then shorter ones by falling length, each in the documents' order. `context` is at least
-/// 2 ([`crate::SourceConfig::validate`]).
-///
-/// # Errors
-///
-/// Text that the tokenizer cannot encode.
-pub fn text_windows(
-    documents: &[String],
-    context: usize,
-    tokenizer: &Tokenizer,
-) -> Result<Vec<(Vec<u32>, u32)>, Error> {
-    if documents.iter().all(String::is_empty) {
-        return Ok(Vec::new());
-    }
-    let windows = Packing::documents(context).windows(documents.iter().cloned().map(Ok), tokenizer)?;
-    let parts = |window: Window| {
-        let document = window.document(0);
-        (window.ids, document)
-    };
-    Ok(windows.into_iter().map(parts).collect())
-}
 
 /// One sequence and the rows that are stored of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -215,6 +46,23 @@ impl Sequence {
             special: self.special.binary_search(&position).is_ok(),
             labels: self.prompt.as_ref().map(|(_, labels)| *labels),
         })
+    }
+
+    /// sha256 of all that it asks of the model and of the store.
+    fn digest(&self) -> String {
+        let mut bytes = Vec::new();
+        let mut put = |number: usize| bytes.extend_from_slice(&(number as u64).to_le_bytes());
+        put(self.ids().len());
+        self.ids().iter().for_each(|&id| put(id as usize));
+        for &(start, document) in &self.window.documents {
+            put(start as usize);
+            put(document as usize);
+        }
+        self.positions.iter().for_each(|&position| put(position as usize));
+        for (_, label) in self.prompt.iter().flat_map(|(_, labels)| labels.iter()) {
+            put(label);
+        }
+        lm::files::sha256_hex(&bytes)
     }
 }
 
@@ -270,131 +118,154 @@ pub(super) fn prompt_sequences(
     sequences.collect()
 }
 
-/// One sequence per window; positions that are special (the first, and special tokens) are stored only when asked for.
-pub(super) fn window_sequences(windows: &[Window], special: &BTreeSet<u32>, keep_special: bool) -> Vec<Sequence> {
-    let sequence = |(row, window): (u32, &Window)| {
-        let ids = (0_u32..).zip(&window.ids);
-        let (specials, others): (Vec<u32>, Vec<u32>) = ids
-            .map(|(position, id)| (position, position == 0 || special.contains(id)))
-            .fold(
-                Default::default(),
-                |(mut specials, mut others), (position, is_special)| {
-                    if is_special { &mut specials } else { &mut others }.push(position);
-                    (specials, others)
-                },
-            );
-        Sequence {
-            window: window.clone(),
-            row,
-            positions: match keep_special {
-                true => (0..window.ids.len() as u32).collect(),
-                false => others,
-            },
-            prompt: None,
-            special: specials,
-        }
-    };
-    (0_u32..).zip(windows).map(sequence).collect()
+/// The sequences of a harvest in the order of its store.
+pub(super) enum Sequences<'a> {
+    /// Of prompts, in memory.
+    Prompts(Vec<Sequence>),
+    /// Of text: windows on disk, of each of which the number of rows is known.
+    Text {
+        windows: &'a Windows,
+        special: BTreeSet<u32>,
+        keep_special: bool,
+        counts: Vec<u32>,
+    },
 }
 
-/// sha256 of all that the sequences ask of the model and of the store: over the hashes of the sequences.
-pub(super) fn digest(sequences: &[Sequence]) -> String {
-    let of = |sequence: &Sequence| {
-        let mut bytes = Vec::new();
-        let mut put = |number: usize| bytes.extend_from_slice(&(number as u64).to_le_bytes());
-        put(sequence.ids().len());
-        sequence.ids().iter().for_each(|&id| put(id as usize));
-        for &(start, document) in &sequence.window.documents {
-            put(start as usize);
-            put(document as usize);
+/// Sequences that are looked at together where all are looked at.
+const TOGETHER: usize = 1024;
+
+impl<'a> Sequences<'a> {
+    /// One sequence per window. Position 0 and the ids in `special` are special.
+    pub(super) fn of_text(windows: &'a Windows, special: BTreeSet<u32>, keep_special: bool) -> Result<Self, Error> {
+        let mut counts = Vec::with_capacity(windows.len());
+        for range in ranges(windows.len()) {
+            let sequences = windows.read(range)?;
+            let sequences = sequences
+                .into_iter()
+                .map(|window| window_sequence(window, 0, &special, keep_special));
+            counts.extend(sequences.map(|sequence| sequence.count() as u32));
         }
-        sequence.positions.iter().for_each(|&position| put(position as usize));
-        for (_, label) in sequence.prompt.iter().flat_map(|(_, labels)| labels.iter()) {
-            put(label);
+        Ok(Self::Text {
+            windows,
+            special,
+            keep_special,
+            counts,
+        })
+    }
+
+    /// Their number.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Prompts(sequences) => sequences.len(),
+            Self::Text { windows, .. } => windows.len(),
         }
-        lm::files::sha256_hex(&bytes)
-    };
-    let hashes: String = sequences.iter().map(of).collect();
-    lm::files::sha256_hex(hashes.as_bytes())
+    }
+
+    /// Tokens of a sequence.
+    pub(super) fn tokens(&self, index: usize) -> usize {
+        match self {
+            Self::Prompts(sequences) => sequences[index].ids().len(),
+            Self::Text { windows, .. } => windows.tokens(index),
+        }
+    }
+
+    /// Rows stored of a sequence.
+    pub(super) fn count(&self, index: usize) -> usize {
+        match self {
+            Self::Prompts(sequences) => sequences[index].count(),
+            Self::Text { counts, .. } => counts[index] as usize,
+        }
+    }
+
+    /// Rows stored of all.
+    pub(super) fn rows(&self) -> usize {
+        (0..self.len()).map(|index| self.count(index)).sum()
+    }
+
+    /// Some of them.
+    pub(super) fn read(&self, range: Range<usize>) -> Result<Vec<Sequence>, Error> {
+        match self {
+            Self::Prompts(sequences) => Ok(sequences[range].to_vec()),
+            Self::Text {
+                windows,
+                special,
+                keep_special,
+                ..
+            } => {
+                let numbered = range.clone().zip(windows.read(range)?);
+                let sequence = |(row, window)| window_sequence(window, row as u32, special, *keep_special);
+                Ok(numbered.map(sequence).collect())
+            }
+        }
+    }
+
+    /// sha256 of all that the sequences ask of the model and of the store: over the hashes of the sequences.
+    pub(super) fn digest(&self) -> Result<String, Error> {
+        let mut all = lm::files::Sha256Hex::default();
+        for range in ranges(self.len()) {
+            for sequence in self.read(range)? {
+                all.update(sequence.digest().as_bytes());
+            }
+        }
+        Ok(all.finish())
+    }
+}
+
+/// All indices below `len`, some at a time.
+fn ranges(len: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len)
+        .step_by(TOGETHER)
+        .map(move |start| start..(start + TOGETHER).min(len))
+}
+
+/// The sequence of a window: all positions are stored, or those that are not special.
+fn window_sequence(window: Window, row: u32, special: &BTreeSet<u32>, keep_special: bool) -> Sequence {
+    let ids = (0_u32..).zip(&window.ids);
+    let (specials, others): (Vec<_>, Vec<_>) = ids.partition(|(position, id)| *position == 0 || special.contains(id));
+    let positions = |of: Vec<(u32, &u32)>| of.into_iter().map(|(position, _)| position).collect();
+    Sequence {
+        positions: match keep_special {
+            true => (0..window.ids.len() as u32).collect(),
+            false => positions(others),
+        },
+        special: positions(specials),
+        window,
+        row,
+        prompt: None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use lm::Tokenizer;
+
     use super::*;
-
-    fn tokenizer() -> Tokenizer {
-        let words: Vec<String> = ('a'..='z').map(|letter| format!(" {letter}")).collect();
-        Tokenizer::word_level(&words).unwrap()
-    }
-
-    /// Documents of so many letters each, that go on through the alphabet.
-    fn documents(lengths: &[usize]) -> Vec<String> {
-        let mut letters = ('a'..='z').cycle();
-        let text = |&length: &usize| {
-            letters
-                .by_ref()
-                .take(length)
-                .map(|letter| format!(" {letter}"))
-                .collect()
-        };
-        lengths.iter().map(text).collect()
-    }
-
-    #[test]
-    fn packed_windows_hold_every_token_once_with_its_document() {
-        let (tokenizer, lengths) = (tokenizer(), [3, 0, 9, 1, 1, 6, 14, 2]);
-        let documents = documents(&lengths);
-        for context in 2..20 {
-            let packing = Packing {
-                fill: Fill::Packed,
-                ..Packing::documents(context)
-            };
-            let windows = packing.windows(documents.iter().cloned().map(Ok), &tokenizer).unwrap();
-            let (last, full) = windows.split_last().unwrap();
-            assert!(full.iter().all(|window| window.ids.len() == context) && last.ids.len() <= context);
-            let mut found = vec![Vec::new(); lengths.len()];
-            for window in &windows {
-                assert_eq!(window.ids[0], tokenizer.bos());
-                for (position, &id) in (0_u32..).zip(&window.ids) {
-                    if id != tokenizer.bos() {
-                        found[window.document(position) as usize].push(id);
-                    }
-                }
-            }
-            let expected: Vec<Vec<u32>> = documents.iter().map(|text| tokenizer.encode(text).unwrap()).collect();
-            assert_eq!(found, expected, "context {context}");
-        }
-    }
+    use crate::harvest::{Fill, Packing};
 
     #[test]
     fn special_positions_are_left_out_or_marked() {
-        let tokenizer = tokenizer();
+        let words: Vec<String> = ('a'..='z').map(|letter| format!(" {letter}")).collect();
+        let tokenizer = Tokenizer::word_level(&words).unwrap();
         let packing = Packing {
             fill: Fill::Packed,
             ..Packing::documents(6)
         };
+        let folder = tempfile::tempdir().unwrap();
         let windows = packing
-            .windows(documents(&[2, 8]).into_iter().map(Ok), &tokenizer)
+            .spooled_windows(
+                [" a b", " c d e f g h i j"].map(|text| Ok(text.to_owned())).into_iter(),
+                &tokenizer,
+                folder.path(),
+            )
             .unwrap();
-        let special = BTreeSet::from([tokenizer.bos()]);
-        let without = window_sequences(&windows, &special, false);
-        assert_eq!(without[0].positions, [1, 2, 4, 5]);
-        assert!(without[0].rows().all(|row| !row.special));
-        let with = window_sequences(&windows, &special, true);
-        let marks: Vec<bool> = with[0].rows().map(|row| row.special).collect();
+        let sequences = |keep| Sequences::of_text(&windows, BTreeSet::from([tokenizer.bos()]), keep).unwrap();
+        let (without, with) = (sequences(false), sequences(true));
+        let first = &without.read(0..1).unwrap()[0];
+        assert_eq!(first.positions, [1, 2, 4, 5]);
+        assert!(first.rows().all(|row| !row.special));
+        let marks: Vec<bool> = with.read(0..1).unwrap()[0].rows().map(|row| row.special).collect();
         assert_eq!(marks, [true, false, false, true, false, false]);
-        assert_ne!(digest(&with), digest(&without));
-    }
-
-    #[test]
-    fn long_documents_can_be_refused() {
-        let packing = Packing {
-            long_documents: LongDocuments::Refuse,
-            ..Packing::documents(6)
-        };
-        let windows = |lengths: &[usize]| packing.windows(documents(lengths).into_iter().map(Ok), &tokenizer());
-        assert_eq!(windows(&[5, 5]).unwrap().len(), 2);
-        let message = windows(&[5, 6]).unwrap_err().to_string();
-        assert!(message.contains("document 1 has 6 tokens where 5 fit"), "{message}");
+        assert_eq!((without.count(0), with.count(0)), (4, 6));
+        assert_ne!(with.digest().unwrap(), without.digest().unwrap());
     }
 }

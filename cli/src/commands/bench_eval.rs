@@ -15,7 +15,7 @@ use crate::output;
 /// Arguments of `saelab bench eval`.
 #[derive(Debug, clap::Args)]
 pub(super) struct BenchEval {
-    /// Model folder in Hugging Face layout
+    /// Model folder in Hugging Face layout, or the name of a model that was pulled
     #[arg(long, default_value = "models/small-world")]
     model: PathBuf,
     /// Prompts that are reconstructed and edited

@@ -61,7 +61,8 @@ impl HarvestBench {
         };
         let mut run = |batches: usize, dir: &str| -> anyhow::Result<f64> {
             let documents: Vec<_> = (0..batches * self.batch).map(|_| Ok(document())).collect();
-            let windows = Packing::documents(self.context).windows(documents.into_iter(), &tokenizer)?;
+            let windows =
+                Packing::documents(self.context).spooled_windows(documents.into_iter(), &tokenizer, &self.dir)?;
             let plan = HarvestPlan {
                 hooks: vec![self.hook],
                 shuffle: Some((16_384, 0)),

@@ -56,7 +56,9 @@ impl Harvest {
             (SourceConfig::Prompts { task, n, seed }, _) => {
                 Source::Prompts(task.open(&tokenizer)?.sample(Sample::Train, *n, *seed))
             }
-            (text, Some(packing)) => Source::Text(packing.windows(run_folder::documents(text)?, &tokenizer)?),
+            (text, Some(packing)) => {
+                Source::Text(packing.spooled_windows(run_folder::documents(text)?, &tokenizer, &self.out)?)
+            }
             (_, None) => anyhow::bail!("this source holds no text"),
         };
         let part = self.shard.map_or(Part::WHOLE, |share| share.0);

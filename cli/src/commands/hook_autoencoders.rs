@@ -18,7 +18,7 @@ use super::training_site::TrainingSite;
 pub(crate) struct HookArgs {
     /// Config that names the text, for example configs/quality/splice.toml
     pub(crate) config: PathBuf,
-    /// Model folder in Hugging Face layout
+    /// Model folder in Hugging Face layout, or the name of a model that was pulled
     #[arg(long)]
     pub(crate) model: PathBuf,
     /// Folder of the experiment: its autoencoders that were trained on whole hooks are looked at, the result is written there

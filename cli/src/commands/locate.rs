@@ -13,7 +13,7 @@ use crate::{config, output};
 pub(crate) struct Locate {
     /// Config, for example configs/ioi/locate.toml
     config: PathBuf,
-    /// Model folder in Hugging Face layout
+    /// Model folder in Hugging Face layout, or the name of a model that was pulled
     #[arg(long)]
     model: PathBuf,
     /// Sites file to write

@@ -22,6 +22,7 @@ pub(crate) mod harvest;
 mod hook_autoencoders;
 pub(crate) mod inspect;
 pub(crate) mod locate;
+pub(crate) mod model;
 pub(crate) mod phenomena;
 pub(crate) mod pretrain;
 pub(crate) mod quality;
@@ -49,6 +50,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         progress: Progress::new(args.no_progress),
     };
     match args.command {
+        Command::Model(command) => command.run(&context),
         Command::Pretrain(command) => command.run(&context),
         Command::Behaviours(command) => command.run(&context),
         Command::Trace(command) => command.run(&context),

@@ -6,6 +6,7 @@ use activations::{Corpus, SourceConfig};
 use anyhow::Context as _;
 use burn::tensor::Device;
 use eval::Sites;
+use lm::hub::{Hub, HubModel};
 use lm::{Gpt2, LoadOptions, Tokenizer, files};
 use tasks::world::World;
 
@@ -60,15 +61,35 @@ pub(crate) fn folders(dir: &Path) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The model and the tokenizer of a folder, which must belong together.
+/// The folder of a model: the one that is named, or, where there is none, what the Hugging Face cache holds of that name.
+pub(crate) fn model_folder(named: &Path) -> anyhow::Result<PathBuf> {
+    let name = named.to_str().filter(|_| !named.exists());
+    match name.and_then(|name| HubModel::new(name, "main").ok()) {
+        // What is missing in the folder is named by its reader.
+        None => Ok(named.to_owned()),
+        Some(model) => {
+            let hub = Hub::from_env()?;
+            hub.cached(&model).with_context(|| {
+                format!(
+                    "{model}: there is no such folder, and no such model in the cache {}; if that is its name on the Hugging \
+                     Face hub, `saelab model pull {model}` fetches it",
+                    hub.cache().display()
+                )
+            })
+        }
+    }
+}
+
+/// The model and the tokenizer of a folder or name, which must belong together.
 pub(crate) fn load_model(dir: &Path, device: &Device) -> anyhow::Result<(Gpt2, Tokenizer)> {
     load_model_with(dir, LoadOptions::default(), device)
 }
 
 /// The same, with the weights of the model changed as `options` say.
 pub(crate) fn load_model_with(dir: &Path, options: LoadOptions, device: &Device) -> anyhow::Result<(Gpt2, Tokenizer)> {
-    let tokenizer = Tokenizer::from_dir(dir)?;
-    let model = Gpt2::load_with(dir, options, device)?;
+    let dir = model_folder(dir)?;
+    let tokenizer = Tokenizer::from_dir(&dir)?;
+    let model = Gpt2::load_with(&dir, options, device)?;
     let (tokens, d_vocab) = (tokenizer.vocab_size(), model.config().d_vocab);
     anyhow::ensure!(
         tokens <= d_vocab,

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use lm::{Gpt2, HookPoint, HostTensor, Logits, Request, Start, TokenBatch, files};
 
-use super::Context;
+use super::{Context, run_folder};
 
 /// Arguments of `saelab trace`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Trace {
-    /// Model folder in Hugging Face layout
+    /// Model folder in Hugging Face layout, or the name of a model that was pulled
     model: PathBuf,
     /// safetensors file with `ids`: I64 [batch, seq]
     #[arg(long)]
@@ -26,7 +26,7 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let model = Gpt2::load(&self.model, &context.device)?;
+        let model = Gpt2::load(&run_folder::model_folder(&self.model)?, &context.device)?;
         let (shape, ids) = files::read_integers(&self.ids, "ids")?;
         anyhow::ensure!(
             shape.len() == 2 && shape.iter().all(|&n| n > 0),

@@ -20,7 +20,7 @@ const CONTEXT: usize = 128;
 /// Arguments of `saelab verify-gpt2`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyGpt2 {
-    /// Folder of GPT-2 small in Hugging Face layout
+    /// Folder of GPT-2 small in Hugging Face layout, or `gpt2` once that was pulled
     model: PathBuf,
     /// Prompts and the logits that another implementation gave
     #[arg(long, default_value = "lm/tests/fixtures/gpt2-golden.json")]

@@ -1,0 +1,415 @@
+//! `saelab model pull` against hubs on this machine: honest, refusing, breaking off, lying, sending on.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+mod hub;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use common::{saelab, succeeds};
+use hub::{COMMIT, Fault, Server, sha256};
+
+const TOKEN: &str = "hf_secretsecretsecret";
+
+/// A home of Hugging Face's libraries, and what a pull into it says.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// A command that knows this home, this hub and a token, and nothing of the real ones.
+    fn command(&self, hub: &str, arguments: &[&str]) -> Command {
+        let mut command = saelab(arguments);
+        for (name, _) in std::env::vars() {
+            if name.starts_with("HF_") || name.to_lowercase().ends_with("_proxy") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .env("HF_HOME", self.0.path())
+            .env("HF_ENDPOINT", hub)
+            .env("HF_TOKEN", TOKEN);
+        command
+    }
+
+    fn pull(&self, hub: &str) -> Output {
+        self.command(hub, &["model", "pull", "owner/model"]).output().unwrap()
+    }
+
+    /// The one line with which a pull ends that fails.
+    fn refused(&self, hub: &str) -> String {
+        refusal(&self.pull(hub))
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.0.path().join("hub/models--owner--model")
+    }
+
+    fn snapshot(&self) -> PathBuf {
+        self.cache().join("snapshots").join(COMMIT)
+    }
+
+    /// Whether the snapshot holds what the hub holds, and nothing is left over.
+    fn holds(&self, files: &BTreeMap<String, Vec<u8>>) {
+        for (name, bytes) in files {
+            assert!(&std::fs::read(self.snapshot().join(name)).unwrap() == bytes, "{name}");
+        }
+        assert_eq!(names(&self.snapshot()).len(), files.len());
+        assert_eq!(names(&self.cache().join("blobs")).len(), files.len());
+        assert_eq!(std::fs::read_to_string(self.cache().join("refs/main")).unwrap(), COMMIT);
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn refusal(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(output.stdout.is_empty());
+    assert!(!said.contains(TOKEN) && !said.contains("signature"), "{said}");
+    let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert!(
+        errors.len() == 1 && said.ends_with(&format!("{}\n", errors[0])),
+        "{said}"
+    );
+    errors[0].to_owned()
+}
+
+/// A model whose files are invented; the weights are large enough to come in several pieces.
+fn model() -> BTreeMap<String, Vec<u8>> {
+    let weights = (0..3_000_000_u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    [
+        ("config.json", b"{\"n_layer\": 12}".to_vec()),
+        ("tokenizer.json", b"{}".to_vec()),
+        ("model.safetensors", weights),
+    ]
+    .map(|(name, bytes)| (name.to_owned(), bytes))
+    .into()
+}
+
+#[test]
+fn a_model_comes_whole_and_only_once() {
+    let (hub, home) = (Server::hub(model()), Home::new());
+    let output = home.pull(hub.address());
+    let folder = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(Path::new(folder.trim_end()), home.snapshot());
+    let said = succeeds(output);
+    assert!(
+        said.contains("3 files, 3.0 MB to fetch") && !said.contains(TOKEN),
+        "{said}"
+    );
+    home.holds(&model());
+    let weights = std::fs::read_link(home.snapshot().join("model.safetensors")).unwrap();
+    assert_eq!(
+        weights,
+        Path::new("../../blobs").join(sha256(&model()["model.safetensors"]))
+    );
+    assert!(
+        hub.requests()
+            .iter()
+            .all(|request| request.token.as_deref() == Some(&format!("Bearer {TOKEN}")))
+    );
+    assert_eq!(hub.bytes_of("model.safetensors"), 3_000_000);
+
+    // Again: asked for, and found to be here.
+    let said = succeeds(home.pull(hub.address()));
+    assert!(said.contains("0.0 MB to fetch"), "{said}");
+    assert_eq!(hub.bytes_of("model.safetensors"), 3_000_000);
+    // A blob that something has damaged is fetched anew.
+    std::fs::write(home.snapshot().join("model.safetensors"), b"damaged").unwrap();
+    succeeds(home.pull(hub.address()));
+    home.holds(&model());
+    // Without HF_TOKEN the token of a login is used, and without both none.
+    for (login, expected) in [(Some("of-login\n"), Some("Bearer of-login".to_owned())), (None, None)] {
+        let home = Home::new();
+        if let Some(token) = login {
+            std::fs::write(home.0.path().join("token"), token).unwrap();
+        }
+        let hub = Server::hub(model());
+        let mut command = home.command(hub.address(), &["model", "pull", "owner/model"]);
+        succeeds(command.env_remove("HF_TOKEN").output().unwrap());
+        assert!(hub.requests().iter().all(|request| request.token == expected));
+    }
+}
+
+#[test]
+fn a_model_with_a_tokenizer_in_two_files_and_a_revision() {
+    let mut files = model();
+    files.remove("tokenizer.json");
+    files.insert("vocab.json".into(), b"{\"a\": 0}".to_vec());
+    files.insert("merges.txt".into(), b"#version: 0.2\n".to_vec());
+    files.insert("tokenizer_config.json".into(), b"{}".to_vec());
+    let (hub, home) = (Server::hub(files.clone()), Home::new());
+    succeeds(home.pull(hub.address()));
+    home.holds(&files);
+    // Of a commit, which has no name under refs/; of a branch with a slash in its name.
+    for revision in [COMMIT, "refs/pr/1"] {
+        let home = Home::new();
+        let arguments = ["model", "pull", "owner/model", "--revision", revision];
+        succeeds(home.command(hub.address(), &arguments).output().unwrap());
+        let expected = if revision == COMMIT {
+            vec![]
+        } else {
+            vec!["refs".to_owned()]
+        };
+        assert_eq!(names(&home.cache().join("refs")), expected);
+        succeeds(
+            home.command(hub.address(), &arguments)
+                .env("HF_HUB_OFFLINE", "1")
+                .output()
+                .unwrap(),
+        );
+    }
+    // What can be no name is a wrong command line.
+    for name in ["../model", "a/b/c"] {
+        let output = home.command(hub.address(), &["model", "pull", name]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+    }
+}
+
+#[test]
+fn the_token_stays_with_the_hub() {
+    // As the hub does it: large files lie with another host, whose addresses are signed; small ones are sent on within.
+    let storage = Server::storage(model());
+    let (hub, home) = (Server::hub(model()), Home::new());
+    hub.fault("model.safetensors", Fault::SentOn(storage.address().to_owned()));
+    hub.fault("config.json", Fault::SentOnWithin);
+    succeeds(home.pull(hub.address()));
+    home.holds(&model());
+    assert!(hub.requests().iter().all(|request| request.token.is_some()));
+    let asked = storage.requests();
+    assert!(asked.len() == 1 && asked[0].token.is_none(), "{asked:?}");
+
+    // A storage host that refuses, or is gone: only its name is told, the signed address is not.
+    let home = Home::new();
+    storage.fault("model.safetensors", Fault::Status(403, ""));
+    let line = home.refused(hub.address());
+    assert!(
+        line.contains(storage.host()) && line.contains("answers 403; the hub keeps the file there"),
+        "{line}"
+    );
+    let gone = Server::storage(model());
+    hub.fault("model.safetensors", Fault::SentOn(gone.address().to_owned()));
+    let host = gone.host().to_owned();
+    drop(gone);
+    let line = home.refused(hub.address());
+    assert!(line.contains(&host) && line.contains("cannot be reached"), "{line}");
+    // An endless ring.
+    hub.fault("config.json", Fault::Ring);
+    assert!(home.refused(hub.address()).contains("on and on"));
+}
+
+#[test]
+fn refusals_are_named_and_harm_nothing() {
+    let (hub, home) = (Server::hub(model()), Home::new());
+    succeeds(home.pull(hub.address()));
+    for (status, code, part) in [
+        (401, "", "the token is refused"),
+        (403, "GatedRepo", "terms must be accepted"),
+        (404, "RepoNotFound", "knows no model of that name"),
+        (404, "RevisionNotFound", "knows no such revision"),
+        (404, "EntryNotFound", "has no file config.json"),
+        (404, "", "has no file config.json"),
+        (429, "", "too many requests"),
+        (500, "", "answers 500; the fault is there"),
+        (503, "", "answers 503"),
+        (418, "", "answers 418"),
+    ] {
+        hub.fault("config.json", Fault::Status(status, code));
+        let line = home.refused(hub.address());
+        assert!(
+            line.starts_with("error: model owner/model: ") && line.contains(part),
+            "{line}"
+        );
+        assert!(line.contains(hub.host()), "{line}");
+        let empty = Home::new();
+        empty.refused(hub.address());
+        assert!(!empty.0.path().join("hub").exists());
+    }
+    let mut without = home.command(hub.address(), &["model", "pull", "owner/model"]);
+    hub.fault("config.json", Fault::Status(401, ""));
+    let line = refusal(&without.env_remove("HF_TOKEN").output().unwrap());
+    assert!(line.contains("set HF_TOKEN"), "{line}");
+    // In the middle: the small files are here, the weights are not, and so there is no model.
+    hub.fault("config.json", Fault::None);
+    let middle = Home::new();
+    for status in [500, 404] {
+        hub.fault("model.safetensors", Fault::OnlyHead(status));
+        middle.refused(hub.address());
+        assert!(!middle.cache().join("refs").exists());
+    }
+    // What was here all the time is as it was.
+    home.holds(&model());
+    hub.fault("model.safetensors", Fault::None);
+    succeeds(middle.pull(hub.address()));
+    middle.holds(&model());
+    // Nobody there.
+    let address = hub.address().to_owned();
+    drop(hub);
+    let line = home.refused(&address);
+    assert!(
+        line.contains("cannot be reached") && line.contains("HF_HUB_OFFLINE=1"),
+        "{line}"
+    );
+}
+
+#[test]
+fn half_a_file_is_gone_on_with() {
+    let (hub, home) = (Server::hub(model()), Home::new());
+    hub.fault("model.safetensors", Fault::Half);
+    let line = home.refused(hub.address());
+    assert!(line.contains("broke off after 1500000 of 3000000 bytes"), "{line}");
+    assert!(!home.snapshot().join("model.safetensors").exists() && !home.cache().join("refs").exists());
+    hub.fault("model.safetensors", Fault::None);
+    let said = succeeds(home.pull(hub.address()));
+    assert!(said.contains("1.5 MB to fetch"), "{said}");
+    home.holds(&model());
+    assert_eq!(hub.bytes_of("model.safetensors"), 3_000_000);
+
+    // A host that cannot go on sends the whole again.
+    let home = Home::new();
+    hub.fault("model.safetensors", Fault::Half);
+    home.refused(hub.address());
+    hub.fault("model.safetensors", Fault::NoRanges);
+    succeeds(home.pull(hub.address()));
+    home.holds(&model());
+    // All bytes are here, and only the name is missing; then too many.
+    for extra in [0, 10] {
+        let part = home.cache().join("blobs").join(sha256(&model()["model.safetensors"]));
+        let mut bytes = std::fs::read(&part).unwrap();
+        bytes.extend(vec![0; extra]);
+        std::fs::write(part.with_added_extension("incomplete"), bytes).unwrap();
+        std::fs::remove_file(&part).unwrap();
+        let before = hub.bytes_of("model.safetensors");
+        succeeds(home.pull(hub.address()));
+        home.holds(&model());
+        assert_eq!(
+            hub.bytes_of("model.safetensors") - before,
+            if extra == 0 { 0 } else { 3_000_000 }
+        );
+    }
+}
+
+#[test]
+fn other_bytes_than_announced_are_refused() {
+    let (hub, home) = (Server::hub(model()), Home::new());
+    for file in ["config.json", "model.safetensors"] {
+        for fault in [Fault::OtherBytes, Fault::TooMany] {
+            hub.fault(file, fault);
+            let line = home.refused(hub.address());
+            assert!(line.contains(file) && line.contains("the hub announced"), "{line}");
+            assert!(!home.snapshot().join(file).exists() && !home.cache().join("refs").exists());
+            let left = names(&home.cache().join("blobs"));
+            assert!(left.iter().all(|name| !name.ends_with("incomplete")), "{left:?}");
+        }
+        hub.fault(file, Fault::None);
+    }
+    // The beginning of something else under the name of a half file: found out, and the next pull begins anew.
+    let part = format!("{}.incomplete", sha256(&model()["model.safetensors"]));
+    std::fs::write(home.cache().join("blobs").join(part), vec![7; 1000]).unwrap();
+    assert!(home.refused(hub.address()).contains("nothing of it is kept"));
+    succeeds(home.pull(hub.address()));
+    home.holds(&model());
+    // A hub that does not say what its bytes are, or says what would lead out of the folder.
+    for etag in ["", "\"xyz\"", "\"../../../escaped\""] {
+        let home = Home::new();
+        hub.fault("config.json", Fault::Etag(etag));
+        assert!(home.refused(hub.address()).contains("gives no hash"));
+        assert!(!home.0.path().join("hub").exists());
+    }
+}
+
+#[test]
+fn offline_the_cache_is_enough() {
+    let (hub, home) = (Server::hub(model()), Home::new());
+    succeeds(home.pull(hub.address()));
+    let asked = hub.requests().len();
+    let offline = |home: &Home| {
+        let mut command = home.command(hub.address(), &["model", "pull", "owner/model"]);
+        command.env("HF_HUB_OFFLINE", "1").output().unwrap()
+    };
+    let output = offline(&home);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim_end(),
+        home.snapshot().to_string_lossy()
+    );
+    let line = refusal(&offline(&Home::new()));
+    assert!(
+        line.contains("owner/model") && line.contains("HF_HUB_OFFLINE"),
+        "{line}"
+    );
+    std::fs::remove_file(home.snapshot().join("tokenizer.json")).unwrap();
+    assert!(refusal(&offline(&home)).contains("not whole"));
+    assert_eq!(hub.requests().len(), asked);
+}
+
+#[test]
+fn two_pulls_at_once_fetch_once() {
+    let (hub, home) = (Server::hub(model()), Home::new());
+    hub.fault("model.safetensors", Fault::Slow);
+    let start = || {
+        home.command(hub.address(), &["model", "pull", "owner/model"])
+            .spawn()
+            .unwrap()
+    };
+    for mut child in [start(), start()] {
+        assert!(child.wait().unwrap().success());
+    }
+    home.holds(&model());
+    assert_eq!(hub.bytes_of("model.safetensors"), 3_000_000);
+}
+
+#[test]
+fn a_pulled_model_is_known_by_its_name() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/small-world");
+    let file = |name: &str| (name.to_owned(), std::fs::read(shipped.join(name)).unwrap());
+    let files = [
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "model.safetensors",
+    ]
+    .map(file);
+    let (hub, home) = (Server::hub(files.into()), Home::new());
+    let harvest = |model: &str, out: &Path| {
+        let (model, out) = (format!("model={model}"), out.to_string_lossy().into_owned());
+        let arguments = [
+            "harvest",
+            "configs/quality/harvest-text.toml",
+            "--set",
+            "source.documents=20",
+            "--out",
+            &out,
+        ];
+        home.command(hub.address(), &arguments)
+            .args(["--set", &model])
+            .output()
+            .unwrap()
+    };
+    let (by_name, by_folder) = (home.0.path().join("name"), home.0.path().join("folder"));
+    let line = refusal(&harvest("owner/model", &by_name));
+    assert!(line.contains("`saelab model pull owner/model` fetches it"), "{line}");
+    succeeds(home.pull(hub.address()));
+    succeeds(harvest("owner/model", &by_name));
+    succeeds(harvest("models/small-world", &by_folder));
+    let manifest = std::fs::read_to_string(by_name.join("manifest.json")).unwrap();
+    assert!(!manifest.contains(TOKEN));
+    assert_eq!(
+        manifest,
+        std::fs::read_to_string(by_folder.join("manifest.json")).unwrap()
+    );
+}

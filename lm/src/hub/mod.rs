@@ -1,0 +1,219 @@
+//! Models of the Hugging Face hub: fetched into the cache that Hugging Face's own libraries share, and found there again.
+//!
+//! ```text
+//! CACHE/models--NAME/blobs/HASH                   bytes; HASH.incomplete while they come
+//!                    snapshots/COMMIT/model.safetensors -> ../../blobs/HASH
+//!                    refs/REVISION                COMMIT; written when all files are there
+//! CACHE/.locks/models--NAME/HASH.lock             held while HASH comes
+//! ```
+//!
+//! The hub names a file's bytes by SHA-256 (large ones) or by git's SHA-1; what arrives is compared with that before it gets
+//! its name. The token goes to the hub itself and never to another host that the hub sends us on to. No error repeats an
+//! address beyond its host, since addresses of storage hosts are signed, nor anything else that an answer held.
+//!
+//! Of the crate `hf-hub` the layout is used and not the client: that of 0.5 sends the token on to the storage host, adds a
+//! whole answer to a half file, compares no hash and panics on odd answers; that of 1.0 starts half files anew, compares no
+//! hash either, and brings 236 crates.
+
+mod cache;
+mod client;
+mod settings;
+
+use std::path::PathBuf;
+
+use client::{Client, Remote};
+use hf_hub::{Repo, RepoType};
+
+pub use settings::Hub;
+
+use crate::Error;
+
+/// Without these there is no model.
+const MODEL_FILES: [&str; 2] = ["config.json", "model.safetensors"];
+/// A tokenizer in one file, ...
+const TOKENIZER_FILE: &str = "tokenizer.json";
+/// ... or in these where that is absent, as [`crate::Tokenizer::from_dir`] reads them.
+const TOKENIZER_PARTS: [&str; 2] = ["vocab.json", "merges.txt"];
+/// Taken along where it exists: `transformers` reads it.
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+
+/// A model on the hub, at a branch, a tag or a commit.
+#[derive(Debug, Clone)]
+pub struct HubModel {
+    name: String,
+    revision: String,
+}
+
+impl HubModel {
+    /// The model `name` (`gpt2`, `openai-community/gpt2`) at `revision` (`main`).
+    ///
+    /// # Errors
+    ///
+    /// What can be no name or revision on the hub: anything that could lead out of the cache's folder.
+    pub fn new(name: &str, revision: &str) -> Result<Self, Error> {
+        let fail = |what, found: &str, expected| Error::HubName {
+            what,
+            found: found.to_owned(),
+            expected,
+        };
+        let plain = |part: &str| {
+            !part.is_empty()
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+                && !part.starts_with(['-', '.'])
+                && !part.ends_with(['-', '.'])
+                && !part.contains("..")
+        };
+        let parts = name.split('/').count();
+        if parts > 2 || name.contains("--") || !name.split('/').all(plain) {
+            return Err(fail("name", name, "gpt2 or owner/name"));
+        }
+        if !revision.split('/').all(plain) {
+            return Err(fail("revision", revision, "a branch, tag or commit"));
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            revision: revision.to_owned(),
+        })
+    }
+
+    fn repo(&self) -> Repo {
+        Repo::with_revision(self.name.clone(), RepoType::Model, self.revision.clone())
+    }
+}
+
+impl std::fmt::Display for HubModel {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.name)?;
+        match self.revision.as_str() {
+            "main" => Ok(()),
+            revision => write!(formatter, "@{revision}"),
+        }
+    }
+}
+
+/// What a pull is about to do or doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullEvent<'a> {
+    /// The hub has said what there is to fetch.
+    Planned {
+        /// Files of the model.
+        files: usize,
+        /// Bytes that are not in the cache yet.
+        bytes: u64,
+    },
+    /// Another process fetches this file; it is waited for.
+    Waiting {
+        /// The file.
+        file: &'a str,
+    },
+    /// Bytes of a file have come.
+    Bytes {
+        /// The file.
+        file: &'a str,
+        /// Bytes that are here, those of an earlier pull included.
+        done: u64,
+        /// Its size.
+        total: u64,
+    },
+}
+
+impl Hub {
+    /// Fetches the weights, the config and the tokenizer of `model`, and returns their folder in the cache.
+    ///
+    /// Files that are in the cache are compared with their hash and kept, half files gone on with. All files are of one
+    /// commit. Offline, the cache alone is asked.
+    ///
+    /// # Errors
+    ///
+    /// A hub that cannot be reached, refuses, or sends other bytes than it announced; a full disk. What was whole before stays
+    /// whole, and what came of a file stays for the next pull unless it turned out wrong.
+    pub fn pull(&self, model: &HubModel, on_event: &mut dyn FnMut(PullEvent<'_>)) -> Result<PathBuf, Error> {
+        if self.offline() {
+            return self.cached(model).ok_or_else(|| Error::NotCached {
+                model: model.to_string(),
+                cache: self.cache().to_owned(),
+            });
+        }
+        let client = Client::new(self);
+        let (commit, files) = self.files(&client, model)?;
+        let missing = files
+            .iter()
+            .map(|remote| remote.size.saturating_sub(self.bytes_here(model, remote)));
+        on_event(PullEvent::Planned {
+            files: files.len(),
+            bytes: missing.sum(),
+        });
+        for remote in &files {
+            self.fetch(&client, model, remote, on_event)?;
+        }
+        self.publish(model, &commit)
+    }
+
+    /// The commit of the revision, and what the hub has of the model in it, small files first.
+    fn files(&self, client: &Client<'_>, model: &HubModel) -> Result<(String, Vec<Remote>), Error> {
+        let [config, weights] = MODEL_FILES;
+        let need = |revision: &str, file| {
+            let found = client.head(model, revision, file)?;
+            found.ok_or_else(|| client.missing(model, file))
+        };
+        let config = need(&model.revision, config)?;
+        // A branch may move on while we ask.
+        let commit = config.commit.clone();
+        let mut files = vec![config];
+        match client.head(model, &commit, TOKENIZER_FILE)? {
+            Some(tokenizer) => files.push(tokenizer),
+            None => {
+                for part in TOKENIZER_PARTS {
+                    files.push(need(&commit, part)?);
+                }
+            }
+        }
+        files.extend(client.head(model, &commit, TOKENIZER_CONFIG)?);
+        files.push(need(&commit, weights)?);
+        match files.iter().all(|remote| remote.commit == commit) {
+            true => Ok((commit, files)),
+            false => Err(client.odd(model, "answers with files of another commit than was asked for")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        for name in ["gpt2", "openai-community/gpt2", "a/b.c_d-1"] {
+            assert_eq!(HubModel::new(name, "main").unwrap().to_string(), name);
+        }
+        for name in [
+            "",
+            "/",
+            "/gpt2",
+            "gpt2/",
+            "a/b/c",
+            "../gpt2",
+            "a/..",
+            "a--b",
+            ".git",
+            "a b",
+            "gpt2?x",
+            "gpt2#",
+            "ä",
+            "a\nb",
+            "-a",
+            "a%2Fb",
+            "a\\b",
+            "https://x/y",
+        ] {
+            assert!(HubModel::new(name, "main").is_err(), "{name}");
+        }
+        assert_eq!(
+            HubModel::new("gpt2", "refs/pr/1").unwrap().to_string(),
+            "gpt2@refs/pr/1"
+        );
+        for revision in ["", "..", "a/../b", "/a", "a//b", "a?b", "a b"] {
+            assert!(HubModel::new("gpt2", revision).is_err(), "{revision}");
+        }
+    }
+}
