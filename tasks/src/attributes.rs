@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// An attribute of a prompt. Those of one task are [`Task::attributes`](crate::Task::attributes).
+/// What a prompt is labelled with. The attributes that a task edits are [`Task::attributes`](crate::Task::attributes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Attribute {
     /// Indirect object: the name that is mentioned once, the right completion.
@@ -21,11 +21,21 @@ pub enum Attribute {
     Gender,
     /// Pronoun: the gender of the person who is only mentioned.
     OtherGender,
+    /// Pronoun: the name of the person that it stands for. Labelled, since it explains latents, but never edited: it tells the
+    /// gender.
+    Name,
 }
 
 impl Attribute {
     /// The attributes of all tasks.
-    pub const ALL: [Self; 5] = [Self::Io, Self::S, Self::Pos, Self::Gender, Self::OtherGender];
+    pub const ALL: [Self; 6] = [
+        Self::Io,
+        Self::S,
+        Self::Pos,
+        Self::Gender,
+        Self::OtherGender,
+        Self::Name,
+    ];
 
     /// The place of this attribute in [`Attribute::ALL`].
     pub(crate) fn index(self) -> usize {
@@ -39,6 +49,7 @@ impl Attribute {
             Self::Pos => "Pos",
             Self::Gender => "Gender",
             Self::OtherGender => "OtherGender",
+            Self::Name => "Name",
         }
     }
 }

@@ -95,7 +95,7 @@ impl Task for IoiTask {
         match attribute {
             Attribute::Io | Attribute::S => self.wording.names().len(),
             Attribute::Pos => 2,
-            Attribute::Gender | Attribute::OtherGender => 0,
+            Attribute::Gender | Attribute::OtherGender | Attribute::Name => 0,
         }
     }
 
@@ -190,7 +190,7 @@ impl Task for IoiTask {
                 Attribute::Io => scene.people[0] = other_name(half..quarter),
                 Attribute::S => scene.people[1] = other_name(quarter..n),
                 Attribute::Pos => scene.order = 1 - scene.order,
-                Attribute::Gender | Attribute::OtherGender => {}
+                Attribute::Gender | Attribute::OtherGender | Attribute::Name => {}
             }
             self.assemble(scene)
         };

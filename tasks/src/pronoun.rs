@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::attributes::{Attribute, Gender, Role};
-use crate::by_attribute::Labels;
+use crate::by_attribute::{ByAttribute, Labels};
 use crate::error::Error;
 use crate::family::Family;
 use crate::prompt::{Prompt, Scene};
@@ -31,7 +31,7 @@ const FIRST_COUNTERFACTUAL_STREAM: u64 = 16;
 
 /// The gendered-pronoun task, in the tokens of one model.
 ///
-/// `Gender` and `OtherGender` are 0 for male and 1 for female.
+/// `Gender` and `OtherGender` are 0 for male and 1 for female; `Name` is an index into the names.
 #[derive(Debug, Clone)]
 pub struct PronounTask {
     wording: Wording,
@@ -87,7 +87,11 @@ impl PronounTask {
         let [gender, other] = scene.people.map(|name| self.genders[name] as usize);
         Prompt {
             ids,
-            labels: Labels::from_iter([(Attribute::Gender, gender), (Attribute::OtherGender, other)]),
+            labels: Labels::from_iter([
+                (Attribute::Gender, gender),
+                (Attribute::OtherGender, other),
+                (Attribute::Name, scene.people[0]),
+            ]),
             scene,
             right_token: self.pronouns[gender],
             wrong_token: self.pronouns[1 - gender],
@@ -104,13 +108,22 @@ impl Task for PronounTask {
     fn n_values(&self, attribute: Attribute) -> usize {
         match attribute {
             Attribute::Gender | Attribute::OtherGender => Gender::ALL.len(),
+            Attribute::Name => self.genders.len(),
             Attribute::Io | Attribute::S | Attribute::Pos => 0,
         }
     }
 
-    /// `male` or `female`.
-    fn value_name(&self, _attribute: Attribute, value: usize) -> &str {
-        ["male", "female"][value]
+    fn labelled(&self) -> ByAttribute {
+        let names = (Attribute::Name, self.genders.len());
+        self.sizes().iter().chain([names]).collect()
+    }
+
+    /// `male` or `female`, or a name.
+    fn value_name(&self, attribute: Attribute, value: usize) -> &str {
+        match attribute {
+            Attribute::Name => self.wording.names()[value].text,
+            _ => ["male", "female"][value],
+        }
     }
 
     fn binary_attribute(&self) -> Attribute {
@@ -125,10 +138,11 @@ impl Task for PronounTask {
         }
     }
 
-    /// Each gender, and whether the two are the same.
+    /// Each gender, whether the two are the same, and the name.
     fn families(&self) -> Vec<Family> {
         let [person, other] = [Attribute::Gender, Attribute::OtherGender];
         vec![
+            Family::new("name", self.genders.len(), |labels| [labels.get(Attribute::Name), None]),
             Family::new("Gender", 2, move |labels| [labels.get(person), None]),
             Family::new("other gender", 2, move |labels| [labels.get(other), None]),
             Family::new("same gender", 2, move |labels| {
@@ -159,7 +173,7 @@ impl Task for PronounTask {
         let (place, targets) = match attribute {
             Attribute::Gender => (0, by_gender(half..quarter)),
             Attribute::OtherGender => (1, by_gender(quarter..n)),
-            Attribute::Io | Attribute::S | Attribute::Pos => return prompts.to_vec(),
+            Attribute::Io | Attribute::S | Attribute::Pos | Attribute::Name => return prompts.to_vec(),
         };
         let changed = |prompt: &Prompt| {
             let mut scene = prompt.scene;

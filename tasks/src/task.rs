@@ -35,7 +35,7 @@ impl TaskName {
         }
     }
 
-    /// Its attributes, in the order of [`Attribute::ALL`].
+    /// The attributes that are edited, in the order of [`Attribute::ALL`].
     pub fn attributes(self) -> &'static [Attribute] {
         match self {
             Self::Ioi => &[Attribute::Io, Attribute::S, Attribute::Pos],
@@ -107,7 +107,7 @@ pub trait Task: fmt::Debug + Send + Sync {
     /// Which task this is.
     fn name(&self) -> TaskName;
 
-    /// Its attributes, in the order of [`Attribute::ALL`].
+    /// The attributes that are edited, in the order of [`Attribute::ALL`].
     fn attributes(&self) -> &'static [Attribute] {
         self.name().attributes()
     }
@@ -120,6 +120,11 @@ pub trait Task: fmt::Debug + Send + Sync {
 
     /// Number of values of an attribute; 0 for one of another task.
     fn n_values(&self, attribute: Attribute) -> usize;
+
+    /// Number of values of everything that its prompts are labelled with.
+    fn labelled(&self) -> ByAttribute {
+        self.sizes()
+    }
 
     /// A value of an attribute in words.
     ///

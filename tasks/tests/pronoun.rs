@@ -42,6 +42,11 @@ fn labels_and_answers_follow_from_the_text() {
             let [gender, other] = [Attribute::Gender, Attribute::OtherGender].map(|a| prompt.labels.get(a).unwrap());
             assert_eq!(gender_at(&tokenizer, &prompt, Role::Name), gender);
             assert_eq!(gender_at(&tokenizer, &prompt, Role::Other), other);
+            let name = task.value_name(Attribute::Name, prompt.labels.get(Attribute::Name).unwrap());
+            assert_eq!(
+                tokenizer.token(&format!(" {name}")),
+                prompt.position(Role::Name).map(|at| prompt.ids[at])
+            );
             let pronouns = [" he", " she"].map(|text| tokenizer.token(text).unwrap());
             assert_eq!(
                 (prompt.right_token(), prompt.wrong_token()),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use activations::Store;
 use supervised::{FitConfig, FitFile, Origin, fit};
-use tasks::{Attribute, ByAttribute};
+use tasks::ByAttribute;
 
 use super::Context;
 use super::run_folder::{self, RunFolder};
@@ -34,7 +34,8 @@ impl Fit {
             FitConfig::try_from(file).map_err(|error| ConfigError(format!("{}: {error}", self.config.display())))?;
         let run = RunFolder(self.run);
         let store = Store::open(&run.activations())?;
-        let nodes = run_folder::read_sites(&self.sites)?.nodes();
+        let sites = run_folder::read_sites(&self.sites)?;
+        let nodes = sites.nodes();
         let bar = context.progress.bar(
             "fit",
             nodes.len() * config.methods.len() * config.parametrizations.len(),
@@ -43,9 +44,9 @@ impl Fit {
             let rows = store.node(&node)?;
             // Values are numbered from 0, so the largest label tells how many there are.
             let largest = |attribute| rows.labels.iter().filter_map(|labels| labels.get(attribute)).max();
-            let n_values: ByAttribute = Attribute::ALL
-                .into_iter()
-                .filter_map(|attribute| Some((attribute, largest(attribute)? + 1)))
+            let edited = sites.task.attributes().iter();
+            let n_values: ByAttribute = edited
+                .filter_map(|&attribute| Some((attribute, largest(attribute)? + 1)))
                 .collect();
             for &parametrization in &config.parametrizations {
                 let columns = config.columns(parametrization, n_values, node.role)?;

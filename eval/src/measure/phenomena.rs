@@ -76,7 +76,7 @@ impl Evaluation<'_> {
     fn question(&self) -> Question<'_> {
         Question {
             labels: &self.sample.labels,
-            n_values: self.task.sizes(),
+            n_values: self.task.labelled(),
             attribute: self.task.binary_attribute(),
         }
     }
