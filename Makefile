@@ -7,12 +7,13 @@ RUN ?= runs/ioi-$(notdir $(abspath $(MODEL)))
 # The sites of the shipped model are committed; for another model they are located first (its cost is printed).
 SITES := $(if $(filter models/small-world,$(MODEL)),configs/sites/small-world.toml,$(RUN)/sites.toml)
 
-.PHONY: help build eval-ioi eval-ioi-full sites model behaviours test test-interop verify-gpt2 check wgpu bench bench-peers quality phenomena phenomena-quick
+.PHONY: help build eval-ioi eval-ioi-full sites model behaviours test test-wgpu test-interop verify-gpt2 check wgpu cuda bench bench-peers quality phenomena phenomena-quick
 
 help:
 	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task"
 	@echo "make eval-ioi-full            the same with all architectures, searches and thresholds (cost printed first)"
 	@echo "make test                     all tests"
+	@echo "make test-wgpu [DEVICE=wgpu]  the parity suite on a GPU, or without one on Mesa's software driver (installed when root)"
 	@echo "make test-interop             stores of activations read by pyarrow, polars and DuckDB (from PyPI, into target/)"
 	@echo "make verify-gpt2 MODEL=folder whether this is GPT-2 small, and computed right"
 	@echo "make check                    format, lints"
@@ -24,7 +25,7 @@ help:
 	@echo "make phenomena-quick          one configuration of each toy"
 	@echo "make bench                    what the kernels reach on this machine"
 	@echo "make bench-peers PYTHON=...   the same shapes in dictionary_learning (its Python environment is yours)"
-	@echo "make wgpu                     type-check the GPU build"
+	@echo "make wgpu, make cuda          the program for any GPU; for NVIDIA and any other"
 
 build:
 	cargo build --release
@@ -60,6 +61,12 @@ behaviours: build
 test:
 	cargo test --release --workspace
 
+# A build of its own, so that the default one stays as it is.
+DEVICE ?= wgpu
+test-wgpu:
+	scripts/software-vulkan.sh
+	SAELAB_TEST_DEVICE=$(DEVICE) CARGO_TARGET_DIR=target/wgpu cargo test --release --workspace --features wgpu --test parity $(ARGS)
+
 # The environment is made once, in target/.
 test-interop: build
 	test -x target/interop/bin/python || python3 -m venv target/interop
@@ -75,7 +82,12 @@ check:
 	cargo clippy --release --workspace --all-targets -- -D warnings
 
 wgpu:
-	cargo check --release -p saelab --features wgpu
+	cargo build --release --features wgpu
+
+# The build of the CUDA backend downloads an LLVM; where that fails, one from PyPI takes its place.
+cuda:
+	cargo build --release --features wgpu,cuda || \
+	    { scripts/llvm-offline.sh && cargo build --release --features wgpu,cuda; }
 
 bench: build
 	$(SAELAB) bench gemm
