@@ -3,7 +3,8 @@
 //! A device has a name: `cpu`, `wgpu:i` or `cuda:i`; without a number it is the first. Adapters of wgpu are counted through
 //! all kinds, the discrete ones first and software drivers last, so `wgpu` is a GPU wherever there is one.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
 use burn::backend::DispatchDevice;
@@ -186,23 +187,31 @@ pub fn open(name: &str) -> Result<Device, DeviceError> {
     Ok(device)
 }
 
-/// Has a device add two numbers. What it is opened with panics where a driver is too old or a tool is missing, so that is
-/// caught here, once, before any work has begun.
+/// Has a device add two numbers. Where a driver is too old or a tool is missing, what burn opens it with panics, in this
+/// thread or its own; so that is caught here, once, before any work has begun. Meanwhile panics say nothing: the first of
+/// them is the reason.
 fn try_out(name: &str, device: &Device) -> Result<(), DeviceError> {
-    let refused = |reason: &str| DeviceError::Refused {
-        name: name.to_owned(),
-        reason: reason.trim().replace('\n', " "),
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let reason = Arc::new(OnceLock::new());
+    let before = panic::take_hook();
+    panic::set_hook({
+        let reason = reason.clone();
+        Box::new(move |panic| {
+            reason.get_or_init(|| panic.payload_as_str().unwrap_or("it cannot be opened").to_owned());
+        })
+    });
+    let sum = panic::catch_unwind(AssertUnwindSafe(|| to_vec(Tensor::<1>::ones([2], device).sum())[0]));
+    panic::set_hook(before);
+    let reason = match sum {
+        Ok(2.0) => return Ok(()),
+        Ok(sum) => format!("1 + 1 gives {sum}"),
+        Err(_) => reason.get().cloned().unwrap_or_default(),
     };
-    let sum = || to_vec(Tensor::<1>::ones([2], device).sum())[0];
-    match catch_unwind(AssertUnwindSafe(sum)) {
-        Ok(2.0) => Ok(()),
-        Ok(sum) => Err(refused(&format!("1 + 1 gives {sum}"))),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(refused(text.unwrap_or("it cannot be opened")))
-        }
-    }
+    Err(DeviceError::Refused {
+        name: name.to_owned(),
+        reason: reason.replace('\n', " "),
+    })
 }
 
 /// What a device that works calls itself.

@@ -6,7 +6,29 @@ use std::process::{Command, Output};
 use crate::common::{saelab, succeeds};
 use crate::device_name;
 
-const SITES: &str = "configs/sites/small-world.toml";
+/// One site: a software driver takes half a minute for what the CPU does in one second.
+const SITES: &str = r#"
+[[sites]]
+name = "blocks.2.hook_resid_pre@END"
+nodes = ["blocks.2.hook_resid_pre@END"]
+attributes = ["IO"]
+"#;
+
+const TRAIN: &str = r#"
+steps = 40
+batch = 64
+expansion = 2
+dead_after = 2000
+
+[[autoencoder]]
+architecture = "topk"
+k = 4
+
+[[autoencoder]]
+architecture = "relu"
+l1 = 1.0
+"#;
+
 /// How far a share or a correlation may be off: one prompt of 40 that falls to the other side.
 const NEAR: f64 = 0.03;
 
@@ -14,7 +36,7 @@ fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// A refusal is one line (drivers may remark something themselves), and no panic.
+/// A refusal is one line, and no panic; drivers may say something of their own beside it.
 fn refusal(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{text}");
@@ -67,6 +89,19 @@ fn a_backend_without_a_driver_is_one_line_that_says_what_to_do() {
     }
 }
 
+/// The variable is one that burn reads while it opens the device, and panics about.
+#[test]
+fn a_device_that_cannot_be_opened_is_one_line_too() {
+    let broken = |command: &mut Command| command.env("CUBECL_WGPU_MAX_TASKS", "many").output().unwrap();
+    let listed = broken(&mut saelab(&["devices"]));
+    let (text, _) = (stdout(&listed), succeeds(listed));
+    if text.contains("wgpu:0") {
+        assert!(text.contains("was found but does not compute"), "{text}");
+        let text = refusal(&broken(&mut saelab(&["--device", "wgpu", "devices"])));
+        assert!(text.contains("CUBECL_WGPU_MAX_TASKS"), "{text}");
+    }
+}
+
 #[test]
 fn a_run_from_model_to_report_gives_the_figures_of_the_cpu() {
     let folder = tempfile::tempdir().unwrap();
@@ -77,7 +112,7 @@ fn a_run_from_model_to_report_gives_the_figures_of_the_cpu() {
         serde_json::from_slice::<serde_json::Value>(&report).unwrap()
     });
     let [expected, found] = reports.map(|report| report["scores"].as_array().unwrap().clone());
-    assert!(expected.len() > 50, "{} scores", expected.len());
+    assert!(expected.len() > 30, "{} scores", expected.len());
     assert_eq!(expected.len(), found.len());
     let mut far = Vec::new();
     for (expected, found) in expected.iter().zip(&found) {
@@ -105,34 +140,29 @@ fn a_run_from_model_to_report_gives_the_figures_of_the_cpu() {
 
 fn pipeline(run: &Path, on_device: bool) {
     let path = |name: &str| run.join(name).to_string_lossy().into_owned();
-    let (run, store) = (path(""), path("activations"));
-    let train = path("train.toml");
-    std::fs::create_dir(&run).unwrap();
-    std::fs::write(
-        &train,
-        "steps = 60\nbatch = 64\nexpansion = 2\ndead_after = 2000\n\n[[autoencoder]]\narchitecture = \"topk\"\nk = 4\n\n\
-         [[autoencoder]]\narchitecture = \"relu\"\nl1 = 1.0\n",
-    )
-    .unwrap();
-    let at_sites = ["--run", run.as_str(), "--sites", SITES];
-    let harvest = [
-        "harvest",
-        "configs/ioi/harvest.toml",
-        "--set",
-        "source.n=600",
-        "--out",
-        &store,
-    ];
-    let evaluate = "eval configs/eval/ioi-quick.toml --set prompts=40 --set interpretability_prompts=200 --set \
+    let [train, sites, store] = ["train.toml", "sites.toml", "activations"].map(path);
+    std::fs::create_dir(run).unwrap();
+    std::fs::write(&train, TRAIN).unwrap();
+    std::fs::write(&sites, SITES).unwrap();
+    let run = path("");
+    let harvest = "harvest configs/ioi/harvest.toml --set source.n=200 --set";
+    let of_sites = format!("sites={sites}");
+    let evaluate = "eval configs/eval/ioi-quick.toml --set prompts=40 --set interpretability_prompts=100 --set \
                     resamples=20 --set compare=[] --model models/small-world";
-    let steps: [Vec<&str>; 4] = [
-        harvest.to_vec(),
-        [&["fit", "configs/ioi/fit.toml"], &at_sites[..]].concat(),
-        [&["train", train.as_str()], &at_sites[..]].concat(),
-        evaluate.split_whitespace().chain(at_sites).collect(),
-    ];
-    for arguments in steps {
-        let mut command = saelab(&arguments);
+    let at_sites = ["--run", &run, "--sites", &sites];
+    let words = |line: &'static str, more: &[&str]| -> Vec<String> {
+        line.split_whitespace()
+            .chain(more.iter().copied())
+            .map(str::to_owned)
+            .collect()
+    };
+    for arguments in [
+        words(harvest, &[&of_sites, "--out", &store]),
+        words("fit configs/ioi/fit.toml", &at_sites),
+        words("train", &[&[train.as_str()], &at_sites[..]].concat()),
+        words(evaluate, &at_sites),
+    ] {
+        let mut command = saelab(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
         match (on_device, device_name()) {
             (true, Some(name)) => command.args(["--device", &name]),
             // Where the CPU stands in for a device, it is with one thread.
