@@ -40,7 +40,7 @@ done
 
 llvm="$work/unpacked/mlc_llvm_static/static"
 chmod +x "$llvm"/bin/*
-"$llvm/bin/llvm-config" --targets-built | grep --quiet NVPTX || fail 'the LLVM in the wheels has no NVPTX target'
+[[ $("$llvm/bin/llvm-config" --targets-built) == *NVPTX* ]] || fail 'the LLVM in the wheels has no NVPTX target'
 touch "$llvm/$marker"
 rm -rf "$target"
 mv "$llvm" "$target"

@@ -3,7 +3,9 @@
 # where a Vulkan driver, of a GPU or in software, is there already.
 set -euo pipefail
 
-has_loader() { ldconfig -p | grep --quiet 'libvulkan\.so\.1'; }
+# Not everybody has ldconfig in the path.
+PATH="$PATH:/usr/sbin:/sbin"
+has_loader() { [[ $(ldconfig -p) == *libvulkan.so.1* ]]; }
 has_driver() { compgen -G '/usr/share/vulkan/icd.d/*.json' > /dev/null || compgen -G '/etc/vulkan/icd.d/*.json' > /dev/null; }
 
 if has_loader && has_driver; then exit 0; fi
