@@ -11,13 +11,14 @@ RUN ?= runs/$(TASK)-$(notdir $(abspath $(MODEL)))
 SHIPPED := configs/sites/small-world$(if $(filter ioi,$(TASK)),,-$(TASK)).toml
 SITES := $(if $(filter models/small-world,$(MODEL)),$(SHIPPED),$(RUN)/sites.toml)
 
-.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-interop verify-gpt2 check wgpu bench bench-peers quality phenomena phenomena-quick
+.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop verify-gpt2 check wgpu cuda bench bench-peers quality phenomena phenomena-quick
 
 help:
 	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task; MODEL=gpt2 is fetched first"
 	@echo "make eval TASK=pronoun        the same on another task"
 	@echo "make eval-full [TASK=pronoun] eval with all architectures, searches and thresholds (cost printed first)"
 	@echo "make test                     all tests"
+	@echo "make test-wgpu [DEVICE=wgpu]  the parity suite on a GPU, or without one on Mesa's software driver (installed when root)"
 	@echo "make test-interop             stores and corpora shared with pyarrow, polars and DuckDB, pulled models with huggingface_hub (PyPI, into target/)"
 	@echo "make verify-gpt2 MODEL=gpt2   whether this is GPT-2 small, and computed right"
 	@echo "make check                    format, lints"
@@ -29,7 +30,7 @@ help:
 	@echo "make phenomena-quick          one configuration of each toy"
 	@echo "make bench                    what the kernels reach on this machine"
 	@echo "make bench-peers PYTHON=...   the same shapes in dictionary_learning (its Python environment is yours)"
-	@echo "make wgpu                     type-check the GPU build"
+	@echo "make wgpu, make cuda          the program for any GPU; for NVIDIA and any other"
 
 build:
 	cargo build --release
@@ -80,6 +81,13 @@ behaviours: build
 test:
 	cargo test --release --workspace
 
+# A build of its own, so that the default one stays as it is. Mesa asks for a XDG_RUNTIME_DIR, which servers do not set.
+DEVICE ?= wgpu
+test-wgpu: export XDG_RUNTIME_DIR ?= /tmp
+test-wgpu:
+	scripts/software-vulkan.sh
+	SAELAB_TEST_DEVICE=$(DEVICE) CARGO_TARGET_DIR=target/wgpu cargo test --release --workspace --features wgpu --test parity $(ARGS)
+
 # The environment is made once, in target/.
 test-interop: build
 	test -x target/interop/bin/python || python3 -m venv target/interop
@@ -96,7 +104,12 @@ check:
 	cargo clippy --release --workspace --all-targets -- -D warnings
 
 wgpu:
-	cargo check --release -p saelab --features wgpu
+	cargo build --release --features wgpu
+
+# The build of the CUDA backend downloads an LLVM; where that fails, one from PyPI takes its place.
+cuda:
+	cargo build --release --features wgpu,cuda || \
+	    { scripts/llvm-offline.sh && cargo build --release --features wgpu,cuda; }
 
 bench: build
 	$(SAELAB) bench gemm

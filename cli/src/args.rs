@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Phenomena(commands::phenomena::Phenomena),
     /// Print one table of what splice and eval found, seeds taken together
     Quality(commands::quality::Quality),
+    /// List the devices that this program can use here
+    Devices(commands::devices::Devices),
     /// Measure the kernels on this machine
     Bench(commands::bench::Bench),
 }

@@ -3,7 +3,6 @@
 mod args;
 mod commands;
 mod config;
-mod device;
 mod memory;
 mod metrics;
 mod output;

@@ -290,7 +290,7 @@ pub fn squared_norm<const D: usize>(gradient: &Tensor<D>, unit_rows: Option<&Ten
     if into_flex(gradient.clone()).is_err() {
         let square = |tensor: Tensor<D>| f64::from(to_vec(tensor.square().sum())[0]);
         let along = unit_rows.map(|rows| (gradient.clone() * rows.clone()).sum_dim(D - 1)); // [F, 1]
-        return square(gradient.clone()) - along.map_or(0.0, square);
+        return (square(gradient.clone()) - along.map_or(0.0, square)).max(0.0);
     }
     let (gradient, rows) = (host::read(gradient), unit_rows.map(host::read));
     let rows = rows.as_ref().map(host::HostView::as_slice);

@@ -1,13 +1,8 @@
-//! The CPU device, and the way of numbers between host memory and tensors.
+//! The way of numbers between host memory and tensors.
 
 use burn::backend::Flex;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_flex::FlexTensor;
-
-/// The CPU: burn's `flex` backend, with SIMD and as many threads as rayon has.
-pub fn cpu() -> Device {
-    Device::flex()
-}
 
 /// Puts row-major `values` on `device`.
 ///
@@ -52,11 +47,6 @@ pub(crate) fn read<const D: usize>(tensor: &Tensor<D>) -> HostView {
         Ok(flex) => HostView::Flex(contiguous(flex)),
         Err(tensor) => HostView::Copied(to_vec(tensor)),
     }
-}
-
-/// Whether tensors of `device` lie in host memory, where the sparse kernels work.
-pub fn is_cpu(device: &Device) -> bool {
-    into_flex(Tensor::<1>::zeros([1], device).inner()).is_ok()
 }
 
 /// The primitive behind a plain CPU tensor, or the tensor back.

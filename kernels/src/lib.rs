@@ -8,12 +8,14 @@
 //! * [`Adam`]: Adam and AdamW whose state can be read, reset and stored.
 //! * [`random`]: seeded host-side randomness; no tensor is ever drawn from a device's global generator.
 //! * [`svd`]: singular values in f64 on the host.
-//! * [`cpu`], [`from_vec`], [`to_vec`]: the CPU device and the way between host memory and tensors.
+//! * [`open`], [`Backend`]: the devices of this build, by name; [`cpu`] is the one that is always there.
+//! * [`from_vec`], [`to_vec`]: the way between host memory and tensors.
 //!
 //! Shapes: `B` rows, `F` latents.
 
 mod active;
 mod adam;
+mod device;
 mod encode;
 mod gemm;
 mod host;
@@ -28,9 +30,10 @@ mod vector;
 
 pub use active::ActiveSet;
 pub use adam::{Adam, AdamConfig, Moments, Update, squared_norm};
+pub use device::{Backend, DeviceError, Found, cpu, is_cpu, open};
 pub use encode::{Auxiliary, Encoded, Encoding, NotFinite, Rule, encode};
 pub use gemm::{Matrix, gemm};
-pub use host::{cpu, from_vec, is_cpu, to_vec};
+pub use host::{from_vec, to_vec};
 pub use matmul::matmul;
 pub use ops::{sparse_decode, sparse_encode};
 pub use select::{top_k, top_k_mask};

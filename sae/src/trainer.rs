@@ -8,10 +8,11 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
-use kernels::{Adam, AdamConfig, Update, from_vec, squared_norm, to_vec};
+use kernels::{Adam, AdamConfig, Update, from_vec, is_cpu, squared_norm, to_vec};
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::{Anneal, Phase, variance};
+use crate::gradients::Gradients;
 use crate::parameters::Parameters;
 use crate::pass::{self, Batch, Path, Plan, Revival};
 use crate::{Architecture, Error, Schedule, StepReport, Times, gradients};
@@ -190,7 +191,9 @@ impl Trainer {
         let device = parameters.b_enc.device();
         self.adam = Adam::restore(AdamConfig::default(), counters.step as i32, moments, &device);
         self.parameters = parameters;
-        (self.step, self.silent, self.path) = (counters.step, counters.silent, counters.path);
+        (self.step, self.silent) = (counters.step, counters.silent);
+        // A checkpoint of the CPU may say the sparse path, which other devices do not have.
+        self.path = counters.path.filter(|_| is_cpu(&device));
         if let (Some(anneal), Some(from)) = (&mut self.anneal, counters.anneal) {
             *anneal = anneal.restored(from);
         }
@@ -225,21 +228,25 @@ impl Trainer {
         }
     }
 
-    /// One optimiser step on rows of scaled activations.
+    /// Loss and gradients of a batch at the parameters as they are, before the decoder's constraint and the clip.
     ///
     /// # Errors
     ///
-    /// Activations or a loss that are not finite.
-    pub fn step(&mut self, batch: Batch<'_>) -> Result<StepReport, Error> {
-        let x = batch.x;
-        let [rows, _] = x.dims();
-        let path = self.pinned.or(self.path);
-        let path = path.unwrap_or_else(|| pass::first_path(self.architecture, x));
+    /// Pre-activations that are not finite.
+    pub fn gradients(&self, batch: Batch<'_>) -> Result<(f32, Parameters), Error> {
         let dead = self.silent_for(self.schedule.dead_after as u64);
+        let found = self.learn(batch, &dead)?;
+        Ok((found.loss, found.of))
+    }
+
+    fn learn(&self, batch: Batch<'_>, dead: &[u32]) -> Result<Gradients, Error> {
+        let [rows, d] = batch.x.dims();
+        let path = self.pinned.or(self.path);
+        let path = path.unwrap_or_else(|| pass::first_path(self.architecture, batch.x));
         let revival = Revival {
-            dead: &dead,
+            dead,
             k: match self.schedule.auxiliary_k {
-                0 => (x.dims()[1] / 2).max(1),
+                0 => (d / 2).max(1),
                 k => k,
             },
             weight: self.schedule.auxiliary_weight,
@@ -257,9 +264,20 @@ impl Trainer {
             phase,
             revival: Some(revival),
         };
-        let n_latents = self.parameters.n_latents();
-        let slice_rows = gradients::slice_rows(plan, rows, n_latents);
-        let found = gradients::gradients(plan, &self.parameters, batch, slice_rows)?;
+        let slice_rows = gradients::slice_rows(plan, rows, self.parameters.n_latents());
+        gradients::gradients(plan, &self.parameters, batch, slice_rows)
+    }
+
+    /// One optimiser step on rows of scaled activations.
+    ///
+    /// # Errors
+    ///
+    /// Activations or a loss that are not finite.
+    pub fn step(&mut self, batch: Batch<'_>) -> Result<StepReport, Error> {
+        let x = batch.x;
+        let ([rows, _], n_latents) = (x.dims(), self.parameters.n_latents());
+        let dead = self.silent_for(self.schedule.dead_after as u64);
+        let found = self.learn(batch, &dead)?;
         let (loss, squared_error) = (found.loss, found.squared_error);
         if !loss.is_finite() {
             return Err(Error::Diverged {

@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 
 use crate::args::{Args, Command};
-use crate::device;
+use crate::config::ConfigError;
 use crate::progress::Progress;
 
 mod baselines;
@@ -14,6 +14,7 @@ mod bench_harvest;
 mod bench_store;
 pub(crate) mod compare;
 pub(crate) mod convert;
+pub(crate) mod devices;
 mod dictionary_sets;
 pub(crate) mod encode;
 pub(crate) mod eval;
@@ -45,7 +46,8 @@ pub(crate) struct Context {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let context = Context {
-        device: device::open(&args.device)?,
+        device: kernels::open(&args.device)
+            .map_err(|error| ConfigError(format!("--device {}: {error}", args.device)))?,
         device_name: args.device,
         progress: Progress::new(args.no_progress),
     };
@@ -69,6 +71,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Compare(command) => command.run(&context),
         Command::Phenomena(command) => command.run(&context),
         Command::Quality(command) => command.run(&context),
+        Command::Devices(command) => command.run(),
         Command::Bench(command) => command.run(&context),
     }
 }

@@ -1,0 +1,191 @@
+//! Every kernel that takes tensors of any device, at sizes that fill no block.
+
+use burn::tensor::{Device, Tensor};
+use kernels::{
+    Adam, AdamConfig, Auxiliary, Encoding, Rule, Update, encode, from_vec, gelu_tanh, linear, matmul, squared_norm,
+    to_vec, top_k, top_k_mask,
+};
+
+use crate::compare::{Case, Closeness, Numbers};
+use crate::{coarse, draw};
+
+pub(crate) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    products(&mut cases);
+    transformer(&mut cases);
+    selections(&mut cases);
+    encoders(&mut cases);
+    optimiser(&mut cases);
+    cases
+}
+
+fn one<const R: usize>(name: &str, tensor: Tensor<R>) -> (String, Vec<f32>) {
+    (name.to_owned(), to_vec(tensor.inner()))
+}
+
+fn products(cases: &mut Vec<Case>) {
+    for (m, n, p) in [(1, 1, 1), (1, 33, 7), (3, 1, 5), (33, 65, 31), (130, 257, 129)] {
+        let run = move |device: &Device| {
+            let a = draw("a", [m, n], 1.0, &device.clone().autodiff()).require_grad();
+            let b = draw("b", [p, n], 1.0, &device.clone().autodiff()).require_grad();
+            let product = matmul(a.clone(), b.clone().transpose()); // [M, P]
+            let grads = product.clone().square().sum().backward();
+            vec![
+                one("product", product),
+                one("gradient of a", a.grad(&grads).unwrap()),
+                one("gradient of b", b.grad(&grads).unwrap()),
+            ]
+        };
+        cases.push(Case::new(format!("matmul {m} x {n} x {p}"), Closeness::Operation, run));
+    }
+}
+
+fn transformer(cases: &mut Vec<Case>) {
+    for (b, t, n, p) in [(1, 1, 1, 1), (2, 17, 48, 144), (3, 5, 7, 33)] {
+        let run = move |device: &Device| {
+            let (x, weight) = (draw("x", [b, t, n], 1.0, device), draw("w", [n, p], 1.0, device));
+            let (bias, residual) = (draw("b", [p], 1.0, device), draw("r", [b, t, p], 1.0, device));
+            vec![
+                one("linear", linear(x.clone(), &weight, &bias, None)),
+                one("with a residual", linear(x, &weight, &bias, Some(residual))),
+            ]
+        };
+        cases.push(Case::new(
+            format!("linear {b} x {t} x {n} x {p}"),
+            Closeness::Operation,
+            run,
+        ));
+    }
+    for n in [1, 1001] {
+        let run = move |device: &Device| vec![one("gelu", gelu_tanh(draw("gelu", [n], 4.0, device)))];
+        cases.push(Case::new(format!("gelu of {n}"), Closeness::Operation, run));
+    }
+    let far = |device: &Device| {
+        let x = from_vec(vec![-1e4, -30.0, -0.0, 0.0, 30.0, 1e4], [6], device);
+        vec![one("gelu", gelu_tanh(x))]
+    };
+    cases.push(Case::new("gelu far out", Closeness::Operation, far));
+}
+
+fn selections(cases: &mut Vec<Case>) {
+    for (rows, width) in [(1, 1), (1, 33), (5, 31), (64, 100)] {
+        for k in [0, 1, 3, width, width + 5] {
+            let run = move |device: &Device| {
+                let fine = draw("z", [rows, width], 1.0, &device.clone().autodiff()).require_grad();
+                let kept = top_k(fine.clone(), k);
+                let grads = kept.clone().square().sum().backward();
+                let gradient = fine.grad(&grads).map(|gradient| one("gradient", gradient));
+                let ties = coarse("ties", [rows, width], device);
+                let none = Tensor::<2>::ones([rows, width], device).neg();
+                vec![
+                    one("mask", top_k_mask(&fine, k)),
+                    one("values", kept),
+                    one("ties", top_k_mask(&ties, k)),
+                    one("all below zero", top_k(none, k)),
+                ]
+                .into_iter()
+                .chain(gradient)
+                .collect()
+            };
+            cases.push(Case::new(format!("top {k} of {rows} x {width}"), Closeness::Exact, run));
+        }
+    }
+}
+
+fn encoders(cases: &mut Vec<Case>) {
+    for (rows, d, f) in [(1, 3, 33), (7, 5, 31), (600, 4, 65)] {
+        for k in [1, 4, f] {
+            let run = move |device: &Device| {
+                let (x, w_enc) = (coarse("x", [rows, d], device), coarse("w_enc", [f, d], device));
+                let b_enc = coarse("b_enc", [f], device);
+                let scales: Vec<f32> = (0..f).map(|i| [0.5, 1.0, 2.0][i % 3]).collect();
+                let dead: Vec<u32> = (0..f as u32).filter(|latent| latent % 3 == 1).collect();
+                let auxiliary = Some(Auxiliary { latents: &dead, k });
+                let bounds = vec![1.0; f];
+                let found = |rule, scales, auxiliary| encode(&x, &w_enc, &b_enc, rule, scales, auxiliary).unwrap();
+                let none_alive = b_enc.clone() - 1e4;
+                let nothing = encode(&x, &w_enc, &none_alive, Rule::PerRow(k), None, None).unwrap();
+                [
+                    ("by row", found(Rule::PerRow(k), None, auxiliary)),
+                    ("by batch", found(Rule::PerBatch(k * rows / 2), Some(&scales), None)),
+                    ("above a bound", found(Rule::Above(&bounds), None, None)),
+                    ("all dead", nothing),
+                ]
+                .into_iter()
+                .flat_map(|(name, found)| entries(name, found))
+                .collect()
+            };
+            cases.push(Case::new(
+                format!("encode {rows} x {d} x {f}, k = {k}"),
+                Closeness::Exact,
+                run,
+            ));
+        }
+    }
+}
+
+fn entries(name: &str, found: Encoding) -> Numbers {
+    let parts = [("active", Some(found.active)), ("auxiliary", found.auxiliary)];
+    let parts = parts
+        .into_iter()
+        .filter_map(|(part, found)| found.map(|found| (part, found)));
+    parts
+        .flat_map(|(part, found)| {
+            let latents = found.set.latents().iter().map(|&latent| latent as f32).collect();
+            [
+                (format!("{name}, {part} latents"), latents),
+                (format!("{name}, {part} values"), found.values),
+            ]
+        })
+        .collect()
+}
+
+fn optimiser(cases: &mut Vec<Case>) {
+    for (rows, width, unit_rows) in [(1, 1, false), (1, 1, true), (37, 53, false), (33, 7, true)] {
+        let run = move |device: &Device| {
+            let mut parameter = draw("parameter", [rows, width], 1.0, device);
+            if unit_rows {
+                parameter = parameter.clone() / parameter.square().sum_dim(1).sqrt(); // [F, D]
+            }
+            let mut adam = Adam::new(AdamConfig::default(), 1);
+            for step in 0..3 {
+                let gradient = draw(&format!("gradient {step}"), [rows, width], 1.0, device);
+                let update = Update {
+                    learning_rate: 0.01,
+                    weight_decay: 0.1,
+                    gradient_scale: 0.7,
+                    unit_rows,
+                };
+                adam.begin_step();
+                adam.update(0, &mut parameter, gradient, &update);
+                if step == 1 {
+                    adam.reset_rows(0, &[rows as u32 - 1], rows);
+                }
+            }
+            let moments = adam.slots()[0].clone().unwrap();
+            let gradient = draw("gradient", [rows, width], 1.0, device);
+            let norm = |rows: Option<&Tensor<2>>| vec![squared_norm(&gradient, rows) as f32];
+            let mut numbers = vec![
+                one("parameter", parameter.clone()),
+                one("first moment", moments.first),
+                one("second moment", moments.second),
+                ("squared norm".to_owned(), norm(None)),
+            ];
+            // Of a single number nothing is left beside the row's direction but rounding.
+            if unit_rows && width > 1 {
+                numbers.push(("squared norm beside the rows".to_owned(), norm(Some(&parameter))));
+            }
+            numbers
+        };
+        let name = format!("three steps of Adam, {rows} x {width}, unit rows {unit_rows}");
+        cases.push(Case::new(name, Closeness::Operation, run));
+    }
+    let still = |device: &Device| {
+        let mut parameter = draw("parameter", [33, 5], 1.0, device);
+        let mut adam = Adam::new(AdamConfig::default(), 1);
+        adam.begin_step();
+        adam.update(0, &mut parameter, Tensor::zeros([33, 5], device), &Update::plain(0.1));
+        vec![one("parameter", parameter)]
+    };
+    cases.push(Case::new("Adam without a gradient", Closeness::Exact, still));
+}

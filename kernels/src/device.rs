@@ -1,0 +1,307 @@
+//! The devices of a build: the CPU, and what wgpu and CUDA find where they were built in.
+//!
+//! A device has a name: `cpu`, `wgpu:i` or `cuda:i`; without a number it is the first. Adapters of wgpu are counted through
+//! all kinds, the discrete ones first and software drivers last, so `wgpu` is a GPU wherever there is one.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+
+use burn::backend::DispatchDevice;
+use burn::tensor::{Device, Tensor};
+
+use crate::to_vec;
+
+/// What can hold tensors and compute with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// burn's `flex` backend, with SIMD and as many threads as rayon has; in every build.
+    Cpu,
+    /// Any GPU, through Vulkan, Metal or DirectX.
+    Wgpu,
+    /// NVIDIA GPUs, through their driver.
+    Cuda,
+}
+
+/// Why a device cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceError {
+    /// No device is called that.
+    #[error("`{name}` names no device; expected cpu, wgpu, wgpu:0, cuda or cuda:0")]
+    Name {
+        /// What was asked for.
+        name: String,
+    },
+    /// The backend is not in this build.
+    #[error("this program was built without {backend}; build it with `cargo build --release --features {backend}`")]
+    NotBuilt {
+        /// The backend, which is also the feature's name.
+        backend: &'static str,
+    },
+    /// The backend finds no device at all.
+    #[error("{backend} finds no device; {remedy}")]
+    NoneFound {
+        /// The backend.
+        backend: &'static str,
+        /// What would help.
+        remedy: &'static str,
+    },
+    /// Fewer devices than the number asks for.
+    #[error("{name} is not there: {backend} finds {found}, counted from 0 (`saelab devices` lists them)")]
+    Missing {
+        /// What was asked for.
+        name: String,
+        /// The backend.
+        backend: &'static str,
+        /// Number of devices.
+        found: usize,
+    },
+    /// The device was found, and fails.
+    #[error("{name} was found but does not compute: {reason}")]
+    Refused {
+        /// What was asked for.
+        name: String,
+        /// What its driver or burn says.
+        reason: String,
+    },
+}
+
+/// A device that was found.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// What to open it as.
+    pub name: String,
+    /// What it is, in words.
+    pub description: String,
+}
+
+impl Backend {
+    /// All of them, those not built in included.
+    pub const ALL: [Self; 3] = [Self::Cpu, Self::Wgpu, Self::Cuda];
+
+    /// Its name, also in front of its devices' numbers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Wgpu => "wgpu",
+            Self::Cuda => "cuda",
+        }
+    }
+
+    /// Its devices; each is opened to ask what it is.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::NotBuilt`] and [`DeviceError::NoneFound`].
+    pub fn found(self) -> Result<Vec<Found>, DeviceError> {
+        if self == Self::Cpu {
+            let threads = thread::available_parallelism().map_or(1, usize::from);
+            let name = self.name().to_owned();
+            let description = format!("{threads} threads, {}", instruction_set());
+            return Ok(vec![Found { name, description }]);
+        }
+        let devices = self.devices()?.into_iter().enumerate();
+        let describe = |(i, (device, kind)): (usize, (Device, &str))| {
+            let name = format!("{}:{i}", self.name());
+            let description = match try_out(&name, &device) {
+                Ok(()) => format!("{}, {kind}", model(&device)),
+                Err(error) => format!("{kind}; {error}"),
+            };
+            Found { name, description }
+        };
+        Ok(devices.map(describe).collect())
+    }
+
+    /// Its devices in the order of their numbers, and the kind of each.
+    fn devices(self) -> Result<Vec<(Device, &'static str)>, DeviceError> {
+        let devices = match self {
+            Self::Cpu => vec![(cpu(), "CPU")],
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => wgpu_adapters(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda => {
+                let found = Device::enumerate(burn::tensor::DeviceType::Cuda);
+                found.iter().map(|device| (device.clone(), "NVIDIA GPU")).collect()
+            }
+            #[cfg(not(all(feature = "wgpu", feature = "cuda")))]
+            missing => {
+                return Err(DeviceError::NotBuilt {
+                    backend: missing.name(),
+                });
+            }
+        };
+        if devices.is_empty() {
+            return Err(DeviceError::NoneFound {
+                backend: self.name(),
+                remedy: match self {
+                    Self::Cuda => "it needs an NVIDIA GPU and its driver (libcuda), see `nvidia-smi`",
+                    Self::Cpu | Self::Wgpu => {
+                        "it needs the GPU's Vulkan driver, or a software driver (Debian: apt-get install \
+                         mesa-vulkan-drivers libvulkan1)"
+                    }
+                },
+            });
+        }
+        Ok(devices)
+    }
+}
+
+/// The CPU.
+pub fn cpu() -> Device {
+    Device::flex()
+}
+
+/// Whether the plain tensors of `device` lie in host memory, where the sparse kernels work. Not so of `cpu().autodiff()`: there
+/// everything takes the way of any other device, through burn's operations.
+pub fn is_cpu(device: &Device) -> bool {
+    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+}
+
+/// Opens the device called `cpu`, `wgpu[:i]` or `cuda[:i]`, and has it add two numbers.
+///
+/// # Errors
+///
+/// A name that no device has, a backend that was not built in, a device that is not there or does not work.
+pub fn open(name: &str) -> Result<Device, DeviceError> {
+    let unknown = || DeviceError::Name { name: name.to_owned() };
+    let (backend, index) = match name.split_once(':') {
+        Some((backend, index)) => (backend, Some(index.parse::<usize>().map_err(|_| unknown())?)),
+        None => (name, None),
+    };
+    let backend = Backend::ALL.into_iter().find(|known| known.name() == backend);
+    let (backend, index) = match (backend.ok_or_else(unknown)?, index) {
+        (Backend::Cpu, None) => return Ok(cpu()),
+        (Backend::Cpu, Some(_)) => return Err(unknown()),
+        (backend, index) => (backend, index.unwrap_or(0)),
+    };
+    let devices = backend.devices()?;
+    let found = devices.len();
+    let Some((device, _)) = devices.into_iter().nth(index) else {
+        return Err(DeviceError::Missing {
+            name: name.to_owned(),
+            backend: backend.name(),
+            found,
+        });
+    };
+    try_out(name, &device)?;
+    Ok(device)
+}
+
+/// Has a device add two numbers. Where a driver is too old or a tool is missing, what burn opens it with panics, in this
+/// thread or its own; so that is caught here, once, before any work has begun. Meanwhile panics say nothing: the first of
+/// them is the reason.
+fn try_out(name: &str, device: &Device) -> Result<(), DeviceError> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let reason = Arc::new(OnceLock::new());
+    let before = panic::take_hook();
+    panic::set_hook({
+        let reason = reason.clone();
+        Box::new(move |panic| {
+            reason.get_or_init(|| panic.payload_as_str().unwrap_or("it cannot be opened").to_owned());
+        })
+    });
+    let sum = panic::catch_unwind(AssertUnwindSafe(|| to_vec(Tensor::<1>::ones([2], device).sum())[0]));
+    panic::set_hook(before);
+    let reason = match sum {
+        Ok(2.0) => return Ok(()),
+        Ok(sum) => format!("1 + 1 gives {sum}"),
+        Err(_) => reason.get().cloned().unwrap_or_default(),
+    };
+    Err(DeviceError::Refused {
+        name: name.to_owned(),
+        reason: reason.replace('\n', " "),
+    })
+}
+
+/// What a device that works calls itself.
+fn model(device: &Device) -> String {
+    #[cfg(any(feature = "wgpu", feature = "cuda"))]
+    if let Some(identity) = device.identity() {
+        return identity.name;
+    }
+    format!("{device:?}")
+}
+
+/// Every adapter once, by kind.
+#[cfg(feature = "wgpu")]
+fn wgpu_adapters() -> Vec<(Device, &'static str)> {
+    use burn::tensor::{DeviceKind, DeviceType};
+
+    let mut left: Vec<Device> = Device::enumerate(DeviceType::Wgpu).to_vec();
+    let mut found = Vec::new();
+    let mut take = |kind: DeviceKind, words: &'static str| -> bool {
+        let device = Device::wgpu(kind);
+        let before = left.len();
+        left.retain(|other| *other != device);
+        let taken = left.len() < before;
+        if taken {
+            found.push((device, words));
+        }
+        taken
+    };
+    // burn counts each kind from 0.
+    (0..).find(|&i| !take(DeviceKind::DiscreteGpu(i), "discrete GPU"));
+    (0..).find(|&i| !take(DeviceKind::IntegratedGpu(i), "integrated GPU"));
+    (0..).find(|&i| !take(DeviceKind::VirtualGpu(i), "virtual GPU"));
+    let software = Device::wgpu(DeviceKind::Cpu);
+    let (cpus, others): (Vec<Device>, Vec<Device>) = left.into_iter().partition(|device| *device == software);
+    found.extend(others.into_iter().map(|device| (device, "adapter of an unknown kind")));
+    // burn opens the first software driver only, however many there are.
+    found.extend(cpus.into_iter().take(1).map(|device| (device, "software driver")));
+    found
+}
+
+/// The widest vector instructions of this CPU, of those that make a difference here.
+fn instruction_set() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            "AVX-512"
+        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            "AVX2"
+        } else {
+            "SSE2"
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        "NEON"
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        std::env::consts::ARCH
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_no_device_has_are_refused() {
+        for name in ["", "gpu", "cpu:0", "wgpu:", "wgpu:one", "cuda:-1", "Cpu"] {
+            let name = name.to_owned();
+            assert_eq!(open(&name).err(), Some(DeviceError::Name { name }));
+        }
+        assert!(is_cpu(&open("cpu").unwrap()) && !is_cpu(&cpu().autodiff()));
+    }
+
+    #[test]
+    fn a_device_opens_by_the_name_it_is_listed_under() {
+        for backend in Backend::ALL {
+            match backend.found() {
+                Ok(found) => {
+                    for device in &found {
+                        open(&device.name).unwrap();
+                    }
+                    if backend != Backend::Cpu {
+                        let name = format!("{}:{}", backend.name(), found.len());
+                        assert!(matches!(open(&name), Err(DeviceError::Missing { .. })), "{name}");
+                    }
+                }
+                Err(error) => assert_eq!(open(backend.name()).err(), Some(error)),
+            }
+        }
+    }
+}
