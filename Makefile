@@ -4,12 +4,13 @@ SAELAB := target/release/saelab
 # Model folder in Hugging Face layout, or a name on the Hugging Face hub, which is then pulled; the task (ioi or pronoun); and
 # the folder of the experiment.
 MODEL ?= models/small-world
+IS_SHIPPED := $(filter $(abspath models/small-world),$(abspath $(MODEL)))
 PULLED := $(if $(wildcard $(MODEL)/.),,pull)
 TASK ?= ioi
 RUN ?= runs/$(TASK)-$(notdir $(abspath $(MODEL)))
 # The sites of the shipped model are committed; for another model they are located first (its cost is printed).
 SHIPPED := configs/sites/small-world$(if $(filter ioi,$(TASK)),,-$(TASK)).toml
-SITES := $(if $(filter models/small-world,$(MODEL)),$(SHIPPED),$(RUN)/sites.toml)
+SITES := $(if $(IS_SHIPPED),$(SHIPPED),$(RUN)/sites.toml)
 
 .PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop verify-gpt2 check wgpu cuda bench bench-peers quality phenomena phenomena-quick
 
@@ -41,7 +42,7 @@ define dictionaries
 	$(SAELAB) fit configs/ioi/fit.toml --run $(1) --sites $(SITES)
 	$(SAELAB) train $(2) --run $(1) --sites $(SITES) --resume
 endef
-LOCATED := $(if $(filter models/small-world,$(MODEL)),,$(RUN)/sites.toml)
+LOCATED := $(if $(IS_SHIPPED),,$(RUN)/sites.toml)
 
 eval: build $(PULLED) $(LOCATED)
 	$(call dictionaries,$(RUN),configs/ioi/train.toml)
@@ -57,13 +58,14 @@ eval-full: build $(PULLED) $(LOCATED)
 	$(call dictionaries,$(FULL),configs/ioi/train-full.toml)
 	for half in a b; do \
 	    $(SAELAB) train configs/ioi/train-half-$$half.toml --run $(FULL) --sites $(SITES) --resume || exit 1; done
-ifeq ($(MODEL),models/small-world)
+ifneq ($(IS_SHIPPED),)
 	$(SAELAB) harvest configs/ioi/harvest-text.toml --set sites=$(SITES) --out $(FULL)/text
 	$(SAELAB) train configs/ioi/train-text.toml --run $(FULL) --activations $(FULL)/text --sites $(SITES) --resume
 endif
 	$(SAELAB) eval configs/eval/ioi-full.toml --model $(MODEL) --run $(FULL) --sites $(SITES)
 
 pull: build
+	$(if $(wildcard $(MODEL)/.),$(error $(MODEL) is a folder; name a model of the Hugging Face hub: make pull MODEL=gpt2))
 	$(SAELAB) model pull $(MODEL)
 
 $(RUN)/sites.toml: | build $(PULLED)

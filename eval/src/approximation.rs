@@ -1,8 +1,8 @@
 //! Axis 1, approximation: does the model work on reconstructions, and does it fail without them?
 //!
 //! Section 4.1 of Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)). `a` is the clean value
-//! of a node, `a^` its reconstruction, `a-` its mean over the evaluated prompts; `LD` is the mean logit difference
-//! `logit(IO) - logit(S)` over the prompts:
+//! of a node, `a^` its reconstruction, `a-` its mean over the evaluated prompts; `LD` is the mean logit difference over the
+//! prompts, right answer minus wrong one (`IO - S`):
 //!
 //! * **sufficiency** `= LD(a <- a^) / LD_clean`, a ratio of means;
 //! * **necessity** `= 1 - |LD_abl - LD(a <- a- + a - a^)| / |LD_abl - LD_clean|`, with `LD_abl = LD(a <- a-)`: 1 when

@@ -36,6 +36,8 @@ pub struct Family {
     pub seeds: usize,
     /// Mean over seeds and places in each metric; none where it was not measured.
     pub means: Vec<Option<f64>>,
+    /// Behaviours of the published code that it was measured with.
+    pub legacy: Vec<Legacy>,
 }
 
 /// The difference of two families in one metric.
@@ -139,6 +141,7 @@ pub fn compare(
         name: source.name.clone(),
         seeds: source.members.len(),
         means: means(source),
+        legacy: source.legacy.to_vec(),
     });
     let mut pairs = Vec::new();
     for &metric in metrics {

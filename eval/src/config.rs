@@ -148,7 +148,31 @@ impl TryFrom<EvalFile> for EvalConfig {
 
     /// # Errors
     /// [`Error::Config`] names the field that is out of range.
-    fn try_from(file: EvalFile) -> Result<Self, Error> {
+    fn try_from(mut file: EvalFile) -> Result<Self, Error> {
+        file.legacy.sort();
+        file.legacy.dedup();
+        for (legacy, method) in [
+            (Legacy::MeanPerCandidate, Method::Greedy),
+            (Legacy::RankOnEdited, Method::Guided),
+        ] {
+            if file.legacy.contains(&legacy) && !file.edits.contains(&method) {
+                let reason = format!("names {legacy}, which is about {method} edits, and `edits` does not");
+                return Err(Error::Config {
+                    field: "legacy",
+                    reason,
+                });
+            }
+        }
+        if let Some(pair) = file.split_alike.iter().find(|pair| pair.left == pair.right) {
+            let reason = format!(
+                "pairs {} with itself; seeds of one family are compared anyway",
+                pair.left
+            );
+            return Err(Error::Config {
+                field: "split_alike",
+                reason,
+            });
+        }
         let positive = [
             ("prompts", file.prompts, 2),
             ("interpretability_prompts", file.interpretability_prompts, 4),
@@ -234,6 +258,8 @@ mod tests {
             (r#"{"edits": ["greedy", "greedy"]}"#, "`edits`"),
             (r#"{"thresholds": [0.8, 0.4]}"#, "`thresholds`"),
             (r#"{"promts": 3}"#, "promts"),
+            (r#"{"edits": ["greedy"], "legacy": ["rank-on-edited"]}"#, "`legacy`"),
+            (r#"{"split_alike": [{"left": "a", "right": "a"}]}"#, "`split_alike`"),
         ];
         for (text, part) in cases {
             let message = serde_json::from_str::<EvalConfig>(text).unwrap_err().to_string();

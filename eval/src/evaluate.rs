@@ -310,8 +310,24 @@ fn check_sets(model: &Gpt2, sites: &Sites, sets: &[DictionarySet], config: &Eval
             return Err(Error::NoSite { set: set.name.clone() });
         }
     }
-    let pairs = config.compare.iter().chain(&config.split_alike);
-    for name in pairs.flat_map(|pair| [&pair.left, &pair.right]) {
+    for pair in &config.split_alike {
+        let [left, right] = [&pair.left, &pair.right].map(|family| {
+            let of = |set: &&DictionarySet| set.family == *family && set.seeded;
+            sets.iter().filter(of).collect::<Vec<_>>()
+        });
+        let has = |sets: &[&DictionarySet], site| sets.iter().any(|set| set.covers(site));
+        if !sites.sites.iter().any(|site| has(&left, site) && has(&right, site)) {
+            let reason = format!(
+                "pairs {} and {}, which are not two families of trained dictionaries with a site in common",
+                pair.left, pair.right
+            );
+            return Err(Error::Config {
+                field: "split_alike",
+                reason,
+            });
+        }
+    }
+    for name in config.compare.iter().flat_map(|pair| [&pair.left, &pair.right]) {
         if !sets.iter().any(|set| set.family == *name) {
             let known: BTreeSet<&str> = sets.iter().map(|set| set.family.as_str()).collect();
             let known = known.into_iter().collect::<Vec<_>>().join(", ");

@@ -1,13 +1,13 @@
 //! Axis 3, interpretability: does the activity of a latent coincide with the value of an attribute?
 //!
 //! Section 4.3 of Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)). A predicate is "the
-//! attribute has the value v": IO = n and S = n for each name, Pos = ABB and Pos = BAB. A latent is active where its
+//! attribute has the value v", say IO = n for each name. A latent is active where its
 //! code is above 0. Each predicate gets the latent that agrees with it best, once by F1, once by Matthews' correlation and
 //! once by average precision: an always-active latent already reaches F1 = 0.667 on a balanced Pos, the other two correct
 //! for chance. Formulas in `agreement`.
 //!
 //! The best of many latents would look good by luck, so the latent is chosen on the even rows of the sample and scored
-//! on the odd rows. (Halves by parity, because samples list all ABB prompts before all BAB prompts.) Only predicates
+//! on the odd rows. (Halves by parity, because samples of the indirect object list all ABB prompts before all BAB prompts.) Only predicates
 //! that hold somewhere in both halves count.
 //!
 //! Shape legend: `N` prompts, `F` latents, `P` predicates (values of the attribute), `R` resamples.

@@ -39,7 +39,7 @@ pub enum Want<'a> {
 /// What the model answers at END, prompt by prompt.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Outcome {
-    /// `logit(IO) - logit(S)` with the names of the base prompt, `[N]`.
+    /// Logit of the base prompt's right answer minus that of its wrong one, `[N]`.
     pub logit_diff: Vec<f32>,
     /// Argmax over the whole vocabulary, `[N]`; the lowest id wins a tie.
     pub prediction: Vec<u32>,

@@ -145,7 +145,7 @@ pub fn locate(
     let prompts = task.sample(Sample::Locate, config.prompts, config.seed);
     let clean = runner.clean(&prompts, &all)?;
     let facts = describe(&clean);
-    if facts.logit_diff < FLOOR {
+    if facts.logit_diff.is_nan() || facts.logit_diff < FLOOR {
         return Err(Error::NoBehaviour {
             logit_diff: facts.logit_diff,
             n: facts.n,
@@ -223,7 +223,7 @@ fn measure(
         )?;
         let share = rounded(1.0 - without.mean_logit_diff() / clean.outcome.mean_logit_diff());
         removed = Some(share);
-        if share < config.min_removed {
+        if share.is_nan() || share < config.min_removed {
             kept.clear();
         }
     }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use tasks::{Attribute, TaskName};
 
 /// Version of the layout of `report.json`, `scores.parquet` and `resamples.parquet`.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// Name of the baseline that edits nothing.
 pub const NONE: &str = "none";
@@ -135,7 +135,8 @@ pub struct Clean {
 pub struct Report {
     /// [`FORMAT_VERSION`].
     pub format_version: u32,
-    /// The task.
+    /// The task; `ioi` in reports of before there was another.
+    #[serde(default)]
     pub task: TaskName,
     /// The settings.
     pub config: EvalConfig,

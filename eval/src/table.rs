@@ -6,6 +6,7 @@
 
 use crate::compare::Compared;
 use crate::ledger::Selection;
+use crate::legacy::Legacy;
 use crate::locate::Located;
 use crate::metric::{Method, Metric};
 use crate::report::{Comparison, Report, Score};
@@ -65,13 +66,10 @@ pub fn tables(report: &Report) -> String {
         clean.n
     );
     if !report.config.legacy.is_empty() {
-        let legacy: Vec<String> = report.config.legacy.iter().map(ToString::to_string).collect();
+        let legacy = names_of(&report.config.legacy);
         wrap(
             &mut out,
-            &format!(
-                "MADE AS BY PUBLISHED CODE, NO MEASURE OF THE DICTIONARIES: {}\n",
-                legacy.join(", ")
-            ),
+            &format!("MADE AS BY PUBLISHED CODE, NO MEASURE OF THE DICTIONARIES: {legacy}\n"),
         );
     }
     let groups = groups(report);
@@ -148,6 +146,14 @@ pub fn compared(found: &Compared) -> String {
             let _ = write!(out, "{:>wide$}", fine(*mean), wide = column.len());
         }
         out.push('\n');
+    }
+    for family in found.families.iter().filter(|family| !family.legacy.is_empty()) {
+        let _ = writeln!(
+            out,
+            "{} was measured as by published code: {}",
+            family.name,
+            names_of(&family.legacy)
+        );
     }
     for stability in &found.stability {
         let metric = stability.metric;
@@ -241,6 +247,10 @@ pub fn located(located: &Located) -> String {
         list(attributes)
     );
     out
+}
+
+fn names_of(legacy: &[Legacy]) -> String {
+    legacy.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// How often each verdict was given, by check and family.

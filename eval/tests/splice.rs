@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use activations::text_windows;
+use activations::Packing;
 use eval::{Change, SpliceTask};
 use kernels::{cpu, to_vec};
 use lm::{Gpt2, HookPoint, Logits, Request, Start, TokenBatch, Tokenizer};
@@ -17,10 +17,10 @@ fn model() -> (Gpt2, Vec<Vec<u32>>) {
     let tokenizer = Tokenizer::from_dir(&dir).unwrap();
     let world = World::new();
     let documents: Vec<String> = (0..12).map(|index| world.document(3, index).text()).collect();
-    let windows = text_windows(&documents, 40, &tokenizer).unwrap();
+    let windows = Packing::documents(40).windows(documents.into_iter().map(Ok), &tokenizer);
     (
         Gpt2::load(&dir, &cpu()).unwrap(),
-        windows.into_iter().map(|(ids, _)| ids).collect(),
+        windows.unwrap().into_iter().map(|window| window.ids).collect(),
     )
 }
 

@@ -54,7 +54,7 @@ pub struct FitFile {
     /// Default the independent one, the paper's main one.
     pub parametrizations: Option<Vec<Parametrization>>,
     /// The attributes that get features: `"IO"`, `"S"`, `"Pos"`; `"Gender"`, `"OtherGender"` of the pronoun task. Default all
-    /// that the prompts are labelled with: what is left out cannot be edited. Fewer than all only with the independent
+    /// that the task edits: what is left out cannot be edited. Fewer than all only with the independent
     /// parametrization, the others are made of all three.
     pub attributes: Option<Vec<Attribute>>,
 }
@@ -85,7 +85,7 @@ impl FitConfig {
             return Err(Error::Config {
                 field: "attributes",
                 reason: format!(
-                    "names none of those that the prompts are labelled with: {}",
+                    "names none of those that the task edits: {}",
                     known.collect::<Vec<_>>().join(", ")
                 ),
             });

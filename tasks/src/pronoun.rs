@@ -26,6 +26,8 @@ const TEMPLATES: [&str; 3] = [
 ];
 /// The domain of the hash that deals prompts to samples.
 const SAMPLE_DOMAIN: u64 = 0x102;
+/// Fewest names of each gender in the quarters that counterfactual names come from: one may be taken.
+const NEEDED_IN_QUARTER: usize = 2;
 /// Counterfactual targets use the random streams from here on, samples those before.
 const FIRST_COUNTERFACTUAL_STREAM: u64 = 16;
 
@@ -75,8 +77,23 @@ impl PronounTask {
             };
             tokenizer.token(&text).ok_or_else(unknown)
         };
+        let genders = wording.genders();
+        let n = genders.len();
+        for (gender, quarter) in Gender::ALL
+            .into_iter()
+            .flat_map(|gender| [(gender, n / 2..n - n / 4), (gender, n - n / 4..n)])
+        {
+            let found = genders[quarter].iter().filter(|known| **known == gender).count();
+            if found < NEEDED_IN_QUARTER {
+                return Err(Error::TooFewWords {
+                    list: "names (of one gender in a quarter)",
+                    found,
+                    needed: NEEDED_IN_QUARTER,
+                });
+            }
+        }
         Ok(Self {
-            genders: wording.genders(),
+            genders,
             pronouns: [token(Gender::Male)?, token(Gender::Female)?],
             wording,
         })
@@ -178,14 +195,13 @@ impl Task for PronounTask {
         let changed = |prompt: &Prompt| {
             let mut scene = prompt.scene;
             let names = &targets[1 - self.genders[scene.people[place]] as usize];
-            let free: Vec<usize> = names
-                .iter()
-                .copied()
-                .filter(|name| !scene.people.contains(name))
-                .collect();
-            if !free.is_empty() {
-                scene.people[place] = free[rng.random_range(0..free.len())];
-            }
+            // One of the two people may have taken one of these names.
+            scene.people[place] = loop {
+                let name = names[rng.random_range(0..names.len())];
+                if !scene.people.contains(&name) {
+                    break name;
+                }
+            };
             self.assemble(scene)
         };
         prompts.iter().map(changed).collect()

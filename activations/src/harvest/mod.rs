@@ -20,7 +20,7 @@ use lm::{Gpt2, Gpt2Config, HookPoint, Logits, Request, Start, TokenBatch, Tokeni
 use serde_json::json;
 use tasks::{Prompt, Role};
 
-pub use packing::{Fill, LongDocuments, Packing, Window, text_windows};
+pub use packing::{Fill, LongDocuments, Packing, Window};
 use sequence::{Sequence, Sequences, prompt_sequences};
 pub use windows::Windows;
 

@@ -188,29 +188,6 @@ impl Window {
     }
 }
 
-/// Documents cut into windows of at most `context` tokens, each behind the beginning-of-text token, with the number of
-/// their document: full ones first, then shorter ones by falling length, each in the documents' order. `context` is at least
-/// 2 ([`crate::SourceConfig::validate`]).
-///
-/// # Errors
-///
-/// Text that the tokenizer cannot encode.
-pub fn text_windows(
-    documents: &[String],
-    context: usize,
-    tokenizer: &Tokenizer,
-) -> Result<Vec<(Vec<u32>, u32)>, Error> {
-    if documents.iter().all(String::is_empty) {
-        return Ok(Vec::new());
-    }
-    let windows = Packing::documents(context).windows(documents.iter().cloned().map(Ok), tokenizer)?;
-    let parts = |window: Window| {
-        let document = window.document(0);
-        (window.ids, document)
-    };
-    Ok(windows.into_iter().map(parts).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

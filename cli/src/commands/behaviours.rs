@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use lm::{Gpt2, Tokenizer};
 use tasks::world::{Behaviour, World, measure};
 
-use super::Context;
+use super::{Context, run_folder};
 use crate::output;
 
 /// Arguments of `saelab behaviours`.
@@ -23,8 +22,7 @@ pub(crate) struct Behaviours {
 
 impl Behaviours {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let model = Gpt2::load(&self.model, &context.device)?;
-        let tokenizer = Tokenizer::from_dir(&self.model)?;
+        let (model, tokenizer) = run_folder::load_model(&self.model, &context.device)?;
         let world = World::new();
         output::result(&format!(
             "{:<16} {:>5}  {:<15} {:>7} {:>5}  {:>10}",

@@ -53,6 +53,7 @@ impl Eval {
             self.model.display(),
             model.hash()
         );
+        run_folder::check_task(&store, &sites)?;
         let mut sets = dictionary_sets::load(&run, &store, &sites.nodes(), context)?;
         let baselines = baselines::make(&config, &sets, &store, &sites.nodes(), context)?;
         sets.extend(baselines);

@@ -35,6 +35,7 @@ impl Fit {
         let run = RunFolder(self.run);
         let store = Store::open(&run.activations())?;
         let sites = run_folder::read_sites(&self.sites)?;
+        run_folder::check_task(&store, &sites)?;
         let nodes = sites.nodes();
         let bar = context.progress.bar(
             "fit",

@@ -1,8 +1,9 @@
 //! Where the stages of one experiment keep their artefacts, and what several of them load alike.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use activations::{Corpus, SourceConfig};
+use activations::{Corpus, SourceConfig, Store};
 use anyhow::Context as _;
 use burn::tensor::Device;
 use eval::Sites;
@@ -117,6 +118,28 @@ pub(crate) fn documents(
                 (0..*documents).map(move |index| Ok(world.document(seed, index).text())),
             ))
         }
+    }
+}
+
+/// Refuses a store of other prompts than those of the sites' task.
+pub(crate) fn check_task(store: &Store, sites: &Sites) -> anyhow::Result<()> {
+    let Some(node) = sites.nodes().into_iter().next() else {
+        return Ok(());
+    };
+    let first = store.shards_of(node.hook, node.head, &BTreeSet::from([0]))?;
+    let labels = first.rows.first().and_then(|row| row.labels).unwrap_or_default();
+    let missing = sites
+        .task
+        .attributes()
+        .iter()
+        .find(|&&attribute| labels.get(attribute).is_none());
+    match missing {
+        None => Ok(()),
+        Some(missing) => anyhow::bail!(
+            "the sites are those of task {}, but the stored prompts have no label {missing}; harvest prompts of that task into \
+             a folder of its own, or name the sites file of the prompts' task",
+            sites.task
+        ),
     }
 }
 

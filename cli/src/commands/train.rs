@@ -74,11 +74,11 @@ impl Train {
                 let places: BTreeSet<_> = nodes.into_iter().map(|node| (node.hook, node.head)).collect();
                 Ok(places.into_iter().map(|(hook, head)| Site::Hook(hook, head)).collect())
             }
-            Some(path) => Ok(run_folder::read_sites(path)?
-                .nodes()
-                .into_iter()
-                .map(Site::Node)
-                .collect()),
+            Some(path) => {
+                let sites = run_folder::read_sites(path)?;
+                run_folder::check_task(store, &sites)?;
+                Ok(sites.nodes().into_iter().map(Site::Node).collect())
+            }
             None if manifest.roles.is_empty() => Ok(manifest
                 .hooks
                 .iter()

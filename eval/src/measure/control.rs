@@ -166,7 +166,8 @@ impl Evaluation<'_> {
         let n = self.labels.len();
         let parts = unit.coded.iter().zip(swaps);
         let sizes = per_prompt(parts.map(|(part, swaps)| magnitude(&part.rebuilt, swaps, &part.directions)));
-        let exchanged = swaps.iter().flatten().map(Vec::len).sum::<usize>() as f64;
+        let changed = swaps.iter().flatten().flatten().filter(|swap| swap.delta() != 0.0);
+        let exchanged = changed.count() as f64;
         let raw = [("mean_exchanged", exchanged / (n * unit.coded.len()).max(1) as f64)];
         let resampled = self.bootstrap.means(&sizes);
         self.ledger

@@ -35,13 +35,13 @@ use tasks::{Attribute, ByAttribute, Labels};
 
 /// Shares of prompts on which a fragment is active.
 const RATES: RangeInclusive<f64> = 0.002..=0.4;
-/// Share of a latent's active prompts that must have its Pos value.
+/// Share of a latent's active prompts that must have its value.
 const LEAST_PRECISION: f64 = 0.95;
 /// Share of a latent's active prompts from which on a name explains it.
 const NAME_PRECISION: f64 = 0.9;
 /// Active prompts without which a latent's precision could be luck.
 const LEAST_ACTIVE: usize = 20;
-/// Prompts without which a Pos value cannot be judged.
+/// Prompts without which a value cannot be judged.
 const LEAST_HOLDING: usize = 100;
 /// Fragments from which on a dictionary splits.
 const LEAST_FRAGMENTS: usize = 10;
@@ -54,15 +54,15 @@ const MOST_JACCARD: f64 = 0.2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// Too few prompts, or too few of them are covered by latents that stand for Pos.
+    /// Too few prompts, or too few of them are covered by latents that stand for a value.
     Undefined,
-    /// Many small, hardly overlapping latents stand for Pos.
+    /// Many small, hardly overlapping latents stand for the values.
     Splits,
     /// They do not.
     Clear,
 }
 
-/// How one Pos value is represented.
+/// How one value is represented.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct OfValue {
     /// Number of fragments.
@@ -80,13 +80,13 @@ pub struct OfValue {
 pub struct Splitting {
     /// What it says.
     pub verdict: Verdict,
-    /// `1 - best recall / union recall`, mean over Pos values; `None` when nothing stands for one of them.
+    /// `1 - best recall / union recall`, mean over values; `None` when nothing stands for one of them.
     pub score: Option<f64>,
     /// Number of fragments of all values.
     pub fragments: usize,
     /// Mean Jaccard of the active sets of two fragments of one value; `None` when there is no such pair.
     pub jaccard: Option<f64>,
-    /// By Pos value.
+    /// By value.
     pub by_value: Vec<OfValue>,
 }
 

@@ -146,7 +146,7 @@ fn download(
     };
     let mut done = place(&mut out).map_err(|cause| written(part, cause))?;
     // One byte too many tells as much as all of them.
-    let mut body = body.into_reader().take(total - start + 1);
+    let mut body = body.into_reader().take((total - start).saturating_add(1));
     let mut piece = vec![0; PIECE];
     let ended = loop {
         on_event(PullEvent::Bytes { file, done, total });

@@ -141,7 +141,7 @@ impl Hub {
             .map(|remote| remote.size.saturating_sub(self.bytes_here(model, remote)));
         on_event(PullEvent::Planned {
             files: files.len(),
-            bytes: missing.sum(),
+            bytes: missing.fold(0, u64::saturating_add),
         });
         for remote in &files {
             self.fetch(&client, model, remote, on_event)?;

@@ -92,7 +92,7 @@ impl TrainConfig {
 
     /// All that determines the autoencoder of `variant`, apart from its activations.
     pub fn settings(&self, variant: &Variant) -> serde_json::Value {
-        serde_json::json!({
+        let mut settings = serde_json::json!({
             "expansion": self.expansion,
             "batch": self.batch,
             "steps": self.steps,
@@ -101,10 +101,14 @@ impl TrainConfig {
             "auxiliary_k": self.auxiliary_k,
             "auxiliary_weight": self.auxiliary_weight,
             "resamples": self.resamples,
-            "part": self.part,
             "held_out": self.held_out,
             "autoencoder": variant,
-        })
+        });
+        // Said only where it is asked for, so that the hashes of other runs are what they were.
+        if self.part != [0, 1] {
+            settings["part"] = serde_json::json!(self.part);
+        }
+        settings
     }
 
     /// SHA-256 of [`TrainConfig::settings`].
@@ -217,6 +221,12 @@ mod tests {
         assert!(config.variants[6].frozen_decoder && !config.variants[0].frozen_decoder);
         // Settings of runs without a frozen decoder, and so their hashes, are what they were before there were any.
         assert!(config.settings(&config.variants[0])["autoencoder"]["frozen_decoder"].is_null());
+        assert!(config.settings(&config.variants[0])["part"].is_null());
+        let half = TrainConfig {
+            part: [1, 2],
+            ..config.clone()
+        };
+        assert_eq!(half.settings(&config.variants[0])["part"], serde_json::json!([1, 2]));
         assert_eq!(
             config.settings(&config.variants[6])["autoencoder"]["frozen_decoder"],
             true
