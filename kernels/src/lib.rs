@@ -8,6 +8,7 @@
 //! * [`Adam`]: Adam and AdamW whose state can be read, reset and stored.
 //! * [`random`]: seeded host-side randomness; no tensor is ever drawn from a device's global generator.
 //! * [`svd`]: singular values in f64 on the host.
+//! * [`widen_f16`], [`narrow_f16`]: numbers of 16 bits, as stores hold them.
 //! * [`cpu`], [`from_vec`], [`to_vec`]: the CPU device and the way between host memory and tensors.
 //!
 //! Shapes: `B` rows, `F` latents.
@@ -15,6 +16,7 @@
 mod active;
 mod adam;
 mod encode;
+mod f16;
 mod gemm;
 mod host;
 mod matmul;
@@ -29,6 +31,7 @@ mod vector;
 pub use active::ActiveSet;
 pub use adam::{Adam, AdamConfig, Moments, Update, squared_norm};
 pub use encode::{Auxiliary, Encoded, Encoding, NotFinite, Rule, encode};
+pub use f16::{narrow_f16, widen_f16};
 pub use gemm::{Matrix, gemm};
 pub use host::{cpu, from_vec, is_cpu, to_vec};
 pub use matmul::matmul;

@@ -7,7 +7,7 @@
 //! Shapes: `N` rows of a shard, `W` numbers per vector.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,6 +32,8 @@ use crate::{Dtype, Error};
 pub const FORMAT_VERSION: u32 = 2;
 /// Rows of a row group, the unit that a reader skips: 6 MB of f16 at a width of 768.
 pub const ROW_GROUP_ROWS: usize = 4096;
+/// Bytes that are read at a time: a part of the second-level cache.
+const PIECE: u64 = 1 << 18;
 /// Vectors whose sum is taken in f32 before it is added up in f64.
 const SUM_ROWS: usize = 64;
 
@@ -219,8 +221,7 @@ impl<'a> OpenShard<'a, File> {
 impl<'a> OpenShard<'a, Bytes> {
     /// Reads the whole file, checks what its footer says, and the checksum of its bytes.
     pub(super) fn in_memory(path: &'a Path, expected: Expected<'a>, crc32c: u32) -> Result<Self, Error> {
-        let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
-        let found = crc32c::crc32c(&bytes);
+        let (bytes, found) = read_checked(path).map_err(|source| Error::io(path, source))?;
         let open = Self::new(path, expected, Bytes::from(bytes))?;
         match found == crc32c {
             true => Ok(open),
@@ -403,6 +404,21 @@ impl<'a, S: Source> OpenShard<'a, S> {
     /// Whether the contents are those that were written.
     pub(super) fn verify(&self) -> bool {
         (0..self.groups().len()).all(|group| self.checked(group).is_ok())
+    }
+}
+
+/// The bytes of a file and their CRC-32C, which is taken of each piece while the cache still holds it.
+fn read_checked(path: &Path) -> io::Result<(Vec<u8>, u32)> {
+    let mut file = File::open(path)?;
+    let size = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+    let (mut bytes, mut sum) = (Vec::with_capacity(size), 0);
+    loop {
+        let start = bytes.len();
+        // The last piece is an empty one; a file that grows meanwhile is read to its end too.
+        if (&mut file).take(PIECE).read_to_end(&mut bytes)? == 0 {
+            return Ok((bytes, sum));
+        }
+        sum = crc32c::crc32c_append(sum, &bytes[start..]);
     }
 }
 
