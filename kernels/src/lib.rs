@@ -1,7 +1,7 @@
 //! Tensor kernels shared by all stages, and the only library that names a burn backend.
 //!
 //! * [`matmul`]: the dense matrix product of the language model and of the autoencoders.
-//! * [`linear`], [`gelu_tanh`], [`causal_attention`]: a transformer block in few passes over memory.
+//! * [`linear`], [`linear_gelu_tanh`], [`causal_attention`]: a transformer block in few passes over memory.
 //! * [`top_k_mask`], [`top_k`]: exact row-wise selection, deterministic at ties.
 //! * [`encode`], [`sparse_encode`], [`sparse_decode`]: a sparse autoencoder's step on the CPU, where everything after the
 //!   encoder's product touches only the active entries ([`ActiveSet`]).
@@ -37,4 +37,4 @@ pub use host::{cpu, from_vec, is_cpu, to_vec};
 pub use matmul::matmul;
 pub use ops::{sparse_decode, sparse_encode};
 pub use select::{top_k, top_k_mask};
-pub use transformer::{causal_attention, gelu_tanh, linear};
+pub use transformer::{causal_attention, linear, linear_gelu_tanh};
