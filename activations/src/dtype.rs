@@ -54,15 +54,10 @@ impl Dtype {
                     }
                     not_finite(values.iter().map(|value| value.to_bits()), 0x7f80_0000)
                 }
-                Self::F16 => {
-                    let mut buffer = [f16::ZERO; BLOCK];
-                    let buffer = &mut buffer[..values.len()];
-                    buffer.convert_from_f32_slice(values);
-                    for (out, value) in out.chunks_exact_mut(2).zip(buffer.iter()) {
-                        out.copy_from_slice(&value.to_le_bytes());
-                    }
-                    not_finite(buffer.iter().map(|value| u32::from(value.to_bits())), 0x7c00)
-                }
+                Self::F16 => match kernels::narrow_f16(values, out) {
+                    true => None,
+                    false => values.iter().position(|&value| !f16::from_f32(value).is_finite()),
+                },
                 Self::Bf16 => {
                     let mut buffer = [bf16::ZERO; BLOCK];
                     let buffer = &mut buffer[..values.len()];
@@ -90,17 +85,7 @@ impl Dtype {
                     .iter()
                     .map(|&number: &[u8; 4]| f32::from_le_bytes(number)),
             ),
-            Self::F16 => {
-                let (mut halves, mut buffer) = ([f16::ZERO; BLOCK], [0.0; BLOCK]);
-                for bytes in bytes.chunks(BLOCK * 2) {
-                    let n = bytes.len() / 2;
-                    for (half, number) in halves.iter_mut().zip(bytes.as_chunks().0) {
-                        *half = f16::from_le_bytes(*number);
-                    }
-                    halves[..n].convert_to_f32_slice(&mut buffer[..n]);
-                    out.extend_from_slice(&buffer[..n]);
-                }
-            }
+            Self::F16 => kernels::widen_f16(bytes, out),
             // The upper half of an f32.
             Self::Bf16 => out.extend(
                 bytes

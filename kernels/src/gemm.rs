@@ -3,6 +3,8 @@
 //! A block of rows is multiplied into a buffer that the caller keeps, so a `[B, F]` matrix of pre-activations never has to
 //! exist as a whole.
 
+use std::mem::MaybeUninit;
+
 use gemm::Parallelism;
 
 /// Products of fewer multiply-adds than this run on one thread.
@@ -59,24 +61,40 @@ impl<'a> Matrix<'a> {
 /// # Panics
 ///
 /// When the shapes do not fit, which is an error of the caller.
+#[allow(unsafe_code, reason = "numbers are a kind of memory that may hold numbers")]
 pub fn gemm(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>) {
-    product(out, a, b, false);
+    // SAFETY: both types have one layout, and nothing but numbers is written through the new reference.
+    product(
+        unsafe { &mut *(std::ptr::from_mut(out) as *mut [MaybeUninit<f32>]) },
+        a,
+        b,
+    );
 }
 
-/// Adds `a b` to `out`, row by row.
+/// `a b` as new memory, row by row, which nobody has filled before.
 ///
 /// # Panics
 ///
 /// As [`gemm`].
-pub(crate) fn gemm_add(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>) {
-    product(out, a, b, true);
+#[allow(
+    unsafe_code,
+    reason = "a buffer of zeros would be one more pass over memory, on one thread"
+)]
+pub(crate) fn gemm_new(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
+    let len = a.rows * b.columns;
+    let mut out = Vec::with_capacity(len);
+    product(&mut out.spare_capacity_mut()[..len], a, b);
+    // SAFETY: the product has written the first `len` numbers, and there is room for them.
+    unsafe { out.set_len(len) };
+    out
 }
 
+/// Writes every number of `out`, and reads none.
 #[allow(
     unsafe_code,
     reason = "the gemm crate takes pointers and strides; both are checked against the slices here"
 )]
-fn product(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, add: bool) {
+fn product(out: &mut [MaybeUninit<f32>], a: Matrix<'_>, b: Matrix<'_>) {
     let (m, k, n) = (a.rows, a.columns, b.columns);
     assert_eq!(k, b.rows, "inner dimensions of a product");
     assert_eq!(out.len(), m * n, "output of a product");
@@ -96,17 +114,17 @@ fn product(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, add: bool) {
             m,
             n,
             k,
-            out.as_mut_ptr(),
+            out.as_mut_ptr().cast::<f32>(),
             1,
             n as isize,
-            add,
+            false,
             a.values.as_ptr(),
             a.strides.1,
             a.strides.0,
             b.values.as_ptr(),
             b.strides.1,
             b.strides.0,
-            if add { 1.0 } else { 0.0 },
+            0.0,
             1.0,
             false,
             false,

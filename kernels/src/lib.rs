@@ -1,7 +1,7 @@
 //! Tensor kernels shared by all stages, and the only library that names a burn backend.
 //!
 //! * [`matmul`]: the dense matrix product of the language model and of the autoencoders.
-//! * [`linear`], [`gelu_tanh`], [`causal_attention`]: a transformer block in few passes over memory.
+//! * [`linear`], [`linear_gelu_tanh`], [`causal_attention`]: a transformer block in few passes over memory.
 //! * [`top_k_mask`], [`top_k`]: exact row-wise selection, deterministic at ties.
 //! * [`encode`], [`sparse_encode`], [`sparse_decode`]: a sparse autoencoder's step on the CPU, where everything after the
 //!   encoder's product touches only the active entries ([`ActiveSet`]).
@@ -9,6 +9,7 @@
 //! * [`random`]: seeded host-side randomness; no tensor is ever drawn from a device's global generator.
 //! * [`svd`]: singular values in f64 on the host.
 //! * [`open`], [`Backend`]: the devices of this build, by name; [`cpu`] is the one that is always there.
+//! * [`widen_f16`], [`narrow_f16`]: numbers of 16 bits, as stores hold them.
 //! * [`from_vec`], [`to_vec`]: the way between host memory and tensors.
 //!
 //! Shapes: `B` rows, `F` latents.
@@ -17,6 +18,7 @@ mod active;
 mod adam;
 mod device;
 mod encode;
+mod f16;
 mod gemm;
 mod host;
 mod matmul;
@@ -32,9 +34,10 @@ pub use active::ActiveSet;
 pub use adam::{Adam, AdamConfig, Moments, Update, squared_norm};
 pub use device::{Backend, DeviceError, Found, cpu, is_cpu, open};
 pub use encode::{Auxiliary, Encoded, Encoding, NotFinite, Rule, encode};
+pub use f16::{narrow_f16, widen_f16};
 pub use gemm::{Matrix, gemm};
 pub use host::{from_vec, to_vec};
 pub use matmul::matmul;
 pub use ops::{sparse_decode, sparse_encode};
 pub use select::{top_k, top_k_mask};
-pub use transformer::{causal_attention, gelu_tanh, linear};
+pub use transformer::{causal_attention, linear, linear_gelu_tanh};

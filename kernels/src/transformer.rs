@@ -1,24 +1,27 @@
 //! The parts of a transformer block between its matrix products, in few passes over memory on the CPU.
 //!
-//! Each function takes any tensor. On plain CPU tensors it works in host memory: biases and residuals are written before a
-//! product adds to them, and attention takes the causal half alone, head by head, while scores are in cache. On other devices,
+//! Each function takes any tensor. On plain CPU tensors it works in host memory: a product goes to memory that nobody has filled
+//! before, one pass of all threads over it adds bias and residual or applies GELU, and attention takes the causal half alone, head by head, while scores are in cache. On other devices,
 //! and where gradients are wanted, it is the same computation in burn's operations; results differ in the last bits.
 //!
 //! Shapes: `B` rows, `T` tokens, `D` d_model, `H` heads, `Dh` d_head, `N` inputs, `P` outputs of a linear layer.
 
-use burn::backend::Flex;
 use burn::tensor::{Tensor, activation};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use crate::gemm::{Matrix, gemm, gemm_add};
-use crate::host::{contiguous, flex_slice, flex_slice_mut, into_flex};
+use crate::gemm::{Matrix, gemm, gemm_new};
+use crate::host::{contiguous, flex_slice, into_flex};
 use crate::{from_vec, matmul, vector};
 
 /// Queries whose scores are taken at a time; keys after the last of them are not looked at.
 const QUERIES: usize = 64;
 /// Numbers that one task works on: a few microseconds of work.
 const PER_TASK: usize = 1 << 15;
+/// `2 sqrt(2/pi)`, the factor of `x` in `2u` of GELU.
+const LINEAR: f64 = 1.595_769_121_605_730_7;
+/// The factor of `x^3`.
+const CUBIC: f64 = 0.044715 * LINEAR;
 
 /// `x · weight + bias`, and `+ residual` where there is one.
 ///
@@ -27,62 +30,89 @@ const PER_TASK: usize = 1 << 15;
 /// - x: `[B, T, N]`, weight: `[N, P]`, bias: `[P]`, residual: `[B, T, P]`
 /// - output: `[B, T, P]`
 pub fn linear(x: Tensor<3>, weight: &Tensor<2>, bias: &Tensor<1>, residual: Option<Tensor<3>>) -> Tensor<3> {
-    let [b, t, n] = x.dims();
-    let p = bias.dims()[0];
-    let host = || {
-        let (x, weight, bias) = (plain(&x)?, plain(weight)?, plain(bias)?);
-        let mut out = Vec::with_capacity(b * t * p);
-        let bias = flex_slice(&bias);
-        match &residual {
-            Some(residual) => {
-                let residual = plain(residual)?;
-                for row in flex_slice(&residual).chunks_exact(p) {
-                    out.extend(row.iter().zip(bias).map(|(a, b)| a + b));
-                }
-            }
-            None => (0..b * t).for_each(|_| out.extend_from_slice(bias)),
-        }
-        gemm_add(
-            &mut out,
-            Matrix::rows(flex_slice(&x), n),
-            Matrix::rows(flex_slice(&weight), p),
-        );
-        Some(out)
+    let Some(residual) = residual else {
+        return host_linear(&x, weight, bias, |_, y, bias| add(y, bias)).unwrap_or_else(|| plus(x, weight, bias));
     };
-    if let Some(out) = host() {
-        return from_vec(out, [b, t, p], &x.device()); // [B, T, P]
+    if let Some(host) = plain(&residual) {
+        let rows = flex_slice(&host);
+        let finish = |start: usize, y: &mut [f32], bias: &[f32]| {
+            for ((y, residual), bias) in y.iter_mut().zip(&rows[start..]).zip(bias) {
+                *y += bias + residual;
+            }
+        };
+        if let Some(y) = host_linear(&x, weight, bias, finish) {
+            return y;
+        }
     }
-    let y = matmul(x.reshape([b * t, n]), weight.clone()); // [B T, P]
-    let y = (y + bias.clone().reshape([1, p])).reshape([b, t, p]);
-    match residual {
-        Some(residual) => residual + y,
-        None => y,
-    }
+    residual + plus(x, weight, bias)
+}
+
+/// [`gelu_tanh`] of `x · weight + bias`.
+///
+/// # Shapes
+///
+/// - x: `[B, T, N]`, weight: `[N, P]`, bias: `[P]`
+/// - output: `[B, T, P]`
+pub fn linear_gelu_tanh(x: Tensor<3>, weight: &Tensor<2>, bias: &Tensor<1>) -> Tensor<3> {
+    let finish = |_: usize, y: &mut [f32], bias: &[f32]| {
+        for (y, bias) in y.iter_mut().zip(bias) {
+            *y = gelu(*y + bias);
+        }
+    };
+    host_linear(&x, weight, bias, finish).unwrap_or_else(|| gelu_tanh(plus(x, weight, bias)))
 }
 
 /// GPT-2's activation, the approximation of GELU by a hyperbolic tangent: `x/2 (1 + tanh u) = x sigmoid(2u)` with
 /// `u = sqrt(2/pi) (x + 0.044715 x^3)`.
-pub fn gelu_tanh<const R: usize>(x: Tensor<R>) -> Tensor<R> {
-    let scale = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
-    match into_flex(x) {
-        Ok(flex) => {
-            let mut flex = contiguous(flex);
-            let (linear, cubic) = (scale as f32, (0.044715 * scale) as f32);
-            flex_slice_mut(&mut flex).par_chunks_mut(PER_TASK).for_each(|values| {
-                pulp::Arch::new().dispatch(|| {
-                    for x in values {
-                        let twice_u = *x * (*x * *x * cubic + linear);
-                        *x /= 1.0 + vector::exp(-twice_u);
-                    }
-                });
-            });
-            Tensor::from_primitive::<Flex>(flex)
-        }
-        Err(x) => {
-            let twice_u = x.clone() * (x.clone() * x.clone() * (0.044715 * scale) + scale);
-            x * activation::sigmoid(twice_u)
-        }
+fn gelu_tanh(x: Tensor<3>) -> Tensor<3> {
+    let twice_u = x.clone() * (x.clone() * x.clone() * CUBIC + LINEAR);
+    x * activation::sigmoid(twice_u)
+}
+
+/// The same of one number.
+#[inline(always)]
+fn gelu(x: f32) -> f32 {
+    let twice_u = x * (x * x * CUBIC as f32 + LINEAR as f32);
+    x / (1.0 + vector::exp(-twice_u))
+}
+
+#[inline(always)]
+fn add(y: &mut [f32], bias: &[f32]) {
+    for (y, bias) in y.iter_mut().zip(bias) {
+        *y += bias;
     }
+}
+
+/// The product in host memory, after which all threads `finish` its rows: given are the place of a row's first number, the row
+/// and the bias. `None` where a tensor is not a plain one of the CPU.
+fn host_linear(
+    x: &Tensor<3>,
+    weight: &Tensor<2>,
+    bias: &Tensor<1>,
+    finish: impl Fn(usize, &mut [f32], &[f32]) + Sync,
+) -> Option<Tensor<3>> {
+    let ([b, t, n], [p]) = (x.dims(), bias.dims());
+    let (host, weight, bias) = (plain(x)?, plain(weight)?, plain(bias)?);
+    let mut y = gemm_new(Matrix::rows(flex_slice(&host), n), Matrix::rows(flex_slice(&weight), p));
+    let (bias, task) = (flex_slice(&bias), (PER_TASK / p.max(1)).max(1) * p.max(1));
+    y.par_chunks_mut(task).enumerate().for_each(|(index, rows)| {
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (row, y) in rows.chunks_exact_mut(p).enumerate() {
+                    finish(index * task + row * p, y, bias);
+                }
+            },
+        );
+    });
+    Some(from_vec(y, [b, t, p], &x.device())) // [B, T, P]
+}
+
+/// `x · weight + bias` in burn's operations.
+fn plus(x: Tensor<3>, weight: &Tensor<2>, bias: &Tensor<1>) -> Tensor<3> {
+    let ([b, t, n], [p]) = (x.dims(), bias.dims());
+    let y = matmul(x.reshape([b * t, n]), weight.clone()); // [B T, P]
+    (y + bias.clone().reshape([1, p])).reshape([b, t, p]) // [B, T, P]
 }
 
 /// Causal attention of all heads, `softmax(scale q kᵀ) v`; `None` where the tensor is not a plain one of the CPU.
@@ -187,8 +217,11 @@ mod tests {
             );
             assert_close(to_vec(found), to_vec(burn));
         }
-        let x = tensor("gelu", [100_000]) * 4.0;
-        assert_close(to_vec(gelu_tanh(x.clone())), to_vec(gelu_tanh(tracked(&x))));
+        let (x, weight) = (tensor("x", [3, 50, 7]), tensor("w", [7, 900]) * 1.5);
+        let bias = tensor("b", [900]);
+        let found = linear_gelu_tanh(x.clone(), &weight, &bias);
+        let burn = linear_gelu_tanh(tracked(&x), &tracked(&weight), &tracked(&bias));
+        assert_close(to_vec(found), to_vec(burn));
     }
 
     #[test]

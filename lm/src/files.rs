@@ -32,7 +32,7 @@ impl HostTensor {
 
 /// Writes `path` through a temporary file beside it that is renamed at the end: after a crash, a full disk or Ctrl-C
 /// there is the old file or none. Missing folders are made.
-pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
+pub fn write_atomic(path: &Path, write: impl FnOnce(&mut (dyn Write + Send)) -> io::Result<()>) -> Result<(), Error> {
     let go = || -> io::Result<()> {
         let folder = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,

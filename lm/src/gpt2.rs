@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use burn::tensor::{Bool, Device, Tensor, activation, module};
-use kernels::{causal_attention, gelu_tanh, matmul};
+use kernels::{causal_attention, linear_gelu_tanh, matmul};
 
 use crate::refactor::refactor;
 use crate::run::{Past, indices};
@@ -192,8 +192,12 @@ impl Gpt2 {
         let z = self.attention(l, normed, past, mask, tap); // [B, T, D]
         let resid = add(HookPoint::AttnOut(l), z, &block.out, resid, tap);
         let resid = tap.three(HookPoint::ResidMid(l), resid);
-        let hidden = linear(self.norm(resid.clone(), &block.norm_2), &block.up); // [B, T, M]
-        let hidden = tap.three(HookPoint::MlpPost(l), activate(self.config.activation, hidden));
+        let hidden = activated(
+            self.config.activation,
+            self.norm(resid.clone(), &block.norm_2),
+            &block.up,
+        );
+        let hidden = tap.three(HookPoint::MlpPost(l), hidden); // [B, T, M]
         let resid = add(HookPoint::MlpOut(l), hidden, &block.down, resid, tap);
         tap.three(HookPoint::ResidPost(l), resid)
     }
@@ -312,10 +316,11 @@ fn add(hook: HookPoint, x: Tensor<3>, layer: &Linear, resid: Tensor<3>, tap: &mu
     }
 }
 
-fn activate(activation: Activation, x: Tensor<3>) -> Tensor<3> {
+/// The activation of what a linear layer gives of `x`.
+fn activated(activation: Activation, x: Tensor<3>, layer: &Linear) -> Tensor<3> {
     match activation {
-        Activation::GeluTanh => gelu_tanh(x),
-        Activation::GeluErf => activation::gelu(x),
-        Activation::Relu => activation::relu(x),
+        Activation::GeluTanh => linear_gelu_tanh(x, &layer.weight, &layer.bias),
+        Activation::GeluErf => activation::gelu(linear(x, layer)),
+        Activation::Relu => activation::relu(linear(x, layer)),
     }
 }

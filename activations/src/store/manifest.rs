@@ -74,18 +74,6 @@ pub struct ShardEntry {
     pub crc32c: u32,
 }
 
-impl ShardEntry {
-    /// The entry of a file of these bytes.
-    pub(super) fn new(file: String, rows: usize, bytes: &[u8]) -> Self {
-        Self {
-            file,
-            rows,
-            sha256: lm::files::sha256_hex(bytes),
-            crc32c: crc32c::crc32c(bytes),
-        }
-    }
-}
-
 /// Path of a shard inside the store's folder.
 pub(super) fn shard_file(hook: HookPoint, shard: usize) -> String {
     format!("{hook}/{shard:05}.parquet")

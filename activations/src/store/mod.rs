@@ -18,6 +18,7 @@
 //! * [`Stream`]: shuffled batches of a store of any size, read ahead by a thread.
 
 mod export;
+mod hashed;
 mod manifest;
 mod pool;
 mod reader;

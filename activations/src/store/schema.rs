@@ -9,10 +9,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, FixedSizeListArray, Float32Array, StringArray,
-    UInt32Array,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float32Array, StringArray, UInt32Array,
 };
-use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, Schema, UInt32Type};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
@@ -92,14 +90,11 @@ pub(super) fn declared_bytes(schema: &Schema) -> Option<usize> {
     }
 }
 
-/// Rows and the bytes of their vectors, row after row, as one record batch.
-pub(super) fn to_batch(rows: &[Row], vectors: Vec<u8>, bytes: usize) -> Result<RecordBatch, ArrowError> {
-    let vectors = FixedSizeBinaryArray::try_new(bytes as i32, Buffer::from_vec(vectors), None)?;
-    let mut columns: Vec<ArrayRef> = vec![Arc::new(vectors)];
-    columns.extend(provenance_columns(rows));
+/// The schema of rows whose vectors have so many bytes.
+pub(super) fn binary_schema(rows: &[Row], bytes: usize) -> Schema {
     let mut fields = vec![Field::new(ACTIVATION, DataType::FixedSizeBinary(bytes as i32), false)];
     fields.extend(provenance_fields(rows));
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+    Schema::new(fields)
 }
 
 /// Rows and their values (`[N, W]`) as one record batch whose vectors are lists of numbers, for readers that want them so.
@@ -118,7 +113,8 @@ pub(super) fn to_list_batch(rows: &[Row], values: Vec<f32>, width: usize) -> Res
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
-fn provenance_columns(rows: &[Row]) -> Vec<ArrayRef> {
+/// The columns beside the vectors, in the order of the schema.
+pub(super) fn provenance_columns(rows: &[Row]) -> Vec<ArrayRef> {
     let column = |read: fn(&Row) -> u32| -> ArrayRef { Arc::new(rows.iter().map(read).collect::<UInt32Array>()) };
     let roles: StringArray = rows.iter().map(|row| row.role.map(|role| role.to_string())).collect();
     let special: BooleanArray = rows.iter().map(|row| Some(row.special)).collect();

@@ -7,31 +7,38 @@
 //! Shapes: `N` rows of a shard, `W` numbers per vector.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use lm::HookPoint;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_writer::compute_leaves;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
-use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::column::page::{Page, PageReader};
+use parquet::basic::{Compression, Encoding, PageType, ZstdLevel};
+use parquet::column::page::{CompressedPage, Page, PageReader, PageWriter};
+use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{KeyValue, RowGroupMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, OffsetIndexBuilder, PageEncodingStats, RowGroupMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::reader::ChunkReader;
 use parquet::file::serialized_reader::SerializedPageReader;
-use parquet::schema::types::ColumnPath;
+use parquet::file::writer::{SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite};
+use parquet::schema::types::{ColumnDescPtr, ColumnPath};
 
 use super::manifest::Provenance;
-use super::schema::{ACTIVATION, PRUNED, Row, declared_bytes, rows_of, to_batch};
+use super::schema::{ACTIVATION, PRUNED, Row, binary_schema, declared_bytes, provenance_columns, rows_of};
 use crate::{Dtype, Error};
 
 /// Version of manifest and shards; a reader refuses any other.
 pub const FORMAT_VERSION: u32 = 2;
 /// Rows of a row group, the unit that a reader skips: 6 MB of f16 at a width of 768.
 pub const ROW_GROUP_ROWS: usize = 4096;
+/// Bytes of a page of vectors, at most (but one vector at least).
+const PAGE_BYTES: usize = 1 << 20;
+/// Bytes that are read at a time: a part of the second-level cache.
+const PIECE: u64 = 1 << 18;
 /// Vectors whose sum is taken in f32 before it is added up in f64.
 const SUM_ROWS: usize = 64;
 
@@ -73,36 +80,6 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Of vectors of one type, `[N, W]`.
-    fn of(vectors: &[u8], width: usize, dtype: Dtype) -> Self {
-        let bytes = width * dtype.size();
-        let (mut sums, mut norms, mut values) = (vec![0.0_f64; width], 0.0, Vec::new());
-        for block in vectors.chunks(SUM_ROWS * bytes) {
-            values.clear();
-            dtype.decode(block, &mut values);
-            let mut sum = vec![0.0_f32; width];
-            for vector in values.chunks_exact(width) {
-                sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += x);
-                // Eight sums side by side, so that the loop is vectorised.
-                let mut squares = [0.0_f32; 8];
-                let (chunks, rest) = vector.as_chunks::<8>();
-                for chunk in chunks {
-                    squares.iter_mut().zip(chunk).for_each(|(sum, x)| *sum += x * x);
-                }
-                let rest: f64 = rest.iter().map(|&x| f64::from(x).powi(2)).sum();
-                norms += (squares.iter().copied().map(f64::from).sum::<f64>() + rest).sqrt();
-            }
-            sums.iter_mut().zip(&sum).for_each(|(total, x)| *total += f64::from(*x));
-        }
-        let rows = vectors.len() / bytes.max(1);
-        let n = rows.max(1) as f64;
-        Self {
-            rows,
-            mean: sums.into_iter().map(|sum| (sum / n) as f32).collect(),
-            mean_norm: norms / n,
-        }
-    }
-
     /// Of all vectors together.
     pub(super) fn merge(all: &[Self]) -> Self {
         let rows: usize = all.iter().map(|part| part.rows).sum();
@@ -121,22 +98,93 @@ impl Statistics {
     }
 }
 
+/// Statistics in the making.
+struct Sums {
+    rows: usize,
+    /// Of each number, `W`.
+    sums: Vec<f64>,
+    norms: f64,
+}
+
+impl Sums {
+    fn new(width: usize) -> Self {
+        Self {
+            rows: 0,
+            sums: vec![0.0; width],
+            norms: 0.0,
+        }
+    }
+
+    /// Adds up to [`SUM_ROWS`] vectors, `[N, W]`.
+    fn add(&mut self, values: &[f32]) {
+        let width = self.sums.len();
+        let mut sum = vec![0.0_f32; width];
+        for vector in values.chunks_exact(width) {
+            sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += x);
+            // Eight sums side by side, so that the loop is vectorised.
+            let mut squares = [0.0_f32; 8];
+            let (chunks, rest) = vector.as_chunks::<8>();
+            for chunk in chunks {
+                squares.iter_mut().zip(chunk).for_each(|(sum, x)| *sum += x * x);
+            }
+            let rest: f64 = rest.iter().map(|&x| f64::from(x).powi(2)).sum();
+            self.norms += (squares.iter().copied().map(f64::from).sum::<f64>() + rest).sqrt();
+            self.rows += 1;
+        }
+        let totals = self.sums.iter_mut().zip(&sum);
+        totals.for_each(|(total, x)| *total += f64::from(*x));
+    }
+
+    fn finish(self) -> Statistics {
+        let n = self.rows.max(1) as f64;
+        Statistics {
+            rows: self.rows,
+            mean: self.sums.into_iter().map(|sum| (sum / n) as f32).collect(),
+            mean_norm: self.norms / n,
+        }
+    }
+}
+
 impl ShardData {
-    /// A checksum of the rows and vectors of every row group.
-    fn checksums(&self, bytes: usize) -> Vec<u32> {
+    /// Statistics of all vectors, and a checksum of the rows and vectors of every row group: one pass.
+    fn summary(&self, width: usize, dtype: Dtype) -> (Statistics, Vec<u32>) {
+        let bytes = width * dtype.size();
+        let (mut sums, mut values) = (Sums::new(width), Vec::new());
         let groups = self
             .rows
             .chunks(ROW_GROUP_ROWS)
             .zip(self.vectors.chunks(ROW_GROUP_ROWS * bytes));
-        groups.map(|(rows, vectors)| checksum(rows, vectors)).collect()
+        let checksums = groups.map(|(rows, vectors)| {
+            let mut checksum = checksum(rows);
+            for block in vectors.chunks(SUM_ROWS * bytes) {
+                checksum = crc32c::crc32c_append(checksum, block);
+                values.clear();
+                dtype.decode(block, &mut values);
+                sums.add(&values);
+            }
+            checksum
+        });
+        let checksums = checksums.collect();
+        (sums.finish(), checksums)
     }
 
-    /// The bytes of the Parquet file. Equal contents give equal bytes.
-    pub(super) fn encode(self, expected: Expected<'_>) -> Result<Vec<u8>, ParquetError> {
+    /// Writes the Parquet file. Equal contents give equal bytes.
+    pub(super) fn encode(self, expected: Expected<'_>, out: &mut (impl Write + Send)) -> io::Result<()> {
+        self.encode_parquet(expected, out).map_err(|error| match error {
+            // What the disk said, as it said it.
+            ParquetError::External(error) => match error.downcast() {
+                Ok(error) => *error,
+                Err(error) => io::Error::other(error),
+            },
+            error => io::Error::other(error),
+        })
+    }
+
+    fn encode_parquet(self, expected: Expected<'_>, out: &mut (impl Write + Send)) -> Result<(), ParquetError> {
         let bytes = expected.bytes();
-        let statistics = Statistics::of(&self.vectors, expected.width, expected.dtype);
+        let (statistics, checksums) = self.summary(expected.width, expected.dtype);
         let mean: Vec<String> = statistics.mean.iter().map(f32::to_string).collect();
-        let checksums: Vec<String> = self.checksums(bytes).iter().map(|sum| format!("{sum:08x}")).collect();
+        let checksums: Vec<String> = checksums.iter().map(|sum| format!("{sum:08x}")).collect();
         let footer = [
             ("format_version", FORMAT_VERSION.to_string()),
             ("model_hash", expected.provenance.model_hash.clone()),
@@ -151,34 +199,104 @@ impl ShardData {
             ("crc32c", checksums.join(",")),
         ];
         let footer = footer.map(|(key, value)| KeyValue::new(format!("saelab.{key}"), value));
-        let vectors = ColumnPath::from(ACTIVATION);
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
             .set_dictionary_enabled(false)
             .set_statistics_enabled(EnabledStatistics::None)
-            // Activations never repeat: compressing them costs time and saves a tenth (`examples/layouts.rs`).
-            .set_column_compression(vectors.clone(), Compression::UNCOMPRESSED)
-            .set_column_encoding(vectors, Encoding::PLAIN)
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .set_created_by("saelab".to_owned())
             .set_key_value_metadata(Some(footer.to_vec()));
         for column in PRUNED {
             properties = properties.set_column_statistics_enabled(ColumnPath::from(column), EnabledStatistics::Chunk);
         }
-        let size = self.vectors.len();
-        let batch = to_batch(&self.rows, self.vectors, bytes)?;
-        let mut file = Vec::with_capacity(size + size / 16 + (1 << 16));
-        let mut writer = ArrowWriter::try_new(&mut file, batch.schema(), Some(properties.build()))?;
-        writer.write(&batch)?;
-        writer.close()?;
-        Ok(file)
+        let schema = Arc::new(binary_schema(&self.rows, bytes));
+        let columns = provenance_columns(&self.rows);
+        let writer = ArrowWriter::try_new(out, schema.clone(), Some(properties.build()))?;
+        let (mut file, columns_of_group) = writer.into_serialized_writer()?;
+        let activation = file.schema_descr().column(0);
+        let vectors = Bytes::from(self.vectors);
+        for (group, start) in (0..self.rows.len()).step_by(ROW_GROUP_ROWS).enumerate() {
+            let rows = ROW_GROUP_ROWS.min(self.rows.len() - start);
+            let mut writers = columns_of_group.create_column_writers(group)?;
+            let mut group = file.next_row_group()?;
+            let vectors = vectors.slice(start * bytes..(start + rows) * bytes);
+            append_vectors(&mut group, activation.clone(), &vectors, bytes)?;
+            let provenance = schema.fields()[1..].iter().zip(&columns);
+            for (mut writer, (field, column)) in writers.drain(1..).zip(provenance) {
+                for leaf in compute_leaves(field, &column.slice(start, rows))? {
+                    writer.write(&leaf)?;
+                }
+                writer.close()?.append_to_row_group(&mut group)?;
+            }
+            group.close()?;
+        }
+        file.close()?;
+        Ok(())
     }
 }
 
-fn checksum(rows: &[Row], vectors: &[u8]) -> u32 {
+/// Appends the vectors of a row group as a column chunk, plain and uncompressed: activations never repeat, and compressing them
+/// costs time and saves a tenth (`examples/layouts.rs`).
+///
+/// Its pages are the vectors as they lie in memory. The library's own column writer would take each vector apart and copy it
+/// four times, which costs as much as hashing it.
+fn append_vectors<W: Write + Send>(
+    group: &mut SerializedRowGroupWriter<'_, W>,
+    column: ColumnDescPtr,
+    vectors: &Bytes,
+    bytes: usize,
+) -> Result<(), ParquetError> {
+    let page_bytes = (PAGE_BYTES / bytes).max(1) * bytes;
+    let mut chunk = TrackedWrite::new(Vec::with_capacity(vectors.len() + vectors.len() / 16 + 4096));
+    let mut pages = SerializedPageWriter::new(&mut chunk);
+    let (mut places, mut count) = (OffsetIndexBuilder::new(), 0);
+    for start in (0..vectors.len()).step_by(page_bytes) {
+        let page = vectors.slice(start..vectors.len().min(start + page_bytes));
+        let (size, rows) = (page.len(), page.len() / bytes);
+        let page = Page::DataPage {
+            buf: page,
+            num_values: rows as u32,
+            encoding: Encoding::PLAIN,
+            def_level_encoding: Encoding::RLE,
+            rep_level_encoding: Encoding::RLE,
+            statistics: None,
+        };
+        let written = pages.write_page(CompressedPage::new(page, size))?;
+        places.append_row_count(rows as i64);
+        places.append_offset_and_size(written.offset as i64, written.compressed_size as i32);
+        places.append_unencoded_byte_array_data_bytes(None);
+        count += 1;
+    }
+    pages.close()?;
+    let (size, rows) = (chunk.bytes_written(), vectors.len() / bytes);
+    let metadata = ColumnChunkMetaData::builder(column)
+        .set_compression(Compression::UNCOMPRESSED)
+        .set_encodings(vec![Encoding::PLAIN, Encoding::RLE])
+        .set_page_encoding_stats(vec![PageEncodingStats {
+            page_type: PageType::DATA_PAGE,
+            encoding: Encoding::PLAIN,
+            count,
+        }])
+        .set_total_compressed_size(size as i64)
+        .set_total_uncompressed_size(size as i64)
+        .set_num_values(rows as i64)
+        .set_data_page_offset(0)
+        .build()?;
+    let close = ColumnCloseResult {
+        bytes_written: size as u64,
+        rows_written: rows as u64,
+        metadata,
+        bloom_filter: None,
+        column_index: None,
+        offset_index: Some(places.build()),
+    };
+    group.append_column(&Bytes::from(chunk.into_inner()?), close)
+}
+
+/// The checksum of rows, to which that of their vectors is appended.
+fn checksum(rows: &[Row]) -> u32 {
     let mut bytes = Vec::with_capacity(rows.len() * 48);
     rows.iter().for_each(|row| row.put(&mut bytes));
-    crc32c::crc32c_append(crc32c::crc32c(&bytes), vectors)
+    crc32c::crc32c(&bytes)
 }
 
 /// Where the bytes of a shard are: on disk, or all in memory.
@@ -219,8 +337,7 @@ impl<'a> OpenShard<'a, File> {
 impl<'a> OpenShard<'a, Bytes> {
     /// Reads the whole file, checks what its footer says, and the checksum of its bytes.
     pub(super) fn in_memory(path: &'a Path, expected: Expected<'a>, crc32c: u32) -> Result<Self, Error> {
-        let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
-        let found = crc32c::crc32c(&bytes);
+        let (bytes, found) = read_checked(path).map_err(|source| Error::io(path, source))?;
         let open = Self::new(path, expected, Bytes::from(bytes))?;
         match found == crc32c {
             true => Ok(open),
@@ -389,7 +506,7 @@ impl<'a, S: Source> OpenShard<'a, S> {
         let (rows, pages) = (self.rows(group)?, self.pages(group)?);
         let found = pages
             .iter()
-            .fold(checksum(&rows, &[]), |sum, page| crc32c::crc32c_append(sum, page));
+            .fold(checksum(&rows), |sum, page| crc32c::crc32c_append(sum, page));
         match found == expected {
             true => Ok((rows, pages)),
             false => Err(Error::Checksum {
@@ -403,6 +520,21 @@ impl<'a, S: Source> OpenShard<'a, S> {
     /// Whether the contents are those that were written.
     pub(super) fn verify(&self) -> bool {
         (0..self.groups().len()).all(|group| self.checked(group).is_ok())
+    }
+}
+
+/// The bytes of a file and their CRC-32C, which is taken of each piece while the cache still holds it.
+fn read_checked(path: &Path) -> io::Result<(Vec<u8>, u32)> {
+    let mut file = File::open(path)?;
+    let size = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+    let (mut bytes, mut sum) = (Vec::with_capacity(size), 0);
+    loop {
+        let start = bytes.len();
+        // The last piece is an empty one; a file that grows meanwhile is read to its end too.
+        if (&mut file).take(PIECE).read_to_end(&mut bytes)? == 0 {
+            return Ok((bytes, sum));
+        }
+        sum = crc32c::crc32c_append(sum, &bytes[start..]);
     }
 }
 

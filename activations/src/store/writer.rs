@@ -10,7 +10,8 @@
 //! Shapes: `N` rows of one push, `W` numbers per vector.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufWriter};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -19,10 +20,14 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use tasks::Role;
 
+use super::hashed::Hashed;
 use super::manifest::{HookEntry, MANIFEST_FILE, Manifest, Provenance, ShardEntry, shard_file};
 use super::schema::Row;
 use super::shard::{Expected, FORMAT_VERSION, OpenShard, ShardData};
 use crate::{Dtype, Error};
+
+/// Bytes of a shard that are hashed and written at a time: a part of the second-level cache.
+const PIECE: usize = 1 << 17;
 
 /// What a store will hold.
 #[derive(Debug, Clone)]
@@ -424,8 +429,11 @@ impl StoreWriter {
             Err(error @ Error::Io { .. }) => return Err(error),
             Err(_) => return Ok(None), // damaged: written anew
         };
-        let bytes = lm::files::read(&path)?;
-        let entry = ShardEntry::new(file, expected.rows, &bytes);
+        let mut hashed = Hashed::new(io::sink());
+        File::open(&path)
+            .and_then(|mut file| io::copy(&mut file, &mut hashed))
+            .map_err(|source| Error::io(&path, source))?;
+        let entry = hashed.entry(file, expected.rows);
         // The manifest's hash settles it; without a manifest the shard's own checksums do.
         let whole = recorded == Some(&entry) || open.verify();
         Ok(whole.then_some(entry))
@@ -436,11 +444,15 @@ impl StoreWriter {
         let file = shard_file(hook, shard);
         let path = self.dir.join(&file);
         let expected = self.expected(hook, width, shard);
-        let bytes = data
-            .encode(expected)
-            .map_err(|error| Error::io(&path, io::Error::other(error)))?;
-        lm::files::write_atomic(&path, |out| out.write_all(&bytes))?;
-        Ok(ShardEntry::new(file, expected.rows, &bytes))
+        let mut entry = None;
+        lm::files::write_atomic(&path, |out| {
+            let mut out = BufWriter::with_capacity(PIECE, Hashed::new(out));
+            data.encode(expected, &mut out)?;
+            let hashed = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+            entry = Some(hashed.entry(file, expected.rows));
+            Ok(())
+        })?;
+        entry.ok_or_else(|| Error::io(&path, io::Error::other("was written without a hash")))
     }
 
     fn expected(&self, hook: HookPoint, width: usize, shard: usize) -> Expected<'_> {
