@@ -77,13 +77,20 @@ fn killed_twenty_times_and_resumed_gives_the_same_bytes() {
             .spawn()
             .unwrap();
         std::thread::sleep(Duration::from_millis(60) + whole.mul_f64(share / 10.0));
-        killed += i32::from(child.try_wait().unwrap().is_none());
+        let ended = child.try_wait().unwrap();
+        killed += i32::from(ended.is_none());
         child.kill().unwrap();
         child.wait().unwrap();
+        // On a machine that is less busy than it was, a run ends before its turn; then it is right, and the next one begins anew.
+        if let Some(status) = ended {
+            assert!(status.success(), "{status}");
+            let [whole, ended] = ["whole", "killed"].map(|run| weights(&folder.path().join(run)));
+            assert!(whole == ended, "weights differ after {killed} kills");
+            std::fs::remove_dir_all(path("killed/sae")).unwrap();
+        }
     }
-    // How many depends on how busy the machine is; half of them are enough to have met every part of a run.
     assert!(
-        killed >= 10,
+        killed >= 15,
         "{killed} of 20 processes were still running when they were killed"
     );
     succeeds(train(&path("killed")).output().unwrap());
