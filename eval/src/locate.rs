@@ -259,3 +259,20 @@ fn site(candidate: &Candidate, n: usize) -> Site {
         evidence: evidence.collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lm::Tokenizer;
+    use tasks::IoiTask;
+    use tasks::world::World;
+
+    #[test]
+    fn the_token_itself_is_no_finding() {
+        let task = IoiTask::new(&Tokenizer::word_level(&World::new().pieces()).unwrap()).unwrap();
+        let at = |name: &str| trivial(&task, &name.parse().unwrap());
+        assert_eq!(at("blocks.2.hook_resid_pre@IO"), [Attribute::Io, Attribute::Pos]);
+        assert_eq!(at("blocks.2.hook_resid_pre@S2"), [Attribute::S]);
+        assert!(at("blocks.2.hook_resid_pre@END").is_empty() && at("blocks.2.attn.hook_z.1@S2").is_empty());
+    }
+}
