@@ -84,9 +84,18 @@ impl Evaluation<'_> {
     /// Whether the seeds of a family split alike (P2), each against the first; and whether families do that the config pairs
     /// (P3), the first seed of one against each of the other.
     pub(super) fn agreements(&mut self, site: &Site, sets: &[DictionarySet]) -> Result<(), Error> {
+        let config = self.config;
         let here: Vec<&DictionarySet> = sets.iter().filter(|set| set.seeded && set.covers(site)).collect();
+        let paired = |family: &str| {
+            config
+                .split_alike
+                .iter()
+                .any(|pair| pair.left == family || pair.right == family)
+        };
+        let seeds = |family: &str| here.iter().filter(|set| set.family == family).count();
         let mut families: BTreeMap<&str, Vec<(&str, Vec<Codes>)>> = BTreeMap::new();
-        for set in here {
+        // A family of one seed that is paired with none has nothing to agree with.
+        for set in here.iter().filter(|set| seeds(&set.family) > 1 || paired(&set.family)) {
             let codes = self.sample_codes(site, set);
             families.entry(&set.family).or_default().push((&set.name, codes));
         }
@@ -95,7 +104,6 @@ impl Evaluation<'_> {
                 self.enter_splitting(site, Metric::SplittingAgreement, &members[0].1, other)?;
             }
         }
-        let config = self.config;
         for pair in &config.split_alike {
             let members = |family: &str| families.get(family).map_or(&[][..], Vec::as_slice);
             for other in members(&pair.right) {
