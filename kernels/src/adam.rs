@@ -222,13 +222,16 @@ impl Factors {
             .zip(flex_slice_mut(&mut first).par_chunks_mut(per_task))
             .zip(flex_slice_mut(&mut second).par_chunks_mut(per_task))
             .for_each(|(((w, g), m), v)| {
-                arch.dispatch(|| {
-                    let rows = w.chunks_mut(width).zip(g.chunks(width));
-                    let moments = m.chunks_mut(width).zip(v.chunks_mut(width));
-                    for ((w, g), (m, v)) in rows.zip(moments) {
-                        self.step_row(w, g, m, v);
-                    }
-                });
+                arch.dispatch(
+                    #[inline(always)]
+                    || {
+                        let rows = w.chunks_mut(width).zip(g.chunks(width));
+                        let moments = m.chunks_mut(width).zip(v.chunks_mut(width));
+                        for ((w, g), (m, v)) in rows.zip(moments) {
+                            self.step_row(w, g, m, v);
+                        }
+                    },
+                );
             });
         let moments = Moments {
             first: Tensor::from_primitive::<Flex>(first),
@@ -301,17 +304,20 @@ pub fn squared_norm<const D: usize>(gradient: &Tensor<D>, unit_rows: Option<&Ten
         .par_chunks(per_task)
         .enumerate()
         .map(|(task, g)| {
-            arch.dispatch(|| {
-                let mut sum = 0.0;
-                for (i, g) in g.chunks(width).enumerate() {
-                    sum += f64::from(dot(g, g));
-                    if let Some(rows) = rows {
-                        let along = dot(g, &rows[task * per_task + i * width..][..width]);
-                        sum -= f64::from(along * along);
+            arch.dispatch(
+                #[inline(always)]
+                || {
+                    let mut sum = 0.0;
+                    for (i, g) in g.chunks(width).enumerate() {
+                        sum += f64::from(dot(g, g));
+                        if let Some(rows) = rows {
+                            let along = dot(g, &rows[task * per_task + i * width..][..width]);
+                            sum -= f64::from(along * along);
+                        }
                     }
-                }
-                sum
-            })
+                    sum
+                },
+            )
         })
         .collect();
     partial.iter().sum::<f64>().max(0.0)

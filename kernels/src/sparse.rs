@@ -27,14 +27,17 @@ pub(crate) fn decode(values: &[f32], w_dec: &[f32], d: usize, set: &ActiveSet) -
     out.par_chunks_mut(ROWS_PER_TASK * d)
         .enumerate()
         .for_each(|(task, out)| {
-            arch.dispatch(|| {
-                for (i, out) in out.chunks_exact_mut(d).enumerate() {
-                    for entry in set.row(task * ROWS_PER_TASK + i) {
-                        let latent = set.latents()[entry] as usize;
-                        add_scaled(out, values[entry], &w_dec[latent * d..][..d]);
+            arch.dispatch(
+                #[inline(always)]
+                || {
+                    for (i, out) in out.chunks_exact_mut(d).enumerate() {
+                        for entry in set.row(task * ROWS_PER_TASK + i) {
+                            let latent = set.latents()[entry] as usize;
+                            add_scaled(out, values[entry], &w_dec[latent * d..][..d]);
+                        }
                     }
-                }
-            });
+                },
+            );
         });
     out
 }
@@ -53,18 +56,21 @@ pub(crate) fn decode_backward(
     tasks(&mut of_decoder, &mut by_latent, d, set)
         .into_par_iter()
         .for_each(|task| {
-            arch.dispatch(|| {
-                let mut slots = task.of_entries.iter_mut();
-                for (i, row) in task.of_weights.chunks_exact_mut(d).enumerate() {
-                    let latent = task.first_latent + i;
-                    let direction = &w_dec[latent * d..][..d];
-                    for (&entry, slot) in set.of_latent(latent).iter().zip(slots.by_ref()) {
-                        let g = &gradient[set.row_of(entry) * d..][..d];
-                        *slot = dot(g, direction);
-                        add_scaled(row, values[entry as usize], g);
+            arch.dispatch(
+                #[inline(always)]
+                || {
+                    let mut slots = task.of_entries.iter_mut();
+                    for (i, row) in task.of_weights.chunks_exact_mut(d).enumerate() {
+                        let latent = task.first_latent + i;
+                        let direction = &w_dec[latent * d..][..d];
+                        for (&entry, slot) in set.of_latent(latent).iter().zip(slots.by_ref()) {
+                            let g = &gradient[set.row_of(entry) * d..][..d];
+                            *slot = dot(g, direction);
+                            add_scaled(row, values[entry as usize], g);
+                        }
                     }
-                }
-            });
+                },
+            );
         });
     let mut of_values = vec![0.0_f32; set.len()];
     for (&entry, gradient) in set.by_latent().iter().zip(by_latent) {
@@ -82,13 +88,16 @@ pub(crate) fn encode_backward(gradient: &[f32], x: &[f32], d: usize, set: &Activ
         .par_chunks_mut(LATENTS_PER_TASK * d)
         .enumerate()
         .for_each(|(task, rows)| {
-            arch.dispatch(|| {
-                for (i, row) in rows.chunks_exact_mut(d).enumerate() {
-                    for &entry in set.of_latent(task * LATENTS_PER_TASK + i) {
-                        add_scaled(row, gradient[entry as usize], &x[set.row_of(entry) * d..][..d]);
+            arch.dispatch(
+                #[inline(always)]
+                || {
+                    for (i, row) in rows.chunks_exact_mut(d).enumerate() {
+                        for &entry in set.of_latent(task * LATENTS_PER_TASK + i) {
+                            add_scaled(row, gradient[entry as usize], &x[set.row_of(entry) * d..][..d]);
+                        }
                     }
-                }
-            });
+                },
+            );
         });
     let of_bias = (0..set.n_latents())
         .map(|latent| {
@@ -112,11 +121,14 @@ pub(crate) fn weighted_row_sum(weights: &[f32], matrix: &[f32], d: usize) -> Vec
         .zip(weights.par_chunks(LATENTS_PER_TASK))
         .map(|(rows, weights)| {
             let mut sum = vec![0.0_f32; d];
-            arch.dispatch(|| {
-                for (row, &weight) in rows.chunks_exact(d).zip(weights) {
-                    add_scaled(&mut sum, weight, row);
-                }
-            });
+            arch.dispatch(
+                #[inline(always)]
+                || {
+                    for (row, &weight) in rows.chunks_exact(d).zip(weights) {
+                        add_scaled(&mut sum, weight, row);
+                    }
+                },
+            );
             sum
         })
         .collect();

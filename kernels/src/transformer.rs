@@ -31,20 +31,30 @@ const CUBIC: f64 = 0.044715 * LINEAR;
 /// - output: `[B, T, P]`
 pub fn linear(x: Tensor<3>, weight: &Tensor<2>, bias: &Tensor<1>, residual: Option<Tensor<3>>) -> Tensor<3> {
     let Some(residual) = residual else {
-        return host_linear(&x, weight, bias, |_, y, bias| add(y, bias)).unwrap_or_else(|| plus(x, weight, bias));
+        let y = host_linear(
+            &x,
+            weight,
+            bias,
+            #[inline(always)]
+            |_, y, bias| vector::add_scaled(y, 1.0, bias),
+        );
+        return y.unwrap_or_else(|| plus(x, weight, bias));
     };
-    if let Some(host) = plain(&residual) {
+    let y = plain(&residual).and_then(|host| {
         let rows = flex_slice(&host);
-        let finish = |start: usize, y: &mut [f32], bias: &[f32]| {
-            for ((y, residual), bias) in y.iter_mut().zip(&rows[start..]).zip(bias) {
-                *y += bias + residual;
-            }
-        };
-        if let Some(y) = host_linear(&x, weight, bias, finish) {
-            return y;
-        }
-    }
-    residual + plus(x, weight, bias)
+        host_linear(
+            &x,
+            weight,
+            bias,
+            #[inline(always)]
+            |start, y, bias| {
+                for ((y, residual), bias) in y.iter_mut().zip(&rows[start..]).zip(bias) {
+                    *y += bias + residual;
+                }
+            },
+        )
+    });
+    y.unwrap_or_else(|| residual + plus(x, weight, bias))
 }
 
 /// [`gelu_tanh`] of `x · weight + bias`.
@@ -54,12 +64,18 @@ pub fn linear(x: Tensor<3>, weight: &Tensor<2>, bias: &Tensor<1>, residual: Opti
 /// - x: `[B, T, N]`, weight: `[N, P]`, bias: `[P]`
 /// - output: `[B, T, P]`
 pub fn linear_gelu_tanh(x: Tensor<3>, weight: &Tensor<2>, bias: &Tensor<1>) -> Tensor<3> {
-    let finish = |_: usize, y: &mut [f32], bias: &[f32]| {
-        for (y, bias) in y.iter_mut().zip(bias) {
-            *y = gelu(*y + bias);
-        }
-    };
-    host_linear(&x, weight, bias, finish).unwrap_or_else(|| gelu_tanh(plus(x, weight, bias)))
+    let y = host_linear(
+        &x,
+        weight,
+        bias,
+        #[inline(always)]
+        |_, y, bias| {
+            for (y, bias) in y.iter_mut().zip(bias) {
+                *y = gelu(*y + bias);
+            }
+        },
+    );
+    y.unwrap_or_else(|| gelu_tanh(plus(x, weight, bias)))
 }
 
 /// GPT-2's activation, the approximation of GELU by a hyperbolic tangent: `x/2 (1 + tanh u) = x sigmoid(2u)` with
@@ -74,13 +90,6 @@ fn gelu_tanh(x: Tensor<3>) -> Tensor<3> {
 fn gelu(x: f32) -> f32 {
     let twice_u = x * (x * x * CUBIC as f32 + LINEAR as f32);
     x / (1.0 + vector::exp(-twice_u))
-}
-
-#[inline(always)]
-fn add(y: &mut [f32], bias: &[f32]) {
-    for (y, bias) in y.iter_mut().zip(bias) {
-        *y += bias;
-    }
 }
 
 /// The product in host memory, after which all threads `finish` its rows: given are the place of a row's first number, the row
@@ -141,13 +150,16 @@ pub fn causal_attention(qkv: &Tensor<3>, heads: usize, scale: f64) -> Option<Ten
                     scores.clear();
                     scores.resize((to - from) * to, 0.0);
                     gemm(&mut scores, rows(0, from, to), rows(1, 0, to).transposed()); // [queries, keys]
-                    pulp::Arch::new().dispatch(|| {
-                        for (query, scores) in (from..to).zip(scores.chunks_exact_mut(to)) {
-                            let (seen, hidden) = scores.split_at_mut(query + 1);
-                            softmax(seen, scale as f32);
-                            hidden.fill(0.0);
-                        }
-                    });
+                    pulp::Arch::new().dispatch(
+                        #[inline(always)]
+                        || {
+                            for (query, scores) in (from..to).zip(scores.chunks_exact_mut(to)) {
+                                let (seen, hidden) = scores.split_at_mut(query + 1);
+                                softmax(seen, scale as f32);
+                                hidden.fill(0.0);
+                            }
+                        },
+                    );
                     z.clear();
                     z.resize((to - from) * d_head, 0.0);
                     gemm(&mut z, Matrix::rows(&scores, to), rows(2, 0, to)); // [queries, Dh]
@@ -163,7 +175,7 @@ pub fn causal_attention(qkv: &Tensor<3>, heads: usize, scale: f64) -> Option<Ten
 /// Softmax of `scale x`, in place.
 #[inline(always)]
 fn softmax(x: &mut [f32], scale: f32) {
-    let most = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let most = vector::max(x);
     for x in x.iter_mut() {
         *x = vector::exp((*x - most) * scale);
     }

@@ -1,7 +1,8 @@
 //! Loops over rows of `f32` that the compiler turns into SIMD instructions.
 //!
-//! Call them inside `pulp::Arch::dispatch`, which picks the instruction set at run time; the order of every sum is fixed,
-//! so results depend on neither threads nor timing.
+//! Call them inside `pulp::Arch::dispatch`, which picks the instruction set at run time, in a closure that is `inline(always)`:
+//! one that is called as a function is compiled for the least instruction set of all. The order of every sum is fixed, so
+//! results depend on neither threads nor timing.
 
 /// Lanes that a sum is dealt to.
 const LANES: usize = 32;
@@ -42,6 +43,19 @@ pub(crate) fn sum(x: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest.iter().sum::<f32>()
 }
 
+/// The greatest number; minus infinity where there is none.
+#[inline(always)]
+pub(crate) fn max(x: &[f32]) -> f32 {
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    let mut most = [f32::NEG_INFINITY; LANES];
+    for chunk in chunks {
+        for lane in 0..LANES {
+            most[lane] = most[lane].max(chunk[lane]);
+        }
+    }
+    most.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
 /// `e^x`, to one part in 5 million for `|x| <= 1` and `|x|` times that beyond; 2^-126 where it would be smaller, 2^127 where it would be greater.
 ///
 /// `x = n ln 2 + r` with a whole `n` and `|r| <= ln 2 / 2`; `e^r` is its Taylor polynomial, and `2^n` is written as bits.
@@ -76,10 +90,22 @@ mod tests {
             let expected: f32 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
             assert_eq!(dot(&a, &b), expected);
             assert_eq!(sum(&b), b.iter().sum::<f32>());
+            assert_eq!(max(&b), b.iter().copied().fold(f32::NEG_INFINITY, f32::max));
             let mut y = b.clone();
             add_scaled(&mut y, 2.0, &a);
             assert!(y.iter().zip(&b).zip(&a).all(|((y, b), a)| *y == b + 2.0 * a));
         }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn loops_are_compiled_for_the_instruction_set_of_this_machine() {
+        let scalar = matches!(pulp::Arch::new(), pulp::Arch::Scalar);
+        assert_eq!(
+            scalar,
+            pulp::x86::V3::try_new().is_none(),
+            "a feature of pulp is not switched on"
+        );
     }
 
     #[test]
