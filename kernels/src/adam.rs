@@ -10,11 +10,10 @@
 use burn::backend::Flex;
 use burn::tensor::{Device, Tensor};
 use burn_flex::FlexTensor;
-use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::host::{self, flex_slice_mut, into_flex};
-use crate::vector::dot;
+use crate::vector::{dot, simd};
 use crate::{from_vec, to_vec};
 
 /// Numbers that one task of the thread pool takes at a time, about.
@@ -215,23 +214,19 @@ impl Factors {
         let [mut parameter, mut first, mut second] = parameter_and_moments.map(host::contiguous);
         let width = width.max(1);
         let per_task = (NUMBERS_PER_TASK / width).max(1) * width;
-        let arch = Arch::new();
         flex_slice_mut(&mut parameter)
             .par_chunks_mut(per_task)
             .zip(gradient.as_slice().par_chunks(per_task))
             .zip(flex_slice_mut(&mut first).par_chunks_mut(per_task))
             .zip(flex_slice_mut(&mut second).par_chunks_mut(per_task))
             .for_each(|(((w, g), m), v)| {
-                arch.dispatch(
-                    #[inline(always)]
-                    || {
-                        let rows = w.chunks_mut(width).zip(g.chunks(width));
-                        let moments = m.chunks_mut(width).zip(v.chunks_mut(width));
-                        for ((w, g), (m, v)) in rows.zip(moments) {
-                            self.step_row(w, g, m, v);
-                        }
-                    },
-                );
+                simd!(|| {
+                    let rows = w.chunks_mut(width).zip(g.chunks(width));
+                    let moments = m.chunks_mut(width).zip(v.chunks_mut(width));
+                    for ((w, g), (m, v)) in rows.zip(moments) {
+                        self.step_row(w, g, m, v);
+                    }
+                });
             });
         let moments = Moments {
             first: Tensor::from_primitive::<Flex>(first),
@@ -298,26 +293,22 @@ pub fn squared_norm<const D: usize>(gradient: &Tensor<D>, unit_rows: Option<&Ten
     let (gradient, rows) = (host::read(gradient), unit_rows.map(host::read));
     let rows = rows.as_ref().map(host::HostView::as_slice);
     let per_task = (NUMBERS_PER_TASK / width).max(1) * width;
-    let arch = Arch::new();
     let partial: Vec<f64> = gradient
         .as_slice()
         .par_chunks(per_task)
         .enumerate()
         .map(|(task, g)| {
-            arch.dispatch(
-                #[inline(always)]
-                || {
-                    let mut sum = 0.0;
-                    for (i, g) in g.chunks(width).enumerate() {
-                        sum += f64::from(dot(g, g));
-                        if let Some(rows) = rows {
-                            let along = dot(g, &rows[task * per_task + i * width..][..width]);
-                            sum -= f64::from(along * along);
-                        }
+            simd!(|| {
+                let mut sum = 0.0;
+                for (i, g) in g.chunks(width).enumerate() {
+                    sum += f64::from(dot(g, g));
+                    if let Some(rows) = rows {
+                        let along = dot(g, &rows[task * per_task + i * width..][..width]);
+                        sum -= f64::from(along * along);
                     }
-                    sum
-                },
-            )
+                }
+                sum
+            })
         })
         .collect();
     partial.iter().sum::<f64>().max(0.0)

@@ -3,16 +3,15 @@
 //! Whole-number arithmetic that the compiler turns into SIMD instructions: one pass from the bytes of a file to the numbers of
 //! a tensor, without a buffer of aligned halves between.
 
+use crate::vector::simd;
+
 /// Exponent bits of a half; all set: infinite or not a number.
 const EXPONENT: u32 = 0x7c00;
 
 /// Appends the numbers behind `bytes` to `out`, which is exact.
 pub fn widen_f16(bytes: &[u8], out: &mut Vec<f32>) {
     let halves = bytes.as_chunks::<2>().0;
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || out.extend(halves.iter().map(|&half| widen(u16::from_le_bytes(half)))),
-    );
+    simd!(|| out.extend(halves.iter().map(|&half| widen(u16::from_le_bytes(half)))));
 }
 
 /// Writes `values` as halves, rounded to the nearest (ties to even), and says whether all of them are finite after that.
@@ -23,18 +22,15 @@ pub fn widen_f16(bytes: &[u8], out: &mut Vec<f32>) {
 pub fn narrow_f16(values: &[f32], out: &mut [u8]) -> bool {
     assert_eq!(out.len(), 2 * values.len(), "bytes of halves");
     let halves = out.as_chunks_mut::<2>().0;
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            let mut largest = 0;
-            for (half, value) in halves.iter_mut().zip(values) {
-                let bits = narrow(*value);
-                largest = largest.max(bits & 0x7fff);
-                *half = (bits as u16).to_le_bytes();
-            }
-            largest < EXPONENT
-        },
-    )
+    simd!(|| {
+        let mut largest = 0;
+        for (half, value) in halves.iter_mut().zip(values) {
+            let bits = narrow(*value);
+            largest = largest.max(bits & 0x7fff);
+            *half = (bits as u16).to_le_bytes();
+        }
+        largest < EXPONENT
+    })
 }
 
 #[inline(always)]

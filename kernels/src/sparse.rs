@@ -7,11 +7,10 @@
 //!
 //! Shapes: `B` rows, `D` width, `F` latents, `N` active entries.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::ActiveSet;
-use crate::vector::{add_scaled, dot};
+use crate::vector::{add_scaled, dot, simd};
 
 /// Latents that one task of the thread pool takes at a time.
 const LATENTS_PER_TASK: usize = 32;
@@ -23,21 +22,17 @@ const ROWS_PER_TASK: usize = 32;
 /// `values` is `[N]`, `w_dec` `[F, D]`.
 pub(crate) fn decode(values: &[f32], w_dec: &[f32], d: usize, set: &ActiveSet) -> Vec<f32> {
     let mut out = vec![0.0_f32; set.n_rows() * d];
-    let arch = Arch::new();
     out.par_chunks_mut(ROWS_PER_TASK * d)
         .enumerate()
         .for_each(|(task, out)| {
-            arch.dispatch(
-                #[inline(always)]
-                || {
-                    for (i, out) in out.chunks_exact_mut(d).enumerate() {
-                        for entry in set.row(task * ROWS_PER_TASK + i) {
-                            let latent = set.latents()[entry] as usize;
-                            add_scaled(out, values[entry], &w_dec[latent * d..][..d]);
-                        }
+            simd!(|| {
+                for (i, out) in out.chunks_exact_mut(d).enumerate() {
+                    for entry in set.row(task * ROWS_PER_TASK + i) {
+                        let latent = set.latents()[entry] as usize;
+                        add_scaled(out, values[entry], &w_dec[latent * d..][..d]);
                     }
-                },
-            );
+                }
+            });
         });
     out
 }
@@ -52,25 +47,21 @@ pub(crate) fn decode_backward(
 ) -> (Vec<f32>, Vec<f32>) {
     let mut of_decoder = vec![0.0_f32; set.n_latents() * d];
     let mut by_latent = vec![0.0_f32; set.len()];
-    let arch = Arch::new();
     tasks(&mut of_decoder, &mut by_latent, d, set)
         .into_par_iter()
         .for_each(|task| {
-            arch.dispatch(
-                #[inline(always)]
-                || {
-                    let mut slots = task.of_entries.iter_mut();
-                    for (i, row) in task.of_weights.chunks_exact_mut(d).enumerate() {
-                        let latent = task.first_latent + i;
-                        let direction = &w_dec[latent * d..][..d];
-                        for (&entry, slot) in set.of_latent(latent).iter().zip(slots.by_ref()) {
-                            let g = &gradient[set.row_of(entry) * d..][..d];
-                            *slot = dot(g, direction);
-                            add_scaled(row, values[entry as usize], g);
-                        }
+            simd!(|| {
+                let mut slots = task.of_entries.iter_mut();
+                for (i, row) in task.of_weights.chunks_exact_mut(d).enumerate() {
+                    let latent = task.first_latent + i;
+                    let direction = &w_dec[latent * d..][..d];
+                    for (&entry, slot) in set.of_latent(latent).iter().zip(slots.by_ref()) {
+                        let g = &gradient[set.row_of(entry) * d..][..d];
+                        *slot = dot(g, direction);
+                        add_scaled(row, values[entry as usize], g);
                     }
-                },
-            );
+                }
+            });
         });
     let mut of_values = vec![0.0_f32; set.len()];
     for (&entry, gradient) in set.by_latent().iter().zip(by_latent) {
@@ -83,21 +74,17 @@ pub(crate) fn decode_backward(
 /// `[F, D]` (row i belongs to latent i) and of its bias `[F]`. `x` is `[B, D]`.
 pub(crate) fn encode_backward(gradient: &[f32], x: &[f32], d: usize, set: &ActiveSet) -> (Vec<f32>, Vec<f32>) {
     let mut of_encoder = vec![0.0_f32; set.n_latents() * d];
-    let arch = Arch::new();
     of_encoder
         .par_chunks_mut(LATENTS_PER_TASK * d)
         .enumerate()
         .for_each(|(task, rows)| {
-            arch.dispatch(
-                #[inline(always)]
-                || {
-                    for (i, row) in rows.chunks_exact_mut(d).enumerate() {
-                        for &entry in set.of_latent(task * LATENTS_PER_TASK + i) {
-                            add_scaled(row, gradient[entry as usize], &x[set.row_of(entry) * d..][..d]);
-                        }
+            simd!(|| {
+                for (i, row) in rows.chunks_exact_mut(d).enumerate() {
+                    for &entry in set.of_latent(task * LATENTS_PER_TASK + i) {
+                        add_scaled(row, gradient[entry as usize], &x[set.row_of(entry) * d..][..d]);
                     }
-                },
-            );
+                }
+            });
         });
     let of_bias = (0..set.n_latents())
         .map(|latent| {
@@ -115,20 +102,16 @@ pub(crate) fn encode_backward(gradient: &[f32], x: &[f32], d: usize, set: &Activ
 /// The gradient of a bias that is subtracted before the encoder is minus this sum for the gradient of the encoder's own
 /// bias; no gradient of the input, `[B, D]`, is formed.
 pub(crate) fn weighted_row_sum(weights: &[f32], matrix: &[f32], d: usize) -> Vec<f32> {
-    let arch = Arch::new();
     let partial: Vec<Vec<f32>> = matrix
         .par_chunks(LATENTS_PER_TASK * d)
         .zip(weights.par_chunks(LATENTS_PER_TASK))
         .map(|(rows, weights)| {
             let mut sum = vec![0.0_f32; d];
-            arch.dispatch(
-                #[inline(always)]
-                || {
-                    for (row, &weight) in rows.chunks_exact(d).zip(weights) {
-                        add_scaled(&mut sum, weight, row);
-                    }
-                },
-            );
+            simd!(|| {
+                for (row, &weight) in rows.chunks_exact(d).zip(weights) {
+                    add_scaled(&mut sum, weight, row);
+                }
+            });
             sum
         })
         .collect();

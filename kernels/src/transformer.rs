@@ -12,7 +12,8 @@ use rayon::prelude::*;
 
 use crate::gemm::{Matrix, gemm, gemm_new};
 use crate::host::{contiguous, flex_slice, into_flex};
-use crate::{from_vec, matmul, vector};
+use crate::vector::{self, simd};
+use crate::{from_vec, matmul};
 
 /// Queries whose scores are taken at a time; keys after the last of them are not looked at.
 const QUERIES: usize = 64;
@@ -105,14 +106,11 @@ fn host_linear(
     let mut y = gemm_new(Matrix::rows(flex_slice(&host), n), Matrix::rows(flex_slice(&weight), p));
     let (bias, task) = (flex_slice(&bias), (PER_TASK / p.max(1)).max(1) * p.max(1));
     y.par_chunks_mut(task).enumerate().for_each(|(index, rows)| {
-        pulp::Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                for (row, y) in rows.chunks_exact_mut(p).enumerate() {
-                    finish(index * task + row * p, y, bias);
-                }
-            },
-        );
+        simd!(|| {
+            for (row, y) in rows.chunks_exact_mut(p).enumerate() {
+                finish(index * task + row * p, y, bias);
+            }
+        });
     });
     Some(from_vec(y, [b, t, p], &x.device())) // [B, T, P]
 }
@@ -150,16 +148,13 @@ pub fn causal_attention(qkv: &Tensor<3>, heads: usize, scale: f64) -> Option<Ten
                     scores.clear();
                     scores.resize((to - from) * to, 0.0);
                     gemm(&mut scores, rows(0, from, to), rows(1, 0, to).transposed()); // [queries, keys]
-                    pulp::Arch::new().dispatch(
-                        #[inline(always)]
-                        || {
-                            for (query, scores) in (from..to).zip(scores.chunks_exact_mut(to)) {
-                                let (seen, hidden) = scores.split_at_mut(query + 1);
-                                softmax(seen, scale as f32);
-                                hidden.fill(0.0);
-                            }
-                        },
-                    );
+                    simd!(|| {
+                        for (query, scores) in (from..to).zip(scores.chunks_exact_mut(to)) {
+                            let (seen, hidden) = scores.split_at_mut(query + 1);
+                            softmax(seen, scale as f32);
+                            hidden.fill(0.0);
+                        }
+                    });
                     z.clear();
                     z.resize((to - from) * d_head, 0.0);
                     gemm(&mut z, Matrix::rows(&scores, to), rows(2, 0, to)); // [queries, Dh]

@@ -1,8 +1,34 @@
 //! Loops over rows of `f32` that the compiler turns into SIMD instructions.
 //!
-//! Call them inside `pulp::Arch::dispatch`, which picks the instruction set at run time, in a closure that is `inline(always)`:
-//! one that is called as a function is compiled for the least instruction set of all. The order of every sum is fixed, so
-//! results depend on neither threads nor timing.
+//! Call them inside [`simd!`]. The order of every sum is fixed, so results depend on neither threads nor timing, nor on the
+//! instruction set: no product is fused with a sum.
+
+/// Runs a closure without arguments compiled for the best instruction set of this machine, chosen at run time.
+///
+/// What it calls must be `inline(always)`, as the closure itself is: a function that stays a call is compiled for the least
+/// instruction set of all.
+macro_rules! simd {
+    (|| $body:expr) => {
+        pulp::Arch::new().dispatch($crate::vector::Inlined(
+            #[inline(always)]
+            || $body,
+        ))
+    };
+}
+pub(crate) use simd;
+
+/// A closure for [`simd!`], called by reference: calling it by value goes through a function that the compiler makes, which is
+/// not inlined however the closure is marked.
+pub(crate) struct Inlined<F>(pub(crate) F);
+
+impl<T, F: FnMut() -> T> pulp::NullaryFnOnce for Inlined<F> {
+    type Output = T;
+
+    #[inline(always)]
+    fn call(mut self) -> T {
+        (self.0)()
+    }
+}
 
 /// Lanes that a sum is dealt to.
 const LANES: usize = 32;
