@@ -25,6 +25,8 @@ mod matmul;
 mod ops;
 pub mod random;
 mod select;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod select_gpu;
 mod sparse;
 pub mod svd;
 mod transformer;

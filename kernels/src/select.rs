@@ -25,7 +25,13 @@ pub fn top_k_mask(z: &Tensor<2>, k: usize) -> Tensor<2> {
     if rows == 0 || width == 0 || k == 0 {
         return from_vec(vec![0.0; rows * width], [rows, width], &device);
     }
-    let values = to_vec(z.clone().inner());
+    let z = z.clone().inner();
+    #[cfg(any(feature = "wgpu", feature = "cuda"))]
+    let z = match crate::select_gpu::top_k_mask(z, k) {
+        Ok(mask) => return mask,
+        Err(z) => z,
+    };
+    let values = to_vec(z);
     let mut mask = vec![0.0_f32; rows * width];
     mask.par_chunks_mut(width)
         .zip(values.par_chunks(width))

@@ -74,7 +74,8 @@ fn gelu(x: Tensor<3>) -> Tensor<3> {
 }
 
 fn selections(cases: &mut Vec<Case>) {
-    for (rows, width) in [(1, 1), (1, 33), (5, 31), (64, 100)] {
+    // The longest rows are dealt to several workers.
+    for (rows, width) in [(1, 1), (1, 33), (5, 31), (64, 100), (2, 9001)] {
         for k in [0, 1, 3, width, width + 5] {
             let run = move |device: &Device| {
                 let fine = draw("z", [rows, width], 1.0, &device.clone().autodiff()).require_grad();
@@ -96,6 +97,8 @@ fn selections(cases: &mut Vec<Case>) {
             cases.push(Case::new(format!("top {k} of {rows} x {width}"), Closeness::Exact, run));
         }
     }
+    let many = |device: &Device| vec![one("mask", top_k_mask(&coarse("many", [65_537, 3], device), 2))];
+    cases.push(Case::new("more rows than one launch takes", Closeness::Exact, many));
 }
 
 fn encoders(cases: &mut Vec<Case>) {
