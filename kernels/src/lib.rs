@@ -1,6 +1,6 @@
 //! Tensor kernels shared by all stages, and the only library that names a burn backend.
 //!
-//! * [`matmul`]: the dense matrix product of the language model and of the autoencoders.
+//! * [`matmul`], [`Precision`]: the dense matrix product of the language model and of the autoencoders.
 //! * [`linear`], [`linear_gelu_tanh`], [`causal_attention`]: a transformer block in few passes over memory.
 //! * [`top_k_mask`], [`top_k`]: exact row-wise selection, deterministic at ties.
 //! * [`encode`], [`sparse_encode`], [`sparse_decode`]: a sparse autoencoder's step on the CPU, where everything after the
@@ -39,7 +39,7 @@ pub use encode::{Auxiliary, Encoded, Encoding, NotFinite, Rule, encode};
 pub use f16::{narrow_f16, widen_f16};
 pub use gemm::{Matrix, gemm};
 pub use host::{from_vec, to_vec};
-pub use matmul::matmul;
+pub use matmul::{Precision, matmul};
 pub use ops::{sparse_decode, sparse_encode};
 pub use select::{top_k, top_k_mask};
 pub use transformer::{causal_attention, linear, linear_gelu_tanh};

@@ -3,6 +3,7 @@
 //! Shapes: `B` rows, `F` latents.
 
 use burn::tensor::{Tensor, activation::relu};
+use kernels::Precision;
 
 use crate::architecture::gated;
 use crate::parameters::Parameters;
@@ -81,7 +82,7 @@ impl Activation {
                 let groups = h.reshape([rows * k, n_latents / k]); // [B k, F / k]
                 kernels::top_k(groups, 1).reshape([rows, n_latents]) // [B, F]
             }
-            Self::Gated => gated::activate(parameters, &Support::Dense, h),
+            Self::Gated => gated::activate(parameters, &Support::Dense(Precision::F32), h),
         }
     }
 }

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use crate::architecture::{EXAMPLES, Phase};
     use crate::pass::{self, Batch, Path, Plan};
-    use kernels::{cpu, from_vec, random, to_vec};
+    use kernels::{Precision, cpu, from_vec, random, to_vec};
 
     /// The finished autoencoder on raw inputs does what the one in training does on scaled ones.
     #[test]
@@ -188,6 +188,7 @@ mod tests {
                 let plan = Plan {
                     architecture,
                     path: Path::Dense,
+                    precision: Precision::F32,
                     phase,
                     revival: None,
                 };

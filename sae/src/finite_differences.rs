@@ -4,7 +4,7 @@
 //! held while a parameter moves. The gradient of JumpReLU's thresholds is an estimate by definition, and is compared with
 //! its closed form.
 
-use kernels::{cpu, from_vec, random};
+use kernels::{Precision, cpu, from_vec, random};
 
 use crate::Architecture;
 use crate::architecture::Phase;
@@ -221,6 +221,7 @@ fn gradients(
     let plan = Plan {
         architecture,
         path,
+        precision: Precision::F32,
         phase,
         revival: Some(REVIVAL),
     };

@@ -68,7 +68,7 @@ pub(crate) fn gradients(
     };
     let part = |tensor: &Tensor<2>, (first, n): (usize, usize)| tensor.clone().narrow(0, first, n);
     let batch_l0 = matches!(plan.architecture, Architecture::Jumprelu { .. }).then(|| {
-        let active = slices().map(|slice| jumprelu::n_active(parameters, part(batch.x, slice)));
+        let active = slices().map(|slice| jumprelu::n_active(parameters, plan.precision, part(batch.x, slice)));
         active.sum::<f64>() / rows as f64
     });
     let plan = Plan {

@@ -14,6 +14,7 @@ use kernels::{Rule, encode, from_vec, is_cpu};
 use lm::HookPoint;
 use rayon::prelude::*;
 
+use crate::config::refuse;
 use crate::pass::Batch;
 use crate::resample::resample;
 use crate::rows::{Rows, Scaled};
@@ -62,7 +63,7 @@ impl Grid {
     /// # Errors
     ///
     /// Activations that are not finite, or too few for a batch; targets that do not fit; more active latents than there
-    /// are.
+    /// are; a precision that the device does not have.
     pub fn new(
         inputs: Rows,
         targets: BTreeMap<HookPoint, Rows>,
@@ -70,6 +71,9 @@ impl Grid {
         config: &TrainConfig,
         device: &Device,
     ) -> Result<Self, Error> {
+        if !config.precision.is_supported(device) {
+            return refuse("precision", "asks for numbers that this device does not multiply");
+        }
         let rows = inputs.len();
         let n_train = rows - (rows as f64 * config.held_out) as usize;
         let order = BatchOrder::new(n_train, config.batch, config.seed)?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Tensor, TensorData, activation::relu};
-use kernels::{Auxiliary, Encoded, Rule, encode, from_vec, is_cpu, matmul, sparse_encode, to_vec};
+use kernels::{Auxiliary, Encoded, Precision, Rule, encode, from_vec, is_cpu, sparse_encode, to_vec};
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::jumprelu::pre_activation_loss;
@@ -76,6 +76,8 @@ pub(crate) struct Revival<'a> {
 pub(crate) struct Plan<'a> {
     pub(crate) architecture: Architecture,
     pub(crate) path: Path,
+    /// Of the dense products.
+    pub(crate) precision: Precision,
     pub(crate) phase: Phase,
     pub(crate) revival: Option<Revival<'a>>,
 }
@@ -108,27 +110,27 @@ pub(crate) fn forward(plan: Plan<'_>, tracked: &Parameters, batch: Batch<'_>) ->
     let Plan {
         architecture,
         path,
+        precision,
         phase,
         revival,
     } = plan;
     let target = batch.target().clone().autodiff(); // [B, D], a constant
     let revival = revival.filter(|revival| !revival.dead.is_empty());
     let auxiliary = revival.filter(|revival| architecture.k().is_some() && revival.weight > 0.0);
-    let encode = match path {
-        Path::Sparse => sparse,
-        Path::Dense => dense,
-    };
     let Encoding {
         support,
         h,
         auxiliary: dead,
         encode_time,
         select_time,
-    } = encode(architecture, tracked, batch, auxiliary)?;
+    } = match path {
+        Path::Sparse => sparse(architecture, tracked, batch, auxiliary)?,
+        Path::Dense => dense(architecture, precision, tracked, batch, auxiliary),
+    };
     let start = Instant::now();
     // On the dense path: what the sparse one would have to work on.
     let above_bounds = match (&support, architecture.activation()) {
-        (Support::Dense, Activation::Jumprelu | Activation::Gated) if architecture.k().is_none() => {
+        (Support::Dense(_), Activation::Jumprelu | Activation::Gated) if architecture.k().is_none() => {
             let bounds = architecture.bounds(tracked);
             let bounds = from_vec::<2>(bounds, [1, tracked.n_latents()], &batch.x.device());
             let above = h.clone().inner().greater(bounds).float().sum_dim(0);
@@ -148,7 +150,7 @@ pub(crate) fn forward(plan: Plan<'_>, tracked: &Parameters, batch: Batch<'_>) ->
     }
     let (fired, n_active) = fired(&support, loss.codes.clone().inner(), tracked.n_latents());
     let n_entries = match &support {
-        Support::Dense => above_bounds.unwrap_or(n_active),
+        Support::Dense(_) => above_bounds.unwrap_or(n_active),
         Support::Sparse(set) => set.len(),
     };
     Ok(Pass {
@@ -163,8 +165,8 @@ pub(crate) fn forward(plan: Plan<'_>, tracked: &Parameters, batch: Batch<'_>) ->
 }
 
 /// The path that a first step takes.
-pub(crate) fn first_path(architecture: Architecture, x: &Tensor<2>) -> Path {
-    if architecture.k().is_some() && is_cpu(&x.device()) {
+pub(crate) fn first_path(architecture: Architecture, precision: Precision, x: &Tensor<2>) -> Path {
+    if architecture.k().is_some() && has_sparse_path(precision, x) {
         Path::Sparse
     } else {
         Path::Dense
@@ -172,12 +174,17 @@ pub(crate) fn first_path(architecture: Architecture, x: &Tensor<2>) -> Path {
 }
 
 /// The path for a step after one in which `density` of all entries mattered.
-pub(crate) fn next_path(architecture: Architecture, x: &Tensor<2>, density: f64) -> Path {
-    if density < SPARSE_BELOW && is_cpu(&x.device()) {
+pub(crate) fn next_path(architecture: Architecture, precision: Precision, x: &Tensor<2>, density: f64) -> Path {
+    if density < SPARSE_BELOW && has_sparse_path(precision, x) {
         Path::Sparse
     } else {
-        first_path(architecture, x)
+        first_path(architecture, precision, x)
     }
+}
+
+/// The sparse kernels work in host memory, and on f32.
+fn has_sparse_path(precision: Precision, x: &Tensor<2>) -> bool {
+    precision == Precision::F32 && is_cpu(&x.device())
 }
 
 fn sparse(
@@ -205,7 +212,7 @@ fn sparse(
         encode(&centred, &w_enc, &b_enc, rule, None, auxiliary).map_err(|at| Error::NotFinite { row: at.row })?;
     if found.active.set.is_empty() {
         // burn has no tensors without elements. A batch without an active entry is rare and cheap to do densely.
-        return dense(architecture, tracked, batch, revival);
+        return Ok(dense(architecture, Precision::F32, tracked, batch, revival));
     }
     let follow = |Encoded { set, values }| {
         let set = Arc::new(set);
@@ -237,10 +244,11 @@ fn sparse(
 
 fn dense(
     architecture: Architecture,
+    precision: Precision,
     tracked: &Parameters,
     batch: Batch<'_>,
     revival: Option<Revival<'_>>,
-) -> Result<Encoding, Error> {
+) -> Encoding {
     let (centred, subtracts) = batch.centred(architecture, tracked);
     let [rows, d] = centred.dims();
     let n_latents = tracked.n_latents();
@@ -253,7 +261,7 @@ fn dense(
         let zero = tracked.b_dec.clone() - tracked.b_dec.clone().detach();
         bias = bias - tracked.w_enc.clone().matmul(zero.reshape([d, 1])).reshape([n_latents]); // [F]
     }
-    let h = matmul(centred.autodiff(), tracked.w_enc.clone().transpose()) + bias.unsqueeze(); // [B, F]
+    let h = precision.matmul(centred.autodiff(), tracked.w_enc.clone().transpose()) + bias.unsqueeze(); // [B, F]
     let encode_time = start.elapsed();
     let start = Instant::now();
     let auxiliary = revival.map(|revival| {
@@ -261,7 +269,7 @@ fn dense(
         revival.dead.iter().for_each(|&latent| mask[latent as usize] = 1.0);
         let mask = Tensor::<2>::from_data(TensorData::new(mask, [1, n_latents]), &device);
         (
-            Support::Dense,
+            Support::Dense(precision),
             kernels::top_k(relu(h.clone()) * mask.autodiff(), revival.k),
         )
     });
@@ -272,19 +280,19 @@ fn dense(
         }
         _ => h,
     };
-    Ok(Encoding {
-        support: Support::Dense,
+    Encoding {
+        support: Support::Dense(precision),
         h,
         auxiliary,
         encode_time,
         select_time: start.elapsed(),
-    })
+    }
 }
 
 /// Which latents are active in some row, and the number of active entries.
 fn fired(support: &Support, codes: Tensor<2>, n_latents: usize) -> (Vec<bool>, usize) {
     match support {
-        Support::Dense => {
+        Support::Dense(_) => {
             let counts = to_vec(codes.greater_scalar(0.0).float().sum_dim(0)); // [1, F]
             let n = counts.iter().map(|&count| f64::from(count)).sum::<f64>() as usize;
             (counts.into_iter().map(|count| count > 0.0).collect(), n)

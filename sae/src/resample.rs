@@ -96,7 +96,7 @@ pub(crate) fn resample(
 mod tests {
     use super::*;
     use crate::{Architecture, Batch, Rows, Schedule, Start};
-    use kernels::{cpu, from_vec};
+    use kernels::{Precision, cpu, from_vec};
 
     /// Trap 7 of the published code: the mean was taken over the wrong axis, and new encoder rows were several times too long.
     #[test]
@@ -110,6 +110,7 @@ mod tests {
             auxiliary_weight: 0.0,
             resamples: 1,
             frozen_decoder: false,
+            precision: Precision::F32,
         };
         let start = Start {
             n_latents: f,

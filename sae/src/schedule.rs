@@ -1,5 +1,7 @@
 //! How the learning rate and the weight of the penalty go over a run, and what is left out of it.
 
+use kernels::Precision;
+
 use crate::Architecture;
 
 /// What a trainer does at every step.
@@ -19,6 +21,8 @@ pub struct Schedule {
     pub resamples: usize,
     /// Decoder rows stay as they were drawn, and all else is trained around them: the paper's baseline.
     pub frozen_decoder: bool,
+    /// What the factors of dense products are rounded to; parameters, their gradients and everything else are f32.
+    pub precision: Precision,
 }
 
 impl Schedule {
@@ -63,6 +67,7 @@ mod tests {
             auxiliary_weight: 0.0,
             resamples: 0,
             frozen_decoder: false,
+            precision: Precision::F32,
         };
         assert_eq!([400, 800].map(|step| schedule.learning_rate(step)), [1.0, 1.0]);
         for (step, expected) in [(850, 0.75), (900, 0.5), (950, 0.25), (999, 0.005)] {

@@ -8,13 +8,13 @@
 use std::sync::Arc;
 
 use burn::tensor::{Int, Tensor, TensorData};
-use kernels::{ActiveSet, matmul, sparse_decode};
+use kernels::{ActiveSet, Precision, sparse_decode};
 
 /// Which entries exist.
 #[derive(Debug, Clone)]
 pub(crate) enum Support {
-    /// All; values are `[B, F]`.
-    Dense,
+    /// All; values are `[B, F]`, and products are dense, in this precision.
+    Dense(Precision),
     /// Those of the set; values are `[1, N]`.
     Sparse(Arc<ActiveSet>),
 }
@@ -23,7 +23,7 @@ impl Support {
     /// One number a latent, `[F]`, for every entry: `[1, F]` or `[1, N]`.
     pub(crate) fn spread(&self, per_latent: Tensor<1>) -> Tensor<2> {
         match self {
-            Self::Dense => per_latent.unsqueeze(), // [1, F]
+            Self::Dense(_) => per_latent.unsqueeze(), // [1, F]
             Self::Sparse(set) => {
                 let latents: Vec<i32> = set.latents().iter().map(|&latent| latent as i32).collect();
                 let n = latents.len();
@@ -36,7 +36,7 @@ impl Support {
     /// Values times decoder rows `[F, D]`, summed over each row's entries: `[B, D]`.
     pub(crate) fn decode(&self, values: Tensor<2>, w_dec: Tensor<2>) -> Tensor<2> {
         match self {
-            Self::Dense => matmul(values, w_dec), // [B, D]
+            Self::Dense(precision) => precision.matmul(values, w_dec), // [B, D]
             Self::Sparse(set) => sparse_decode(values.reshape([set.len()]), w_dec, set), // [B, D]
         }
     }

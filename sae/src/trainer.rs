@@ -242,7 +242,8 @@ impl Trainer {
     fn learn(&self, batch: Batch<'_>, dead: &[u32]) -> Result<Gradients, Error> {
         let [rows, d] = batch.x.dims();
         let path = self.pinned.or(self.path);
-        let path = path.unwrap_or_else(|| pass::first_path(self.architecture, batch.x));
+        let precision = self.schedule.precision;
+        let path = path.unwrap_or_else(|| pass::first_path(self.architecture, precision, batch.x));
         let revival = Revival {
             dead,
             k: match self.schedule.auxiliary_k {
@@ -261,6 +262,7 @@ impl Trainer {
         let plan = Plan {
             architecture: self.architecture,
             path,
+            precision,
             phase,
             revival: Some(revival),
         };
@@ -303,7 +305,7 @@ impl Trainer {
             *silent = if *fired { 0 } else { *silent + rows as u64 };
         }
         let density = found.n_entries as f64 / (rows * n_latents) as f64;
-        self.path = Some(pass::next_path(self.architecture, x, density));
+        self.path = Some(pass::next_path(self.architecture, self.schedule.precision, x, density));
         self.step += 1;
         Ok(StepReport {
             step: self.step - 1,
@@ -361,7 +363,7 @@ mod tests {
     use super::*;
     use crate::architecture::EXAMPLES;
     use burn::tensor::Tensor;
-    use kernels::{cpu, from_vec, random};
+    use kernels::{Precision, cpu, from_vec, random};
 
     fn trainer(architecture: Architecture, path: Path, dead_after: usize) -> Trainer {
         let schedule = Schedule {
@@ -372,6 +374,7 @@ mod tests {
             auxiliary_weight: 1.0 / 32.0,
             resamples: 0,
             frozen_decoder: false,
+            precision: Precision::F32,
         };
         let start = Start {
             n_latents: 96,

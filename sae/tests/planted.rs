@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use activations::Dictionary;
-use kernels::{cpu, from_vec, random, to_vec};
+use kernels::{Precision, cpu, from_vec, random, to_vec};
 use lm::HookPoint;
 use rand::RngExt;
 use sae::{Architecture, Autoencoder, Finished, Origin, Rows, TrainConfig, Trained, Variant, train};
@@ -68,6 +68,7 @@ fn config(architecture: Architecture, target: Option<HookPoint>) -> TrainConfig 
         auxiliary_k: 0,
         auxiliary_weight: 1.0 / 32.0,
         resamples: 4,
+        precision: Precision::F32,
         part: [0, 1],
         held_out: 0.1,
         checkpoint_every: 1000,

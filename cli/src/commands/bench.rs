@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use burn::tensor::Tensor;
-use kernels::{Matrix, from_vec, gemm, matmul, random, to_vec};
+use kernels::{Matrix, Precision, from_vec, gemm, matmul, random, to_vec};
 use sae::{Architecture, Batch, Grid, Rows, Schedule, Start, TrainConfig, TrainFile, Trainer};
 
 use super::Context;
@@ -68,6 +68,9 @@ struct TrainBench {
     /// Timed steps, after one that is not
     #[arg(long, default_value_t = 20)]
     steps: usize,
+    /// What the factors of dense products are rounded to: f32, bf16 or f16
+    #[arg(long, default_value = "f32", value_parser = precision)]
+    precision: Precision,
 }
 
 /// Shapes `[M, K] [K, N]` that are timed: encoder, decoder of a small dictionary, a layer of GPT-2 small.
@@ -158,6 +161,10 @@ fn bench_grid(members: usize, steps: usize, context: &Context) -> anyhow::Result
     }))
 }
 
+fn precision(name: &str) -> Result<Precision, serde_json::Error> {
+    serde_json::from_value(name.into())
+}
+
 /// Seconds of the fastest of some runs.
 pub(super) fn fastest(repeats: usize, mut work: impl FnMut()) -> f64 {
     let time = |_| {
@@ -184,6 +191,7 @@ impl TrainBench {
             auxiliary_weight: 0.0,
             resamples: 0,
             frozen_decoder: false,
+            precision: self.precision,
         };
         let mut rng = random::rng(0, "bench/train");
         // Rows of mean norm root(d_in), as training scales them.
@@ -224,7 +232,7 @@ impl TrainBench {
             |now: std::time::Duration, before: std::time::Duration| (now - before).as_secs_f64() / self.steps as f64;
         Ok(serde_json::json!({
             "bench": "train", "arch": architecture.name(), "d_in": self.d_in, "d_sae": d_sae, "k": k,
-            "batch": self.batch, "steps": self.steps, "l0": active / self.steps as f64,
+            "batch": self.batch, "steps": self.steps, "precision": self.precision, "l0": active / self.steps as f64,
             "tokens_per_s": (self.batch * self.steps) as f64 / seconds,
             "step_s": seconds / self.steps as f64,
             "encode_s": per_step(times.encode, before.encode),

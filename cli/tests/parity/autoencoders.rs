@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
-use kernels::{cpu, to_vec};
+use kernels::{Precision, cpu, to_vec};
 use sae::{Architecture, Batch, Grid, Parameters, Rows, Schedule, Start, TrainConfig, TrainFile, Trainer, train};
 
 use crate::compare::{Case, Closeness, Numbers};
@@ -110,6 +110,7 @@ fn trainer(architecture: Architecture, size: Size, device: &Device) -> Trainer {
         auxiliary_weight: 1.0 / 32.0,
         resamples: 0,
         frozen_decoder: false,
+        precision: Precision::F32,
     };
     let start = Start {
         n_latents: size.n_latents,

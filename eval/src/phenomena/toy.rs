@@ -18,7 +18,7 @@
 use crate::Error;
 use crate::rows::Rows;
 use burn::tensor::{Device, Tensor};
-use kernels::{from_vec, matmul, to_vec};
+use kernels::{Precision, from_vec, matmul, to_vec};
 use sae::{Architecture, Batch, Schedule, Start, StepReport, Trainer};
 
 /// What a toy autoencoder is trained with.
@@ -69,6 +69,7 @@ impl Toy {
             auxiliary_weight: 0.0,
             resamples: 0,
             frozen_decoder: false,
+            precision: Precision::F32,
         };
         let architecture = Architecture::Relu { l1: training.lambda };
         Self {

@@ -11,7 +11,7 @@
 //! Shapes: `B` rows, `D` width, `F` latents, `N` active entries; values are `[B, F]` or `[1, N]`.
 
 use burn::tensor::{Int, Tensor, TensorData, activation::relu};
-use kernels::{matmul, to_vec};
+use kernels::{Precision, matmul, to_vec};
 
 use super::{Loss, reconstruct, squared_error};
 use crate::parameters::Parameters;
@@ -70,9 +70,10 @@ pub(super) fn bounds(parameters: &Parameters, bandwidth: f64) -> Vec<f32> {
 }
 
 /// Pre-activations above their thresholds, in all rows of what stands before the encoder's product, `[B, D]` (plain).
-pub(crate) fn n_active(parameters: &Parameters, centred: Tensor<2>) -> f64 {
+pub(crate) fn n_active(parameters: &Parameters, precision: Precision, centred: Tensor<2>) -> f64 {
     let bounds = parameters.extra[0].clone() - parameters.b_enc.clone(); // [F]
-    let above = matmul(centred, parameters.w_enc.clone().transpose()).greater(bounds.unsqueeze()); // [B, F]
+    let h = precision.matmul(centred, parameters.w_enc.clone().transpose()); // [B, F]
+    let above = h.greater(bounds.unsqueeze());
     to_vec(above.float().sum_dim(0)).into_iter().map(f64::from).sum()
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use burn::tensor::{Int, Tensor, TensorData, activation::relu};
-use kernels::{ActiveSet, from_vec, matmul, sparse_decode};
+use kernels::{ActiveSet, from_vec, sparse_decode};
 
 use super::{Loss, squared_error};
 use crate::parameters::Parameters;
@@ -46,11 +46,11 @@ pub(crate) fn loss(
 /// What the latents of each level add to the reconstruction, the levels one below the other: `[L B, D]`.
 fn parts(parameters: &Parameters, support: &Support, codes: &Tensor<2>, rows: usize, ends: &[usize]) -> Tensor<2> {
     match support {
-        Support::Dense => {
+        Support::Dense(precision) => {
             let starts = std::iter::once(0).chain(ends.iter().copied());
             let part = |(start, &end): (usize, &usize)| {
                 let w_dec = parameters.w_dec.clone().narrow(0, start, end - start);
-                matmul(codes.clone().narrow(1, start, end - start), w_dec) // [B, D]
+                precision.matmul(codes.clone().narrow(1, start, end - start), w_dec) // [B, D]
             };
             Tensor::cat(starts.zip(ends).map(part).collect(), 0)
         }

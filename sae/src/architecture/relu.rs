@@ -3,7 +3,7 @@
 //! Shapes: `B` rows, `D` width, `F` latents, `N` active entries; values are `[B, F]` or `[1, N]`.
 
 use burn::tensor::{Tensor, activation::relu};
-use kernels::matmul;
+use kernels::Precision;
 
 use super::p_anneal::powers;
 use super::{Loss, reconstruct, squared_error};
@@ -40,13 +40,16 @@ pub(crate) fn loss(
     let rows = target.dims()[0] as f64;
     let codes = relu(h);
     let (reconstruction, price) = match (support, penalty) {
-        (Support::Dense, Penalty::Power { weight, p: 1.0 }) => {
+        (&Support::Dense(precision), Penalty::Power { weight, p: 1.0 }) => {
             let ones = parameters.decoder_norms().ones_like();
-            with_price(parameters, &codes, ones * (weight / rows))
+            with_price(parameters, precision, &codes, ones * (weight / rows))
         }
-        (Support::Dense, Penalty::ByNorm { weight }) => {
-            with_price(parameters, &codes, parameters.decoder_norms() * (weight / rows))
-        }
+        (&Support::Dense(precision), Penalty::ByNorm { weight }) => with_price(
+            parameters,
+            precision,
+            &codes,
+            parameters.decoder_norms() * (weight / rows),
+        ),
         _ => {
             let price = match penalty {
                 Penalty::None => None,
@@ -73,10 +76,15 @@ pub(crate) fn loss(
 
 /// Reconstruction `[B, D]`, and the sum of all codes `[B, F]` times `prices` `[F]`, as one product: the gradient of the sum is
 /// then part of that product's instead of a matrix as large as the codes.
-fn with_price(parameters: &Parameters, codes: &Tensor<2>, prices: Tensor<1>) -> (Tensor<2>, Option<Tensor<1>>) {
+fn with_price(
+    parameters: &Parameters,
+    precision: Precision,
+    codes: &Tensor<2>,
+    prices: Tensor<1>,
+) -> (Tensor<2>, Option<Tensor<1>>) {
     let ([rows, n_latents], d) = (codes.dims(), parameters.d_out());
     let decoder = Tensor::cat(vec![parameters.w_dec.clone(), prices.reshape([n_latents, 1])], 1); // [F, D + 1]
-    let out = matmul(codes.clone(), decoder); // [B, D + 1]
+    let out = precision.matmul(codes.clone(), decoder); // [B, D + 1]
     let reconstruction = out.clone().slice([0..rows, 0..d]) + parameters.b_dec.clone().unsqueeze(); // [B, D]
     (reconstruction, Some(out.slice([0..rows, d..d + 1]).sum()))
 }

@@ -2,6 +2,7 @@
 
 mod variant;
 
+use kernels::Precision;
 use serde::Deserialize;
 
 pub use variant::{OneOrMany, Variant, VariantFile};
@@ -36,6 +37,9 @@ pub struct TrainFile {
     /// `"relu"`: how often latents that were silent are made anew from badly reconstructed rows, at equal distances over
     /// the first half of the run; 0 for never. Default 4, as in "Towards Monosemanticity". Not for transcoders.
     pub resamples: Option<usize>,
+    /// What the factors of matrix products are rounded to: `"f32"` (not at all), `"bf16"` or `"f16"`, with f32 weights and
+    /// optimiser. Default `"f32"`; the others are for GPUs whose products are faster in 16 bits, on the CPU they are slower.
+    pub precision: Option<Precision>,
     /// `[i, n]`: only every n-th row of the store from row i on, without rows that another part has too, so that the parts
     /// share none. Default all rows.
     pub part: Option<[usize; 2]>,
@@ -66,6 +70,8 @@ pub struct TrainConfig {
     pub auxiliary_weight: f64,
     /// How often silent latents are made anew.
     pub resamples: usize,
+    /// What the factors of matrix products are rounded to.
+    pub precision: Precision,
     /// Which rows there are: `[i, n]` for every n-th from row i on.
     pub part: [usize; 2],
     /// Share of the activations that is not trained on.
@@ -87,6 +93,7 @@ impl TrainConfig {
             auxiliary_weight: self.auxiliary_weight,
             resamples: self.resamples,
             frozen_decoder: variant.frozen_decoder,
+            precision: self.precision,
         }
     }
 
@@ -107,6 +114,9 @@ impl TrainConfig {
         // Said only where it is asked for, so that the hashes of other runs are what they were.
         if self.part != [0, 1] {
             settings["part"] = serde_json::json!(self.part);
+        }
+        if self.precision != Precision::F32 {
+            settings["precision"] = serde_json::json!(self.precision);
         }
         settings
     }
@@ -138,6 +148,7 @@ impl TryFrom<TrainFile> for TrainConfig {
             auxiliary_k: file.auxiliary_k.unwrap_or(0),
             auxiliary_weight: file.auxiliary_weight.unwrap_or(1.0 / 32.0),
             resamples: file.resamples.unwrap_or(4),
+            precision: file.precision.unwrap_or_default(),
             part: file.part.unwrap_or([0, 1]),
             held_out: file.held_out.unwrap_or(0.1),
             checkpoint_every: file.checkpoint_every.unwrap_or(1000),
