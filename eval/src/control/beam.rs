@@ -34,7 +34,7 @@ pub fn beam(
 /// A choice by rising place, and what it gains.
 type Choice = (Vec<usize>, f64);
 
-fn best(gains: &Gains, k: usize) -> Vec<usize> {
+fn best(gains: &Gains<'_>, k: usize) -> Vec<usize> {
     let mut kept: Vec<Choice> = vec![(Vec::new(), 0.0)];
     let mut best: Choice = (Vec::new(), 0.0);
     for _ in 0..k {

@@ -43,7 +43,7 @@ pub fn exhaustive(
 }
 
 /// Tries all ways to lengthen `taken` by later places.
-fn grow(gains: &Gains, left: usize, taken: &mut Vec<usize>, gain: f64, best: &mut (Vec<usize>, f64)) {
+fn grow(gains: &Gains<'_>, left: usize, taken: &mut Vec<usize>, gain: f64, best: &mut (Vec<usize>, f64)) {
     if gain > best.1 {
         *best = (taken.clone(), gain);
     }
