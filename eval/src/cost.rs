@@ -1,7 +1,8 @@
 //! What an evaluation costs, before it starts.
 //!
 //! Floating-point operations: two a weight and token in the blocks and at the positions that an intervention runs again, and
-//! the unembedding at END. The time follows from the rate at which the undisturbed run of the same prompts went.
+//! the unembedding at END. The time is that of one intervention at each site, times their number; small passes are slower than
+//! their operations say.
 
 use crate::site::{Site, restart_layer};
 use lm::Gpt2Config;
@@ -18,7 +19,7 @@ pub struct Cost {
     pub flop: f64,
     /// Bytes of clean residual streams that are held for restarts.
     pub bytes: f64,
-    /// Expected seconds, from the rate of the undisturbed run.
+    /// Expected seconds of the passes, from one at each site.
     pub seconds: f64,
 }
 

@@ -17,7 +17,7 @@ use crate::config::EvalConfig;
 use crate::cost::{self, Cost};
 use crate::derive::derive;
 use crate::dictionaries::{DictionarySet, Directions};
-use crate::interventions::{CleanRun, Runner};
+use crate::interventions::{CleanRun, Runner, Want};
 use crate::ledger::{Entry, Ledger, Selection, rounded};
 use crate::measure::{Evaluation, Steps, baseline_steps, record, unit_steps};
 use crate::metric::{Method, Metric};
@@ -102,15 +102,13 @@ pub fn evaluate(
     let nodes = sites.nodes();
 
     let prompts = task.sample(Sample::Evaluation, config.prompts, config.seed);
-    let start = Instant::now();
     let clean = runner.clean(&prompts, &nodes)?;
-    let seconds = start.elapsed().as_secs_f64();
     let facts = describe(&clean);
     if facts.logit_diff.is_nan() || facts.logit_diff < config.min_denominator {
         let (logit_diff, n, floor) = (facts.logit_diff, facts.n, config.min_denominator);
         return Err(Error::NoBehaviour { logit_diff, n, floor });
     }
-    let expected = expected(model, sites, dictionaries, config, &prompts, seconds);
+    let expected = expected(runner, &clean, sites, dictionaries, config)?;
     observer.cost(&expected);
     let mut targets = BTreeMap::new();
     for &attribute in task.attributes() {
@@ -214,16 +212,16 @@ pub fn compared(config: &EvalConfig) -> [Selection; 4] {
     [of(Metric::Sufficiency), edit, of(Metric::F1), of(Metric::Mcc)]
 }
 
-/// What the evaluation costs, given the seconds of the undisturbed run.
+/// What the evaluation costs; one intervention at each site, which changes nothing, is timed for it.
 fn expected(
-    model: &Gpt2,
+    runner: &Runner<'_>,
+    clean: &CleanRun<'_>,
     sites: &Sites,
     sets: &[DictionarySet],
     config: &EvalConfig,
-    prompts: &[Prompt],
-    seconds: f64,
-) -> Cost {
-    let (size, n) = (model.config(), prompts.len());
+) -> Result<Cost, Error> {
+    let (size, prompts) = (runner.model().config(), clean.prompts);
+    let n = prompts.len();
     let tokens = prompts.first().map_or(0, |prompt| prompt.ids.len());
     let mut cost = Cost::default();
     let mut layers = BTreeSet::new();
@@ -234,12 +232,15 @@ fn expected(
         cost.interventions += steps;
         cost.flop += (steps * n) as f64 * cost::flop(size, layer, tokens, cost::positions(site, prompts));
         layers.insert(layer);
+        let same = site.nodes.iter().map(|node| (*node, clean.nodes[node].clone()));
+        let start = Instant::now();
+        runner.intervene(clean, &same.collect(), Want::Prediction)?;
+        cost.seconds += steps as f64 * start.elapsed().as_secs_f64();
     }
     cost.passes = cost.interventions * n;
     let kept = layers.first().map_or(0, |first| size.n_layer.saturating_sub(*first));
     cost.bytes = ((layers.len() + 2 * kept) * n * tokens * size.d_model * 4) as f64;
-    cost.seconds = cost.flop / (n as f64 * cost::flop(size, 0, tokens, tokens)) * seconds;
-    cost
+    Ok(cost)
 }
 
 /// The counterfactual prompts that change `attribute`, one for each prompt.
