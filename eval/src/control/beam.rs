@@ -6,10 +6,9 @@
 //! Shape legend: `N` prompts.
 
 use super::gains::Gains;
-use super::{Swap, differing};
-use crate::dictionaries::{Codes, Directions};
-use crate::rows::Rows;
-use rayon::prelude::*;
+use super::{Side, Swap, for_each_prompt};
+use crate::dictionaries::Directions;
+use rayon::iter::ParallelIterator;
 
 /// Partial choices that are carried along.
 const WIDTH: usize = 8;
@@ -17,18 +16,12 @@ const WIDTH: usize = 8;
 /// For every prompt at most `k` swaps, the best choice that was met on the way.
 ///
 /// `source`, `target`: activations `[N, D]`; `alpha`, `beta`: their codes.
-pub fn beam(
-    (source, alpha): (&Rows, &Codes),
-    (target, beta): (&Rows, &Codes),
-    directions: &Directions,
-    k: usize,
-) -> Vec<Vec<Swap>> {
-    let edit = |i: usize| {
-        let candidates = differing(&alpha.rows[i], &beta.rows[i]);
-        let gains = Gains::new(source.row(i), target.row(i), &candidates, directions);
+pub fn beam(source: Side<'_>, target: Side<'_>, directions: &Directions, k: usize) -> Vec<Vec<Swap>> {
+    let edit = |source: &[f32], target: &[f32], candidates: Vec<Swap>| {
+        let gains = Gains::new(source, target, &candidates, directions);
         best(&gains, k).into_iter().map(|place| candidates[place]).collect()
     };
-    (0..source.len()).into_par_iter().map(edit).collect()
+    for_each_prompt(source, target, edit).collect()
 }
 
 /// A choice by rising place, and what it gains.

@@ -5,10 +5,9 @@
 //! Shape legend: `N` prompts, `m` candidates of a prompt.
 
 use super::gains::Gains;
-use super::{Swap, differing};
-use crate::dictionaries::{Codes, Directions};
-use crate::rows::Rows;
-use rayon::prelude::*;
+use super::{Side, Swap, for_each_prompt};
+use crate::dictionaries::Directions;
+use rayon::iter::ParallelIterator;
 
 /// Largest `k`.
 pub(crate) const MOST: usize = 3;
@@ -20,26 +19,20 @@ const MOST_CANDIDATES: usize = 160;
 /// `None` when `k` is larger or some prompt has more than 160 latents to choose from.
 ///
 /// `source`, `target`: activations `[N, D]`; `alpha`, `beta`: their codes.
-pub fn exhaustive(
-    (source, alpha): (&Rows, &Codes),
-    (target, beta): (&Rows, &Codes),
-    directions: &Directions,
-    k: usize,
-) -> Option<Vec<Vec<Swap>>> {
+pub fn exhaustive(source: Side<'_>, target: Side<'_>, directions: &Directions, k: usize) -> Option<Vec<Vec<Swap>>> {
     if k > MOST {
         return None;
     }
-    let edit = |i: usize| {
-        let candidates = differing(&alpha.rows[i], &beta.rows[i]);
+    let edit = |source: &[f32], target: &[f32], candidates: Vec<Swap>| {
         if candidates.len() > MOST_CANDIDATES {
             return None;
         }
-        let gains = Gains::new(source.row(i), target.row(i), &candidates, directions);
+        let gains = Gains::new(source, target, &candidates, directions);
         let mut best = (Vec::new(), 0.0);
         grow(&gains, k, &mut Vec::new(), 0.0, &mut best);
         Some(best.0.into_iter().map(|place| candidates[place]).collect())
     };
-    (0..source.len()).into_par_iter().map(edit).collect()
+    for_each_prompt(source, target, edit).collect()
 }
 
 /// Tries all ways to lengthen `taken` by later places.

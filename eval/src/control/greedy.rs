@@ -5,10 +5,9 @@
 //!
 //! Shape legend: `N` prompts, `D` width of a node.
 
-use super::{Swap, differing};
-use crate::dictionaries::{Codes, Directions, dot};
-use crate::rows::Rows;
-use rayon::prelude::*;
+use super::{Side, Swap, for_each_prompt};
+use crate::dictionaries::{Directions, dot};
+use rayon::iter::ParallelIterator;
 
 /// The greedy edit of one activation: at most `k` exchanged latents in the order they were picked.
 ///
@@ -46,15 +45,7 @@ pub fn greedy_row(
 /// The greedy edit of every prompt, `N` lists of at most `k` swaps.
 ///
 /// `source`, `target`: activations `[N, D]`; `alpha`, `beta`: their codes.
-pub fn greedy(
-    (source, alpha): (&Rows, &Codes),
-    (target, beta): (&Rows, &Codes),
-    directions: &Directions,
-    k: usize,
-) -> Vec<Vec<Swap>> {
-    let edit = |i: usize| {
-        let candidates = differing(&alpha.rows[i], &beta.rows[i]);
-        greedy_row(source.row(i), target.row(i), candidates, directions, k)
-    };
-    (0..source.len()).into_par_iter().map(edit).collect()
+pub fn greedy(source: Side<'_>, target: Side<'_>, directions: &Directions, k: usize) -> Vec<Vec<Swap>> {
+    let edit = |source: &[f32], target: &[f32], candidates| greedy_row(source, target, candidates, directions, k);
+    for_each_prompt(source, target, edit).collect()
 }

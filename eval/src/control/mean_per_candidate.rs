@@ -6,23 +6,15 @@
 //!
 //! Shape legend: `N` prompts, `D` width of a node.
 
-use super::{Swap, differing};
-use crate::dictionaries::{Codes, Directions, dot};
+use super::{Side, Swap, for_each_prompt};
+use crate::dictionaries::{Directions, dot};
 use crate::rows::Rows;
-use rayon::prelude::*;
+use rayon::iter::ParallelIterator;
 
 /// The picks of every prompt, `N` lists of at most `k` swaps, in order; arguments as for [`crate::control::greedy()`].
-pub fn mean_per_candidate(
-    (source, alpha): (&Rows, &Codes),
-    (target, beta): (&Rows, &Codes),
-    directions: &Directions,
-    k: usize,
-) -> Vec<Vec<Swap>> {
-    let edit = |i: usize| {
-        let changing = differing(&alpha.rows[i], &beta.rows[i]);
-        picks(source.row(i), target.row(i), changing, directions, k)
-    };
-    (0..source.len()).into_par_iter().map(edit).collect()
+pub fn mean_per_candidate(source: Side<'_>, target: Side<'_>, directions: &Directions, k: usize) -> Vec<Vec<Swap>> {
+    let edit = |source: &[f32], target: &[f32], changing| picks(source, target, changing, directions, k);
+    for_each_prompt(source, target, edit).collect()
 }
 
 /// What the offsets of the picks add to edited activations, `[N, D]`.

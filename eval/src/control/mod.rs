@@ -30,12 +30,16 @@ mod mean_per_candidate;
 
 use crate::dictionaries::{Codes, Directions, dot};
 use crate::rows::Rows;
+use rayon::prelude::*;
 
 pub use beam::beam;
 pub use exhaustive::exhaustive;
 pub use greedy::{greedy, greedy_row};
 pub use guided::{Ranking, guided};
 pub use mean_per_candidate::{mean_per_candidate, with_offsets};
+
+/// Activations `[N, D]` and their codes.
+type Side<'a> = (&'a Rows, &'a Codes);
 
 /// One exchanged latent.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -77,6 +81,16 @@ pub fn differing(source: &[(u32, f32)], target: &[(u32, f32)]) -> Vec<Swap> {
         }
     }
     swaps
+}
+
+/// What `search` finds for every prompt, given its activation, the one aimed at, and the latents whose codes differ.
+fn for_each_prompt<'a, T: Send>(
+    (source, alpha): Side<'a>,
+    (target, beta): Side<'a>,
+    search: impl Fn(&[f32], &[f32], Vec<Swap>) -> T + Send + Sync + 'a,
+) -> impl ParallelIterator<Item = T> + 'a {
+    let of_prompt = move |i: usize| search(source.row(i), target.row(i), differing(&alpha.rows[i], &beta.rows[i]));
+    (0..source.len()).into_par_iter().map(of_prompt)
 }
 
 /// The supervised edit of every prompt: all codes in which the labels of base and counterfactual differ.
