@@ -28,7 +28,10 @@ const MOST_ROWS: usize = 65_535;
 
 /// As [`crate::top_k_mask`]; the tensor back where it does not lie on a GPU. `1 <= k <= W`, and no side is 0.
 pub(crate) fn top_k_mask(z: Tensor<2>, k: usize) -> Result<Tensor<2>, Tensor<2>> {
-    let [rows, width] = z.dims();
+    let ([rows, width], device) = (z.dims(), z.device());
+    let Ok(numbers) = z.clone().try_into_primitive::<CubeBackend>() else {
+        return Err(z);
+    };
     if rows > MOST_ROWS {
         let blocks = (0..rows).step_by(MOST_ROWS);
         let blocks = blocks.map(|row| z.clone().slice([row..rows.min(row + MOST_ROWS), 0..width]));
@@ -36,13 +39,11 @@ pub(crate) fn top_k_mask(z: Tensor<2>, k: usize) -> Result<Tensor<2>, Tensor<2>>
         return masks.map(|masks| Tensor::cat(masks, 0)).map_err(|_| z);
     }
     let state = [0, k as u32].repeat(rows);
-    let state = Tensor::<2, Int>::from_data(TensorData::new(state, [rows, 2]), (&z.device(), DType::U32));
+    let state = Tensor::<2, Int>::from_data(TensorData::new(state, [rows, 2]), (&device, DType::U32));
     let Ok(state) = state.try_into_primitive::<CubeBackend>() else {
         return Err(z);
     };
-    let Ok(z) = z.clone().try_into_primitive::<CubeBackend>().map(into_contiguous) else {
-        return Err(z);
-    };
+    let z = into_contiguous(numbers);
     let parts = CUBES.div_ceil(rows).min(width.div_ceil(SHORTEST_PART)).max(1);
     let part = width.div_ceil(parts);
     let parts = width.div_ceil(part);

@@ -1,7 +1,7 @@
 //! One pass of a batch through an autoencoder in training: encode, select, decode, loss.
 //!
 //! On the CPU an architecture that selects its entries always takes the sparse path; the others take it once few enough
-//! entries matter. Other devices, and the tests as a reference, take the dense path through burn's autodiff.
+//! entries matter. Other devices and precisions, and the tests as a reference, take the dense path through burn's autodiff.
 //!
 //! Shapes: `B` rows, `D` width, `F` latents, `N` active entries; values are `[B, F]` or `[1, N]`.
 

@@ -166,7 +166,7 @@ fn precision(name: &str) -> Result<Precision, serde_json::Error> {
 }
 
 /// Seconds of the fastest of some runs.
-pub(super) fn fastest(repeats: usize, mut work: impl FnMut()) -> f64 {
+fn fastest(repeats: usize, mut work: impl FnMut()) -> f64 {
     let time = |_| {
         let start = Instant::now();
         work();

@@ -15,7 +15,7 @@ const WIDTH: usize = 8;
 
 /// For every prompt at most `k` swaps, the best choice that was met on the way.
 ///
-/// `source`, `target`: activations `[N, D]`; `alpha`, `beta`: their codes.
+/// `source`, `target`: activations `[N, D]`, each with its codes.
 pub fn beam(source: Side<'_>, target: Side<'_>, directions: &Directions, k: usize) -> Vec<Vec<Swap>> {
     let edit = |source: &[f32], target: &[f32], candidates: Vec<Swap>| {
         let gains = Gains::new(source, target, &candidates, directions);

@@ -18,7 +18,7 @@ const MOST_CANDIDATES: usize = 160;
 ///
 /// `None` when `k` is larger or some prompt has more than 160 latents to choose from.
 ///
-/// `source`, `target`: activations `[N, D]`; `alpha`, `beta`: their codes.
+/// `source`, `target`: activations `[N, D]`, each with its codes.
 pub fn exhaustive(source: Side<'_>, target: Side<'_>, directions: &Directions, k: usize) -> Option<Vec<Vec<Swap>>> {
     if k > MOST {
         return None;

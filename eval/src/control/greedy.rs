@@ -44,7 +44,7 @@ pub fn greedy_row(
 
 /// The greedy edit of every prompt, `N` lists of at most `k` swaps.
 ///
-/// `source`, `target`: activations `[N, D]`; `alpha`, `beta`: their codes.
+/// `source`, `target`: activations `[N, D]`, each with its codes.
 pub fn greedy(source: Side<'_>, target: Side<'_>, directions: &Directions, k: usize) -> Vec<Vec<Swap>> {
     let edit = |source: &[f32], target: &[f32], candidates| greedy_row(source, target, candidates, directions, k);
     for_each_prompt(source, target, edit).collect()
