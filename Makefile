@@ -83,12 +83,12 @@ behaviours: build
 test:
 	cargo test --release --workspace
 
-# A build of its own, so that the default one stays as it is. Mesa asks for a XDG_RUNTIME_DIR, which servers do not set.
+# Shares what does not depend on the feature with the default build; the program is linked anew by the next `make build`. Mesa asks for a XDG_RUNTIME_DIR, which servers do not set.
 DEVICE ?= wgpu
 test-wgpu: export XDG_RUNTIME_DIR ?= /tmp
 test-wgpu:
 	scripts/software-vulkan.sh
-	SAELAB_TEST_DEVICE=$(DEVICE) CARGO_TARGET_DIR=target/wgpu cargo test --release --workspace --features wgpu --test parity $(ARGS)
+	SAELAB_TEST_DEVICE=$(DEVICE) cargo test --release --workspace --features wgpu --test parity $(ARGS)
 
 # The environment is made once, in target/.
 test-interop: build

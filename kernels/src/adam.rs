@@ -2,8 +2,8 @@
 //! (Loshchilov & Hutter 2017, <https://arxiv.org/abs/1711.05101>).
 //!
 //! burn's own optimiser keeps its state behind parameter ids that safetensors files do not carry; this one keeps it in
-//! numbered slots that a checkpoint stores and restores. On the CPU a step is one pass over memory, in place and on all
-//! threads; elsewhere the same formulas are burn operations.
+//! numbered slots that a checkpoint stores and restores. On the CPU and on a GPU a step is one pass over memory, in place;
+//! elsewhere the same formulas are burn operations.
 //!
 //! Shapes: `F` rows, `D` width, `n` numbers.
 
@@ -14,12 +14,12 @@ use rayon::prelude::*;
 
 use crate::host::{self, flex_slice_mut, into_flex};
 use crate::vector::{dot, simd};
-use crate::{from_vec, to_vec};
+use crate::{Scalar, from_vec, to_vec};
 
 /// Numbers that one task of the thread pool takes at a time, about.
 const NUMBERS_PER_TASK: usize = 1 << 14;
 /// Keeps the length of a decoder row away from zero.
-const SMALLEST_NORM: f32 = 1e-8;
+pub(crate) const SMALLEST_NORM: f32 = 1e-8;
 
 /// Hyperparameters that stay constant during a run; the learning rate is given at each step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,14 +44,14 @@ impl Default for AdamConfig {
 }
 
 /// What one update does.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Update {
     /// Step size.
     pub learning_rate: f64,
     /// AdamW's: the parameter shrinks by `learning_rate * weight_decay`, apart from the gradient.
     pub weight_decay: f64,
     /// Multiplies the gradient: what clips its norm.
-    pub gradient_scale: f64,
+    pub gradient_scale: Scalar,
     /// Rows of the parameter have norm 1: what the gradient has along them is removed first, and they are brought back to
     /// norm 1 afterwards.
     pub unit_rows: bool,
@@ -63,7 +63,7 @@ impl Update {
         Self {
             learning_rate,
             weight_decay: 0.0,
-            gradient_scale: 1.0,
+            gradient_scale: 1.0.into(),
             unit_rows: false,
         }
     }
@@ -101,7 +101,7 @@ impl Adam {
         self.step += 1;
     }
 
-    /// Moves the parameter of `slot`; both tensors are plain (not autodiff). A CPU tensor that nobody else holds is
+    /// Moves the parameter of `slot`; both tensors are plain (not autodiff). A tensor that nobody else holds is
     /// changed in place.
     ///
     /// # Shapes
@@ -127,7 +127,9 @@ impl Adam {
             (Ok(parameter), Ok(first), Ok(second)) => {
                 factors.step_on_cpu([parameter, first, second], &gradient, shape[D - 1])
             }
-            (Err(parameter), Err(first), Err(second)) => factors.step_anywhere(parameter, gradient, first, second),
+            (Err(parameter), Err(first), Err(second)) => {
+                factors.step_on_device(parameter, gradient, Moments { first, second })
+            }
             _ => unreachable!("the moments lie on the device of the parameter"),
         };
         self.slots[slot] = Some(moments);
@@ -175,17 +177,17 @@ impl Adam {
 }
 
 /// What a step multiplies by, from the hyperparameters and the number of the step.
-struct Factors {
-    beta_1: f32,
-    beta_2: f32,
-    epsilon: f32,
+pub(crate) struct Factors {
+    pub(crate) beta_1: f32,
+    pub(crate) beta_2: f32,
+    pub(crate) epsilon: f32,
     /// Learning rate over the correction of the first moment.
-    rate: f32,
+    pub(crate) rate: f32,
     /// Root of one over the correction of the second moment.
-    root: f32,
-    shrink: f32,
-    gradient_scale: f32,
-    unit_rows: bool,
+    pub(crate) root: f32,
+    pub(crate) shrink: f32,
+    pub(crate) gradient_scale: Scalar,
+    pub(crate) unit_rows: bool,
 }
 
 impl Factors {
@@ -198,7 +200,7 @@ impl Factors {
             rate: (update.learning_rate / correction(config.beta_1)) as f32,
             root: (1.0 / correction(config.beta_2)).sqrt() as f32,
             shrink: (1.0 - update.learning_rate * update.weight_decay) as f32,
-            gradient_scale: update.gradient_scale as f32,
+            gradient_scale: update.gradient_scale.clone(),
             unit_rows: update.unit_rows,
         }
     }
@@ -212,7 +214,7 @@ impl Factors {
     ) -> (Tensor<D>, Moments) {
         let gradient = host::read(gradient);
         let [mut parameter, mut first, mut second] = parameter_and_moments.map(host::contiguous);
-        let width = width.max(1);
+        let (width, scale) = (width.max(1), self.gradient_scale.read() as f32);
         let per_task = (NUMBERS_PER_TASK / width).max(1) * width;
         flex_slice_mut(&mut parameter)
             .par_chunks_mut(per_task)
@@ -224,7 +226,7 @@ impl Factors {
                     let rows = w.chunks_mut(width).zip(g.chunks(width));
                     let moments = m.chunks_mut(width).zip(v.chunks_mut(width));
                     for ((w, g), (m, v)) in rows.zip(moments) {
-                        self.step_row(w, g, m, v);
+                        self.step_row(w, g, m, v, scale);
                     }
                 });
             });
@@ -236,10 +238,10 @@ impl Factors {
     }
 
     #[inline(always)]
-    fn step_row(&self, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
+    fn step_row(&self, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], scale: f32) {
         let along = if self.unit_rows { dot(g, w) } else { 0.0 };
         for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
-            let g = (g - along * *w) * self.gradient_scale;
+            let g = (g - along * *w) * scale;
             *m = self.beta_1 * *m + (1.0 - self.beta_1) * g;
             *v = self.beta_2 * *v + (1.0 - self.beta_2) * g * g;
             *w = *w * self.shrink - self.rate * *m / (v.sqrt() * self.root + self.epsilon);
@@ -248,6 +250,21 @@ impl Factors {
             let factor = 1.0 / dot(w, w).sqrt().max(SMALLEST_NORM);
             w.iter_mut().for_each(|w| *w *= factor);
         }
+    }
+
+    /// The same on another device: a kernel of its own on a GPU.
+    fn step_on_device<const D: usize>(
+        &self,
+        parameter: Tensor<D>,
+        gradient: Tensor<D>,
+        moments: Moments,
+    ) -> (Tensor<D>, Moments) {
+        #[cfg(any(feature = "wgpu", feature = "cuda"))]
+        let (parameter, gradient, moments) = match crate::adam_gpu::step(self, parameter, gradient, moments) {
+            Ok(moved) => return moved,
+            Err(not_here) => not_here,
+        };
+        self.step_anywhere(parameter, gradient, moments.first, moments.second)
     }
 
     /// The same as burn operations, for any device.
@@ -263,7 +280,8 @@ impl Factors {
             let along = (gradient.clone() * parameter.clone()).sum_dim(D - 1); // [F, 1]
             gradient = gradient - along * parameter.clone();
         }
-        let g = gradient.reshape([shape.iter().product::<usize>()]) * self.gradient_scale; // [n]
+        let scale = self.gradient_scale.tensor(&first); // [1]
+        let g = gradient.reshape([shape.iter().product::<usize>()]) * scale; // [n]
         let first = first * self.beta_1 + g.clone() * (1.0 - self.beta_1);
         let second = second * self.beta_2 + g.square() * (1.0 - self.beta_2);
         let step = first.clone() / (second.clone().sqrt() * self.root + self.epsilon) * self.rate; // [n]
@@ -283,12 +301,15 @@ impl Factors {
 
 /// Squared norm of a gradient; with `unit_rows`, the parameter `[F, D]` whose rows have norm 1, of what remains of it when
 /// the part along those rows is removed.
-pub fn squared_norm<const D: usize>(gradient: &Tensor<D>, unit_rows: Option<&Tensor<D>>) -> f64 {
+pub fn squared_norm<const D: usize>(gradient: &Tensor<D>, unit_rows: Option<&Tensor<D>>) -> Scalar {
     let width = gradient.dims()[D - 1].max(1);
     if into_flex(gradient.clone()).is_err() {
-        let square = |tensor: Tensor<D>| f64::from(to_vec(tensor.square().sum())[0]);
-        let along = unit_rows.map(|rows| (gradient.clone() * rows.clone()).sum_dim(D - 1)); // [F, 1]
-        return (square(gradient.clone()) - along.map_or(0.0, square)).max(0.0);
+        let square = |tensor: Tensor<D>| tensor.square().sum(); // [1]
+        let mut squares = square(gradient.clone());
+        if let Some(rows) = unit_rows {
+            squares = squares - square((gradient.clone() * rows.clone()).sum_dim(D - 1)); // of [F, 1]
+        }
+        return Scalar::of(squares.clamp_min(0.0));
     }
     let (gradient, rows) = (host::read(gradient), unit_rows.map(host::read));
     let rows = rows.as_ref().map(host::HostView::as_slice);
@@ -311,7 +332,7 @@ pub fn squared_norm<const D: usize>(gradient: &Tensor<D>, unit_rows: Option<&Ten
             })
         })
         .collect();
-    partial.iter().sum::<f64>().max(0.0)
+    partial.iter().sum::<f64>().max(0.0).into()
 }
 
 #[cfg(test)]
@@ -367,7 +388,7 @@ mod tests {
             let update = Update {
                 learning_rate: 0.01,
                 weight_decay: 0.1,
-                gradient_scale: 0.7,
+                gradient_scale: 0.7.into(),
                 unit_rows,
             };
             let parameter = draw("parameter");
@@ -394,7 +415,7 @@ mod tests {
                 gradient.clone()
             };
             let expected = f64::from(to_vec(rest.square().sum())[0]);
-            let found = squared_norm(&gradient, unit_rows.then_some(&parameter));
+            let found = squared_norm(&gradient, unit_rows.then_some(&parameter)).read();
             assert!(
                 (found - expected).abs() < 1e-4 * expected.max(1e-3),
                 "{found}, expected {expected}"

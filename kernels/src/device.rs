@@ -151,10 +151,21 @@ pub fn cpu() -> Device {
     Device::flex()
 }
 
-/// Whether the plain tensors of `device` lie in host memory, where the sparse kernels work. Not so of `cpu().autodiff()`: there
-/// everything takes the way of any other device, through burn's operations.
+/// Whether the plain tensors of `device` lie in host memory, where the kernels of the CPU work. Not so of `cpu().autodiff()`:
+/// there everything takes the way of a device without kernels, through burn's operations.
 pub fn is_cpu(device: &Device) -> bool {
     matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+}
+
+/// Whether the plain tensors of `device` lie on a GPU, for which there are kernels too.
+pub fn is_gpu(device: &Device) -> bool {
+    #[cfg(any(feature = "wgpu", feature = "cuda"))]
+    return matches!(device.as_dispatch(), DispatchDevice::Cube(_));
+    #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+    {
+        let _ = device;
+        false
+    }
 }
 
 /// Opens the device called `cpu`, `wgpu[:i]` or `cuda[:i]`, and has it add two numbers.

@@ -3,43 +3,55 @@
 //! * [`matmul`], [`Precision`]: the dense matrix product of the language model and of the autoencoders.
 //! * [`linear`], [`linear_gelu_tanh`], [`causal_attention`]: a transformer block in few passes over memory.
 //! * [`top_k_mask`], [`top_k`]: exact row-wise selection, deterministic at ties.
-//! * [`encode`], [`sparse_encode`], [`sparse_decode`]: a sparse autoencoder's step on the CPU, where everything after the
-//!   encoder's product touches only the active entries ([`ActiveSet`]).
+//! * [`encode`], [`Entries`], [`sparse_encode`], [`sparse_decode`]: a sparse autoencoder's step where everything after the
+//!   encoder's product touches only the active entries.
 //! * [`Adam`]: Adam and AdamW whose state can be read, reset and stored.
 //! * [`random`]: seeded host-side randomness; no tensor is ever drawn from a device's global generator.
 //! * [`svd`]: singular values in f64 on the host.
 //! * [`open`], [`Backend`]: the devices of this build, by name; [`cpu`] is the one that is always there.
 //! * [`widen_f16`], [`narrow_f16`]: numbers of 16 bits, as stores hold them.
-//! * [`from_vec`], [`to_vec`]: the way between host memory and tensors.
+//! * [`from_vec`], [`upload`], [`to_vec`], [`Scalar`]: the way between host memory and tensors.
 //!
 //! Shapes: `B` rows, `F` latents.
 
 mod active;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod active_gpu;
 mod adam;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod adam_gpu;
 mod device;
 mod encode;
+mod entries;
 mod f16;
 mod gemm;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod gpu;
 mod host;
 mod matmul;
 mod ops;
 pub mod random;
+mod scalar;
 mod select;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod select_gpu;
 mod sparse;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod sparse_gpu;
 pub mod svd;
 mod transformer;
 mod vector;
 
 pub use active::ActiveSet;
 pub use adam::{Adam, AdamConfig, Moments, Update, squared_norm};
-pub use device::{Backend, DeviceError, Found, cpu, is_cpu, open};
+pub use device::{Backend, DeviceError, Found, cpu, is_cpu, is_gpu, open};
 pub use encode::{Auxiliary, Encoded, Encoding, NotFinite, Rule, encode};
+pub use entries::Entries;
 pub use f16::{narrow_f16, widen_f16};
 pub use gemm::{Matrix, gemm};
-pub use host::{from_vec, to_vec};
+pub use host::{from_vec, to_vec, upload};
 pub use matmul::{Precision, matmul};
 pub use ops::{sparse_decode, sparse_encode};
+pub use scalar::Scalar;
 pub use select::{top_k, top_k_mask};
 pub use transformer::{causal_attention, linear, linear_gelu_tanh};

@@ -7,14 +7,12 @@
 //!
 //! Shapes: `R` rows, `W` numbers a row, `P` parts of a row.
 
-use burn::tensor::{DType, Int, Shape, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 use burn_cubecl::cubecl::{self, prelude::*};
-use burn_cubecl::kernel::into_contiguous;
-use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::{CubeBackend, tensor::CubeTensor};
 
-/// Threads of a cube.
-const UNITS: usize = 128;
+use crate::gpu::{UNITS, empty, primitive, units};
+
 /// Bits of a key that one pass settles.
 const BITS: u32 = 4;
 /// Values of a digit.
@@ -29,7 +27,7 @@ const MOST_ROWS: usize = 65_535;
 /// As [`crate::top_k_mask`]; the tensor back where it does not lie on a GPU. `1 <= k <= W`, and no side is 0.
 pub(crate) fn top_k_mask(z: Tensor<2>, k: usize) -> Result<Tensor<2>, Tensor<2>> {
     let ([rows, width], device) = (z.dims(), z.device());
-    let Ok(numbers) = z.clone().try_into_primitive::<CubeBackend>() else {
+    let Some(numbers) = primitive(&z) else {
         return Err(z);
     };
     if rows > MOST_ROWS {
@@ -43,22 +41,18 @@ pub(crate) fn top_k_mask(z: Tensor<2>, k: usize) -> Result<Tensor<2>, Tensor<2>>
     let Ok(state) = state.try_into_primitive::<CubeBackend>() else {
         return Err(z);
     };
-    let z = into_contiguous(numbers);
+    let z = numbers;
     let parts = CUBES.div_ceil(rows).min(width.div_ceil(SHORTEST_PART)).max(1);
     let part = width.div_ceil(parts);
     let parts = width.div_ceil(part);
-    let like = |shape: [usize; 3], dtype| {
-        empty_device_contiguous_dtype(z.client.clone(), z.device.clone(), Shape::from(shape), dtype)
-    };
-    let counts = like([rows, parts, DIGITS], DType::U32); // [R, P, 16]
+    let counts = empty(&z, [rows, parts, DIGITS], DType::U32); // [R, P, 16]
     let cubes = CubeCount::Static(parts as u32, rows as u32, 1);
-    let units = CubeDim::new_1d(UNITS as u32);
     let buffer = |tensor: &CubeTensor| tensor.clone().into_buffer_arg();
     for shift in (0..32).step_by(BITS as usize).rev() {
         count::launch(
             &z.client,
             cubes.clone(),
-            units,
+            units(),
             buffer(&z),
             buffer(&state),
             buffer(&counts),
@@ -69,18 +63,18 @@ pub(crate) fn top_k_mask(z: Tensor<2>, k: usize) -> Result<Tensor<2>, Tensor<2>>
         choose::launch(
             &z.client,
             CubeCount::Static(rows as u32, 1, 1),
-            units,
+            units(),
             buffer(&counts),
             buffer(&state),
             parts as u32,
             shift,
         );
     }
-    let mask = empty_device_contiguous_dtype(z.client.clone(), z.device.clone(), Shape::from([rows, width]), z.dtype);
+    let mask = empty(&z, [rows, width], z.dtype);
     mark::launch(
         &z.client,
         cubes,
-        units,
+        units(),
         buffer(&z),
         buffer(&state),
         buffer(&counts),

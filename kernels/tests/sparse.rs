@@ -7,11 +7,10 @@
     reason = "a test fails by panicking"
 )]
 
-use std::sync::Arc;
-
 use burn::tensor::Tensor;
 use kernels::{
-    ActiveSet, Auxiliary, NotFinite, Rule, cpu, encode, from_vec, matmul, random, sparse_decode, sparse_encode, to_vec,
+    ActiveSet, Auxiliary, Entries, NotFinite, Rule, cpu, encode, from_vec, matmul, random, sparse_decode,
+    sparse_encode, to_vec,
 };
 use proptest::prelude::*;
 
@@ -149,9 +148,10 @@ proptest! {
         let w_dec: Tensor<2> = from_vec(fine(seed, "w_dec", f * d), [f, d], &cpu());
         let centred = case.x() - b_dec.clone().unsqueeze();
         let found = encode(&centred, &case.w_enc(), &case.b_enc(), Rule::PerRow(k), None, None).unwrap();
-        let set = Arc::new(found.active.set);
         let mut mask = vec![0.0_f32; rows * f];
-        places(&set).into_iter().for_each(|place| mask[place] = 1.0);
+        places(&found.active.set).into_iter().for_each(|place| mask[place] = 1.0);
+        let values = from_vec::<1>(found.active.values.clone(), [found.active.set.len()], &cpu());
+        let entries = Entries::from(found.active.set);
         let mask: Tensor<2> = from_vec(mask, [rows, f], &cpu());
         let weights: Tensor<2> = from_vec(fine(seed, "weights", rows * d), [rows, d], &cpu());
 
@@ -162,9 +162,9 @@ proptest! {
             let b_dec = b_dec.clone().autodiff().require_grad();
             let out = if sparse {
                 let values = sparse_encode(
-                    found.active.values.clone(), centred.clone().autodiff(), w_enc.clone(), b_enc.clone(), b_dec.clone(), &set,
+                    values.clone().autodiff(), centred.clone().autodiff(), w_enc.clone(), b_enc.clone(), b_dec.clone(), &entries,
                 );
-                sparse_decode(values.clone() * values, w_dec.clone(), &set)
+                sparse_decode(values.clone() * values, w_dec.clone(), &entries)
             } else {
                 let centred = case.x().autodiff() - b_dec.clone().unsqueeze();
                 let h = matmul(centred, w_enc.clone().transpose()) + b_enc.clone().unsqueeze();
@@ -206,17 +206,25 @@ fn results_do_not_depend_on_the_number_of_threads() {
                 None,
             )
             .unwrap();
-            let set = Arc::new(found.active.set);
+            let places = places(&found.active.set);
+            let values = from_vec::<1>(found.active.values, [found.active.set.len()], &cpu()).autodiff();
+            let entries = Entries::from(found.active.set);
             let w_enc = case.w_enc().autodiff().require_grad();
             let w_dec = w_dec.clone().autodiff().require_grad();
             let b_enc = case.b_enc().autodiff().require_grad();
             let b_dec = Tensor::zeros([33], &cpu()).autodiff().require_grad();
-            let values = found.active.values;
-            let values = sparse_encode(values, case.x().autodiff(), w_enc.clone(), b_enc, b_dec.clone(), &set);
-            let grads = sparse_decode(values, w_dec.clone(), &set).square().sum().backward();
+            let values = sparse_encode(
+                values,
+                case.x().autodiff(),
+                w_enc.clone(),
+                b_enc,
+                b_dec.clone(),
+                &entries,
+            );
+            let grads = sparse_decode(values, w_dec.clone(), &entries).square().sum().backward();
             let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
             (
-                places(&set),
+                places,
                 bits(to_vec(w_enc.grad(&grads).unwrap())),
                 bits(to_vec(w_dec.grad(&grads).unwrap())),
                 bits(to_vec(b_dec.grad(&grads).unwrap())),

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData, activation};
-use kernels::{Adam, AdamConfig, Update, random, squared_norm, to_vec};
+use kernels::{Adam, AdamConfig, Scalar, Update, random, squared_norm, to_vec};
 use rayon::prelude::*;
 
 use crate::weights::{Weights, layout};
@@ -183,14 +183,13 @@ impl Trainer {
     fn apply(&mut self, matrices: Vec<Tensor<2>>, vectors: Vec<Tensor<1>>) {
         let squares = matrices.iter().map(|g| squared_norm(g, None));
         let squares = squares.chain(vectors.iter().map(|g| squared_norm(g, None)));
-        let norm = squares.sum::<f64>().sqrt();
         let of_vectors = Update {
-            gradient_scale: (self.config.clip_norm / norm).min(1.0),
+            gradient_scale: squares.sum::<Scalar>().clip(self.config.clip_norm),
             ..Update::plain(learning_rate(self.step, &self.config))
         };
         let of_matrices = Update {
             weight_decay: self.config.weight_decay,
-            ..of_vectors
+            ..of_vectors.clone()
         };
         self.adam.begin_step();
         let n_matrices = matrices.len();

@@ -11,16 +11,14 @@ use crate::architecture::Phase;
 use crate::gradients;
 use crate::parameters::Parameters;
 use crate::pass::{Batch, Path, Plan, Revival};
+use crate::silence::Dead;
 
 const B: usize = 9;
 const D: usize = 5;
 const F: usize = 12;
 const DEAD: [u32; 4] = [1, 4, 7, 10];
-const REVIVAL: Revival<'static> = Revival {
-    dead: &DEAD,
-    k: 2,
-    weight: 0.3,
-};
+/// AuxK: dead latents of a row, and their weight.
+const AUXILIARY: (usize, f64) = (2, 0.3);
 const STEP: f64 = 1e-6;
 /// Exponent of p-annealing.
 const POWER: f64 = 0.6;
@@ -196,9 +194,9 @@ fn auxiliary(p: &Point, base: &Point, x: &[f64], h: &[f64], h_base: &[f64], acti
     };
     let reconstruction = base.decode(&keep(h_base, active), F, true);
     let residual: Vec<f64> = x.iter().zip(&reconstruction).map(|(x, r)| x - r).collect();
-    let dead = largest(h_base, F, REVIVAL.k, |latent| DEAD.contains(&(latent as u32)));
+    let dead = largest(h_base, F, AUXILIARY.0, |latent| DEAD.contains(&(latent as u32)));
     let guess = p.decode(&keep(h, &dead), F, false);
-    REVIVAL.weight * variance(x) / variance(&residual) * distance(&guess, &residual)
+    AUXILIARY.1 * variance(x) / variance(&residual) * distance(&guess, &residual)
 }
 
 /// Gradients through the pass, in the order of [`Point`].
@@ -218,19 +216,22 @@ fn gradients(
         next_p: None,
         batch_l0: None,
     };
+    let mut mask = vec![0.0; F];
+    DEAD.iter().for_each(|&latent| mask[latent as usize] = 1.0);
+    let dead = Dead {
+        mask: from_vec(mask, [F], &cpu()),
+    };
+    let (k, weight) = AUXILIARY;
     let plan = Plan {
         architecture,
         path,
         precision: Precision::F32,
         phase,
-        revival: Some(REVIVAL),
+        revival: Some(Revival { dead: &dead, k, weight }),
     };
     let found = gradients::gradients(plan, parameters, batch, slice_rows).unwrap();
     let in_f64 = |v: Vec<f32>| v.into_iter().map(f64::from).collect();
-    (
-        f64::from(found.loss),
-        found.of.to_host().into_iter().map(in_f64).collect(),
-    )
+    (found.loss.read(), found.of.to_host().into_iter().map(in_f64).collect())
 }
 
 /// The straight-through estimate for the thresholds of the penalties that count: `-θ/ε` of the codes' gradient and `-1/ε`

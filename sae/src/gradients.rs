@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
-use kernels::to_vec;
+use kernels::{Scalar, to_vec};
 
 use crate::architecture::{Phase, jumprelu, powers};
 use crate::parameters::Parameters;
@@ -18,21 +18,23 @@ use crate::{Architecture, Error};
 
 /// Entries of the matrices `[B, F]` of one slice. Autodiff holds about ten such matrices of f32.
 const ENTRIES_PER_SLICE: usize = 1 << 22;
+/// The same on another device, which has memory of its own and takes large products to be busy.
+const ENTRIES_PER_SLICE_ON_DEVICE: usize = 1 << 27;
 
 /// What a step has learnt from a batch.
 pub(crate) struct Gradients {
     /// Gradients of the loss.
     pub(crate) of: Parameters,
     /// All terms of the loss.
-    pub(crate) loss: f32,
+    pub(crate) loss: Scalar,
     /// Squared error, summed over dimensions, mean over rows.
-    pub(crate) squared_error: f32,
-    /// Whether each latent was active in some row.
-    pub(crate) fired: Vec<bool>,
+    pub(crate) squared_error: Scalar,
+    /// Rows in which each latent was active, `[F]`.
+    pub(crate) active_rows: Tensor<1>,
     /// Active entries.
-    pub(crate) n_active: usize,
-    /// Entries that the loss depends on.
-    pub(crate) n_entries: usize,
+    pub(crate) n_active: Scalar,
+    /// Entries that the loss depends on, where the path of the next step depends on them.
+    pub(crate) n_entries: Option<usize>,
     /// Sums of the codes to the power of [`Phase::p`] and of [`Phase::next_p`].
     pub(crate) powers: Option<[f32; 2]>,
     pub(crate) encode_time: Duration,
@@ -42,11 +44,15 @@ pub(crate) struct Gradients {
 }
 
 /// Rows of a slice.
-pub(crate) fn slice_rows(plan: Plan<'_>, rows: usize, n_latents: usize) -> usize {
+pub(crate) fn slice_rows(plan: Plan<'_>, rows: usize, n_latents: usize, on_cpu: bool) -> usize {
     if plan.path == Path::Sparse || plan.architecture.k().is_some() {
         return rows;
     }
-    let slices = (rows * n_latents).div_ceil(ENTRIES_PER_SLICE).max(1);
+    let most = match on_cpu {
+        true => ENTRIES_PER_SLICE,
+        false => ENTRIES_PER_SLICE_ON_DEVICE,
+    };
+    let slices = (rows * n_latents).div_ceil(most).max(1);
     rows.div_ceil(slices)
 }
 
@@ -93,9 +99,9 @@ fn of_slice(plan: Plan<'_>, parameters: &Parameters, batch: Batch<'_>, share: f6
     let pass = pass::forward(plan, &tracked, batch)?;
     let start = Instant::now();
     let loss = pass.loss.total * share;
-    let value = |tensor: &Tensor<1>| to_vec(tensor.clone().inner())[0];
     let sum = |p| to_vec(powers(pass.loss.codes.clone().inner(), p).sum())[0];
-    let (total, squared_error) = (value(&loss), value(&pass.loss.squared_error) * share as f32);
+    let total = Scalar::of(loss.clone().inner());
+    let squared_error = Scalar::of(pass.loss.squared_error.clone().inner() * share);
     let powers = plan.phase.next_p.map(|next| [sum(plan.phase.p), sum(next)]);
     let decode_time = pass.decode_time + start.elapsed();
 
@@ -106,7 +112,7 @@ fn of_slice(plan: Plan<'_>, parameters: &Parameters, batch: Batch<'_>, share: f6
         of,
         loss: total,
         squared_error,
-        fired: pass.fired,
+        active_rows: pass.active_rows,
         n_active: pass.n_active,
         n_entries: pass.n_entries,
         powers,
@@ -123,9 +129,9 @@ impl Gradients {
             of: self.of.plus(other.of),
             loss: self.loss + other.loss,
             squared_error: self.squared_error + other.squared_error,
-            fired: self.fired.iter().zip(&other.fired).map(|(a, b)| a | b).collect(),
+            active_rows: self.active_rows + other.active_rows,
             n_active: self.n_active + other.n_active,
-            n_entries: self.n_entries + other.n_entries,
+            n_entries: self.n_entries.zip(other.n_entries).map(|(a, b)| a + b),
             powers: self.powers.zip(other.powers).map(|([a, b], [c, d])| [a + c, b + d]),
             encode_time: self.encode_time + other.encode_time,
             select_time: self.select_time + other.select_time,

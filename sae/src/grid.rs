@@ -20,7 +20,7 @@ use crate::resample::resample;
 use crate::rows::{Rows, Scaled};
 use crate::summary::measure;
 use crate::trainer::{Start, Trainer};
-use crate::{Architecture, Autoencoder, Error, StepReport, Summary, TrainConfig, Variant};
+use crate::{Architecture, Autoencoder, Error, Outcome, Summary, TrainConfig, Variant};
 
 /// Entries of a batch's codes up to which members take their steps side by side: a single step is then too small to keep all
 /// cores busy, and what each holds in memory is little. Results are the same either way.
@@ -167,12 +167,12 @@ impl Grid {
         &self.device
     }
 
-    /// One step of every member on the next batch; tells each report.
+    /// One step of every member on the next batch; tells what each has come to.
     ///
     /// # Errors
     ///
-    /// A loss that is not finite; the member is named.
-    pub fn step(&mut self, on_step: &mut dyn FnMut(&Variant, StepReport)) -> Result<(), Error> {
+    /// A loss that is not finite; the member is named. Where it is not known yet, [`Outcome::read`] says so.
+    pub fn step(&mut self, on_step: &mut dyn FnMut(&Variant, &Outcome)) -> Result<(), Error> {
         let start = Instant::now();
         let (step, device) = (self.steps_done(), &self.device);
         let (x, targets): (_, BTreeMap<_, _>) = match &mut self.stream {
@@ -204,34 +204,53 @@ impl Grid {
             }
             let target = variant.target.and_then(|hook| targets.get(&hook));
             let (name, step) = (variant.name.clone(), trainer.steps_done());
-            trainer.step(Batch { x: &x, target }).map_err(|error| match error {
-                Error::Diverged { loss, .. } => Error::Diverged { name, step, loss },
+            match trainer.step(Batch { x: &x, target }) {
+                Ok(outcome) => Ok(Outcome { name, ..outcome }),
+                Err(Error::Diverged { loss, .. }) => Err(Error::Diverged { name, step, loss }),
                 // The activations are finite, so it is the weights that are not.
-                Error::NotFinite { .. } => Error::Diverged {
+                Err(Error::NotFinite { .. }) => Err(Error::Diverged {
                     name,
                     step,
                     loss: f32::NAN,
-                },
-                other => other,
-            })
+                }),
+                Err(other) => Err(other),
+            }
         };
-        let reports: Vec<Result<StepReport, Error>> = if is_small(&self.config, inputs, device) {
+        let outcomes: Vec<Result<Outcome, Error>> = if is_small(&self.config, inputs, device) {
             self.members.par_iter_mut().map(one).collect()
         } else {
             self.members.iter_mut().map(one).collect()
         };
-        for ((variant, _), report) in self.members.iter().zip(reports) {
-            on_step(variant, report?);
+        for ((variant, _), outcome) in self.members.iter().zip(outcomes) {
+            on_step(variant, &outcome?);
         }
         Ok(())
+    }
+
+    /// Refuses members whose parameters are not finite: on a GPU nobody need have read the loss that said so.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Diverged`].
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let broken = |(_, trainer): &&(Variant, Trainer)| !trainer.parameters().are_finite();
+        match self.members.iter().find(broken) {
+            None => Ok(()),
+            Some((variant, trainer)) => Err(Error::Diverged {
+                name: variant.name.clone(),
+                step: trainer.steps_done(),
+                loss: f32::NAN,
+            }),
+        }
     }
 
     /// The autoencoders as they are, measured on what was held out.
     ///
     /// # Errors
     ///
-    /// Pre-activations that are not finite.
+    /// Parameters or pre-activations that are not finite.
     pub fn finish(self) -> Result<Vec<Finished>, Error> {
+        self.check()?;
         let (inputs, targets, device, n_train) = (&self.inputs, &self.targets, &self.device, self.n_train);
         let one = |(variant, trainer): (Variant, Trainer)| {
             let target = variant.target.and_then(|hook| targets.get(&hook));

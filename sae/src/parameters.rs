@@ -110,6 +110,14 @@ impl Parameters {
         }
     }
 
+    /// Whether no number is NaN or infinite.
+    pub(crate) fn are_finite(&self) -> bool {
+        let vectors = [&self.b_enc, &self.b_dec].into_iter().chain(&self.extra);
+        let matrices = [&self.w_enc, &self.w_dec].map(|matrix| (matrix.clone() * 0.0).sum());
+        let sum = vectors.map(|vector| (vector.clone() * 0.0).sum()).chain(matrices);
+        sum.reduce(|a, b| a + b).is_none_or(|sum| to_vec(sum)[0] == 0.0)
+    }
+
     /// Sums, number by number.
     pub(crate) fn plus(self, other: Self) -> Self {
         Self {

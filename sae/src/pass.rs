@@ -1,26 +1,35 @@
 //! One pass of a batch through an autoencoder in training: encode, select, decode, loss.
 //!
 //! On the CPU an architecture that selects its entries always takes the sparse path; the others take it once few enough
-//! entries matter. Other devices and precisions, and the tests as a reference, take the dense path through burn's autodiff.
+//! entries matter. On a GPU those that select take it when they select few enough, and the others never do: the number of
+//! their entries would have to be read. All else, and the tests as a reference, takes the dense path through burn's autodiff.
 //!
 //! Shapes: `B` rows, `D` width, `F` latents, `N` active entries; values are `[B, F]` or `[1, N]`.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use burn::tensor::{Tensor, TensorData, activation::relu};
-use kernels::{Auxiliary, Encoded, Precision, Rule, encode, from_vec, is_cpu, sparse_encode, to_vec};
+use burn::tensor::{Device, Tensor, activation::relu};
+use kernels::{
+    Auxiliary, Encoded, Entries, Precision, Rule, Scalar, encode, from_vec, is_cpu, is_gpu, sparse_encode, to_vec,
+    top_k_mask,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::jumprelu::pre_activation_loss;
 use crate::architecture::{Architecture, Loss, Phase, auxiliary_loss};
 use crate::parameters::Parameters;
+use crate::silence::Dead;
 use crate::support::Support;
 use crate::{Activation, Error};
 
 /// Entries of which fewer than this share matter are cheaper one by one than as a dense matrix; where the two cost the same
 /// is measured by `saelab bench train --arch relu` (F = 6,144: 0.79 s a step at 6 %, rising by 1.4 ms a latent; dense 1.4 s).
 pub(crate) const SPARSE_BELOW: f64 = 0.12;
+
+/// On a GPU, latents of which one is active in a row at most. There a dense step reads nothing twice and works at the rate of
+/// its matrix units, a sparse one at that of its memory: 8 D F operations a row against 16 D k bytes, so with the rates of an
+/// H200 (about 2e14 a second in f32, 3e12 bytes a second) they cost the same at k = F / 133. Not measured.
+const LATENTS_PER_ACTIVE_ON_GPU: usize = 128;
 
 /// Which way to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,8 +72,8 @@ impl Batch<'_> {
 /// The dead latents and how they are revived.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Revival<'a> {
-    /// Dead latents, ascending.
-    pub(crate) dead: &'a [u32],
+    /// Dead latents.
+    pub(crate) dead: &'a Dead,
     /// AuxK: how many of them may help with each row.
     pub(crate) k: usize,
     /// AuxK: weight of their loss.
@@ -85,12 +94,12 @@ pub(crate) struct Plan<'a> {
 /// A pass, ready to be differentiated.
 pub(crate) struct Pass {
     pub(crate) loss: Loss,
-    /// Whether each latent was active in some row.
-    pub(crate) fired: Vec<bool>,
+    /// Rows in which each latent was active, `[F]`.
+    pub(crate) active_rows: Tensor<1>,
     /// Active entries.
-    pub(crate) n_active: usize,
-    /// Entries that the loss depends on.
-    pub(crate) n_entries: usize,
+    pub(crate) n_active: Scalar,
+    /// Entries that the loss depends on, where the path of the next step depends on them.
+    pub(crate) n_entries: Option<usize>,
     pub(crate) encode_time: Duration,
     pub(crate) select_time: Duration,
     pub(crate) decode_time: Duration,
@@ -115,7 +124,6 @@ pub(crate) fn forward(plan: Plan<'_>, tracked: &Parameters, batch: Batch<'_>) ->
         revival,
     } = plan;
     let target = batch.target().clone().autodiff(); // [B, D], a constant
-    let revival = revival.filter(|revival| !revival.dead.is_empty());
     let auxiliary = revival.filter(|revival| architecture.k().is_some() && revival.weight > 0.0);
     let Encoding {
         support,
@@ -124,13 +132,16 @@ pub(crate) fn forward(plan: Plan<'_>, tracked: &Parameters, batch: Batch<'_>) ->
         encode_time,
         select_time,
     } = match path {
+        Path::Sparse if is_gpu(&batch.x.device()) => sparse_on_gpu(architecture, precision, tracked, batch, auxiliary),
         Path::Sparse => sparse(architecture, tracked, batch, auxiliary)?,
         Path::Dense => dense(architecture, precision, tracked, batch, auxiliary),
     };
     let start = Instant::now();
     // On the dense path: what the sparse one would have to work on.
     let above_bounds = match (&support, architecture.activation()) {
-        (Support::Dense(_), Activation::Jumprelu | Activation::Gated) if architecture.k().is_none() => {
+        (Support::Dense(_), Activation::Jumprelu | Activation::Gated)
+            if architecture.k().is_none() && is_cpu(&batch.x.device()) =>
+        {
             let bounds = architecture.bounds(tracked);
             let bounds = from_vec::<2>(bounds, [1, tracked.n_latents()], &batch.x.device());
             let above = h.clone().inner().greater(bounds).float().sum_dim(0);
@@ -142,20 +153,24 @@ pub(crate) fn forward(plan: Plan<'_>, tracked: &Parameters, batch: Batch<'_>) ->
     if let (Some((support, h)), Some(revival)) = (dead, auxiliary) {
         let reconstruction = loss.reconstruction.clone();
         let extra = auxiliary_loss(tracked, &support, h, &target, reconstruction, revival.weight);
-        loss.total = loss.total + extra;
+        // Where it is not known whether there are any.
+        loss.total = loss.total + extra * revival.dead.any().autodiff();
     }
     if let (Architecture::JumpreluTanh { .. }, Some(revival)) = (architecture, revival) {
         let (centred, _) = batch.centred(architecture, tracked);
-        loss.total = loss.total + pre_activation_loss(tracked, &centred.autodiff(), revival.dead);
+        let dead = revival.dead.list();
+        if !dead.is_empty() {
+            loss.total = loss.total + pre_activation_loss(tracked, &centred.autodiff(), &dead);
+        }
     }
-    let (fired, n_active) = fired(&support, loss.codes.clone().inner(), tracked.n_latents());
+    let (active_rows, n_active) = active(&support, loss.codes.clone().inner(), tracked.n_latents());
     let n_entries = match &support {
-        Support::Dense(_) => above_bounds.unwrap_or(n_active),
-        Support::Sparse(set) => set.len(),
+        Support::Dense(_) => above_bounds.or(n_active.known().map(|n| n as usize)),
+        Support::Sparse(entries) => Some(entries.len()),
     };
     Ok(Pass {
         loss,
-        fired,
+        active_rows,
         n_active,
         n_entries,
         encode_time,
@@ -165,26 +180,32 @@ pub(crate) fn forward(plan: Plan<'_>, tracked: &Parameters, batch: Batch<'_>) ->
 }
 
 /// The path that a first step takes.
-pub(crate) fn first_path(architecture: Architecture, precision: Precision, x: &Tensor<2>) -> Path {
-    if architecture.k().is_some() && has_sparse_path(precision, x) {
+pub(crate) fn first_path(architecture: Architecture, precision: Precision, n_latents: usize, device: &Device) -> Path {
+    let sparse = architecture.k().is_some_and(|k| match is_gpu(device) {
+        true => k * LATENTS_PER_ACTIVE_ON_GPU <= n_latents,
+        false => has_sparse_path(precision, device),
+    });
+    if sparse { Path::Sparse } else { Path::Dense }
+}
+
+/// The path for a step after one in which `density` of all entries mattered, if that is known.
+pub(crate) fn next_path(
+    architecture: Architecture,
+    precision: Precision,
+    n_latents: usize,
+    device: &Device,
+    density: Option<f64>,
+) -> Path {
+    if density.is_some_and(|density| density < SPARSE_BELOW) && has_sparse_path(precision, device) {
         Path::Sparse
     } else {
-        Path::Dense
+        first_path(architecture, precision, n_latents, device)
     }
 }
 
-/// The path for a step after one in which `density` of all entries mattered.
-pub(crate) fn next_path(architecture: Architecture, precision: Precision, x: &Tensor<2>, density: f64) -> Path {
-    if density < SPARSE_BELOW && has_sparse_path(precision, x) {
-        Path::Sparse
-    } else {
-        first_path(architecture, precision, x)
-    }
-}
-
-/// The sparse kernels work in host memory, and on f32.
-fn has_sparse_path(precision: Precision, x: &Tensor<2>) -> bool {
-    precision == Precision::F32 && is_cpu(&x.device())
+/// The sparse kernels of the CPU take any architecture, in f32.
+fn has_sparse_path(precision: Precision, device: &Device) -> bool {
+    precision == Precision::F32 && is_cpu(device)
 }
 
 fn sparse(
@@ -203,10 +224,8 @@ fn sparse(
             Rule::Above(&bounds)
         }
     };
-    let auxiliary = revival.map(|revival| Auxiliary {
-        latents: revival.dead,
-        k: revival.k,
-    });
+    let dead = revival.map(|revival| (revival.dead.list(), revival.k));
+    let auxiliary = dead.as_ref().map(|(latents, k)| Auxiliary { latents, k: *k });
     let (w_enc, b_enc) = (tracked.w_enc.clone().inner(), tracked.b_enc.clone().inner());
     let found =
         encode(&centred, &w_enc, &b_enc, rule, None, auxiliary).map_err(|at| Error::NotFinite { row: at.row })?;
@@ -215,22 +234,8 @@ fn sparse(
         return Ok(dense(architecture, Precision::F32, tracked, batch, revival));
     }
     let follow = |Encoded { set, values }| {
-        let set = Arc::new(set);
-        let b_dec = if subtracts {
-            tracked.b_dec.clone()
-        } else {
-            Tensor::zeros([centred.dims()[1]], &centred.device()).autodiff()
-        };
-        let centred = centred.clone().autodiff();
-        let h = sparse_encode(
-            values,
-            centred,
-            tracked.w_enc.clone(),
-            tracked.b_enc.clone(),
-            b_dec,
-            &set,
-        ); // [N]
-        (Support::Sparse(set), h.unsqueeze()) // [1, N]
+        let values = from_vec(values, [set.len()], &centred.device()); // [N]
+        follow(set.into(), values, tracked, &centred, subtracts)
     };
     let (support, h) = follow(found.active);
     Ok(Encoding {
@@ -240,6 +245,74 @@ fn sparse(
         encode_time: found.encode_time,
         select_time: found.select_time,
     })
+}
+
+/// Pre-activations of `entries`, `[N]`, that gradients go back from.
+fn follow(
+    entries: Entries,
+    values: Tensor<1>,
+    tracked: &Parameters,
+    centred: &Tensor<2>,
+    subtracts_b_dec: bool,
+) -> (Support, Tensor<2>) {
+    let b_dec = if subtracts_b_dec {
+        tracked.b_dec.clone()
+    } else {
+        Tensor::zeros([centred.dims()[1]], &centred.device()).autodiff()
+    };
+    let (w_enc, b_enc) = (tracked.w_enc.clone(), tracked.b_enc.clone());
+    let h = sparse_encode(
+        values.autodiff(),
+        centred.clone().autodiff(),
+        w_enc,
+        b_enc,
+        b_dec,
+        &entries,
+    ); // [N]
+    (Support::Sparse(entries), h.unsqueeze()) // [1, N]
+}
+
+/// As `sparse`, for architectures that select: the pre-activations are a dense product that nothing is differentiated
+/// through, and all else is done at the entries of a mask, whose number is known beforehand.
+fn sparse_on_gpu(
+    architecture: Architecture,
+    precision: Precision,
+    tracked: &Parameters,
+    batch: Batch<'_>,
+    revival: Option<Revival<'_>>,
+) -> Encoding {
+    let start = Instant::now();
+    let (centred, subtracts) = batch.centred(architecture, tracked);
+    let ([rows, _], n_latents) = (centred.dims(), tracked.n_latents());
+    let (w_enc, b_enc) = (tracked.w_enc.clone().inner(), tracked.b_enc.clone().inner());
+    let h = precision.matmul(centred.clone(), w_enc.transpose()) + b_enc.unsqueeze(); // [B, F]
+    let encode_time = start.elapsed();
+    let start = Instant::now();
+    let at = |mask: Tensor<2>, n: usize, of: &Tensor<2>| {
+        let entries = Entries::of_mask(&mask, n);
+        let values = entries.pick(of);
+        follow(entries, values, tracked, &centred, subtracts)
+    };
+    let k = architecture.k().unwrap_or(n_latents).min(n_latents);
+    let mask = match architecture {
+        Architecture::Topk { .. } => top_k_mask(&h, k),
+        _ => top_k_mask(&h.clone().reshape([1, rows * n_latents]), k * rows).reshape([rows, n_latents]),
+    };
+    let (support, active) = at(mask, k * rows, &h);
+    let auxiliary = revival.map(|revival| {
+        // What lives is far below zero here, so that it gives nothing where there are fewer dead latents than are asked for.
+        let living = revival.dead.mask.clone().equal_elem(0.0).unsqueeze::<2>(); // [1, F]
+        let h = h.clone().mask_fill(living.expand([rows, n_latents]), f32::MIN / 2.0);
+        let k = revival.k.min(n_latents);
+        at(top_k_mask(&h, k), k * rows, &h)
+    });
+    Encoding {
+        support,
+        h: active,
+        auxiliary,
+        encode_time,
+        select_time: start.elapsed(),
+    }
 }
 
 fn dense(
@@ -252,7 +325,6 @@ fn dense(
     let (centred, subtracts) = batch.centred(architecture, tracked);
     let [rows, d] = centred.dims();
     let n_latents = tracked.n_latents();
-    let device = centred.device();
     let start = Instant::now();
     let mut bias = tracked.b_enc.clone();
     if subtracts {
@@ -265,9 +337,7 @@ fn dense(
     let encode_time = start.elapsed();
     let start = Instant::now();
     let auxiliary = revival.map(|revival| {
-        let mut mask = vec![0.0_f32; n_latents];
-        revival.dead.iter().for_each(|&latent| mask[latent as usize] = 1.0);
-        let mask = Tensor::<2>::from_data(TensorData::new(mask, [1, n_latents]), &device);
+        let mask = revival.dead.mask.clone().unsqueeze::<2>(); // [1, F]
         (
             Support::Dense(precision),
             kernels::top_k(relu(h.clone()) * mask.autodiff(), revival.k),
@@ -289,24 +359,13 @@ fn dense(
     }
 }
 
-/// Which latents are active in some row, and the number of active entries.
-fn fired(support: &Support, codes: Tensor<2>, n_latents: usize) -> (Vec<bool>, usize) {
-    match support {
-        Support::Dense(_) => {
-            let counts = to_vec(codes.greater_scalar(0.0).float().sum_dim(0)); // [1, F]
-            let n = counts.iter().map(|&count| f64::from(count)).sum::<f64>() as usize;
-            (counts.into_iter().map(|count| count > 0.0).collect(), n)
-        }
-        Support::Sparse(set) => {
-            let mut fired = vec![false; n_latents];
-            let mut n = 0;
-            for (&latent, code) in set.latents().iter().zip(to_vec(codes)) {
-                if code > 0.0 {
-                    fired[latent as usize] = true;
-                    n += 1;
-                }
-            }
-            (fired, n)
-        }
-    }
+/// In how many rows each latent is active, `[F]`, and the number of active entries.
+fn active(support: &Support, codes: Tensor<2>, n_latents: usize) -> (Tensor<1>, Scalar) {
+    let marks = codes.greater_scalar(0.0).float(); // [B, F] or [1, N]
+    let rows = match support {
+        Support::Dense(_) => marks.sum_dim(0).reshape([n_latents]), // [F]
+        Support::Sparse(entries) => entries.sum_by_latent(marks.reshape([entries.len()])), // [F]
+    };
+    let n = Scalar::of(rows.clone().sum());
+    (rows, n)
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use kernels::Scalar;
 use serde::Serialize;
+
+use crate::Error;
 
 /// What one step reports.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -21,6 +24,54 @@ pub struct StepReport {
     pub dead: f32,
     /// Norm of the whole gradient before the clip.
     pub gradient_norm: f32,
+}
+
+/// What a step has come to, some of which a GPU may still be computing.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Of the autoencoder, for an error.
+    pub(crate) name: String,
+    pub(crate) step: usize,
+    pub(crate) rows: usize,
+    pub(crate) n_latents: usize,
+    pub(crate) loss: Scalar,
+    pub(crate) squared_error: Scalar,
+    /// Of the batch.
+    pub(crate) variance: Scalar,
+    /// Active entries.
+    pub(crate) n_active: Scalar,
+    /// Dead latents before the step.
+    pub(crate) dead: Scalar,
+    /// Squared norm of the gradient.
+    pub(crate) gradient: Scalar,
+}
+
+impl Outcome {
+    /// The numbers; waits for the device.
+    ///
+    /// # Errors
+    ///
+    /// A loss that is not finite.
+    pub fn read(&self) -> Result<StepReport, Error> {
+        let loss = self.loss.read() as f32;
+        if !loss.is_finite() {
+            return Err(Error::Diverged {
+                name: self.name.clone(),
+                step: self.step,
+                loss,
+            });
+        }
+        let squared_error = self.squared_error.read() as f32;
+        Ok(StepReport {
+            step: self.step,
+            loss,
+            squared_error,
+            fvu: squared_error / (self.variance.read() as f32).max(f32::MIN_POSITIVE),
+            l0: self.n_active.read() as f32 / self.rows as f32,
+            dead: self.dead.read() as f32 / self.n_latents as f32,
+            gradient_norm: self.gradient.read().sqrt() as f32,
+        })
+    }
 }
 
 /// Where the time of a step goes.

@@ -47,8 +47,9 @@ impl Grid {
     ///
     /// # Errors
     ///
-    /// Files that cannot be written; what was there before stays.
+    /// Parameters that are not finite, and files that cannot be written; what was there before stays.
     pub fn save(&self, dir: &Path, parent: &str) -> Result<(), Error> {
+        self.check()?;
         let step = self.steps_done();
         let (partial, whole) = (dir.join(".partial"), dir.join(format!("step-{step:08}")));
         files::remove_folder(&partial)?;

@@ -5,18 +5,16 @@
 //!
 //! Shapes: `B` rows, `D` width, `F` latents, `N` active entries; values are `[B, F]` or `[1, N]`.
 
-use std::sync::Arc;
-
-use burn::tensor::{Int, Tensor, TensorData};
-use kernels::{ActiveSet, Precision, sparse_decode};
+use burn::tensor::Tensor;
+use kernels::{Entries, Precision, sparse_decode};
 
 /// Which entries exist.
 #[derive(Debug, Clone)]
 pub(crate) enum Support {
     /// All; values are `[B, F]`, and products are dense, in this precision.
     Dense(Precision),
-    /// Those of the set; values are `[1, N]`.
-    Sparse(Arc<ActiveSet>),
+    /// Those that are active; values are `[1, N]`.
+    Sparse(Entries),
 }
 
 impl Support {
@@ -24,11 +22,9 @@ impl Support {
     pub(crate) fn spread(&self, per_latent: Tensor<1>) -> Tensor<2> {
         match self {
             Self::Dense(_) => per_latent.unsqueeze(), // [1, F]
-            Self::Sparse(set) => {
-                let latents: Vec<i32> = set.latents().iter().map(|&latent| latent as i32).collect();
-                let n = latents.len();
-                let index = Tensor::<1, Int>::from_data(TensorData::new(latents, [n]), &per_latent.device());
-                per_latent.select(0, index).unsqueeze() // [1, N]
+            Self::Sparse(entries) => {
+                let latents = entries.latents(&per_latent.device());
+                per_latent.select(0, latents).unsqueeze() // [1, N]
             }
         }
     }
@@ -37,7 +33,7 @@ impl Support {
     pub(crate) fn decode(&self, values: Tensor<2>, w_dec: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Dense(precision) => precision.matmul(values, w_dec), // [B, D]
-            Self::Sparse(set) => sparse_decode(values.reshape([set.len()]), w_dec, set), // [B, D]
+            Self::Sparse(entries) => sparse_decode(values.reshape([entries.len()]), w_dec, entries), // [B, D]
         }
     }
 }

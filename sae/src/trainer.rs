@@ -8,14 +8,15 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
-use kernels::{Adam, AdamConfig, Update, from_vec, is_cpu, squared_norm, to_vec};
+use kernels::{Adam, AdamConfig, Scalar, Update, from_vec, is_cpu, squared_norm, to_vec};
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::{Anneal, Phase, variance};
 use crate::gradients::Gradients;
 use crate::parameters::Parameters;
 use crate::pass::{self, Batch, Path, Plan, Revival};
-use crate::{Architecture, Error, Schedule, StepReport, Times, gradients};
+use crate::silence::{Dead, Silence};
+use crate::{Architecture, Error, Outcome, Schedule, Times, gradients};
 
 /// Bound on the norm of the whole gradient.
 const CLIP_NORM: f64 = 1.0;
@@ -52,8 +53,7 @@ pub struct Trainer {
     parameters: Parameters,
     adam: Adam,
     clip_norm: f64,
-    /// Activations since each latent was last active.
-    silent: Vec<u64>,
+    silence: Silence,
     step: usize,
     path: Option<Path>,
     anneal: Option<Anneal>,
@@ -91,7 +91,7 @@ impl Trainer {
             schedule,
             adam: Adam::new(AdamConfig::default(), Parameters::EXTRA + parameters.extra.len()),
             clip_norm: CLIP_NORM,
-            silent: vec![0; parameters.n_latents()],
+            silence: Silence::new(n_latents, schedule.dead_after, device),
             parameters,
             step: 0,
             path: None,
@@ -175,7 +175,7 @@ impl Trainer {
     pub(crate) fn counters(&self) -> Counters {
         Counters {
             step: self.step,
-            silent: self.silent.clone(),
+            silent: self.silence.counts(),
             path: self.path,
             anneal: self.anneal.clone(),
         }
@@ -191,8 +191,9 @@ impl Trainer {
         let device = parameters.b_enc.device();
         self.adam = Adam::restore(AdamConfig::default(), counters.step as i32, moments, &device);
         self.parameters = parameters;
-        (self.step, self.silent) = (counters.step, counters.silent);
-        // A checkpoint of the CPU may say the sparse path, which other devices do not have.
+        self.step = counters.step;
+        self.silence = Silence::restored(&counters.silent, self.schedule.dead_after, &device);
+        // A checkpoint of the CPU may say the sparse path where another device would not take it.
         self.path = counters.path.filter(|_| is_cpu(&device));
         if let (Some(anneal), Some(from)) = (&mut self.anneal, counters.anneal) {
             *anneal = anneal.restored(from);
@@ -201,9 +202,9 @@ impl Trainer {
 
     /// Latents that have not been active for `activations`, ascending.
     pub(crate) fn silent_for(&self, activations: u64) -> Vec<u32> {
-        let silent = (0_u32..).zip(&self.silent);
+        let silent = (0_u32..).zip(self.silence.counts());
         silent
-            .filter(|(_, n)| **n >= activations)
+            .filter(|(_, n)| *n >= activations)
             .map(|(latent, _)| latent)
             .collect()
     }
@@ -234,24 +235,24 @@ impl Trainer {
     ///
     /// Pre-activations that are not finite.
     pub fn gradients(&self, batch: Batch<'_>) -> Result<(f32, Parameters), Error> {
-        let dead = self.silent_for(self.schedule.dead_after as u64);
-        let found = self.learn(batch, &dead)?;
-        Ok((found.loss, found.of))
+        let dead = self.silence.look();
+        let found = self.learn(batch, dead.as_ref())?;
+        Ok((found.loss.read() as f32, found.of))
     }
 
-    fn learn(&self, batch: Batch<'_>, dead: &[u32]) -> Result<Gradients, Error> {
-        let [rows, d] = batch.x.dims();
+    fn learn(&self, batch: Batch<'_>, dead: Option<&Dead>) -> Result<Gradients, Error> {
+        let ([rows, d], device) = (batch.x.dims(), batch.x.device());
+        let (precision, n_latents) = (self.schedule.precision, self.parameters.n_latents());
         let path = self.pinned.or(self.path);
-        let precision = self.schedule.precision;
-        let path = path.unwrap_or_else(|| pass::first_path(self.architecture, precision, batch.x));
-        let revival = Revival {
+        let path = path.unwrap_or_else(|| pass::first_path(self.architecture, precision, n_latents, &device));
+        let revival = dead.map(|dead| Revival {
             dead,
             k: match self.schedule.auxiliary_k {
                 0 => (d / 2).max(1),
                 k => k,
             },
             weight: self.schedule.auxiliary_weight,
-        };
+        });
         let phase = Phase {
             sparsity: self.schedule.sparsity(self.architecture, self.step)
                 * self.anneal.as_ref().map_or(1.0, |anneal| f64::from(anneal.alpha)),
@@ -264,31 +265,38 @@ impl Trainer {
             path,
             precision,
             phase,
-            revival: Some(revival),
+            revival,
         };
-        let slice_rows = gradients::slice_rows(plan, rows, self.parameters.n_latents());
+        let slice_rows = gradients::slice_rows(plan, rows, n_latents, is_cpu(&device));
         gradients::gradients(plan, &self.parameters, batch, slice_rows)
     }
 
-    /// One optimiser step on rows of scaled activations.
+    /// One optimiser step on rows of scaled activations. On a GPU nothing is waited for, but for the numbers that JumpReLU's
+    /// target, the dead of its tanh and p-annealing read.
     ///
     /// # Errors
     ///
-    /// Activations or a loss that are not finite.
-    pub fn step(&mut self, batch: Batch<'_>) -> Result<StepReport, Error> {
-        let x = batch.x;
-        let ([rows, _], n_latents) = (x.dims(), self.parameters.n_latents());
-        let dead = self.silent_for(self.schedule.dead_after as u64);
-        let found = self.learn(batch, &dead)?;
-        let (loss, squared_error) = (found.loss, found.squared_error);
-        if !loss.is_finite() {
-            return Err(Error::Diverged {
-                name: self.architecture.name().to_owned(),
-                step: self.step,
-                loss,
-            });
+    /// Activations or a loss that are not finite; where the loss is not known yet, [`Outcome::read`] says so.
+    pub fn step(&mut self, batch: Batch<'_>) -> Result<Outcome, Error> {
+        let ([rows, _], n_latents) = (batch.x.dims(), self.parameters.n_latents());
+        let device = batch.x.device();
+        let dead = self.silence.dead();
+        let found = self.learn(batch, dead.as_ref())?;
+        let outcome = Outcome {
+            name: self.architecture.name().to_owned(),
+            step: self.step,
+            rows,
+            n_latents,
+            loss: found.loss,
+            squared_error: found.squared_error,
+            variance: Scalar::of(variance(batch.target())),
+            n_active: found.n_active,
+            dead: dead.map_or(0.0.into(), |dead| Scalar::of(dead.mask.sum())),
+            gradient: 0.0.into(),
+        };
+        if outcome.loss.known().is_some() {
+            outcome.read()?;
         }
-        let fvu = squared_error / to_vec(variance(batch.target()))[0].max(f32::MIN_POSITIVE);
         if let (Some(anneal), Some(powers)) = (&mut self.anneal, found.powers) {
             anneal.observe(powers, self.step, self.schedule.steps);
         }
@@ -298,42 +306,38 @@ impl Trainer {
         self.times.backward += found.backward_time;
 
         let start = Instant::now();
-        let gradient_norm = self.apply(found.of);
+        let gradient = self.apply(found.of);
         self.times.optimiser += start.elapsed();
 
-        for (silent, fired) in self.silent.iter_mut().zip(&found.fired) {
-            *silent = if *fired { 0 } else { *silent + rows as u64 };
-        }
-        let density = found.n_entries as f64 / (rows * n_latents) as f64;
-        self.path = Some(pass::next_path(self.architecture, self.schedule.precision, x, density));
+        self.silence.step(found.active_rows, rows);
+        let density = found.n_entries.map(|n| n as f64 / (rows * n_latents) as f64);
+        let precision = self.schedule.precision;
+        self.path = Some(pass::next_path(
+            self.architecture,
+            precision,
+            n_latents,
+            &device,
+            density,
+        ));
         self.step += 1;
-        Ok(StepReport {
-            step: self.step - 1,
-            loss,
-            squared_error,
-            fvu,
-            l0: found.n_active as f32 / rows as f32,
-            dead: dead.len() as f32 / n_latents as f32,
-            gradient_norm: gradient_norm as f32,
-        })
+        Ok(Outcome { gradient, ..outcome })
     }
 
-    /// Moves the parameters that are not frozen; gives the norm of their gradient.
-    pub(crate) fn apply(&mut self, gradients: Parameters) -> f64 {
+    /// Moves the parameters that are not frozen; gives the squared norm of their gradient.
+    pub(crate) fn apply(&mut self, gradients: Parameters) -> Scalar {
         let (unit_rows, frozen) = (self.architecture.has_unit_decoder(), self.schedule.frozen_decoder);
         let p = &mut self.parameters;
         let of_decoder = match frozen {
-            true => 0.0,
+            true => 0.0.into(),
             false => squared_norm(&gradients.w_dec, unit_rows.then_some(&p.w_dec)),
         };
         let squares = squared_norm(&gradients.w_enc, None)
             + squared_norm(&gradients.b_enc, None)
             + of_decoder
             + squared_norm(&gradients.b_dec, None)
-            + gradients.extra.iter().map(|g| squared_norm(g, None)).sum::<f64>();
-        let norm = squares.sqrt();
+            + gradients.extra.iter().map(|g| squared_norm(g, None)).sum();
         let update = Update {
-            gradient_scale: (self.clip_norm / norm).min(1.0),
+            gradient_scale: squares.clip(self.clip_norm),
             ..Update::plain(self.schedule.learning_rate(self.step))
         };
         self.adam.begin_step();
@@ -342,7 +346,10 @@ impl Trainer {
         self.adam
             .update(Parameters::B_ENC, &mut p.b_enc, gradients.b_enc, &update);
         if !frozen {
-            let update = Update { unit_rows, ..update };
+            let update = Update {
+                unit_rows,
+                ..update.clone()
+            };
             self.adam
                 .update(Parameters::W_DEC, &mut p.w_dec, gradients.w_dec, &update);
         }
@@ -354,7 +361,7 @@ impl Trainer {
         if self.architecture.bandwidth().is_some() {
             p.extra[0] = p.extra[0].clone().clamp_min(0.0);
         }
-        norm
+        squares
     }
 }
 
@@ -404,7 +411,7 @@ mod tests {
             for step in 0..4 {
                 let x = batch(step);
                 let batch = Batch { x: &x, target: None };
-                let (a, b) = (dense.step(batch).unwrap(), sparse.step(batch).unwrap());
+                let [a, b] = [&mut dense, &mut sparse].map(|trainer| trainer.step(batch).unwrap().read().unwrap());
                 let gap = ((a.loss - b.loss) / a.loss).abs();
                 assert!(
                     gap < 1e-4,
@@ -428,7 +435,7 @@ mod tests {
                 let mut trainer = trainer(architecture, path, 2000);
                 let mut step = |step| {
                     let (x, target) = (&batch(step), None);
-                    trainer.step(Batch { x, target }).unwrap().loss
+                    trainer.step(Batch { x, target }).unwrap().read().unwrap().loss
                 };
                 (0..300).map(&mut step).last().unwrap()
             });

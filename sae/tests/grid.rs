@@ -311,9 +311,9 @@ fn a_frozen_decoder_keeps_every_bit_while_the_loss_falls() {
     .unwrap();
     let mut errors: BTreeMap<String, Vec<f32>> = BTreeMap::new();
     while grid.steps_done() < config.steps {
-        grid.step(&mut |variant, report| {
+        grid.step(&mut |variant, outcome| {
             let errors = errors.entry(variant.name.clone()).or_default();
-            errors.push(report.squared_error);
+            errors.push(outcome.read().unwrap().squared_error);
         })
         .unwrap();
     }

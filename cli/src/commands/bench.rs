@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use burn::tensor::Tensor;
 use kernels::{Matrix, Precision, from_vec, gemm, matmul, random, to_vec};
-use sae::{Architecture, Batch, Grid, Rows, Schedule, Start, TrainConfig, TrainFile, Trainer};
+use sae::{Architecture, Batch, Grid, Outcome, Rows, Schedule, Start, TrainConfig, TrainFile, Trainer};
 
 use super::Context;
 use super::bench_eval::BenchEval;
@@ -144,11 +144,15 @@ fn bench_grid(members: usize, steps: usize, context: &Context) -> anyhow::Result
     };
     // Seconds of a step, the reading of its batch included, and the share of reading.
     let time = |mut grid: Grid, steps: usize| -> anyhow::Result<(f64, f64)> {
-        grid.step(&mut |_, _| ())?;
+        let mut last = None;
+        let mut step = |grid: &mut Grid| grid.step(&mut |_, outcome| last = Some(outcome.clone()));
+        step(&mut grid)?;
         let (start, waited) = (Instant::now(), grid.waited());
         for _ in 0..steps {
-            grid.step(&mut |_, _| ())?;
+            step(&mut grid)?;
         }
+        // A GPU may still be at it.
+        last.map(|last| last.read()).transpose()?;
         let seconds = start.elapsed().as_secs_f64();
         Ok((seconds / steps as f64, (grid.waited() - waited).as_secs_f64() / seconds))
     };
@@ -222,12 +226,16 @@ impl TrainBench {
             x: &batches[step % batches.len()],
             target: None,
         };
-        trainer.step(batch(0))?;
-        let (before, start, mut active) = (trainer.times(), Instant::now(), 0.0);
+        trainer.step(batch(0))?.read()?;
+        let (before, start, mut outcomes) = (trainer.times(), Instant::now(), Vec::new());
         for step in 0..self.steps {
-            active += f64::from(trainer.step(batch(step))?.l0);
+            outcomes.push(trainer.step(batch(step))?);
         }
+        // A GPU may still be at it.
+        outcomes.last().map(Outcome::read).transpose()?;
         let (seconds, times) = (start.elapsed().as_secs_f64(), trainer.times());
+        let reports = outcomes.iter().map(Outcome::read).collect::<Result<Vec<_>, _>>()?;
+        let active: f64 = reports.iter().map(|report| f64::from(report.l0)).sum();
         let per_step =
             |now: std::time::Duration, before: std::time::Duration| (now - before).as_secs_f64() / self.steps as f64;
         Ok(serde_json::json!({

@@ -8,7 +8,9 @@ use activations::{Store, Stream, StreamConfig};
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 use lm::files;
-use sae::{Autoencoder, Finished, Grid, Origin, Rows, StepReport, Summary, TrainConfig, TrainFile, Trained, Variant};
+use sae::{
+    Autoencoder, Finished, Grid, Origin, Outcome, Rows, StepReport, Summary, TrainConfig, TrainFile, Trained, Variant,
+};
 
 use super::Context;
 use super::run_folder::{self, RunFolder};
@@ -170,10 +172,10 @@ impl Train {
         }
         let mut log = Log::open(&variants, first, config, folder, context)?;
         while grid.steps_done() < config.steps {
-            let mut reports = Vec::with_capacity(variants.len());
-            grid.step(&mut |variant, report| reports.push((variant.name.clone(), report)))?;
-            log.write(&reports, grid.waited())?;
+            let mut outcomes = Vec::with_capacity(variants.len());
+            grid.step(&mut |variant, outcome| outcomes.push((variant.name.clone(), outcome.clone())))?;
             let done = grid.steps_done();
+            log.write(done - 1, &outcomes, grid.waited())?;
             if done.is_multiple_of(config.checkpoint_every) && done < config.steps {
                 grid.save(&checkpoints, &parent)?;
             }
@@ -290,15 +292,14 @@ impl Log {
         })
     }
 
-    /// Takes note of a step of every member.
-    fn write(&mut self, reports: &[(String, StepReport)], waited: Duration) -> anyhow::Result<()> {
+    /// Takes note of a step of every member; what it has come to is read only where it is told.
+    fn write(&mut self, step: usize, outcomes: &[(String, Outcome)], waited: Duration) -> anyhow::Result<()> {
         self.bar.inc(1);
-        let Some(step) = reports.first().map(|(_, report)| report.step) else {
-            return Ok(());
-        };
         if !step.is_multiple_of(LOG_EVERY) && step + 1 != self.steps {
             return Ok(());
         }
+        let told = outcomes.iter().map(|(name, outcome)| Ok((name, outcome.read()?)));
+        let reports = told.collect::<Result<Vec<(&String, StepReport)>, sae::Error>>()?;
         let (start, first, waited_before) = self.since;
         let seconds = start.elapsed().as_secs_f64().max(f64::MIN_POSITIVE);
         let speed = (self.batch * (step + 1 - first)) as f64 / seconds;

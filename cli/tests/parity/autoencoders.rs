@@ -34,6 +34,18 @@ const ODD: Size = Size {
     n_latents: 61,
 };
 
+/// So many latents that a GPU computes at the selected ones only.
+const WIDE: Size = Size {
+    rows: 37,
+    width: 13,
+    n_latents: 397,
+};
+const WIDE_ONE_ROW: Size = Size {
+    rows: 1,
+    width: 7,
+    n_latents: 385,
+};
+
 fn architectures(k: usize) -> Vec<Architecture> {
     let bandwidth = 0.8;
     let all = vec![
@@ -73,14 +85,21 @@ pub(crate) fn cases() -> Vec<Case> {
             cases.extend(of_training(architecture, size));
         }
     }
+    for size in [WIDE, WIDE_ONE_ROW] {
+        for architecture in architectures(3).into_iter().filter(|a| a.k().is_some()) {
+            cases.extend(of_training(architecture, size));
+        }
+    }
     // k = F, and no latent that is ever active.
     for architecture in architectures(ODD.n_latents).into_iter().filter(|a| a.k().is_some()) {
         cases.extend(of_training(architecture, ODD));
     }
-    for architecture in architectures(5) {
-        let name = format!("{} without an active latent", architecture.name());
+    let narrow = architectures(5).into_iter().map(|architecture| (architecture, ODD));
+    let wide = architectures(3).into_iter().filter(|a| a.k().is_some());
+    for (architecture, size) in narrow.chain(wide.map(|architecture| (architecture, WIDE))) {
+        let name = format!("{} without an active latent, {size:?}", architecture.name());
         cases.push(Case::new(name, Closeness::Pass, move |device| {
-            silent(architecture, device)
+            silent(architecture, size, device)
         }));
     }
     cases.push(Case::new("finished autoencoders", Closeness::Steps, finished));
@@ -151,7 +170,7 @@ fn three_steps(architecture: Architecture, size: Size, device: &Device) -> Numbe
     let mut numbers = Numbers::new();
     for step in 0..3 {
         let x = batch(step, size, device);
-        let report = trainer.step(Batch { x: &x, target: None }).unwrap();
+        let report = trainer.step(Batch { x: &x, target: None }).unwrap().read().unwrap();
         numbers.push((format!("losses {step}"), vec![report.loss, report.squared_error]));
         numbers.push((format!("gradient norm {step}"), vec![report.gradient_norm]));
         numbers.push((format!("active and dead {step}"), vec![report.l0, report.dead]));
@@ -166,14 +185,14 @@ fn three_steps(architecture: Architecture, size: Size, device: &Device) -> Numbe
 }
 
 /// Encoder biases so low that nothing is above zero or any threshold.
-fn silent(architecture: Architecture, device: &Device) -> Numbers {
-    let mut trainer = trainer(architecture, ODD, device);
+fn silent(architecture: Architecture, size: Size, device: &Device) -> Numbers {
+    let mut trainer = trainer(architecture, size, device);
     let parameters = trainer.parameters_mut();
     parameters.b_enc = parameters.b_enc.clone() - 1e3;
-    let mut numbers = gradients(&trainer, &batch(0, ODD, device));
+    let mut numbers = gradients(&trainer, &batch(0, size, device));
     for step in 0..2 {
-        let x = batch(step, ODD, device);
-        let report = trainer.step(Batch { x: &x, target: None }).unwrap();
+        let x = batch(step, size, device);
+        let report = trainer.step(Batch { x: &x, target: None }).unwrap().read().unwrap();
         numbers.push((format!("loss {step}"), vec![report.loss]));
         numbers.push((format!("active and dead {step}"), vec![report.l0, report.dead]));
     }
@@ -233,7 +252,8 @@ fn resumed(device: &Device) -> Numbers {
     let mut losses = Vec::new();
     let mut steps = |grid: &mut Grid, until: usize| {
         while grid.steps_done() < until {
-            grid.step(&mut |_, report| losses.push(report.loss)).unwrap();
+            grid.step(&mut |_, outcome| losses.push(outcome.read().unwrap().loss))
+                .unwrap();
         }
     };
     let mut first = grid(&cpu());

@@ -2,8 +2,8 @@
 
 use burn::tensor::{Device, Tensor};
 use kernels::{
-    Adam, AdamConfig, Auxiliary, Encoding, Rule, Update, encode, from_vec, linear, linear_gelu_tanh, matmul,
-    squared_norm, to_vec, top_k, top_k_mask,
+    Adam, AdamConfig, Auxiliary, Encoding, Entries, Precision, Rule, Update, encode, from_vec, linear,
+    linear_gelu_tanh, matmul, sparse_decode, sparse_encode, squared_norm, to_vec, top_k, top_k_mask,
 };
 
 use crate::compare::{Case, Closeness, Numbers};
@@ -12,9 +12,11 @@ use crate::{coarse, draw};
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     products(&mut cases);
+    mixed_products(&mut cases);
     transformer(&mut cases);
     selections(&mut cases);
     encoders(&mut cases);
+    sparse(&mut cases);
     optimiser(&mut cases);
     cases
 }
@@ -37,6 +39,22 @@ fn products(cases: &mut Vec<Case>) {
             ]
         };
         cases.push(Case::new(format!("matmul {m} x {n} x {p}"), Closeness::Operation, run));
+    }
+}
+
+/// Whole numbers that 16 bits hold, and their products and sums too: every order of summation gives the same.
+fn mixed_products(cases: &mut Vec<Case>) {
+    for precision in [Precision::Bf16, Precision::F16] {
+        let run = move |device: &Device| {
+            let (a, b) = (coarse("a", [33, 7], device), coarse("b", [7, 31], device));
+            let precision = match precision.is_supported(device) {
+                true => precision,
+                false => Precision::F32,
+            };
+            vec![one("product", precision.matmul(a, b))]
+        };
+        let name = format!("matmul in {precision:?}, where the device has it");
+        cases.push(Case::new(name, Closeness::Exact, run));
     }
 }
 
@@ -133,6 +151,73 @@ fn encoders(cases: &mut Vec<Case>) {
     }
 }
 
+/// Orders, decoder and gradients of active entries: of a mask with latents that are active in every row, so that their
+/// entries fill several segments, and latents that are active in none; of one entry; and of all.
+fn sparse(cases: &mut Vec<Case>) {
+    for (rows, d, f) in [
+        (1, 1, 1),
+        (1, 7, 33),
+        (37, 13, 61),
+        (600, 5, 65),
+        (300, 130, 31),
+        (520, 3, 300),
+    ] {
+        for share in [0.0, 0.3, 1.0] {
+            let run = move |device: &Device| {
+                let draws = to_vec(draw("mask", [rows, f], 1.0, device));
+                let mark = |(place, x): (usize, f32)| {
+                    let latent = place % f;
+                    let often = latent % 7 == 3 || x.abs() < share;
+                    f32::from(u8::from(place == 0 || share == 1.0 || (often && latent % 5 != 1)))
+                };
+                let marks: Vec<f32> = match share {
+                    0.0 => (0..rows * f)
+                        .map(|place| f32::from(u8::from(place == rows * f / 2)))
+                        .collect(),
+                    _ => draws.into_iter().enumerate().map(mark).collect(),
+                };
+                let n = marks.iter().filter(|mark| **mark > 0.0).count();
+                let entries = Entries::of_mask(&from_vec(marks, [rows, f], device), n);
+                let tracked = device.clone().autodiff();
+                let w_enc = draw("w_enc", [f, d], 1.0, &tracked).require_grad();
+                let b_enc = draw("b_enc", [f], 1.0, &tracked).require_grad();
+                let w_dec = draw("w_dec", [f, d], 1.0, &tracked).require_grad();
+                let b_dec = draw("b_dec", [d], 1.0, &tracked).require_grad();
+                let values = entries.pick(&draw("h", [rows, f], 1.0, device));
+                let centred = draw("x", [rows, d], 1.0, &tracked);
+                let bias = (b_enc.clone(), b_dec.clone());
+                let h = sparse_encode(
+                    values.clone().autodiff(),
+                    centred,
+                    w_enc.clone(),
+                    bias.0,
+                    bias.1,
+                    &entries,
+                );
+                let out = sparse_decode(h, w_dec.clone(), &entries);
+                let grads = out.clone().square().sum().backward();
+                let latents = entries.latents(device).into_data().try_into_vec_as::<i32>().unwrap();
+                let counts = entries.sum_by_latent(values.ones_like());
+                vec![
+                    (
+                        "latents".to_owned(),
+                        latents.into_iter().map(|latent| latent as f32).collect(),
+                    ),
+                    one("entries of each latent", counts),
+                    one("values", values),
+                    one("decoded", out),
+                    one("gradient of w_enc", w_enc.grad(&grads).unwrap()),
+                    one("gradient of b_enc", b_enc.grad(&grads).unwrap()),
+                    one("gradient of w_dec", w_dec.grad(&grads).unwrap()),
+                    one("gradient of b_dec", b_dec.grad(&grads).unwrap()),
+                ]
+            };
+            let name = format!("sparse steps of {rows} x {d} x {f}, {share} of the entries");
+            cases.push(Case::new(name, Closeness::Operation, run));
+        }
+    }
+}
+
 fn entries(name: &str, found: Encoding) -> Numbers {
     let parts = [("active", Some(found.active)), ("auxiliary", found.auxiliary)];
     let parts = parts
@@ -162,7 +247,7 @@ fn optimiser(cases: &mut Vec<Case>) {
                 let update = Update {
                     learning_rate: 0.01,
                     weight_decay: 0.1,
-                    gradient_scale: 0.7,
+                    gradient_scale: 0.7.into(),
                     unit_rows,
                 };
                 adam.begin_step();
@@ -173,7 +258,7 @@ fn optimiser(cases: &mut Vec<Case>) {
             }
             let moments = adam.slots()[0].clone().unwrap();
             let gradient = draw("gradient", [rows, width], 1.0, device);
-            let norm = |rows: Option<&Tensor<2>>| vec![squared_norm(&gradient, rows) as f32];
+            let norm = |rows: Option<&Tensor<2>>| vec![squared_norm(&gradient, rows).read() as f32];
             let mut numbers = vec![
                 one("parameter", parameter.clone()),
                 one("first moment", moments.first),

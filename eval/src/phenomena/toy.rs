@@ -86,7 +86,7 @@ impl Toy {
     pub(super) fn step(&mut self, rows: Vec<f32>) -> Result<StepReport, Error> {
         let n = rows.len() / self.width;
         let x = from_vec(rows, [n, self.width], &self.device); // [B, D]
-        Ok(self.trainer.step(Batch { x: &x, target: None })?)
+        Ok(self.trainer.step(Batch { x: &x, target: None })?.read()?)
     }
 
     /// The encoder as it is.

@@ -3,10 +3,8 @@
 //!
 //! Shapes: `B` rows, `D` width, `F` latents, `N` active entries, `L` levels; values are `[B, F]` or `[1, N]`.
 
-use std::sync::Arc;
-
 use burn::tensor::{Int, Tensor, TensorData, activation::relu};
-use kernels::{ActiveSet, from_vec, sparse_decode};
+use kernels::{ActiveSet, Entries, from_vec, sparse_decode};
 
 use super::{Loss, squared_error};
 use crate::parameters::Parameters;
@@ -54,26 +52,41 @@ fn parts(parameters: &Parameters, support: &Support, codes: &Tensor<2>, rows: us
             };
             Tensor::cat(starts.zip(ends).map(part).collect(), 0)
         }
-        Support::Sparse(set) => {
-            // The same entries in rows (level, row): one decode gives all parts.
-            let mut by_level = vec![Vec::new(); ends.len() * rows];
-            let mut entries = vec![Vec::new(); ends.len()];
-            for row in 0..rows {
-                for entry in set.row(row) {
-                    let latent = set.latents()[entry];
-                    let level = ends.partition_point(|&end| end <= latent as usize);
-                    by_level[level * rows + row].push(latent);
-                    entries[level].push(entry as i32);
-                }
+        Support::Sparse(entries) => match entries.host() {
+            Some(set) => parts_of_set(set, codes, &parameters.w_dec, rows, ends),
+            // A decode a level, of codes that are 0 outside it.
+            None => {
+                let starts = std::iter::once(0).chain(ends.iter().copied());
+                let part = |(start, &end): (usize, &usize)| {
+                    let within =
+                        (0..parameters.n_latents()).map(|latent| f32::from(u8::from((start..end).contains(&latent))));
+                    let within = from_vec(within.collect(), [parameters.n_latents()], &codes.device()); // [F]
+                    support.decode(codes.clone() * support.spread(within), parameters.w_dec.clone()) // [B, D]
+                };
+                Tensor::cat(starts.zip(ends).map(part).collect(), 0)
             }
-            let order: Vec<i32> = entries.into_iter().flatten().collect();
-            let n = order.len();
-            let order = Tensor::<1, Int>::from_data(TensorData::new(order, [n]), &codes.device());
-            let values = codes.clone().reshape([n]).select(0, order); // [N]
-            let set = Arc::new(ActiveSet::from_rows(set.n_latents(), &by_level));
-            sparse_decode(values, parameters.w_dec.clone(), &set)
+        },
+    }
+}
+
+/// The same for entries in host memory: they become those of rows (level, row), and one decode gives all parts.
+fn parts_of_set(set: &ActiveSet, codes: &Tensor<2>, w_dec: &Tensor<2>, rows: usize, ends: &[usize]) -> Tensor<2> {
+    let mut by_level = vec![Vec::new(); ends.len() * rows];
+    let mut entries = vec![Vec::new(); ends.len()];
+    for row in 0..rows {
+        for entry in set.row(row) {
+            let latent = set.latents()[entry];
+            let level = ends.partition_point(|&end| end <= latent as usize);
+            by_level[level * rows + row].push(latent);
+            entries[level].push(entry as i32);
         }
     }
+    let order: Vec<i32> = entries.into_iter().flatten().collect();
+    let n = order.len();
+    let order = Tensor::<1, Int>::from_data(TensorData::new(order, [n]), &codes.device());
+    let values = codes.clone().reshape([n]).select(0, order); // [N]
+    let set = ActiveSet::from_rows(set.n_latents(), &by_level);
+    sparse_decode(values, w_dec.clone(), &Entries::from(set))
 }
 
 #[cfg(test)]

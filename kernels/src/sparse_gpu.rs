@@ -1,0 +1,300 @@
+//! Decoder and gradients of an autoencoder on a GPU, touching nothing but active entries; the twin of [`crate::sparse`].
+//!
+//! Weight gradients are sums over the rows in which a latent is active. Entries sorted by latent are cut into segments of one
+//! size, so that a latent that is active everywhere keeps no cube longer busy than others; the sums of a latent that reaches
+//! over several segments are put together afterwards, in their order.
+//!
+//! Shapes: `B` rows, `D` width, `F` latents, `N` active entries, `S` segments.
+
+use burn::tensor::{DType, Tensor};
+use burn_cubecl::cubecl::{self, prelude::*};
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::{CubeBackend, tensor::CubeTensor};
+
+use crate::active_gpu::GpuSet;
+use crate::entries::{Entries, Place};
+use crate::gpu::{UNITS, cube, cubes, empty, primitive, sum_units, units};
+use crate::ops::SparseBackend;
+
+/// Entries of a segment.
+const SEGMENT: usize = 64;
+/// Entries of a row whose products a cube sums up together.
+const ENTRIES: usize = 16;
+
+impl SparseBackend for CubeBackend {
+    fn decode_forward(values: CubeTensor, w_dec: CubeTensor, entries: &Entries) -> CubeTensor {
+        let (set, d) = (on_gpu(entries), width(&w_dec));
+        let [values, w_dec] = [values, w_dec].map(into_contiguous);
+        decode(&values, &w_dec, d, set)
+    }
+
+    fn decode_backward(
+        gradient: CubeTensor,
+        values: CubeTensor,
+        w_dec: CubeTensor,
+        entries: &Entries,
+    ) -> [CubeTensor; 2] {
+        let (set, d) = (on_gpu(entries), width(&w_dec));
+        let [gradient, values, w_dec] = [gradient, values, w_dec].map(into_contiguous);
+        [
+            dots(&gradient, &w_dec, d, set),
+            sum_by_latent(&values, &gradient, d, set),
+        ]
+    }
+
+    fn encode_backward(
+        gradient: CubeTensor,
+        centred: CubeTensor,
+        w_enc: CubeTensor,
+        entries: &Entries,
+    ) -> [CubeTensor; 3] {
+        let (set, d) = (on_gpu(entries), width(&w_enc));
+        let of_bias = entries.sum_by_latent(Tensor::from_primitive::<Self>(gradient.clone())); // [F]
+        let w_enc = Tensor::<2>::from_primitive::<Self>(w_enc);
+        let of_subtracted = -of_bias.clone().unsqueeze::<2>().matmul(w_enc).reshape([d]); // [D]
+        let [gradient, centred] = [gradient, centred].map(into_contiguous);
+        let of_encoder = sum_by_latent(&gradient, &centred, d, set);
+        let [of_bias, of_subtracted] = [of_bias, of_subtracted].map(|tensor| match primitive(&tensor) {
+            Some(primitive) => primitive,
+            None => unreachable!("it was computed here"),
+        });
+        [of_encoder, of_bias, of_subtracted]
+    }
+}
+
+fn on_gpu(entries: &Entries) -> &GpuSet {
+    match &entries.0 {
+        Place::Gpu(set) => set,
+        Place::Host(_) => unreachable!("the entries lie where their tensors do"),
+    }
+}
+
+fn width(matrix: &CubeTensor) -> usize {
+    matrix.meta.shape()[1]
+}
+
+/// Sum of the decoder rows of each batch row's active latents, times their values: `[B, D]`.
+///
+/// `values` is `[N]`, `w_dec` `[F, D]`.
+pub(crate) fn decode(values: &CubeTensor, w_dec: &CubeTensor, d: usize, set: &GpuSet) -> CubeTensor {
+    let out = empty(values, [set.n_rows, d], DType::F32);
+    decode_rows::launch(
+        &values.client,
+        cubes(set.n_rows),
+        units(),
+        values.clone().into_buffer_arg(),
+        w_dec.clone().into_buffer_arg(),
+        set.row_starts.clone().into_buffer_arg(),
+        set.entries.clone().into_buffer_arg(),
+        out.clone().into_buffer_arg(),
+        d as u32,
+        set.n as u32,
+        set.n_rows as u32,
+    );
+    out
+}
+
+/// Scalar product of each entry's row of `gradient` `[B, D]` with its latent's row of `w_dec` `[F, D]`: `[N]`.
+pub(crate) fn dots(gradient: &CubeTensor, w_dec: &CubeTensor, d: usize, set: &GpuSet) -> CubeTensor {
+    let out = empty(gradient, [set.n], DType::F32);
+    dot_entries::launch(
+        &gradient.client,
+        cubes(set.n_rows),
+        units(),
+        gradient.clone().into_buffer_arg(),
+        w_dec.clone().into_buffer_arg(),
+        set.row_starts.clone().into_buffer_arg(),
+        set.entries.clone().into_buffer_arg(),
+        out.clone().into_buffer_arg(),
+        d as u32,
+        set.n as u32,
+        set.n_rows as u32,
+    );
+    out
+}
+
+/// For each latent the sum over its entries of `weights` `[N]` times the entry's row of `matrix` `[B, D]`: `[F, D]`.
+pub(crate) fn sum_by_latent(weights: &CubeTensor, matrix: &CubeTensor, d: usize, set: &GpuSet) -> CubeTensor {
+    let segments = set.n.div_ceil(SEGMENT);
+    let out = empty(weights, [set.n_latents, d], DType::F32);
+    let partial = empty(weights, [segments, 2, d], DType::F32); // [S, 2, D]
+    sum_segments::launch(
+        &weights.client,
+        cubes(segments),
+        units(),
+        weights.clone().into_buffer_arg(),
+        matrix.clone().into_buffer_arg(),
+        set.entries.clone().into_buffer_arg(),
+        set.latent_starts.clone().into_buffer_arg(),
+        partial.clone().into_buffer_arg(),
+        out.clone().into_buffer_arg(),
+        d as u32,
+        set.n as u32,
+    );
+    join_segments::launch(
+        &weights.client,
+        cubes(set.n_latents),
+        units(),
+        partial.into_buffer_arg(),
+        set.latent_starts.clone().into_buffer_arg(),
+        out.clone().into_buffer_arg(),
+        d as u32,
+        set.n_latents as u32,
+    );
+    out
+}
+
+/// A cube takes a row, a unit every so many-th of its numbers.
+#[cube(launch)]
+fn decode_rows(
+    values: &[f32],
+    w_dec: &[f32],
+    row_starts: &[u32],
+    entries: &[u32],
+    out: &mut [f32],
+    d: u32,
+    n: u32,
+    n_rows: u32,
+) {
+    let row = cube() as u32;
+    if row < n_rows {
+        let start = row_starts[row as usize];
+        let end = row_starts[(row + 1) as usize];
+        let mut i = UNIT_POS_X;
+        while i < d {
+            let mut sum = 0.0f32;
+            let mut entry = start;
+            while entry < end {
+                let latent = entries[(n + entry) as usize];
+                sum += values[entry as usize] * w_dec[(latent * d + i) as usize];
+                entry += 1u32;
+            }
+            out[(row * d + i) as usize] = sum;
+            i += UNITS as u32;
+        }
+    }
+}
+
+/// A cube takes a row, several of its entries at a time.
+#[cube(launch)]
+fn dot_entries(
+    gradient: &[f32],
+    w_dec: &[f32],
+    row_starts: &[u32],
+    entries: &[u32],
+    out: &mut [f32],
+    d: u32,
+    n: u32,
+    n_rows: u32,
+) {
+    let row = cube() as u32;
+    let unit = UNIT_POS_X as usize;
+    let mut numbers = Shared::<[f32]>::new_slice(ENTRIES * UNITS);
+    let mut first = 0u32;
+    let mut end = 0u32;
+    if row < n_rows {
+        first = row_starts[row as usize];
+        end = row_starts[(row + 1) as usize];
+    }
+    while first < end {
+        for j in 0..ENTRIES {
+            let entry = first + j as u32;
+            let mut sum = 0.0f32;
+            if entry < end {
+                let latent = entries[(n + entry) as usize];
+                let mut i = UNIT_POS_X;
+                while i < d {
+                    sum += gradient[(row * d + i) as usize] * w_dec[(latent * d + i) as usize];
+                    i += UNITS as u32;
+                }
+            }
+            numbers[j * UNITS + unit] = sum;
+        }
+        sum_units(&mut numbers, ENTRIES);
+        if unit < ENTRIES {
+            let entry = first + UNIT_POS_X;
+            if entry < end {
+                out[entry as usize] = numbers[unit * UNITS];
+            }
+        }
+        sync_cube();
+        first += ENTRIES as u32;
+    }
+}
+
+/// A cube takes a segment. A latent that lies within it is done; of one that reaches in or out, or through, the sum is kept
+/// in the first or the second part of the segment.
+#[cube(launch)]
+fn sum_segments(
+    weights: &[f32],
+    matrix: &[f32],
+    entries: &[u32],
+    latent_starts: &[u32],
+    partial: &mut [f32],
+    out: &mut [f32],
+    d: u32,
+    n: u32,
+) {
+    let segment = cube() as u32;
+    let from = segment * SEGMENT as u32;
+    let mut to = from + SEGMENT as u32;
+    if to > n {
+        to = n;
+    }
+    let mut i = UNIT_POS_X;
+    while i < d {
+        let mut sum = 0.0f32;
+        let mut place = from;
+        while place < to {
+            let entry = entries[(2u32 * n + place) as usize];
+            let row = entries[entry as usize];
+            let latent = entries[(n + entry) as usize];
+            sum += weights[entry as usize] * matrix[(row * d + i) as usize];
+            place += 1u32;
+            let ends = place == latent_starts[(latent + 1) as usize];
+            if ends || place == to {
+                let begins = latent_starts[latent as usize] >= from;
+                if begins && ends {
+                    out[(latent * d + i) as usize] = sum;
+                } else if begins {
+                    partial[((segment * 2u32 + 1u32) * d + i) as usize] = sum;
+                } else {
+                    partial[(segment * 2u32 * d + i) as usize] = sum;
+                }
+                sum = 0.0f32;
+            }
+        }
+        i += UNITS as u32;
+    }
+}
+
+/// A cube takes a latent: nothing to do for one that lies within a segment, 0 for one without entries.
+#[cube(launch)]
+fn join_segments(partial: &[f32], latent_starts: &[u32], out: &mut [f32], d: u32, n_latents: u32) {
+    let latent = cube() as u32;
+    if latent < n_latents {
+        let start = latent_starts[latent as usize];
+        let end = latent_starts[(latent + 1) as usize];
+        let first = start / SEGMENT as u32;
+        let mut last = first;
+        if end > start {
+            last = (end - 1u32) / SEGMENT as u32;
+        }
+        if start == end || last > first {
+            let mut i = UNIT_POS_X;
+            while i < d {
+                let mut sum = 0.0f32;
+                if last > first {
+                    sum = partial[((first * 2u32 + 1u32) * d + i) as usize];
+                    let mut segment = first + 1u32;
+                    while segment <= last {
+                        sum += partial[(segment * 2u32 * d + i) as usize];
+                        segment += 1u32;
+                    }
+                }
+                out[(latent * d + i) as usize] = sum;
+                i += UNITS as u32;
+            }
+        }
+    }
+}
