@@ -4,53 +4,20 @@
 //! Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)); `-` marks what is undefined or was not
 //! measured.
 
-use crate::compare::Compared;
-use crate::ledger::Selection;
-use crate::legacy::Legacy;
-use crate::locate::Located;
-use crate::metric::{Method, Metric};
-use crate::report::{Comparison, Report, Score};
-use crate::site::Site;
+mod columns;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
+
 use tasks::{Attribute, TaskName};
 
-/// A group of columns under one heading.
-struct Group {
-    title: String,
-    width: usize,
-    columns: Vec<(String, Column)>,
-}
-
-/// What a column shows.
-struct Column {
-    selection: Selection,
-    attribute: Option<Attribute>,
-    /// Of scores that have one.
-    threshold: Option<f64>,
-}
-
-impl Column {
-    /// Mean of the fitting scores of one family. Edits without a `k` (supervised, none) stand in every column of their
-    /// attribute.
-    fn mean(&self, scores: &[Row<'_>], family: &str) -> Option<f64> {
-        let fitting = scores.iter().filter(|row| {
-            row.family == family
-                && row.score.attribute == self.attribute
-                && row.score.threshold == self.threshold
-                && self.selection.takes(row.score)
-        });
-        let values: Vec<f64> = fitting.filter_map(|row| row.score.value).collect();
-        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-    }
-}
-
-/// A score and the family it counts for; baselines are families of their own.
-#[derive(Clone, Copy)]
-struct Row<'a> {
-    family: &'a str,
-    score: &'a Score,
-}
+use crate::compare::Compared;
+use crate::legacy::Legacy;
+use crate::locate::Located;
+use crate::metric::Metric;
+use crate::report::{Comparison, Report, Score};
+use crate::site::Site;
+use columns::{Group, Row, further, groups};
 
 /// The tables of a report: means over sites and seeds, comparisons, and every site.
 pub fn tables(report: &Report) -> String {
@@ -291,111 +258,6 @@ fn wrap(out: &mut String, line: &str) {
         column += word.len();
     }
     out.push('\n');
-}
-
-/// Attributes that are edited somewhere.
-fn attributes(report: &Report) -> Vec<Attribute> {
-    let edited = |attribute: &Attribute| report.sites.iter().any(|site| site.attributes.contains(attribute));
-    Attribute::ALL.into_iter().filter(edited).collect()
-}
-
-/// A column of a metric that has no edit behind it.
-fn plain(name: &str, metric: Metric, attribute: Option<Attribute>) -> (String, Column) {
-    let selection = Selection {
-        metric,
-        method: None,
-        k: None,
-    };
-    let column = Column {
-        selection,
-        attribute,
-        threshold: None,
-    };
-    (name.to_owned(), column)
-}
-
-/// A column of an edit by the first search of the config.
-fn edited(report: &Report, name: String, metric: Metric, attribute: Attribute, k: usize) -> (String, Column) {
-    let method = report.config.edits.first().copied().or(Some(Method::Supervised));
-    let (selection, attribute) = (
-        Selection {
-            metric,
-            method,
-            k: Some(k),
-        },
-        Some(attribute),
-    );
-    let column = Column {
-        selection,
-        attribute,
-        threshold: None,
-    };
-    (name, column)
-}
-
-/// The columns of the first table.
-fn groups(report: &Report) -> Vec<Group> {
-    let mut groups = vec![Group {
-        title: "approximation".to_owned(),
-        width: 7,
-        columns: vec![
-            plain("suff", Metric::Sufficiency, None),
-            plain("nec", Metric::Necessity, None),
-        ],
-    }];
-    let attributes = attributes(report);
-    for &attribute in &attributes {
-        let edit = |&k: &usize| edited(report, format!("k={k}"), Metric::EditAccuracy, attribute, k);
-        groups.push(Group {
-            title: format!("edit {attribute}"),
-            width: 5,
-            columns: report.config.ks.iter().map(edit).collect(),
-        });
-    }
-    let f1 = |&attribute: &Attribute| plain(&attribute.to_string(), Metric::F1, Some(attribute));
-    groups.push(Group {
-        title: "F1".to_owned(),
-        width: 5,
-        columns: attributes.iter().map(f1).collect(),
-    });
-    groups
-}
-
-/// The columns of the second table.
-fn further(report: &Report) -> Vec<Group> {
-    let (attributes, k) = (attributes(report), report.config.compare_k);
-    let group = |title: &str, width, columns| Group {
-        title: title.to_owned(),
-        width,
-        columns,
-    };
-    let by_attribute = |title: &str, width, metric| {
-        let column = |&attribute: &Attribute| edited(report, attribute.to_string(), metric, attribute, k);
-        group(title, width, attributes.iter().map(column).collect())
-    };
-    let mcc = |&attribute: &Attribute| plain(&attribute.to_string(), Metric::Mcc, Some(attribute));
-    // The strictest of the thresholds; report.json has them all.
-    let threshold = report.config.thresholds.last().copied();
-    let at_threshold = |name, metric| {
-        let (name, column) = plain(name, metric, None);
-        (name, Column { threshold, ..column })
-    };
-    let thresholds = vec![
-        at_threshold("interp", Metric::Interpreted),
-        at_threshold("keep", Metric::Keep),
-        at_threshold("remove", Metric::Remove),
-    ];
-    vec![
-        group(
-            "",
-            6,
-            vec![plain("L0", Metric::L0, None), plain("FVU", Metric::Fvu, None)],
-        ),
-        group("MCC", 5, attributes.iter().map(mcc).collect()),
-        by_attribute("isolation", 5, Metric::Isolation),
-        by_attribute("KL", 5, Metric::EditKl),
-        group("latents", 7, thresholds),
-    ]
 }
 
 /// Names of all families and baselines, in order of first appearance.

@@ -14,6 +14,7 @@ use crate::{is_cpu, to_vec};
 #[derive(Debug, Clone)]
 pub struct Scalar(Place);
 
+#[allow(clippy::large_enum_variant, reason = "a step makes a handful of them")]
 #[derive(Debug, Clone)]
 enum Place {
     Known(f64),

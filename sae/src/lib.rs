@@ -9,6 +9,7 @@
 //! Shapes: `B` rows of a batch, `D` width of an activation, `F` latents, `k` active latents.
 
 mod activation;
+mod apply;
 mod architecture;
 mod autoencoder;
 mod checkpoint;

@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
-use kernels::{Adam, AdamConfig, Scalar, Update, from_vec, is_cpu, squared_norm, to_vec};
+use kernels::{Adam, AdamConfig, Scalar, from_vec, is_cpu, to_vec};
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::{Anneal, Phase, variance};
@@ -48,13 +48,13 @@ pub(crate) struct Counters {
 /// An autoencoder in training, in the units of its scaled inputs.
 #[derive(Debug)]
 pub struct Trainer {
-    architecture: Architecture,
-    schedule: Schedule,
-    parameters: Parameters,
-    adam: Adam,
-    clip_norm: f64,
+    pub(crate) architecture: Architecture,
+    pub(crate) schedule: Schedule,
+    pub(crate) parameters: Parameters,
+    pub(crate) adam: Adam,
+    pub(crate) clip_norm: f64,
     silence: Silence,
-    step: usize,
+    pub(crate) step: usize,
     path: Option<Path>,
     anneal: Option<Anneal>,
     /// Set by tests that compare the two paths.
@@ -321,47 +321,6 @@ impl Trainer {
         ));
         self.step += 1;
         Ok(Outcome { gradient, ..outcome })
-    }
-
-    /// Moves the parameters that are not frozen; gives the squared norm of their gradient.
-    pub(crate) fn apply(&mut self, gradients: Parameters) -> Scalar {
-        let (unit_rows, frozen) = (self.architecture.has_unit_decoder(), self.schedule.frozen_decoder);
-        let p = &mut self.parameters;
-        let of_decoder = match frozen {
-            true => 0.0.into(),
-            false => squared_norm(&gradients.w_dec, unit_rows.then_some(&p.w_dec)),
-        };
-        let squares = squared_norm(&gradients.w_enc, None)
-            + squared_norm(&gradients.b_enc, None)
-            + of_decoder
-            + squared_norm(&gradients.b_dec, None)
-            + gradients.extra.iter().map(|g| squared_norm(g, None)).sum();
-        let update = Update {
-            gradient_scale: squares.clip(self.clip_norm),
-            ..Update::plain(self.schedule.learning_rate(self.step))
-        };
-        self.adam.begin_step();
-        self.adam
-            .update(Parameters::W_ENC, &mut p.w_enc, gradients.w_enc, &update);
-        self.adam
-            .update(Parameters::B_ENC, &mut p.b_enc, gradients.b_enc, &update);
-        if !frozen {
-            let update = Update {
-                unit_rows,
-                ..update.clone()
-            };
-            self.adam
-                .update(Parameters::W_DEC, &mut p.w_dec, gradients.w_dec, &update);
-        }
-        self.adam
-            .update(Parameters::B_DEC, &mut p.b_dec, gradients.b_dec, &update);
-        for (slot, (parameter, gradient)) in p.extra.iter_mut().zip(gradients.extra).enumerate() {
-            self.adam.update(Parameters::EXTRA + slot, parameter, gradient, &update);
-        }
-        if self.architecture.bandwidth().is_some() {
-            p.extra[0] = p.extra[0].clone().clamp_min(0.0);
-        }
-        squares
     }
 }
 

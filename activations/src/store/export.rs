@@ -10,8 +10,9 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use super::Store;
+use super::open_shard::OpenShard;
 use super::schema::to_list_batch;
-use super::shard::{Expected, OpenShard};
+use super::shard::Expected;
 use crate::Error;
 
 /// Writes every shard of `store` into `out`, under the same name, with `activation` as a fixed-size list of `f32`; tells

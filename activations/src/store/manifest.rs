@@ -8,8 +8,8 @@ use lm::HookPoint;
 use serde::{Deserialize, Serialize};
 use tasks::Role;
 
+use super::layout::Shuffle;
 use super::shard::FORMAT_VERSION;
-use super::writer::Shuffle;
 use crate::{Dtype, Error};
 
 /// Name of the manifest in the store's folder.

@@ -19,18 +19,23 @@
 
 mod export;
 mod hashed;
+mod layout;
 mod manifest;
+mod open_shard;
 mod pool;
 mod reader;
 mod schema;
 mod shard;
+mod statistics;
 mod stream;
 mod writer;
 
 pub use export::export_lists;
+pub use layout::{HookShape, Layout, Part, Shuffle};
 pub use manifest::{HookEntry, MANIFEST_FILE, Manifest, Provenance, ShardEntry};
 pub use reader::{HookRows, NodeRows, Store};
 pub use schema::Row;
-pub use shard::{FORMAT_VERSION, ROW_GROUP_ROWS, Statistics};
+pub use shard::{FORMAT_VERSION, ROW_GROUP_ROWS};
+pub use statistics::Statistics;
 pub use stream::{Batch, Filter, Stream, StreamConfig, Throughput};
-pub use writer::{HookShape, Layout, Part, Shuffle, StoreWriter, Wanted};
+pub use writer::{StoreWriter, Wanted};

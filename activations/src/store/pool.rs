@@ -10,9 +10,9 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics as ColumnStatistics;
 use tasks::Role;
 
+use super::open_shard::OpenShard;
 use super::reader::{Cut, Store};
 use super::schema::Row;
-use super::shard::OpenShard;
 use crate::Error;
 
 /// Which rows of a store are read; row groups that hold none of them are not read at all.

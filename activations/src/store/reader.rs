@@ -10,8 +10,10 @@ use lm::HookPoint;
 use tasks::{Labels, Role};
 
 use super::manifest::{Manifest, ShardEntry};
+use super::open_shard::OpenShard;
 use super::schema::Row;
-use super::shard::{Expected, OpenShard, Statistics};
+use super::shard::Expected;
+use super::statistics::Statistics;
 use crate::{Error, Node};
 
 /// A finished store, open for reading.
