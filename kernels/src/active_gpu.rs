@@ -11,7 +11,7 @@ use burn::tensor::DType;
 use burn_cubecl::cubecl::{self, prelude::*};
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::gpu::{UNITS, cube, cubes, empty, units};
+use crate::gpu::{UNITS, cube, cubes, empty, sum_before, units};
 
 /// Latents of a word.
 const BITS: usize = 32;
@@ -177,12 +177,7 @@ fn number_rows(words: &[u32], before: &mut [u32], counts: &mut [u32], n_rows: u3
     }
     sums[unit] = sum;
     sync_cube();
-    let mut so_far = 0u32;
-    for other in 0..UNITS {
-        if other < unit {
-            so_far += sums[other];
-        }
-    }
+    let mut so_far = sum_before(&sums);
     i = from;
     while i < to {
         before[(row * n_words + i) as usize] = so_far;
@@ -246,12 +241,7 @@ fn add_up(counts: &[u32], starts: &mut [u32], parts: u32, n: u32) {
     }
     sums[unit] = sum;
     sync_cube();
-    let mut before = 0u32;
-    for other in 0..UNITS {
-        if other < unit {
-            before += sums[other];
-        }
-    }
+    let mut before = sum_before(&sums);
     i = from;
     while i < to {
         starts[i as usize] = before;

@@ -41,6 +41,18 @@ pub(crate) fn cube() -> usize {
     (CUBE_POS_Y * CUBE_COUNT_X + CUBE_POS_X) as usize
 }
 
+/// The sum of the numbers that units before this one have put in their places; all units have.
+#[cube]
+pub(crate) fn sum_before(numbers: &Shared<[u32]>) -> u32 {
+    let mut sum = 0u32;
+    for unit in 0..UNITS {
+        if unit < UNIT_POS_X as usize {
+            sum += numbers[unit];
+        }
+    }
+    sum
+}
+
 /// The sums over units of the `columns` numbers that each unit has put at `column * UNITS + unit`; each is then at
 /// `column * UNITS`.
 #[cube]

@@ -11,7 +11,7 @@ use burn::tensor::{DType, Int, Tensor, TensorData};
 use burn_cubecl::cubecl::{self, prelude::*};
 use burn_cubecl::{CubeBackend, tensor::CubeTensor};
 
-use crate::gpu::{UNITS, empty, primitive, units};
+use crate::gpu::{UNITS, empty, primitive, sum_before, units};
 
 /// Bits of a key that one pass settles.
 const BITS: u32 = 4;
@@ -244,12 +244,7 @@ fn mark(z: &[f32], state: &[u32], counts: &[u32], mask: &mut [f32], width: u32, 
     sums[unit] = equals;
     sync_cube();
     if cut {
-        let mut rank = before;
-        for other in 0..UNITS {
-            if other < unit {
-                rank += sums[other];
-            }
-        }
+        let mut rank = before + sum_before(&sums);
         let mut i = mine;
         while i < end {
             let key = key_of(z[start + i as usize]);
