@@ -83,7 +83,8 @@ behaviours: build
 test:
 	cargo test --release --workspace
 
-# Shares what does not depend on the feature with the default build; the program is linked anew by the next `make build`. Mesa asks for a XDG_RUNTIME_DIR, which servers do not set.
+# Shares what does not depend on the feature with the default build; the next `make build` puts the default program back.
+# Mesa asks for a XDG_RUNTIME_DIR, which servers do not set.
 DEVICE ?= wgpu
 test-wgpu: export XDG_RUNTIME_DIR ?= /tmp
 test-wgpu:

@@ -1,10 +1,10 @@
 //! `saelab bench`: what the kernels reach on this machine, as JSON lines.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
-use kernels::{Matrix, Precision, from_vec, gemm, matmul, random, to_vec};
+use kernels::{Matrix, Precision, from_vec, gemm, is_cpu, matmul, random, to_vec};
 use sae::{Architecture, Batch, Grid, Outcome, Rows, Schedule, Start, TrainConfig, TrainFile, Trainer};
 
 use super::Context;
@@ -236,10 +236,12 @@ impl TrainBench {
         let (seconds, times) = (start.elapsed().as_secs_f64(), trainer.times());
         let reports = outcomes.iter().map(Outcome::read).collect::<Result<Vec<_>, _>>()?;
         let active: f64 = reports.iter().map(|report| f64::from(report.l0)).sum();
+        // A GPU is only told what to do, so its parts of a step are not timed.
+        let on_cpu = is_cpu(&context.device);
         let per_step =
-            |now: std::time::Duration, before: std::time::Duration| (now - before).as_secs_f64() / self.steps as f64;
+            |now: Duration, before: Duration| on_cpu.then(|| (now - before).as_secs_f64() / self.steps as f64);
         Ok(serde_json::json!({
-            "bench": "train", "arch": architecture.name(), "d_in": self.d_in, "d_sae": d_sae, "k": k,
+            "bench": "train", "device": context.device_name, "arch": architecture.name(), "d_in": self.d_in, "d_sae": d_sae, "k": k,
             "batch": self.batch, "steps": self.steps, "precision": self.precision, "l0": active / self.steps as f64,
             "tokens_per_s": (self.batch * self.steps) as f64 / seconds,
             "step_s": seconds / self.steps as f64,
