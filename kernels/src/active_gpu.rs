@@ -41,7 +41,7 @@ impl GpuSet {
         let parts = n_rows.div_ceil(BLOCK_ROWS);
         let of = |shape: [usize; 2]| empty(mask, shape, DType::U32);
         let (words, before) = (of([n_rows, n_words]), of([n_rows, n_words])); // [B, W]
-        let (row_counts, latent_counts) = (of([1, n_rows]), of([parts, n_latents]));
+        let (row_counts, latent_counts, totals) = (of([1, n_rows]), of([parts, n_latents]), of([1, n_latents]));
         let (row_starts, latent_starts) = (of([1, n_rows + 1]), of([1, n_latents + 1]));
         let entries = of([3, n]);
         let buffer = |tensor: &CubeTensor| tensor.clone().into_buffer_arg();
@@ -74,17 +74,22 @@ impl GpuSet {
             n_rows as u32,
             n_latents as u32,
         );
-        for (counts, starts, parts, n) in [
-            (&row_counts, &row_starts, 1, n_rows),
-            (&latent_counts, &latent_starts, parts, n_latents),
-        ] {
+        add_blocks::launch(
+            client,
+            cubes(n_latents.div_ceil(UNITS)),
+            units(),
+            buffer(&latent_counts),
+            buffer(&totals),
+            parts as u32,
+            n_latents as u32,
+        );
+        for (counts, starts, n) in [(&row_counts, &row_starts, n_rows), (&totals, &latent_starts, n_latents)] {
             add_up::launch(
                 client,
                 one_cube.clone(),
                 units(),
                 buffer(counts),
                 buffer(starts),
-                parts as u32,
                 n as u32,
             );
         }
@@ -215,11 +220,29 @@ fn count_latents(words: &[u32], counts: &mut [u32], n_rows: u32, n_latents: u32)
     }
 }
 
-/// Where the entries of each of `n` things begin, if their counts are the sums of `parts` rows; one cube.
+/// Turns the counts of each block into those of the blocks before it, and gives those of all; a unit takes a latent.
 ///
-/// - counts: `[P, n]`, starts: `[n + 1]`
+/// - counts: `[P, F]`, totals: `[F]`
 #[cube(launch)]
-fn add_up(counts: &[u32], starts: &mut [u32], parts: u32, n: u32) {
+fn add_blocks(counts: &mut [u32], totals: &mut [u32], parts: u32, n_latents: u32) {
+    let latent = (cube() * UNITS) as u32 + UNIT_POS_X;
+    if latent < n_latents {
+        let mut so_far = 0u32;
+        for part in 0..parts {
+            let place = (part * n_latents + latent) as usize;
+            let here = counts[place];
+            counts[place] = so_far;
+            so_far += here;
+        }
+        totals[latent as usize] = so_far;
+    }
+}
+
+/// Where the entries of each of `n` things begin; one cube.
+///
+/// - counts: `[n]`, starts: `[n + 1]`
+#[cube(launch)]
+fn add_up(counts: &[u32], starts: &mut [u32], n: u32) {
     let unit = UNIT_POS_X as usize;
     let mut sums = Shared::<[u32]>::new_slice(UNITS);
     let stretch = n.div_ceil(UNITS as u32);
@@ -234,9 +257,7 @@ fn add_up(counts: &[u32], starts: &mut [u32], parts: u32, n: u32) {
     let mut sum = 0u32;
     let mut i = from;
     while i < to {
-        for part in 0..parts {
-            sum += counts[(part * n + i) as usize];
-        }
+        sum += counts[i as usize];
         i += 1u32;
     }
     sums[unit] = sum;
@@ -245,9 +266,7 @@ fn add_up(counts: &[u32], starts: &mut [u32], parts: u32, n: u32) {
     i = from;
     while i < to {
         starts[i as usize] = before;
-        for part in 0..parts {
-            before += counts[(part * n + i) as usize];
-        }
+        before += counts[i as usize];
         i += 1u32;
     }
     if unit == UNITS - 1 {
@@ -258,13 +277,14 @@ fn add_up(counts: &[u32], starts: &mut [u32], parts: u32, n: u32) {
 /// Writes row and latent of each entry, and its number where it stands in the order by latent; a unit takes one latent in one
 /// block of rows.
 ///
-/// - words, before: `[B, W]`, row_starts: `[B + 1]`, counts: `[P, F]`, latent_starts: `[F + 1]`, entries: `[3, N]`
+/// - words, before: `[B, W]`, row_starts: `[B + 1]`, earlier: `[P, F]` (entries of a latent in the blocks before),
+///   latent_starts: `[F + 1]`, entries: `[3, N]`
 #[cube(launch)]
 fn fill(
     words: &[u32],
     before: &[u32],
     row_starts: &[u32],
-    counts: &[u32],
+    earlier: &[u32],
     latent_starts: &[u32],
     entries: &mut [u32],
     n_rows: u32,
@@ -280,10 +300,7 @@ fn fill(
         if end > n_rows {
             end = n_rows;
         }
-        let mut next = latent_starts[latent as usize];
-        for earlier in 0..part {
-            next += counts[(earlier * n_latents + latent) as usize];
-        }
+        let mut next = latent_starts[latent as usize] + earlier[(part * n_latents + latent) as usize];
         let bit = latent % BITS as u32;
         let mut row = part * BLOCK_ROWS as u32;
         while row < end {
@@ -292,9 +309,12 @@ fn fill(
             if (word >> bit) & 1u32 == 1u32 {
                 let left = word & ((1u32 << bit) - 1u32);
                 let entry = row_starts[row as usize] + before[place] + left.count_ones();
-                entries[entry as usize] = row;
-                entries[(n + entry) as usize] = latent;
-                entries[(2u32 * n + next) as usize] = entry;
+                // A mask with more marks than was said would write one part over the next.
+                if entry < n && next < n {
+                    entries[entry as usize] = row;
+                    entries[(n + entry) as usize] = latent;
+                    entries[(2u32 * n + next) as usize] = entry;
+                }
                 next += 1u32;
             }
             row += 1u32;

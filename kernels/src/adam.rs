@@ -304,6 +304,10 @@ impl Factors {
 pub fn squared_norm<const D: usize>(gradient: &Tensor<D>, unit_rows: Option<&Tensor<D>>) -> Scalar {
     let width = gradient.dims()[D - 1].max(1);
     if into_flex(gradient.clone()).is_err() {
+        #[cfg(any(feature = "wgpu", feature = "cuda"))]
+        if let Some(squares) = crate::sum_gpu::squares(gradient, unit_rows) {
+            return Scalar::of(squares.clamp_min(0.0));
+        }
         let square = |tensor: Tensor<D>| tensor.square().sum(); // [1]
         let mut squares = square(gradient.clone());
         if let Some(rows) = unit_rows {

@@ -4,6 +4,7 @@
 
 use burn::tensor::Tensor;
 use burn_cubecl::cubecl::{self, prelude::*};
+use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::{CubeBackend, tensor::CubeTensor};
 
 use crate::adam::{Factors, Moments, SMALLEST_NORM};
@@ -72,7 +73,8 @@ fn own<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
     drop(tensor);
     match held.can_mut() {
         true => held,
-        false => held.copy(),
+        // A copy may leave gaps between rows, where the device reads them faster so.
+        false => into_contiguous(held.copy()),
     }
 }
 
@@ -115,7 +117,7 @@ fn update(
             i += UNITS as u32;
         }
         numbers[unit] = sum;
-        sum_units(&mut numbers, 1usize);
+        sum_units::<f32>(&mut numbers, 1usize);
         along = numbers[0];
         sync_cube();
     }
@@ -136,7 +138,7 @@ fn update(
     }
     if comptime!(unit_rows) {
         numbers[unit] = squares;
-        sum_units(&mut numbers, 1usize);
+        sum_units::<f32>(&mut numbers, 1usize);
         let mut norm = numbers[0].sqrt();
         if norm < SMALLEST_NORM {
             norm = SMALLEST_NORM.runtime();

@@ -27,7 +27,7 @@ pub(crate) fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D], dtype:
 /// At least `n` cubes, to be numbered by [`cube`]; kernels leave out numbers from `n` on.
 pub(crate) fn cubes(n: usize) -> CubeCount {
     let width = n.clamp(1, MOST_CUBES);
-    CubeCount::Static(width as u32, n.div_ceil(width) as u32, 1)
+    CubeCount::Static(width as u32, n.div_ceil(width).max(1) as u32, 1)
 }
 
 /// The units of a cube.
@@ -56,7 +56,7 @@ pub(crate) fn sum_before(numbers: &Shared<[u32]>) -> u32 {
 /// The sums over units of the `columns` numbers that each unit has put at `column * UNITS + unit`; each is then at
 /// `column * UNITS`.
 #[cube]
-pub(crate) fn sum_units(numbers: &mut Shared<[f32]>, #[comptime] columns: usize) {
+pub(crate) fn sum_units<N: Numeric>(numbers: &mut Shared<[N]>, #[comptime] columns: usize) {
     let unit = UNIT_POS_X as usize;
     sync_cube();
     let mut half = (UNITS / 2).runtime();

@@ -18,23 +18,6 @@ pub fn from_vec<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &De
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
-/// As [`from_vec`], for numbers that are put on a device at every step: through page-locked memory where the driver has it
-/// (CUDA), from which the device takes them by itself while it computes.
-///
-/// # Panics
-///
-/// As [`from_vec`].
-pub fn upload<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
-    assert_eq!(
-        values.len(),
-        shape.iter().product::<usize>(),
-        "values for a tensor of shape {shape:?}"
-    );
-    let mut data = TensorData::new(values, shape);
-    device.staging(std::iter::once(&mut data));
-    Tensor::from_data(data, device)
-}
-
 /// Reads a tensor back as row-major `f32`; waits for the device.
 pub fn to_vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     match tensor.into_data().try_into_vec_as::<f32>() {

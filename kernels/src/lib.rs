@@ -10,7 +10,7 @@
 //! * [`svd`]: singular values in f64 on the host.
 //! * [`open`], [`Backend`]: the devices of this build, by name; [`cpu`] is the one that is always there.
 //! * [`widen_f16`], [`narrow_f16`]: numbers of 16 bits, as stores hold them.
-//! * [`from_vec`], [`upload`], [`to_vec`], [`Scalar`]: the way between host memory and tensors.
+//! * [`from_vec`], [`to_vec`], [`Scalar`]: the way between host memory and tensors.
 //!
 //! Shapes: `B` rows, `F` latents.
 
@@ -38,6 +38,9 @@ mod select_gpu;
 mod sparse;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod sparse_gpu;
+mod sum;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod sum_gpu;
 pub mod svd;
 mod transformer;
 mod vector;
@@ -49,9 +52,10 @@ pub use encode::{Auxiliary, Encoded, Encoding, NotFinite, Rule, encode};
 pub use entries::Entries;
 pub use f16::{narrow_f16, widen_f16};
 pub use gemm::{Matrix, gemm};
-pub use host::{from_vec, to_vec, upload};
+pub use host::{from_vec, to_vec};
 pub use matmul::{Precision, matmul};
 pub use ops::{sparse_decode, sparse_encode};
 pub use scalar::Scalar;
 pub use select::{top_k, top_k_mask};
+pub use sum::sum;
 pub use transformer::{causal_attention, linear, linear_gelu_tanh};

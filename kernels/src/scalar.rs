@@ -51,7 +51,11 @@ impl Scalar {
     pub fn clip(&self, norm: f64) -> Self {
         Self(match &self.0 {
             Place::Known(square) => Place::Known((norm / square.sqrt()).min(1.0)),
-            Place::Pending(square) => Place::Pending((square.clone().sqrt().recip() * norm).clamp_max(1.0)),
+            // Not every device divides by 0 to infinity.
+            Place::Pending(square) => {
+                let root = square.clone().clamp_min(f32::MIN_POSITIVE).sqrt();
+                Place::Pending((root.recip() * norm).clamp_max(1.0))
+            }
         })
     }
 

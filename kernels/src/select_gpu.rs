@@ -11,7 +11,8 @@ use burn::tensor::{DType, Int, Tensor, TensorData};
 use burn_cubecl::cubecl::{self, prelude::*};
 use burn_cubecl::{CubeBackend, tensor::CubeTensor};
 
-use crate::gpu::{UNITS, empty, primitive, sum_before, units};
+use crate::gpu::{UNITS, empty, primitive, sum_before, sum_units, units};
+use crate::is_gpu;
 
 /// Bits of a key that one pass settles.
 const BITS: u32 = 4;
@@ -27,9 +28,9 @@ const MOST_ROWS: usize = 65_535;
 /// As [`crate::top_k_mask`]; the tensor back where it does not lie on a GPU. `1 <= k <= W`, and no side is 0.
 pub(crate) fn top_k_mask(z: Tensor<2>, k: usize) -> Result<Tensor<2>, Tensor<2>> {
     let ([rows, width], device) = (z.dims(), z.device());
-    let Some(numbers) = primitive(&z) else {
+    if !is_gpu(&device) {
         return Err(z);
-    };
+    }
     if rows > MOST_ROWS {
         let blocks = (0..rows).step_by(MOST_ROWS);
         let blocks = blocks.map(|row| z.clone().slice([row..rows.min(row + MOST_ROWS), 0..width]));
@@ -38,10 +39,9 @@ pub(crate) fn top_k_mask(z: Tensor<2>, k: usize) -> Result<Tensor<2>, Tensor<2>>
     }
     let state = [0, k as u32].repeat(rows);
     let state = Tensor::<2, Int>::from_data(TensorData::new(state, [rows, 2]), (&device, DType::U32));
-    let Ok(state) = state.try_into_primitive::<CubeBackend>() else {
+    let (Some(state), Some(z)) = (state.try_into_primitive::<CubeBackend>().ok(), primitive(&z)) else {
         return Err(z);
     };
-    let z = numbers;
     let parts = CUBES.div_ceil(rows).min(width.div_ceil(SHORTEST_PART)).max(1);
     let part = width.div_ceil(parts);
     let parts = width.div_ceil(part);
@@ -128,18 +128,7 @@ fn count(z: &[f32], state: &[u32], counts: &mut [u32], width: u32, part: u32, #[
         }
         i += UNITS;
     }
-    sync_cube();
-    let mut half = (UNITS / 2).runtime();
-    while half > 0 {
-        if unit < half {
-            for digit in 0..DIGITS {
-                let other = bins[digit * UNITS + unit + half];
-                bins[digit * UNITS + unit] += other;
-            }
-        }
-        sync_cube();
-        half /= 2;
-    }
+    sum_units::<u32>(&mut bins, DIGITS);
     if unit < DIGITS {
         counts[place * DIGITS + unit] = bins[unit * UNITS];
     }

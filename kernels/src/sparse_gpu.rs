@@ -16,8 +16,10 @@ use crate::entries::{Entries, Place};
 use crate::gpu::{UNITS, cube, cubes, empty, primitive, sum_units, units};
 use crate::ops::SparseBackend;
 
-/// Entries of a segment.
+/// Entries of a segment, at least.
 const SEGMENT: usize = 64;
+/// Segments at most: more keep no GPU busier, and each takes memory for two sums.
+const SEGMENTS: usize = 4096;
 /// Entries of a row whose products a cube sums up together.
 const ENTRIES: usize = 16;
 
@@ -115,7 +117,8 @@ pub(crate) fn dots(gradient: &CubeTensor, w_dec: &CubeTensor, d: usize, set: &Gp
 
 /// For each latent the sum over its entries of `weights` `[N]` times the entry's row of `matrix` `[B, D]`: `[F, D]`.
 pub(crate) fn sum_by_latent(weights: &CubeTensor, matrix: &CubeTensor, d: usize, set: &GpuSet) -> CubeTensor {
-    let segments = set.n.div_ceil(SEGMENT);
+    let segment = set.n.div_ceil(SEGMENTS).max(SEGMENT);
+    let segments = set.n.div_ceil(segment);
     let out = empty(weights, [set.n_latents, d], DType::F32);
     let partial = empty(weights, [segments, 2, d], DType::F32); // [S, 2, D]
     sum_segments::launch(
@@ -130,6 +133,7 @@ pub(crate) fn sum_by_latent(weights: &CubeTensor, matrix: &CubeTensor, d: usize,
         out.clone().into_buffer_arg(),
         d as u32,
         set.n as u32,
+        segment as u32,
     );
     join_segments::launch(
         &weights.client,
@@ -140,6 +144,7 @@ pub(crate) fn sum_by_latent(weights: &CubeTensor, matrix: &CubeTensor, d: usize,
         out.clone().into_buffer_arg(),
         d as u32,
         set.n_latents as u32,
+        segment as u32,
     );
     out
 }
@@ -210,7 +215,7 @@ fn dot_entries(
             }
             numbers[j * UNITS + unit] = sum;
         }
-        sum_units(&mut numbers, ENTRIES);
+        sum_units::<f32>(&mut numbers, ENTRIES);
         if unit < ENTRIES {
             let entry = first + UNIT_POS_X;
             if entry < end {
@@ -234,10 +239,11 @@ fn sum_segments(
     out: &mut [f32],
     d: u32,
     n: u32,
+    segment_entries: u32,
 ) {
     let segment = cube() as u32;
-    let from = segment * SEGMENT as u32;
-    let mut to = from + SEGMENT as u32;
+    let from = segment * segment_entries;
+    let mut to = from + segment_entries;
     if to > n {
         to = n;
     }
@@ -270,15 +276,22 @@ fn sum_segments(
 
 /// A cube takes a latent: nothing to do for one that lies within a segment, 0 for one without entries.
 #[cube(launch)]
-fn join_segments(partial: &[f32], latent_starts: &[u32], out: &mut [f32], d: u32, n_latents: u32) {
+fn join_segments(
+    partial: &[f32],
+    latent_starts: &[u32],
+    out: &mut [f32],
+    d: u32,
+    n_latents: u32,
+    segment_entries: u32,
+) {
     let latent = cube() as u32;
     if latent < n_latents {
         let start = latent_starts[latent as usize];
         let end = latent_starts[(latent + 1) as usize];
-        let first = start / SEGMENT as u32;
+        let first = start / segment_entries;
         let mut last = first;
         if end > start {
-            last = (end - 1u32) / SEGMENT as u32;
+            last = (end - 1u32) / segment_entries;
         }
         if start == end || last > first {
             let mut i = UNIT_POS_X;

@@ -220,6 +220,7 @@ fn gradients(
     DEAD.iter().for_each(|&latent| mask[latent as usize] = 1.0);
     let dead = Dead {
         mask: from_vec(mask, [F], &cpu()),
+        at_most: DEAD.len(),
     };
     let (k, weight) = AUXILIARY;
     let plan = Plan {

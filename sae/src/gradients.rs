@@ -18,8 +18,8 @@ use crate::{Architecture, Error};
 
 /// Entries of the matrices `[B, F]` of one slice. Autodiff holds about ten such matrices of f32.
 const ENTRIES_PER_SLICE: usize = 1 << 22;
-/// The same on another device, which has memory of its own and takes large products to be busy.
-const ENTRIES_PER_SLICE_ON_DEVICE: usize = 1 << 27;
+/// The same on another device, which takes large products to be busy; no buffer of 64 MB is too large for any API.
+const ENTRIES_PER_SLICE_ON_DEVICE: usize = 1 << 24;
 
 /// What a step has learnt from a batch.
 pub(crate) struct Gradients {
@@ -99,7 +99,7 @@ fn of_slice(plan: Plan<'_>, parameters: &Parameters, batch: Batch<'_>, share: f6
     let pass = pass::forward(plan, &tracked, batch)?;
     let start = Instant::now();
     let loss = pass.loss.total * share;
-    let sum = |p| to_vec(powers(pass.loss.codes.clone().inner(), p).sum())[0];
+    let sum = |p| to_vec(kernels::sum(powers(pass.loss.codes.clone().inner(), p)))[0];
     let total = Scalar::of(loss.clone().inner());
     let squared_error = Scalar::of(pass.loss.squared_error.clone().inner() * share);
     let powers = plan.phase.next_p.map(|next| [sum(plan.phase.p), sum(next)]);

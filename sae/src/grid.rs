@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use activations::{BatchOrder, Stream};
 use burn::tensor::Device;
-use kernels::{Rule, encode, from_vec, is_cpu};
+use kernels::{Rule, encode, from_vec, is_cpu, is_gpu};
 use lm::HookPoint;
 use rayon::prelude::*;
 
@@ -92,6 +92,10 @@ impl Grid {
         }
         let mut members = Vec::new();
         for variant in variants {
+            if is_gpu(device) && config.batch.saturating_mul(n_latents) > u32::MAX as usize {
+                let reason = format!("times {n_latents} latents is more than a GPU's kernels count");
+                return Err(Error::Config { field: "batch", reason });
+            }
             if let Some(k) = variant.architecture.k().filter(|&k| k > n_latents) {
                 let reason = format!("is {k}, more than the {n_latents} latents of this site");
                 return Err(Error::Config { field: "k", reason });
@@ -238,7 +242,8 @@ impl Grid {
             None => Ok(()),
             Some((variant, trainer)) => Err(Error::Diverged {
                 name: variant.name.clone(),
-                step: trainer.steps_done(),
+                // Or one before.
+                step: trainer.steps_done().saturating_sub(1),
                 loss: f32::NAN,
             }),
         }

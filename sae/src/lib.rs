@@ -14,6 +14,7 @@ mod architecture;
 mod autoencoder;
 mod checkpoint;
 mod config;
+mod encoding;
 mod error;
 #[cfg(test)]
 mod finite_differences;

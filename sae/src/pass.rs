@@ -8,15 +8,13 @@
 
 use std::time::{Duration, Instant};
 
-use burn::tensor::{Device, Tensor, activation::relu};
-use kernels::{
-    Auxiliary, Encoded, Entries, Precision, Rule, Scalar, encode, from_vec, is_cpu, is_gpu, sparse_encode, to_vec,
-    top_k_mask,
-};
+use burn::tensor::{Device, Tensor};
+use kernels::{Precision, Scalar, from_vec, is_cpu, is_gpu, to_vec};
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::jumprelu::pre_activation_loss;
 use crate::architecture::{Architecture, Loss, Phase, auxiliary_loss};
+use crate::encoding::{Encoding, dense, sparse, sparse_on_gpu};
 use crate::parameters::Parameters;
 use crate::silence::Dead;
 use crate::support::Support;
@@ -25,11 +23,6 @@ use crate::{Activation, Error};
 /// Entries of which fewer than this share matter are cheaper one by one than as a dense matrix; where the two cost the same
 /// is measured by `saelab bench train --arch relu` (F = 6,144: 0.79 s a step at 6 %, rising by 1.4 ms a latent; dense 1.4 s).
 pub(crate) const SPARSE_BELOW: f64 = 0.12;
-
-/// On a GPU, latents of which one is active in a row at most. There a dense step reads nothing twice and works at the rate of
-/// its matrix units, a sparse one at that of its memory: 8 D F operations a row against 16 D k bytes, so with the rates of an
-/// H200 (about 2e14 a second in f32, 3e12 bytes a second) they cost the same at k = F / 133. Not measured.
-const LATENTS_PER_ACTIVE_ON_GPU: usize = 128;
 
 /// Which way to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +52,7 @@ impl Batch<'_> {
     }
 
     /// What stands before the encoder's product, `[B, D]`, and whether the decoder's bias was subtracted for it.
-    fn centred(&self, architecture: Architecture, parameters: &Parameters) -> (Tensor<2>, bool) {
+    pub(crate) fn centred(&self, architecture: Architecture, parameters: &Parameters) -> (Tensor<2>, bool) {
         if self.subtracts_b_dec(architecture) {
             let b_dec = parameters.b_dec.clone().inner();
             (self.x.clone() - b_dec.unsqueeze(), true)
@@ -105,15 +98,6 @@ pub(crate) struct Pass {
     pub(crate) decode_time: Duration,
 }
 
-/// Pre-activations of the entries that matter, and of dead latents that try to help.
-struct Encoding {
-    support: Support,
-    h: Tensor<2>,
-    auxiliary: Option<(Support, Tensor<2>)>,
-    encode_time: Duration,
-    select_time: Duration,
-}
-
 /// Runs a batch through `tracked` parameters.
 pub(crate) fn forward(plan: Plan<'_>, tracked: &Parameters, batch: Batch<'_>) -> Result<Pass, Error> {
     let Plan {
@@ -150,9 +134,9 @@ pub(crate) fn forward(plan: Plan<'_>, tracked: &Parameters, batch: Batch<'_>) ->
         _ => None,
     };
     let mut loss = architecture.loss(tracked, &support, h, &target, phase);
-    if let (Some((support, h)), Some(revival)) = (dead, auxiliary) {
+    if let Some(revival) = auxiliary {
         let reconstruction = loss.reconstruction.clone();
-        let extra = auxiliary_loss(tracked, &support, h, &target, reconstruction, revival.weight);
+        let extra = auxiliary_loss(tracked, dead, &target, reconstruction, revival.weight);
         // Where it is not known whether there are any.
         loss.total = loss.total + extra * revival.dead.any().autodiff();
     }
@@ -181,8 +165,12 @@ pub(crate) fn forward(plan: Plan<'_>, tracked: &Parameters, batch: Batch<'_>) ->
 
 /// The path that a first step takes.
 pub(crate) fn first_path(architecture: Architecture, precision: Precision, n_latents: usize, device: &Device) -> Path {
+    let decodes = match architecture {
+        Architecture::Matryoshka { levels, .. } => levels,
+        _ => 1,
+    };
     let sparse = architecture.k().is_some_and(|k| match is_gpu(device) {
-        true => k * LATENTS_PER_ACTIVE_ON_GPU <= n_latents,
+        true => few_for_gpu(k * decodes, n_latents, precision),
         false => has_sparse_path(precision, device),
     });
     if sparse { Path::Sparse } else { Path::Dense }
@@ -203,160 +191,21 @@ pub(crate) fn next_path(
     }
 }
 
+/// Whether a GPU works faster at so many entries of a row one by one than at all of them. There a dense step works at the rate
+/// of the matrix units, a sparse one at that of the memory: it does 8 D F operations a row less and moves 16 D bytes an entry
+/// more. With an H200's rates, about 2e14 operations (6e14 in 16 bits) and 3e12 bytes a second, the two cost the same when one
+/// in 133 (400) latents is an entry. Reckoned, not measured.
+pub(crate) fn few_for_gpu(entries: usize, n_latents: usize, precision: Precision) -> bool {
+    let latents_per_entry = match precision {
+        Precision::F32 => 128,
+        Precision::Bf16 | Precision::F16 => 384,
+    };
+    entries * latents_per_entry <= n_latents
+}
+
 /// The sparse kernels of the CPU take any architecture, in f32.
 fn has_sparse_path(precision: Precision, device: &Device) -> bool {
     precision == Precision::F32 && is_cpu(device)
-}
-
-fn sparse(
-    architecture: Architecture,
-    tracked: &Parameters,
-    batch: Batch<'_>,
-    revival: Option<Revival<'_>>,
-) -> Result<Encoding, Error> {
-    let (centred, subtracts) = batch.centred(architecture, tracked);
-    let bounds;
-    let rule = match architecture {
-        Architecture::Topk { k } => Rule::PerRow(k),
-        Architecture::BatchTopk { k } | Architecture::Matryoshka { k, .. } => Rule::PerBatch(k * centred.dims()[0]),
-        _ => {
-            bounds = architecture.bounds(tracked);
-            Rule::Above(&bounds)
-        }
-    };
-    let dead = revival.map(|revival| (revival.dead.list(), revival.k));
-    let auxiliary = dead.as_ref().map(|(latents, k)| Auxiliary { latents, k: *k });
-    let (w_enc, b_enc) = (tracked.w_enc.clone().inner(), tracked.b_enc.clone().inner());
-    let found =
-        encode(&centred, &w_enc, &b_enc, rule, None, auxiliary).map_err(|at| Error::NotFinite { row: at.row })?;
-    if found.active.set.is_empty() {
-        // burn has no tensors without elements. A batch without an active entry is rare and cheap to do densely.
-        return Ok(dense(architecture, Precision::F32, tracked, batch, revival));
-    }
-    let follow = |Encoded { set, values }| {
-        let values = from_vec(values, [set.len()], &centred.device()); // [N]
-        follow(set.into(), values, tracked, &centred, subtracts)
-    };
-    let (support, h) = follow(found.active);
-    Ok(Encoding {
-        support,
-        h,
-        auxiliary: found.auxiliary.filter(|found| !found.set.is_empty()).map(follow),
-        encode_time: found.encode_time,
-        select_time: found.select_time,
-    })
-}
-
-/// Pre-activations of `entries`, `[N]`, that gradients go back from.
-fn follow(
-    entries: Entries,
-    values: Tensor<1>,
-    tracked: &Parameters,
-    centred: &Tensor<2>,
-    subtracts_b_dec: bool,
-) -> (Support, Tensor<2>) {
-    let b_dec = if subtracts_b_dec {
-        tracked.b_dec.clone()
-    } else {
-        Tensor::zeros([centred.dims()[1]], &centred.device()).autodiff()
-    };
-    let (w_enc, b_enc) = (tracked.w_enc.clone(), tracked.b_enc.clone());
-    let h = sparse_encode(
-        values.autodiff(),
-        centred.clone().autodiff(),
-        w_enc,
-        b_enc,
-        b_dec,
-        &entries,
-    ); // [N]
-    (Support::Sparse(entries), h.unsqueeze()) // [1, N]
-}
-
-/// As `sparse`, for architectures that select: the pre-activations are a dense product that nothing is differentiated
-/// through, and all else is done at the entries of a mask, whose number is known beforehand.
-fn sparse_on_gpu(
-    architecture: Architecture,
-    precision: Precision,
-    tracked: &Parameters,
-    batch: Batch<'_>,
-    revival: Option<Revival<'_>>,
-) -> Encoding {
-    let start = Instant::now();
-    let (centred, subtracts) = batch.centred(architecture, tracked);
-    let ([rows, _], n_latents) = (centred.dims(), tracked.n_latents());
-    let (w_enc, b_enc) = (tracked.w_enc.clone().inner(), tracked.b_enc.clone().inner());
-    let h = precision.matmul(centred.clone(), w_enc.transpose()) + b_enc.unsqueeze(); // [B, F]
-    let encode_time = start.elapsed();
-    let start = Instant::now();
-    let at = |mask: Tensor<2>, n: usize, of: &Tensor<2>| {
-        let entries = Entries::of_mask(&mask, n);
-        let values = entries.pick(of);
-        follow(entries, values, tracked, &centred, subtracts)
-    };
-    let k = architecture.k().unwrap_or(n_latents).min(n_latents);
-    let mask = match architecture {
-        Architecture::Topk { .. } => top_k_mask(&h, k),
-        _ => top_k_mask(&h.clone().reshape([1, rows * n_latents]), k * rows).reshape([rows, n_latents]),
-    };
-    let (support, active) = at(mask, k * rows, &h);
-    let auxiliary = revival.map(|revival| {
-        // What lives is far below zero here, so that it gives nothing where there are fewer dead latents than are asked for.
-        let living = revival.dead.mask.clone().equal_elem(0.0).unsqueeze::<2>(); // [1, F]
-        let h = h.clone().mask_fill(living.expand([rows, n_latents]), f32::MIN / 2.0);
-        let k = revival.k.min(n_latents);
-        at(top_k_mask(&h, k), k * rows, &h)
-    });
-    Encoding {
-        support,
-        h: active,
-        auxiliary,
-        encode_time,
-        select_time: start.elapsed(),
-    }
-}
-
-fn dense(
-    architecture: Architecture,
-    precision: Precision,
-    tracked: &Parameters,
-    batch: Batch<'_>,
-    revival: Option<Revival<'_>>,
-) -> Encoding {
-    let (centred, subtracts) = batch.centred(architecture, tracked);
-    let [rows, d] = centred.dims();
-    let n_latents = tracked.n_latents();
-    let start = Instant::now();
-    let mut bias = tracked.b_enc.clone();
-    if subtracts {
-        // Value 0, and the gradient that reaches b_dec through the encoder: without it, a product as large as the
-        // encoder's would be spent on the gradient of the input.
-        let zero = tracked.b_dec.clone() - tracked.b_dec.clone().detach();
-        bias = bias - tracked.w_enc.clone().matmul(zero.reshape([d, 1])).reshape([n_latents]); // [F]
-    }
-    let h = precision.matmul(centred.autodiff(), tracked.w_enc.clone().transpose()) + bias.unsqueeze(); // [B, F]
-    let encode_time = start.elapsed();
-    let start = Instant::now();
-    let auxiliary = revival.map(|revival| {
-        let mask = revival.dead.mask.clone().unsqueeze::<2>(); // [1, F]
-        (
-            Support::Dense(precision),
-            kernels::top_k(relu(h.clone()) * mask.autodiff(), revival.k),
-        )
-    });
-    let h = match architecture {
-        Architecture::Topk { k } => kernels::top_k(h, k),
-        Architecture::BatchTopk { k } | Architecture::Matryoshka { k, .. } => {
-            kernels::top_k(h.reshape([1, rows * n_latents]), k * rows).reshape([rows, n_latents])
-        }
-        _ => h,
-    };
-    Encoding {
-        support: Support::Dense(precision),
-        h,
-        auxiliary,
-        encode_time,
-        select_time: start.elapsed(),
-    }
 }
 
 /// In how many rows each latent is active, `[F]`, and the number of active entries.

@@ -53,14 +53,7 @@ impl Outcome {
     ///
     /// A loss that is not finite.
     pub fn read(&self) -> Result<StepReport, Error> {
-        let loss = self.loss.read() as f32;
-        if !loss.is_finite() {
-            return Err(Error::Diverged {
-                name: self.name.clone(),
-                step: self.step,
-                loss,
-            });
-        }
+        let loss = self.finite(self.loss.read())?;
         let squared_error = self.squared_error.read() as f32;
         Ok(StepReport {
             step: self.step,
@@ -71,6 +64,26 @@ impl Outcome {
             dead: self.dead.read() as f32 / self.n_latents as f32,
             gradient_norm: self.gradient.read().sqrt() as f32,
         })
+    }
+
+    /// Refuses a loss that is not finite, if it is known.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match self.loss.known() {
+            Some(loss) => self.finite(loss).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    fn finite(&self, loss: f64) -> Result<f32, Error> {
+        let loss = loss as f32;
+        match loss.is_finite() {
+            true => Ok(loss),
+            false => Err(Error::Diverged {
+                name: self.name.clone(),
+                step: self.step,
+                loss,
+            }),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use burn::tensor::{Device, Tensor};
-use kernels::{from_vec, upload};
+use kernels::from_vec;
 
 use crate::Error;
 
@@ -118,7 +118,7 @@ impl Scaled {
     pub(crate) fn scaled(&self, mut values: Vec<f32>, device: &Device) -> Tensor<2> {
         values.iter_mut().for_each(|x| *x *= self.scale);
         let n = values.len() / self.rows.width.max(1);
-        upload(values, [n, self.rows.width], device)
+        from_vec(values, [n, self.rows.width], device)
     }
 
     /// Scaled rows `[n, D]`.
@@ -128,7 +128,7 @@ impl Scaled {
         for &row in rows {
             picked.extend(self.rows.slice(row..row + 1).iter().map(|x| x * self.scale));
         }
-        upload(picked, [rows.len(), width], device)
+        from_vec(picked, [rows.len(), width], device)
     }
 }
 

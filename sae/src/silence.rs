@@ -8,8 +8,8 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use kernels::{is_cpu, to_vec};
 
-/// The counts stop here.
-const MOST: i32 = i32::MAX / 2;
+/// The counts stop here, at a billion activations: a longer silence is not told from this one.
+const MOST: i32 = 1 << 30;
 /// Steps between two looks whether dead latents are left, where a look waits for the device.
 const LOOK_EVERY: usize = 32;
 
@@ -18,12 +18,15 @@ const LOOK_EVERY: usize = 32;
 pub(crate) struct Silence {
     /// At most [`MOST`]; `[F]`.
     since: Tensor<1, Int>,
-    /// Activations without which a latent is dead; none that could be counted.
-    dead_after: Option<i32>,
+    /// Activations without which a latent is dead, at most [`MOST`].
+    dead_after: i32,
     /// Activations for which no latent can be dead yet.
     none_for: usize,
-    /// Steps for which there may be dead latents, so that nothing needs to be read.
+    /// Steps for which at most [`Silence::at_most`] latents are dead, so that nothing needs to be read.
     some_for: usize,
+    at_most: usize,
+    /// Activations of the last step.
+    rows: usize,
 }
 
 /// Dead latents, or the possibility of some.
@@ -31,6 +34,8 @@ pub(crate) struct Silence {
 pub(crate) struct Dead {
     /// 1 for a dead latent, 0 for others; `[F]`, plain.
     pub(crate) mask: Tensor<1>,
+    /// No more than these are dead, as far as is known without waiting.
+    pub(crate) at_most: usize,
 }
 
 impl Dead {
@@ -58,10 +63,17 @@ impl Silence {
         let n = counts.len();
         Self {
             since: Tensor::from_data(TensorData::new(counts, [n]), device),
-            dead_after: i32::try_from(dead_after).ok().filter(|&n| n <= MOST),
+            dead_after: dead_after.min(MOST as usize) as i32,
             none_for: 0,
             some_for: 0,
+            at_most: n,
+            rows: 0,
         }
+    }
+
+    /// As many activations as can be told apart from more.
+    pub(crate) fn countable(activations: u64) -> u64 {
+        activations.min(MOST as u64)
     }
 
     /// Activations since each latent was last active; waits for the device.
@@ -74,30 +86,38 @@ impl Silence {
 
     /// The dead latents now; waits for the device.
     pub(crate) fn look(&self) -> Option<Dead> {
-        let mask = self.mask()?;
-        let any = to_vec(mask.clone().max())[0] > 0.0;
-        any.then_some(Dead { mask })
+        let dead = Dead {
+            mask: self.mask(),
+            at_most: self.since.dims()[0],
+        };
+        (!dead.list().is_empty()).then_some(dead)
     }
 
     /// The dead latents now, if there can be any. On the CPU there is one if this is not none; a GPU is waited for only when it
     /// may have changed that there are some.
     pub(crate) fn dead(&mut self) -> Option<Dead> {
-        let dead_after = self.dead_after?;
         if self.none_for > 0 {
             return None;
         }
         if self.some_for == 0 {
-            let longest = self.counts().into_iter().max().unwrap_or(0) as i32;
+            let counts = self.counts();
+            let dead_after = self.dead_after as u64;
+            let longest = counts.iter().copied().max().unwrap_or(0);
             if longest < dead_after {
                 self.none_for = (dead_after - longest) as usize;
                 return None;
             }
-            self.some_for = match is_cpu(&self.since.device()) {
+            self.some_for = match is_cpu(&self.since.device()) || self.rows == 0 {
                 true => 1,
                 false => LOOK_EVERY,
             };
+            let meanwhile = (self.rows * (self.some_for - 1)) as u64;
+            self.at_most = counts.into_iter().filter(|n| n + meanwhile >= dead_after).count();
         }
-        self.mask().map(|mask| Dead { mask })
+        Some(Dead {
+            mask: self.mask(),
+            at_most: self.at_most,
+        })
     }
 
     /// Takes note of a step on `rows` activations, in which each latent was active in so many rows, `[F]`.
@@ -108,11 +128,11 @@ impl Silence {
             .mask_fill(active.greater_elem(0.0), 0);
         self.none_for = self.none_for.saturating_sub(rows);
         self.some_for = self.some_for.saturating_sub(1);
+        self.rows = rows;
     }
 
-    fn mask(&self) -> Option<Tensor<1>> {
-        let dead_after = self.dead_after?;
-        Some(self.since.clone().greater_equal_elem(dead_after).float())
+    fn mask(&self) -> Tensor<1> {
+        self.since.clone().greater_equal_elem(self.dead_after).float()
     }
 }
 
@@ -135,6 +155,10 @@ mod tests {
                 if is_cpu(&device) {
                     assert_eq!(found.is_some(), !expected.is_empty(), "step {step}");
                 }
+                assert!(
+                    found.as_ref().is_none_or(|dead| dead.at_most >= expected.len()),
+                    "step {step}"
+                );
                 assert_eq!(found.map_or(vec![], |dead| dead.list()), expected, "step {step}");
                 assert_eq!(
                     silence.look().map_or(vec![], |dead| dead.list()),
@@ -158,6 +182,6 @@ mod tests {
         let mut silence = Silence::restored(&[u64::MAX, 5], usize::MAX, &cpu());
         silence.step(from_vec(vec![0.0, 0.0], [2], &cpu()), 100);
         assert_eq!(silence.counts(), [MOST as u64, 105]);
-        assert!(silence.dead().is_none() && silence.look().is_none());
+        assert_eq!(silence.dead().unwrap().list(), [0]);
     }
 }

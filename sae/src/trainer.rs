@@ -193,8 +193,10 @@ impl Trainer {
         self.parameters = parameters;
         self.step = counters.step;
         self.silence = Silence::restored(&counters.silent, self.schedule.dead_after, &device);
-        // A checkpoint of the CPU may say the sparse path where another device would not take it.
-        self.path = counters.path.filter(|_| is_cpu(&device));
+        // Where the path depends on the step before, which is on the CPU only; a GPU's choice is not the CPU's.
+        self.path = counters
+            .path
+            .filter(|_| is_cpu(&device) && self.architecture.k().is_none());
         if let (Some(anneal), Some(from)) = (&mut self.anneal, counters.anneal) {
             *anneal = anneal.restored(from);
         }
@@ -202,6 +204,7 @@ impl Trainer {
 
     /// Latents that have not been active for `activations`, ascending.
     pub(crate) fn silent_for(&self, activations: u64) -> Vec<u32> {
+        let activations = Silence::countable(activations);
         let silent = (0_u32..).zip(self.silence.counts());
         silent
             .filter(|(_, n)| *n >= activations)
@@ -271,8 +274,8 @@ impl Trainer {
         gradients::gradients(plan, &self.parameters, batch, slice_rows)
     }
 
-    /// One optimiser step on rows of scaled activations. On a GPU nothing is waited for, but for the numbers that JumpReLU's
-    /// target, the dead of its tanh and p-annealing read.
+    /// One optimiser step on rows of scaled activations. A GPU is not waited for, but by JumpReLU's target, the dead of its
+    /// tanh and p-annealing, and to look every 32 steps whether the latents that may be dead are.
     ///
     /// # Errors
     ///
@@ -294,9 +297,7 @@ impl Trainer {
             dead: dead.map_or(0.0.into(), |dead| Scalar::of(dead.mask.sum())),
             gradient: 0.0.into(),
         };
-        if outcome.loss.known().is_some() {
-            outcome.read()?;
-        }
+        outcome.check()?;
         if let (Some(anneal), Some(powers)) = (&mut self.anneal, found.powers) {
             anneal.observe(powers, self.step, self.schedule.steps);
         }

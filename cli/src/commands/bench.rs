@@ -144,15 +144,18 @@ fn bench_grid(members: usize, steps: usize, context: &Context) -> anyhow::Result
     };
     // Seconds of a step, the reading of its batch included, and the share of reading.
     let time = |mut grid: Grid, steps: usize| -> anyhow::Result<(f64, f64)> {
-        let mut last = None;
-        let mut step = |grid: &mut Grid| grid.step(&mut |_, outcome| last = Some(outcome.clone()));
-        step(&mut grid)?;
+        // A GPU may still be at it when a step returns.
+        let mut last: Option<Outcome> = None;
+        let wait = |last: &Option<Outcome>| last.as_ref().map(Outcome::read).transpose();
+        let step =
+            |grid: &mut Grid, last: &mut Option<Outcome>| grid.step(&mut |_, outcome| *last = Some(outcome.clone()));
+        step(&mut grid, &mut last)?;
+        wait(&last)?;
         let (start, waited) = (Instant::now(), grid.waited());
         for _ in 0..steps {
-            step(&mut grid)?;
+            step(&mut grid, &mut last)?;
         }
-        // A GPU may still be at it.
-        last.map(|last| last.read()).transpose()?;
+        wait(&last)?;
         let seconds = start.elapsed().as_secs_f64();
         Ok((seconds / steps as f64, (grid.waited() - waited).as_secs_f64() / seconds))
     };

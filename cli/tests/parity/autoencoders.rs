@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
-use kernels::{Precision, cpu, to_vec};
+use kernels::{Precision, cpu, from_vec, to_vec};
 use sae::{Architecture, Batch, Grid, Parameters, Rows, Schedule, Start, TrainConfig, TrainFile, Trainer, train};
 
 use crate::compare::{Case, Closeness, Numbers};
@@ -34,11 +34,16 @@ const ODD: Size = Size {
     n_latents: 61,
 };
 
-/// So many latents that a GPU computes at the selected ones only.
+/// So many latents that a GPU computes at the selected ones only: without AuxK and the levels of Matryoshka, and with them.
 const WIDE: Size = Size {
     rows: 37,
     width: 13,
     n_latents: 397,
+};
+const WIDER: Size = Size {
+    rows: 37,
+    width: 13,
+    n_latents: 1201,
 };
 const WIDE_ONE_ROW: Size = Size {
     rows: 1,
@@ -85,7 +90,7 @@ pub(crate) fn cases() -> Vec<Case> {
             cases.extend(of_training(architecture, size));
         }
     }
-    for size in [WIDE, WIDE_ONE_ROW] {
+    for size in [WIDE, WIDER, WIDE_ONE_ROW] {
         for architecture in architectures(3).into_iter().filter(|a| a.k().is_some()) {
             cases.extend(of_training(architecture, size));
         }
@@ -96,12 +101,13 @@ pub(crate) fn cases() -> Vec<Case> {
     }
     let narrow = architectures(5).into_iter().map(|architecture| (architecture, ODD));
     let wide = architectures(3).into_iter().filter(|a| a.k().is_some());
-    for (architecture, size) in narrow.chain(wide.map(|architecture| (architecture, WIDE))) {
+    for (architecture, size) in narrow.chain(wide.map(|architecture| (architecture, WIDER))) {
         let name = format!("{} without an active latent, {size:?}", architecture.name());
         cases.push(Case::new(name, Closeness::Pass, move |device| {
             silent(architecture, size, device)
         }));
     }
+    cases.push(Case::new("latents that die and come back", Closeness::Steps, revived));
     cases.push(Case::new("finished autoencoders", Closeness::Steps, finished));
     cases.push(Case::new("a checkpoint of the CPU goes on", Closeness::Steps, resumed));
     cases
@@ -197,6 +203,44 @@ fn silent(architecture: Architecture, size: Size, device: &Device) -> Numbers {
         numbers.push((format!("active and dead {step}"), vec![report.l0, report.dead]));
     }
     numbers
+}
+
+/// Half of the latents are silent for two steps, which makes them dead; then all are active, which a GPU does not look for at
+/// once.
+fn revived(device: &Device) -> Numbers {
+    let architecture = Architecture::Topk { k: ODD.n_latents };
+    let mut trainer = trainer(architecture, ODD, device);
+    let mut numbers = Numbers::new();
+    for step in 0..5 {
+        let of = |latent: usize| if step < 2 && latent % 2 == 0 { -1e3 } else { 0.0 };
+        trainer.parameters_mut().b_enc = from_vec((0..ODD.n_latents).map(of).collect(), [ODD.n_latents], device);
+        let x = batch(step, ODD, device);
+        let report = trainer.step(Batch { x: &x, target: None }).unwrap().read().unwrap();
+        assert_eq!(report.dead > 0.0, [1, 2].contains(&step), "step {step}");
+        numbers.push((format!("losses {step}"), vec![report.loss, report.squared_error]));
+        numbers.push((format!("active and dead {step}"), vec![report.l0, report.dead]));
+    }
+    numbers.extend(tensors("after", trainer.parameters()));
+    numbers
+}
+
+/// Steps of this device twice, with what the clip and AuxK are scaled by: the same bits.
+pub(crate) fn repeated(device: &Device) -> [Numbers; 2] {
+    [0, 1].map(|_| {
+        let of = |(architecture, size): (Architecture, Size)| {
+            let name = format!("{} {size:?}", architecture.name());
+            let numbers = three_steps(architecture, size, device);
+            numbers
+                .into_iter()
+                .map(move |(what, numbers)| (format!("{name}, {what}"), numbers))
+                .collect::<Numbers>()
+        };
+        let architectures = architectures(3).into_iter().filter(|a| a.k().is_some());
+        architectures
+            .flat_map(|a| [(a, WIDE), (a, WIDER)])
+            .flat_map(of)
+            .collect()
+    })
 }
 
 fn config() -> TrainConfig {

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use kernels::{
     Adam, AdamConfig, Auxiliary, Encoding, Entries, Precision, Rule, Update, encode, from_vec, linear,
-    linear_gelu_tanh, matmul, sparse_decode, sparse_encode, squared_norm, to_vec, top_k, top_k_mask,
+    linear_gelu_tanh, matmul, sparse_decode, sparse_encode, squared_norm, sum, to_vec, top_k, top_k_mask,
 };
 
 use crate::compare::{Case, Closeness, Numbers};
@@ -17,6 +17,7 @@ pub(crate) fn cases() -> Vec<Case> {
     selections(&mut cases);
     encoders(&mut cases);
     sparse(&mut cases);
+    sums(&mut cases);
     optimiser(&mut cases);
     cases
 }
@@ -154,67 +155,73 @@ fn encoders(cases: &mut Vec<Case>) {
 /// Orders, decoder and gradients of active entries: of a mask with latents that are active in every row, so that their
 /// entries fill several segments, and latents that are active in none; of one entry; and of all.
 fn sparse(cases: &mut Vec<Case>) {
-    for (rows, d, f) in [
+    let sizes = [
         (1, 1, 1),
         (1, 7, 33),
         (37, 13, 61),
         (600, 5, 65),
         (300, 130, 31),
         (520, 3, 300),
-    ] {
-        for share in [0.0, 0.3, 1.0] {
-            let run = move |device: &Device| {
-                let draws = to_vec(draw("mask", [rows, f], 1.0, device));
-                let mark = |(place, x): (usize, f32)| {
-                    let latent = place % f;
-                    let often = latent % 7 == 3 || x.abs() < share;
-                    f32::from(u8::from(place == 0 || share == 1.0 || (often && latent % 5 != 1)))
-                };
-                let marks: Vec<f32> = match share {
-                    0.0 => (0..rows * f)
-                        .map(|place| f32::from(u8::from(place == rows * f / 2)))
-                        .collect(),
-                    _ => draws.into_iter().enumerate().map(mark).collect(),
-                };
-                let n = marks.iter().filter(|mark| **mark > 0.0).count();
-                let entries = Entries::of_mask(&from_vec(marks, [rows, f], device), n);
-                let tracked = device.clone().autodiff();
-                let w_enc = draw("w_enc", [f, d], 1.0, &tracked).require_grad();
-                let b_enc = draw("b_enc", [f], 1.0, &tracked).require_grad();
-                let w_dec = draw("w_dec", [f, d], 1.0, &tracked).require_grad();
-                let b_dec = draw("b_dec", [d], 1.0, &tracked).require_grad();
-                let values = entries.pick(&draw("h", [rows, f], 1.0, device));
-                let centred = draw("x", [rows, d], 1.0, &tracked);
-                let bias = (b_enc.clone(), b_dec.clone());
-                let h = sparse_encode(
-                    values.clone().autodiff(),
-                    centred,
-                    w_enc.clone(),
-                    bias.0,
-                    bias.1,
-                    &entries,
-                );
-                let out = sparse_decode(h, w_dec.clone(), &entries);
-                let grads = out.clone().square().sum().backward();
-                let latents = entries.latents(device).into_data().try_into_vec_as::<i32>().unwrap();
-                let counts = entries.sum_by_latent(values.ones_like());
-                vec![
-                    (
-                        "latents".to_owned(),
-                        latents.into_iter().map(|latent| latent as f32).collect(),
-                    ),
-                    one("entries of each latent", counts),
-                    one("values", values),
-                    one("decoded", out),
-                    one("gradient of w_enc", w_enc.grad(&grads).unwrap()),
-                    one("gradient of b_enc", b_enc.grad(&grads).unwrap()),
-                    one("gradient of w_dec", w_dec.grad(&grads).unwrap()),
-                    one("gradient of b_dec", b_dec.grad(&grads).unwrap()),
-                ]
+    ];
+    let sizes = sizes
+        .into_iter()
+        .flat_map(|size| [0.0, 0.3, 1.0].map(|share| (size, share)));
+    // More cubes than there are along one dimension; few entries, as Mesa's driver leaves a loop after 65,535 turns.
+    let large = [(1, 2, 70_001), (66_000, 2, 3)]
+        .into_iter()
+        .flat_map(|size| [0.0, 0.01].map(|share| (size, share)));
+    for ((rows, d, f), share) in sizes.chain(large) {
+        let run = move |device: &Device| {
+            let draws = to_vec(draw("mask", [rows, f], 1.0, device));
+            let mark = |(place, x): (usize, f32)| {
+                let latent = place % f;
+                let often = (latent % 7 == 3 && share > 0.1) || x.abs() < share;
+                f32::from(u8::from(place == 0 || share == 1.0 || (often && latent % 5 != 1)))
             };
-            let name = format!("sparse steps of {rows} x {d} x {f}, {share} of the entries");
-            cases.push(Case::new(name, Closeness::Operation, run));
-        }
+            let marks: Vec<f32> = match share {
+                0.0 => (0..rows * f)
+                    .map(|place| f32::from(u8::from(place == rows * f / 2)))
+                    .collect(),
+                _ => draws.into_iter().enumerate().map(mark).collect(),
+            };
+            let n = marks.iter().filter(|mark| **mark > 0.0).count();
+            let entries = Entries::of_mask(&from_vec(marks, [rows, f], device), n);
+            let tracked = device.clone().autodiff();
+            let w_enc = draw("w_enc", [f, d], 1.0, &tracked).require_grad();
+            let b_enc = draw("b_enc", [f], 1.0, &tracked).require_grad();
+            let w_dec = draw("w_dec", [f, d], 1.0, &tracked).require_grad();
+            let b_dec = draw("b_dec", [d], 1.0, &tracked).require_grad();
+            let values = entries.pick(&draw("h", [rows, f], 1.0, device));
+            let centred = draw("x", [rows, d], 1.0, &tracked);
+            let bias = (b_enc.clone(), b_dec.clone());
+            let h = sparse_encode(
+                values.clone().autodiff(),
+                centred,
+                w_enc.clone(),
+                bias.0,
+                bias.1,
+                &entries,
+            );
+            let out = sparse_decode(h, w_dec.clone(), &entries);
+            let grads = out.clone().square().sum().backward();
+            let latents = entries.latents(device).into_data().try_into_vec_as::<i32>().unwrap();
+            let counts = entries.sum_by_latent(values.ones_like());
+            vec![
+                (
+                    "latents".to_owned(),
+                    latents.into_iter().map(|latent| latent as f32).collect(),
+                ),
+                one("entries of each latent", counts),
+                one("values", values),
+                one("decoded", out),
+                one("gradient of w_enc", w_enc.grad(&grads).unwrap()),
+                one("gradient of b_enc", b_enc.grad(&grads).unwrap()),
+                one("gradient of w_dec", w_dec.grad(&grads).unwrap()),
+                one("gradient of b_dec", b_dec.grad(&grads).unwrap()),
+            ]
+        };
+        let name = format!("sparse steps of {rows} x {d} x {f}, {share} of the entries");
+        cases.push(Case::new(name, Closeness::Operation, run));
     }
 }
 
@@ -232,6 +239,17 @@ fn entries(name: &str, found: Encoding) -> Numbers {
             ]
         })
         .collect()
+}
+
+fn sums(cases: &mut Vec<Case>) {
+    for (rows, width) in [(1, 1), (3, 5), (700, 33), (65_600, 2)] {
+        let run = move |device: &Device| {
+            // Squares, so that the sum is no small rest of large numbers.
+            let numbers = draw("numbers", [rows, width], 1.0, device).square();
+            vec![one("sum", sum(numbers))]
+        };
+        cases.push(Case::new(format!("sum of {rows} x {width}"), Closeness::Operation, run));
+    }
 }
 
 fn optimiser(cases: &mut Vec<Case>) {
@@ -274,6 +292,25 @@ fn optimiser(cases: &mut Vec<Case>) {
         let name = format!("three steps of Adam, {rows} x {width}, unit rows {unit_rows}");
         cases.push(Case::new(name, Closeness::Operation, run));
     }
+    // Numbers that somebody else holds stay as they are.
+    let shared = |device: &Device| {
+        let mut parameter = draw("parameter", [33, 13], 1.0, device);
+        let held = parameter.clone();
+        let mut adam = Adam::new(AdamConfig::default(), 1);
+        adam.begin_step();
+        adam.update(
+            0,
+            &mut parameter,
+            draw("gradient", [33, 13], 1.0, device),
+            &Update::plain(0.1),
+        );
+        vec![one("held", held), one("moved", parameter)]
+    };
+    cases.push(Case::new(
+        "Adam with a parameter that is shared",
+        Closeness::Operation,
+        shared,
+    ));
     let still = |device: &Device| {
         let mut parameter = draw("parameter", [33, 5], 1.0, device);
         let mut adam = Adam::new(AdamConfig::default(), 1);
