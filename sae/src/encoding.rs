@@ -22,6 +22,11 @@ pub(crate) struct Encoding {
     pub(crate) select_time: Duration,
 }
 
+/// On the CPU: the product and the selection block by block, so that there is no `[B, F]` matrix.
+///
+/// # Errors
+///
+/// Pre-activations that are not finite.
 pub(crate) fn sparse(
     architecture: Architecture,
     tracked: &Parameters,

@@ -28,7 +28,7 @@ pub struct TrainFile {
     /// Seed of the order of activations and, unless a table says otherwise, of weights. Default 0.
     pub seed: Option<u64>,
     /// Activations without which a latent counts as dead. Default: a tenth of the run, 10 million at most as in the
-    /// libraries of the field, whose runs are far longer.
+    /// libraries of the field, whose runs are far longer. Silence is counted to 2^30 activations.
     pub dead_after: Option<usize>,
     /// `"topk"`, `"batch-topk"`, `"matryoshka"`: dead latents that help with each row. Default: half the width.
     pub auxiliary_k: Option<usize>,
