@@ -212,7 +212,13 @@ fn revived(device: &Device) -> Numbers {
     let mut trainer = trainer(architecture, ODD, device);
     let mut numbers = Numbers::new();
     for step in 0..5 {
-        let of = |latent: usize| if step < 2 && latent % 2 == 0 { -1e3 } else { 0.0 };
+        let of = |latent: usize| {
+            if step < 2 && latent.is_multiple_of(2) {
+                -1e3
+            } else {
+                0.0
+            }
+        };
         trainer.parameters_mut().b_enc = from_vec((0..ODD.n_latents).map(of).collect(), [ODD.n_latents], device);
         let x = batch(step, ODD, device);
         let report = trainer.step(Batch { x: &x, target: None }).unwrap().read().unwrap();
