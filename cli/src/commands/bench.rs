@@ -190,6 +190,10 @@ impl TrainBench {
                 ConfigError("--k is at most --d-sae; --batch, --d-in and --steps are at least 1".to_owned()).into(),
             );
         }
+        if !self.precision.is_supported(&context.device) {
+            let device = &context.device_name;
+            return Err(ConfigError(format!("--precision: {device} does not multiply such numbers")).into());
+        }
         let schedule = Schedule {
             steps: self.steps + 1,
             learning_rate: 1e-5,
