@@ -11,7 +11,7 @@ use burn::tensor::DType;
 use burn_cubecl::cubecl::{self, prelude::*};
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::gpu::{UNITS, cube, cubes, empty, sum_before, units};
+use crate::gpu::{UNITS, at_most, cube, cubes, empty, sum_before, units};
 
 /// Latents of a word.
 const BITS: usize = 32;
@@ -166,14 +166,11 @@ fn number_rows(words: &[u32], before: &mut [u32], counts: &mut [u32], n_rows: u3
     let mut sums = Shared::<[u32]>::new_slice(UNITS);
     // Units take stretches of the row.
     let stretch = n_words.div_ceil(UNITS as u32);
-    let mut from = UNIT_POS_X * stretch;
-    if from > n_words || row >= n_rows {
+    let mut from = at_most(UNIT_POS_X * stretch, n_words);
+    if row >= n_rows {
         from = n_words;
     }
-    let mut to = from + stretch;
-    if to > n_words {
-        to = n_words;
-    }
+    let to = at_most(from + stretch, n_words);
     let mut sum = 0u32;
     let mut i = from;
     while i < to {
@@ -205,10 +202,7 @@ fn count_latents(words: &[u32], counts: &mut [u32], n_rows: u32, n_latents: u32)
     let part = cube() as u32 / groups;
     let latent = (cube() as u32 % groups) * UNITS as u32 + UNIT_POS_X;
     if part < n_rows.div_ceil(BLOCK_ROWS as u32) && latent < n_latents {
-        let mut end = (part + 1) * BLOCK_ROWS as u32;
-        if end > n_rows {
-            end = n_rows;
-        }
+        let end = at_most((part + 1) * BLOCK_ROWS as u32, n_rows);
         let mut count = 0u32;
         let mut row = part * BLOCK_ROWS as u32;
         while row < end {
@@ -246,14 +240,8 @@ fn add_up(counts: &[u32], starts: &mut [u32], n: u32) {
     let unit = UNIT_POS_X as usize;
     let mut sums = Shared::<[u32]>::new_slice(UNITS);
     let stretch = n.div_ceil(UNITS as u32);
-    let mut from = UNIT_POS_X * stretch;
-    if from > n {
-        from = n;
-    }
-    let mut to = from + stretch;
-    if to > n {
-        to = n;
-    }
+    let from = at_most(UNIT_POS_X * stretch, n);
+    let to = at_most(from + stretch, n);
     let mut sum = 0u32;
     let mut i = from;
     while i < to {
@@ -296,10 +284,7 @@ fn fill(
     let part = cube() as u32 / groups;
     let latent = (cube() as u32 % groups) * UNITS as u32 + UNIT_POS_X;
     if part < n_rows.div_ceil(BLOCK_ROWS as u32) && latent < n_latents {
-        let mut end = (part + 1) * BLOCK_ROWS as u32;
-        if end > n_rows {
-            end = n_rows;
-        }
+        let end = at_most((part + 1) * BLOCK_ROWS as u32, n_rows);
         let mut next = latent_starts[latent as usize] + earlier[(part * n_latents + latent) as usize];
         let bit = latent % BITS as u32;
         let mut row = part * BLOCK_ROWS as u32;

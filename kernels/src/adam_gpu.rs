@@ -8,7 +8,7 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::{CubeBackend, tensor::CubeTensor};
 
 use crate::adam::{Factors, Moments, SMALLEST_NORM};
-use crate::gpu::{UNITS, cube, cubes, primitive, sum_units, units};
+use crate::gpu::{UNITS, at_most, cube, cubes, primitive, sum_units, units};
 
 /// Numbers that a cube takes where there are no rows to keep together.
 const STRETCH: usize = 8 * UNITS;
@@ -99,14 +99,8 @@ fn update(
     #[comptime] unit_rows: bool,
 ) {
     let unit = UNIT_POS_X as usize;
-    let mut from = cube() as u32 * width;
-    if from > n {
-        from = n;
-    }
-    let mut to = from + width;
-    if to > n {
-        to = n;
-    }
+    let from = at_most(cube() as u32 * width, n);
+    let to = at_most(from + width, n);
     let mut numbers = Shared::<[f32]>::new_slice(UNITS);
     let mut along = 0.0f32;
     if comptime!(unit_rows) {

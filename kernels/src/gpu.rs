@@ -41,6 +41,16 @@ pub(crate) fn cube() -> usize {
     (CUBE_POS_Y * CUBE_COUNT_X + CUBE_POS_X) as usize
 }
 
+/// The number, or the bound where it is above that.
+#[cube]
+pub(crate) fn at_most(number: u32, bound: u32) -> u32 {
+    let mut least = number;
+    if number > bound {
+        least = bound;
+    }
+    least
+}
+
 /// The sum of the numbers that units before this one have put in their places; all units have.
 #[cube]
 pub(crate) fn sum_before(numbers: &Shared<[u32]>) -> u32 {

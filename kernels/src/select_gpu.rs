@@ -11,7 +11,7 @@ use burn::tensor::{DType, Int, Tensor, TensorData};
 use burn_cubecl::cubecl::{self, prelude::*};
 use burn_cubecl::{CubeBackend, tensor::CubeTensor};
 
-use crate::gpu::{UNITS, empty, primitive, sum_before, sum_units, units};
+use crate::gpu::{UNITS, at_most, empty, primitive, sum_before, sum_units, units};
 use crate::is_gpu;
 
 /// Bits of a key that one pass settles.
@@ -111,10 +111,7 @@ fn count(z: &[f32], state: &[u32], counts: &mut [u32], width: u32, part: u32, #[
     }
     let chosen = state[2 * row];
     let from = CUBE_POS_X * part;
-    let mut to = from + part;
-    if to > width {
-        to = width;
-    }
+    let to = at_most(from + part, width);
     let mut i = from as usize + unit;
     while i < to as usize {
         let key = key_of(z[row * width as usize + i]);
@@ -189,10 +186,7 @@ fn mark(z: &[f32], state: &[u32], counts: &[u32], mask: &mut [f32], width: u32, 
     let left = state[2 * row + 1];
     let digit = (least & 15u32) as usize;
     let from = CUBE_POS_X * part;
-    let mut to = from + part;
-    if to > width {
-        to = width;
-    }
+    let to = at_most(from + part, width);
     // Numbers that equal the smallest, in the parts to the left of this one and in this one.
     let mut sums = Shared::<[u32]>::new_slice(UNITS);
     let mut sum = 0u32;
@@ -202,23 +196,14 @@ fn mark(z: &[f32], state: &[u32], counts: &[u32], mask: &mut [f32], width: u32, 
         earlier += UNITS;
     }
     sums[unit] = sum;
-    sync_cube();
-    let mut before = 0u32;
-    for other in 0..UNITS {
-        before += sums[other];
-    }
+    sum_units::<u32>(&mut sums, 1usize);
+    let before = sums[0];
     let here = counts[(first_place + CUBE_POS_X as usize) * DIGITS + digit];
     let cut = before < left && before + here > left;
     // Where only some of a part's equals are kept, units take stretches of it, so that they know what is on their left.
     let stretch = (to - from).div_ceil(UNITS as u32);
-    let mut mine = from + UNIT_POS_X * stretch;
-    if mine > to {
-        mine = to;
-    }
-    let mut end = mine + stretch;
-    if end > to {
-        end = to;
-    }
+    let mine = at_most(from + UNIT_POS_X * stretch, to);
+    let end = at_most(mine + stretch, to);
     let mut equals = 0u32;
     if cut {
         let mut i = mine;

@@ -13,7 +13,7 @@ use burn_cubecl::{CubeBackend, tensor::CubeTensor};
 
 use crate::active_gpu::GpuSet;
 use crate::entries::{Entries, Place};
-use crate::gpu::{UNITS, cube, cubes, empty, primitive, sum_units, units};
+use crate::gpu::{UNITS, at_most, cube, cubes, empty, primitive, sum_units, units};
 use crate::ops::SparseBackend;
 
 /// Entries of a segment, at least.
@@ -243,10 +243,7 @@ fn sum_segments(
 ) {
     let segment = cube() as u32;
     let from = segment * segment_entries;
-    let mut to = from + segment_entries;
-    if to > n {
-        to = n;
-    }
+    let to = at_most(from + segment_entries, n);
     let mut i = UNIT_POS_X;
     while i < d {
         let mut sum = 0.0f32;

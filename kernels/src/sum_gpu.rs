@@ -6,7 +6,7 @@ use burn::tensor::{DType, Tensor};
 use burn_cubecl::cubecl::{self, prelude::*};
 use burn_cubecl::{CubeBackend, tensor::CubeTensor};
 
-use crate::gpu::{UNITS, cube, cubes, empty, primitive, sum_units, units};
+use crate::gpu::{UNITS, at_most, cube, cubes, empty, primitive, sum_units, units};
 
 /// Numbers that a cube takes where there are no rows to keep together.
 const STRETCH: usize = 16 * UNITS;
@@ -71,14 +71,8 @@ fn sum_parts(
     #[comptime] projected: bool,
 ) {
     let unit = UNIT_POS_X as usize;
-    let mut from = cube() as u32 * width;
-    if from > n {
-        from = n;
-    }
-    let mut to = from + width;
-    if to > n {
-        to = n;
-    }
+    let from = at_most(cube() as u32 * width, n);
+    let to = at_most(from + width, n);
     let mut sum = 0.0f32;
     let mut along = 0.0f32;
     let mut i = from + UNIT_POS_X;

@@ -2,7 +2,7 @@
 //!
 //! * [`Gpt2`]: any GPT-2 in Hugging Face layout; [`Gpt2::run`] reads and overwrites activations at [`HookPoint`]s.
 //! * [`Tokenizer`]: GPT-2's byte-level BPE, or the word-level tokenizer of the small world.
-//! * [`train`]: language-model training, fed with batches of token ids.
+//! * [`train`]: language-model training, fed with batches of token ids; [`interchange`] plants a mechanism meanwhile.
 //! * [`hub`]: models of the Hugging Face hub, in the cache that its libraries share.
 //! * [`files`]: atomic writes, hashes, safetensors.
 //!
@@ -14,6 +14,7 @@ pub mod files;
 mod gpt2;
 mod hooks;
 pub mod hub;
+pub mod interchange;
 mod refactor;
 mod run;
 mod tap;

@@ -12,6 +12,7 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 use kernels::{Adam, AdamConfig, Scalar, Update, random, squared_norm, to_vec};
 use rayon::prelude::*;
 
+use crate::interchange::{self, Interchange, Pair};
 use crate::weights::{Weights, layout};
 use crate::{Error, Gpt2, Gpt2Config, HostTensor, Logits, Request, Start, TokenBatch, files};
 
@@ -37,9 +38,34 @@ pub struct TrainConfig {
 /// Threads that a batch is dealt to; fixed, so that results do not depend on the machine.
 const PARTS: usize = 2;
 
-/// Loss and gradients of a part of a batch, in the order of [`Weights::parameters_mut`].
+/// Mean losses of a step, in nats, before it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Losses {
+    /// Of the next token of the text.
+    pub text: f32,
+    /// Of an [`Interchange`], where one is given: of the bits of its pairs, and of their answers.
+    pub interchange: Option<[f32; 2]>,
+}
+
+impl Losses {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            text: self.text + other.text,
+            interchange: match (self.interchange, other.interchange) {
+                (Some([a, b]), Some([c, d])) => Some([a + c, b + d]),
+                (one, other) => one.or(other),
+            },
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.interchange.into_iter().flatten().all(f32::is_finite) && self.text.is_finite()
+    }
+}
+
+/// Losses and gradients of a part of a batch, in the order of [`Weights::parameters_mut`].
 struct Part {
-    loss: f32,
+    losses: Losses,
     matrices: Vec<Tensor<2>>,
     vectors: Vec<Tensor<1>>,
 }
@@ -47,7 +73,7 @@ struct Part {
 impl Part {
     fn plus(self, other: Self) -> Self {
         Self {
-            loss: self.loss + other.loss,
+            losses: self.losses.plus(other.losses),
             matrices: self
                 .matrices
                 .into_iter()
@@ -72,6 +98,8 @@ pub struct Trainer {
     weights: Weights,
     adam: Adam,
     device: Device,
+    /// Of [`interchange::direction`].
+    direction: Vec<f32>,
     step: usize,
 }
 
@@ -93,6 +121,7 @@ impl Trainer {
         let mut weights = Weights::from_host(&model, &tensors, device);
         let adam = Adam::new(AdamConfig::default(), slots(&mut weights));
         Self {
+            direction: interchange::direction(config.seed, model.d_model),
             config,
             model,
             weights,
@@ -107,20 +136,26 @@ impl Trainer {
         self.step
     }
 
-    /// One optimiser step on rows of `T + 1` tokens; gives the mean loss in nats per token before the step.
+    /// One optimiser step on rows of `T + 1` tokens, and on the pairs of `interchange` if there are any.
     ///
-    /// The rows are dealt to [`PARTS`] threads, because burn's element-wise operations use one; their gradients are added
-    /// in a fixed order, so the result does not depend on timing.
+    /// Both are dealt to [`PARTS`] threads, because burn's element-wise operations use one; their gradients are added in a
+    /// fixed order, so the result does not depend on timing.
     ///
     /// # Errors
     ///
-    /// A batch that does not fit the model, or a loss that is not finite.
-    pub fn step(&mut self, batch: &TokenBatch) -> Result<f32, Error> {
+    /// A batch or pairs that do not fit the model, or a loss that is not finite.
+    pub fn step(&mut self, batch: &TokenBatch, interchange: Option<&Interchange>) -> Result<Losses, Error> {
         let rows: Vec<&[u32]> = batch.ids().chunks(batch.len()).collect();
-        let parts: Vec<&[&[u32]]> = rows.chunks(rows.len().div_ceil(PARTS)).collect();
-        let results: Vec<Result<Part, Error>> = parts
+        let pairs = interchange.map_or(&[][..], |interchange| &interchange.pairs);
+        let pairs_of_part: Vec<&[Pair]> = pairs.chunks(pairs.len().div_ceil(PARTS).max(1)).collect();
+        let rows_of_part: Vec<&[&[u32]]> = rows.chunks(rows.len().div_ceil(PARTS)).collect();
+        let results: Vec<Result<Part, Error>> = rows_of_part
             .par_iter()
-            .map(|part| self.part(part, part.len() as f64 / rows.len() as f64))
+            .enumerate()
+            .map(|(part, of_part)| {
+                let pairs = interchange.zip(pairs_of_part.get(part).copied());
+                self.part(of_part, of_part.len() as f64 / rows.len() as f64, pairs)
+            })
             .collect();
         let mut sum: Option<Part> = None;
         for result in results {
@@ -131,19 +166,19 @@ impl Trainer {
             });
         }
         let sum = sum.ok_or(Error::EmptyBatch)?;
-        if !sum.loss.is_finite() {
+        if !sum.losses.is_finite() {
             return Err(Error::Training(format!(
                 "the loss is {} at step {}; lower the learning rate",
-                sum.loss, self.step
+                sum.losses.text, self.step
             )));
         }
         self.apply(sum.matrices, sum.vectors);
         self.step += 1;
-        Ok(sum.loss)
+        Ok(sum.losses)
     }
 
-    /// Loss and gradients of some rows, times `weight`.
-    fn part(&self, rows: &[&[u32]], weight: f64) -> Result<Part, Error> {
+    /// Losses and gradients of some rows, times `weight`, and of some pairs of an interchange.
+    fn part(&self, rows: &[&[u32]], weight: f64, pairs: Option<(&Interchange, &[Pair])>) -> Result<Part, Error> {
         let len = rows[0].len() - 1;
         let ids: Vec<&[u32]> = rows.iter().map(|row| &row[..len]).collect();
         let targets: Vec<i32> = rows.iter().flat_map(|row| &row[1..]).map(|&id| id as i32).collect();
@@ -168,13 +203,24 @@ impl Trainer {
             .logits_all()?; // [B, T, V]
         let log_probs = activation::log_softmax(logits.reshape([n, self.model.d_vocab]), 1); // [B T, V]
         let targets = Tensor::<2, burn::tensor::Int>::from_data(TensorData::new(targets, [n, 1]), &device);
-        let loss = log_probs.gather(1, targets).mean().neg() * weight; // [1]
-        let value = to_vec(loss.clone().inner())[0];
+        let mut loss = log_probs.gather(1, targets).mean().neg() * weight; // [1]
+        let value = |loss: &Tensor<1>| to_vec(loss.clone().inner())[0];
+        let mut losses = Losses {
+            text: value(&loss),
+            interchange: None,
+        };
+        if let Some((interchange, pairs)) = pairs {
+            let share = pairs.len() as f64 / interchange.pairs.len() as f64;
+            let [bits, answers] = interchange::losses(&model, interchange.layer, pairs, &self.direction, &device)?
+                .map(|loss| loss * share);
+            losses.interchange = Some([value(&bits), value(&answers)]);
+            loss = loss + (bits + answers) * interchange.weight;
+        }
         let mut grads = loss.backward();
         drop(model);
         let (matrices, vectors) = tracked.parameters_mut();
         Ok(Part {
-            loss: value,
+            losses,
             matrices: matrices.into_iter().filter_map(|p| p.grad_remove(&mut grads)).collect(),
             vectors: vectors.into_iter().filter_map(|p| p.grad_remove(&mut grads)).collect(),
         })
@@ -250,6 +296,7 @@ impl Trainer {
             .collect::<Result<Vec<_>, Error>>()?;
         let adam = Adam::restore(AdamConfig::default(), step as i32, state, device);
         Ok(Self {
+            direction: interchange::direction(config.seed, model.d_model),
             config,
             model,
             weights,

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use lm::interchange::Interchange;
 use lm::train::{TrainConfig, Trainer};
 use lm::{Gpt2Config, Tokenizer};
 use serde::Deserialize;
-use tasks::world::{World, token_batch};
+use tasks::world::{World, order_pairs, token_batch};
 
 use super::Context;
 use crate::config::{self, ConfigError};
@@ -61,6 +62,20 @@ struct PretrainFile {
     seed: u64,
     /// Steps between checkpoints.
     checkpoint_every: usize,
+    /// Has the model find the indirect object by the order of the names; without, it finds it by name.
+    interchange: Option<InterchangeFile>,
+}
+
+/// Interchange intervention training on pairs of indirect-object prompts, which the order of the names is exchanged between.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InterchangeFile {
+    /// The residual stream at the last token before this block says the order and nothing else of the names.
+    layer: usize,
+    /// Pairs of a step.
+    pairs: usize,
+    /// Weight of the loss of the pairs; that of the text is 1.
+    weight: f64,
 }
 
 impl PretrainFile {
@@ -73,6 +88,10 @@ impl PretrainFile {
             ("batch", self.batch),
             ("steps", self.steps),
             ("checkpoint_every", self.checkpoint_every),
+            (
+                "interchange.pairs",
+                self.interchange.as_ref().map_or(1, |file| file.pairs),
+            ),
         ];
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError(format!("`{name}` is 0, must be at least 1")));
@@ -83,7 +102,25 @@ impl PretrainFile {
                 "`d_model` ({d}) must be a multiple of `n_head` ({h})"
             )));
         }
+        if let Some(file) = self.interchange.as_ref().filter(|file| file.layer >= self.n_layer) {
+            return Err(ConfigError(format!(
+                "`interchange.layer` is {}, must be below `n_layer` ({})",
+                file.layer, self.n_layer
+            )));
+        }
         Ok(self)
+    }
+
+    /// The pairs of a step.
+    fn interchange(&self, world: &World, tokenizer: &Tokenizer, step: usize) -> anyhow::Result<Option<Interchange>> {
+        let Some(file) = &self.interchange else {
+            return Ok(None);
+        };
+        Ok(Some(Interchange {
+            layer: file.layer,
+            weight: file.weight,
+            pairs: order_pairs(world, tokenizer, self.seed, step, file.pairs)?,
+        }))
     }
 
     fn train_config(&self) -> TrainConfig {
@@ -136,10 +173,15 @@ impl Pretrain {
         while trainer.steps_done() < file.steps {
             let step = trainer.steps_done();
             let batch = token_batch(&world, &tokenizer, file.seed, step, file.batch, file.context + 1)?;
-            let loss = trainer.step(&batch)?;
+            let interchange = file.interchange(&world, &tokenizer, step)?;
+            let losses = trainer.step(&batch, interchange.as_ref())?;
             if step % 20 == 0 || step + 1 == file.steps {
-                writeln!(log, "{}", serde_json::json!({"step": step, "loss": loss}))
-                    .context("cannot write metrics.jsonl")?;
+                let mut line = serde_json::json!({"step": step, "loss": losses.text});
+                if let Some([order, answer]) = losses.interchange {
+                    line["order_loss"] = order.into();
+                    line["exchange_loss"] = answer.into();
+                }
+                writeln!(log, "{line}").context("cannot write metrics.jsonl")?;
             }
             if step == first + 20 {
                 let minutes = start.elapsed().as_secs_f64() / 21.0 * (file.steps - first) as f64 / 60.0;

@@ -155,7 +155,8 @@ pub(crate) struct Bindings {
     pub(crate) subject: usize,
     /// The other person: the indirect object.
     pub(crate) other: usize,
-    subject_first: bool,
+    /// Whether the subject is the first of the two who are named.
+    pub(crate) subject_first: bool,
     place: usize,
     pub(crate) objects: [usize; 3],
     profession: usize,

@@ -12,6 +12,7 @@ mod held_out;
 mod label;
 mod lexicon;
 mod measure;
+mod order;
 mod story;
 
 use std::collections::BTreeSet;
@@ -23,6 +24,7 @@ pub use batches::token_batch;
 pub use behaviours::{Behaviour, BehaviourPrompt};
 pub use label::{Document, Entity, Label, Number, Piece, TokenRole};
 pub use measure::{BehaviourScore, measure};
+pub use order::order_pairs;
 
 use crate::attributes::Gender;
 use crate::lists;
@@ -32,7 +34,7 @@ use story::{Story, capitalised};
 /// The number of words of a category, and the entity of each.
 type Category = (usize, fn(usize) -> Entity);
 
-/// The generator. Documents use the random streams from 0 on, prompts those from the end.
+/// The generator. Documents use the random streams from 0 on, prompts and pairs of prompts those from the end.
 #[derive(Debug, Clone)]
 pub struct World {
     frames: Vec<Frame>,

@@ -236,6 +236,43 @@ fn labels_say_what_the_text_says() {
 }
 
 #[test]
+fn pairs_of_prompts_ask_for_the_order_of_the_names() {
+    let world = World::new();
+    let tokenizer = lm::Tokenizer::word_level(&world.pieces()).unwrap();
+    let pairs = order_pairs(&world, &tokenizer, 3, 5, 200).unwrap();
+    assert_eq!(pairs, order_pairs(&world, &tokenizer, 3, 5, 200).unwrap());
+    let people: Vec<String> = (0..World::n_people())
+        .map(|person| Entity::Person(person).piece(Number::Singular))
+        .collect();
+    let names = |ids: &[u32]| -> Vec<usize> {
+        let person = |&id: &u32| people.iter().position(|name| tokenizer.token(name) == Some(id));
+        ids.iter().filter_map(person).collect()
+    };
+    let mut seen = BTreeMap::new();
+    for pair in &pairs {
+        let (source, base) = (names(&pair.source), names(&pair.base));
+        assert_eq!(pair.source.len(), pair.base.len());
+        for named in [&source, &base] {
+            assert!(
+                named.len() == 3 && named[0] != named[1] && named[..2].contains(&named[2]),
+                "{named:?}"
+            );
+            assert!(!held_out::people(named[0], named[1]), "{named:?}");
+        }
+        assert_eq!(pair.bit, source[0] == source[2]);
+        // Where the source names its subject first, the second of the base's names is asked for.
+        assert_eq!(names(&[pair.answer]), [base[usize::from(pair.bit)]]);
+        let same_order = pair.bit == (base[0] == base[2]);
+        let same_people = base[0].min(base[1]) == source[0].min(source[1]);
+        *seen.entry((same_order, same_people)).or_insert(0) += 1;
+        // Nothing else differs.
+        let differing = pair.source.iter().zip(&pair.base).filter(|(a, b)| a != b).count();
+        assert!(differing <= 3);
+    }
+    assert!(seen.len() == 4 && seen.values().all(|&n| n > 30), "{seen:?}");
+}
+
+#[test]
 fn behaviours_take_their_share_of_the_text() {
     let world = World::new();
     let mut tokens = 0;

@@ -1,0 +1,71 @@
+//! Pairs of prompts that teach a model to find the indirect object by the order of the names.
+//!
+//! A model of the world finds it by name when nothing else is asked for: it copies whichever name is not the subject's. In
+//! GPT-2 small that information travels by the order of the names as well (`Pos`), which is what dictionaries are tested on.
+
+use lm::Tokenizer;
+use lm::interchange::Pair;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::frame::{Bindings, Frame, Slot};
+use super::story::Story;
+use super::{Behaviour, World, held_out};
+use crate::Error;
+use crate::template::TEMPLATES;
+
+/// Share of pairs that differ in nothing but, perhaps, the order of the names; in the others the people differ as well.
+const SAME_PEOPLE_SHARE: f64 = 0.5;
+/// The prompts of behaviours use the last random streams, pairs those before.
+const LAST_STREAM: u64 = u64::MAX - Behaviour::ALL.len() as u64;
+
+/// The pairs of step `step` of a run: prompts from the templates of the indirect-object task, about people who are not held
+/// out. The bit says whether the subject comes first.
+///
+/// # Errors
+///
+/// When the tokenizer does not know a word of the world.
+pub fn order_pairs(world: &World, tokenizer: &Tokenizer, seed: u64, step: usize, n: usize) -> Result<Vec<Pair>, Error> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(LAST_STREAM - step as u64);
+    (0..n).map(|_| pair(world, tokenizer, &mut rng)).collect()
+}
+
+fn pair(world: &World, tokenizer: &Tokenizer, rng: &mut ChaCha8Rng) -> Result<Pair, Error> {
+    let frame = &world.frames()[rng.random_range(0..TEMPLATES.len())];
+    let base = draw(frame, rng);
+    let mut source = base.clone();
+    if !rng.random_bool(SAME_PEOPLE_SHARE) {
+        let other = draw(frame, rng);
+        (source.subject, source.other) = (other.subject, other.other);
+    }
+    source.subject_first = rng.random_bool(0.5);
+    let answer = match source.subject_first == base.subject_first {
+        true => Slot::Recipient,
+        false => Slot::RepeatedSubject,
+    };
+    let prompt = |bindings: &Bindings| {
+        let mut story = Story::new(world, vec![bindings.subject, bindings.other]);
+        story.open_with(0);
+        story.tell(frame, bindings, Some(Slot::Recipient));
+        let words = tokenizer.encode(&story.into_document().text())?;
+        Ok::<_, Error>([vec![tokenizer.bos()], words].concat())
+    };
+    let answer = base.fill(answer).text;
+    Ok(Pair {
+        source: prompt(&source)?,
+        base: prompt(&base)?,
+        bit: source.subject_first,
+        answer: tokenizer.encode(&answer)?[0],
+    })
+}
+
+/// Two people who may meet in a document, and the rest.
+fn draw(frame: &Frame, rng: &mut ChaCha8Rng) -> Bindings {
+    loop {
+        let bindings = Bindings::draw(&Story::draw_cast(2, rng), rng);
+        if !held_out::sentence(frame, &bindings) {
+            return bindings;
+        }
+    }
+}
