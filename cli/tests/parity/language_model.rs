@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use kernels::to_vec;
+use lm::interchange::{Interchange, Pair};
 use lm::train::{TrainConfig, Trainer};
 use lm::{Gpt2, Gpt2Config, HookPoint, Logits, Overwrite, Past, Request, Start, TokenBatch, Trace, files};
 
@@ -151,11 +152,26 @@ fn training(device: &Device) -> Numbers {
         seed: 7,
     };
     let mut trainer = Trainer::new(config, Gpt2Config::new(2, 2, 24, 11, 31), device);
-    let losses = (0..3).map(|step: usize| {
+    let pairs = |step: usize| {
+        let pair = |i: usize| Pair {
+            source: (0..7).map(|t| ((step + i * 5 + t * 3) % 31) as u32).collect(),
+            base: (0..7).map(|t| ((step + i * 2 + t * 4) % 31) as u32).collect(),
+            bit: i.is_multiple_of(2),
+            answer: (step * 3 + i) as u32,
+        };
+        Interchange {
+            layer: 1,
+            weight: 0.5,
+            pairs: (0..3).map(pair).collect(),
+        }
+    };
+    let losses = (0..3).flat_map(|step: usize| {
         let row = |row: usize| -> Vec<u32> { (0..10).map(|t| ((step * 7 + row * 3 + t * t) % 31) as u32).collect() };
-        trainer
-            .step(&TokenBatch::new(&(0..5).map(row).collect::<Vec<_>>()).unwrap())
-            .unwrap()
+        let rows = TokenBatch::new(&(0..5).map(row).collect::<Vec<_>>()).unwrap();
+        let losses = trainer.step(&rows, Some(&pairs(step))).unwrap();
+        [losses.text]
+            .into_iter()
+            .chain(losses.interchange.into_iter().flatten())
     });
     vec![("losses".to_owned(), losses.collect())]
 }
