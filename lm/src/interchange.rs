@@ -34,8 +34,10 @@ pub struct Pair {
 pub struct Interchange {
     /// The residual stream before this block is exchanged.
     pub layer: usize,
-    /// Factor of both losses, each a mean over pairs in nats; that of the text has factor 1.
-    pub weight: f64,
+    /// Factor of the loss of the bits, a mean over pairs in nats; that of the text has factor 1.
+    pub bit_weight: f64,
+    /// Factor of the loss of the answers, the same.
+    pub answer_weight: f64,
     /// The pairs.
     pub pairs: Vec<Pair>,
 }

@@ -214,7 +214,7 @@ impl Trainer {
             let [bits, answers] = interchange::losses(&model, interchange.layer, pairs, &self.direction, &device)?
                 .map(|loss| loss * share);
             losses.interchange = Some([value(&bits), value(&answers)]);
-            loss = loss + (bits + answers) * interchange.weight;
+            loss = loss + bits * interchange.bit_weight + answers * interchange.answer_weight;
         }
         let mut grads = loss.backward();
         drop(model);

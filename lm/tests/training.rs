@@ -81,7 +81,8 @@ fn pairs(step: usize) -> Interchange {
     };
     Interchange {
         layer: 1,
-        weight: 1.0,
+        bit_weight: 1.0,
+        answer_weight: 1.0,
         pairs: (0..5).map(pair).collect(),
     }
 }

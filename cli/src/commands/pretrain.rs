@@ -74,8 +74,14 @@ struct InterchangeFile {
     layer: usize,
     /// Pairs of a step.
     pairs: usize,
-    /// Weight of the loss of the pairs; that of the text is 1.
-    weight: f64,
+    /// Weight of the loss of the order along a fixed direction; that of the text is 1.
+    order_weight: f64,
+    /// First step with pairs. Before the text has taught the model to look back, they keep it from learning to.
+    order_from: usize,
+    /// Weight of the loss of the answers after an exchange.
+    exchange_weight: f64,
+    /// First step at which the exchange counts; by then the order should be known, or there is nothing to exchange.
+    exchange_from: usize,
 }
 
 impl PretrainFile {
@@ -113,12 +119,17 @@ impl PretrainFile {
 
     /// The pairs of a step.
     fn interchange(&self, world: &World, tokenizer: &Tokenizer, step: usize) -> anyhow::Result<Option<Interchange>> {
-        let Some(file) = &self.interchange else {
+        let Some(file) = self.interchange.as_ref().filter(|file| step >= file.order_from) else {
             return Ok(None);
         };
         Ok(Some(Interchange {
             layer: file.layer,
-            weight: file.weight,
+            bit_weight: file.order_weight,
+            answer_weight: if step < file.exchange_from {
+                0.0
+            } else {
+                file.exchange_weight
+            },
             pairs: order_pairs(world, tokenizer, self.seed, step, file.pairs)?,
         }))
     }

@@ -161,7 +161,8 @@ fn training(device: &Device) -> Numbers {
         };
         Interchange {
             layer: 1,
-            weight: 0.5,
+            bit_weight: 0.5,
+            answer_weight: 0.25,
             pairs: (0..3).map(pair).collect(),
         }
     };

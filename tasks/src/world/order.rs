@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::frame::{Bindings, Frame, Slot};
 use super::story::Story;
-use super::{Behaviour, World, held_out};
+use super::{Behaviour, World, held_out, lexicon};
 use crate::Error;
 use crate::template::TEMPLATES;
 
@@ -19,8 +19,12 @@ const SAME_PEOPLE_SHARE: f64 = 0.5;
 /// The prompts of behaviours use the last random streams, pairs those before.
 const LAST_STREAM: u64 = u64::MAX - Behaviour::ALL.len() as u64;
 
-/// The pairs of step `step` of a run: prompts from the templates of the indirect-object task, about people who are not held
-/// out. The bit says whether the subject comes first.
+/// Share of steps whose pairs are made from the templates of the indirect-object task; else from other frames that name both
+/// people.
+const TEMPLATE_SHARE: f64 = 0.5;
+
+/// The pairs of step `step` of a run, all from one frame and so of one length, about people who are not held out. The bit says
+/// whether the subject comes first.
 ///
 /// # Errors
 ///
@@ -28,11 +32,22 @@ const LAST_STREAM: u64 = u64::MAX - Behaviour::ALL.len() as u64;
 pub fn order_pairs(world: &World, tokenizer: &Tokenizer, seed: u64, step: usize, n: usize) -> Result<Vec<Pair>, Error> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(LAST_STREAM - step as u64);
-    (0..n).map(|_| pair(world, tokenizer, &mut rng)).collect()
+    let names_both =
+        |frame: &&Frame| frame.behaviour() == Some(Behaviour::IndirectObject) && !frame.relies_on_document();
+    let frames: Vec<&Frame> = world.frames().iter().filter(names_both).collect();
+    let from = match rng.random_bool(TEMPLATE_SHARE) {
+        true => 0..TEMPLATES.len(),
+        false => TEMPLATES.len()..frames.len(),
+    };
+    let frame = frames[rng.random_range(from)];
+    (0..n).map(|_| pair(world, frame, tokenizer, &mut rng)).collect()
 }
 
-fn pair(world: &World, tokenizer: &Tokenizer, rng: &mut ChaCha8Rng) -> Result<Pair, Error> {
-    let frame = &world.frames()[rng.random_range(0..TEMPLATES.len())];
+fn pair(world: &World, frame: &Frame, tokenizer: &Tokenizer, rng: &mut ChaCha8Rng) -> Result<Pair, Error> {
+    let opener = match frame.id < TEMPLATES.len() {
+        true => 0,
+        false => rng.random_range(0..lexicon::OPENERS.len()),
+    };
     let base = draw(frame, rng);
     let mut source = base.clone();
     if !rng.random_bool(SAME_PEOPLE_SHARE) {
@@ -46,7 +61,7 @@ fn pair(world: &World, tokenizer: &Tokenizer, rng: &mut ChaCha8Rng) -> Result<Pa
     };
     let prompt = |bindings: &Bindings| {
         let mut story = Story::new(world, vec![bindings.subject, bindings.other]);
-        story.open_with(0);
+        story.open_with(opener);
         story.tell(frame, bindings, Some(Slot::Recipient));
         let words = tokenizer.encode(&story.into_document().text())?;
         Ok::<_, Error>([vec![tokenizer.bos()], words].concat())
