@@ -138,6 +138,7 @@ impl GpuSet {
 ///
 /// - mask: `[B, F]`, words: `[B, W]`
 #[cube(launch)]
+#[allow(clippy::collapsible_if, reason = "a GPU computes both sides of &&")]
 fn pack(mask: &[f32], words: &mut [u32], n_rows: u32, n_latents: u32) {
     let n_words = n_latents.div_ceil(BITS as u32);
     let place = (cube() * UNITS) as u32 + UNIT_POS_X;
@@ -148,7 +149,7 @@ fn pack(mask: &[f32], words: &mut [u32], n_rows: u32, n_latents: u32) {
         for bit in 0..BITS as u32 {
             if first + bit < n_latents {
                 if mask[(row * n_latents + first + bit) as usize] != 0.0f32 {
-                    word = word | (1u32 << bit);
+                    word |= 1u32 << bit;
                 }
             }
         }

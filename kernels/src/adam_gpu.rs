@@ -140,7 +140,7 @@ fn update(
         let factor = 1.0f32 / norm;
         i = from + UNIT_POS_X;
         while i < to {
-            w[i as usize] = w[i as usize] * factor;
+            w[i as usize] *= factor;
             i += UNITS as u32;
         }
     }

@@ -26,6 +26,10 @@ const SHORTEST_PART: usize = 4096;
 const MOST_ROWS: usize = 65_535;
 
 /// As [`crate::top_k_mask`]; the tensor back where it does not lie on a GPU. `1 <= k <= W`, and no side is 0.
+#[allow(
+    clippy::result_large_err,
+    reason = "tensor handles move as often as they are passed on, which is cheap"
+)]
 pub(crate) fn top_k_mask(z: Tensor<2>, k: usize) -> Result<Tensor<2>, Tensor<2>> {
     let ([rows, width], device) = (z.dims(), z.device());
     if !is_gpu(&device) {
@@ -167,7 +171,7 @@ fn choose(counts: &[u32], state: &mut [u32], parts: u32, #[comptime] shift: u32)
                 }
             }
         }
-        state[2 * row] = state[2 * row] | (chosen << shift);
+        state[2 * row] |= chosen << shift;
         state[2 * row + 1] = left;
     }
 }
