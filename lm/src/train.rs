@@ -147,8 +147,9 @@ impl Trainer {
     pub fn step(&mut self, batch: &TokenBatch, interchange: Option<&Interchange>) -> Result<Losses, Error> {
         let rows: Vec<&[u32]> = batch.ids().chunks(batch.len()).collect();
         let pairs = interchange.map_or(&[][..], |interchange| &interchange.pairs);
-        let pairs_of_part: Vec<&[Pair]> = pairs.chunks(pairs.len().div_ceil(PARTS).max(1)).collect();
         let rows_of_part: Vec<&[&[u32]]> = rows.chunks(rows.len().div_ceil(PARTS)).collect();
+        // As many parts as there are of rows: a batch of one row has one.
+        let pairs_of_part: Vec<&[Pair]> = pairs.chunks(pairs.len().div_ceil(rows_of_part.len()).max(1)).collect();
         let results: Vec<Result<Part, Error>> = rows_of_part
             .par_iter()
             .enumerate()

@@ -76,11 +76,12 @@ struct InterchangeFile {
     pairs: usize,
     /// Weight of the loss of the order along a fixed direction; that of the text is 1.
     order_weight: f64,
-    /// First step with pairs. Before the text has taught the model to look back, they keep it from learning to.
+    /// First step with pairs. From the start: begun when the text is learned, the order was not.
     order_from: usize,
     /// Weight of the loss of the answers after an exchange.
     exchange_weight: f64,
-    /// First step at which the exchange counts; by then the order should be known, or there is nothing to exchange.
+    /// First step at which the exchange counts. Not from the start, or it keeps the model from learning the text; by then the
+    /// order should be known, or there is nothing to exchange.
     exchange_from: usize,
 }
 

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::frame::{Bindings, Frame, Slot};
 use super::story::Story;
-use super::{Behaviour, World, held_out, lexicon};
+use super::{Behaviour, World, lexicon};
 use crate::Error;
 use crate::template::TEMPLATES;
 
@@ -18,7 +18,6 @@ use crate::template::TEMPLATES;
 const SAME_PEOPLE_SHARE: f64 = 0.5;
 /// The prompts of behaviours use the last random streams, pairs those before.
 const LAST_STREAM: u64 = u64::MAX - Behaviour::ALL.len() as u64;
-
 /// Share of steps whose pairs are made from the templates of the indirect-object task; else from other frames that name both
 /// people.
 const TEMPLATE_SHARE: f64 = 0.5;
@@ -48,10 +47,10 @@ fn pair(world: &World, frame: &Frame, tokenizer: &Tokenizer, rng: &mut ChaCha8Rn
         true => 0,
         false => rng.random_range(0..lexicon::OPENERS.len()),
     };
-    let base = draw(frame, rng);
+    let base = Bindings::draw(&Story::draw_cast(2, rng), rng);
     let mut source = base.clone();
     if !rng.random_bool(SAME_PEOPLE_SHARE) {
-        let other = draw(frame, rng);
+        let other = Bindings::draw(&Story::draw_cast(2, rng), rng);
         (source.subject, source.other) = (other.subject, other.other);
     }
     source.subject_first = rng.random_bool(0.5);
@@ -73,14 +72,4 @@ fn pair(world: &World, frame: &Frame, tokenizer: &Tokenizer, rng: &mut ChaCha8Rn
         bit: source.subject_first,
         answer: tokenizer.encode(&answer)?[0],
     })
-}
-
-/// Two people who may meet in a document, and the rest.
-fn draw(frame: &Frame, rng: &mut ChaCha8Rng) -> Bindings {
-    loop {
-        let bindings = Bindings::draw(&Story::draw_cast(2, rng), rng);
-        if !held_out::sentence(frame, &bindings) {
-            return bindings;
-        }
-    }
 }
