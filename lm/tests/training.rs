@@ -169,3 +169,16 @@ fn an_interchange_plants_where_the_answer_comes_from() {
         "{untaught_bits} {untaught_answers}"
     );
 }
+
+/// A batch of one row is no reason to leave out pairs: there were two parts of pairs and one of rows.
+#[test]
+fn all_pairs_count_whatever_the_number_of_rows() {
+    let losses = [1, 8].map(|rows| {
+        let mut trainer = Trainer::new(config(), Gpt2Config::new(2, 2, 16, 4, 9), &cpu());
+        let rows = TokenBatch::new(&(0..rows).map(prompt).collect::<Vec<_>>()).unwrap();
+        trainer.step(&rows, Some(&pairs(0))).unwrap().interchange.unwrap()
+    });
+    for (one, eight) in losses[0].into_iter().zip(losses[1]) {
+        assert!((one - eight).abs() <= 1e-5 * eight, "{one} {eight}");
+    }
+}
