@@ -1,4 +1,4 @@
-//! `saelab train` killed at any moment and resumed ends with the bytes of a run that was never killed.
+//! `saelab train` and `saelab pretrain` killed at any moment and resumed ends with the bytes of a run that was never killed.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -219,4 +219,49 @@ fn copy(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+#[test]
+fn a_pretraining_that_is_killed_ends_with_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let changes = "n_layer=1 n_head=1 d_model=16 batch=2 steps=300 checkpoint_every=50 interchange.layer=0 interchange.clue_layer=0 \
+                   interchange.pairs=2 interchange.exchange_from=20";
+    let changes: Vec<&str> = changes
+        .split_whitespace()
+        .flat_map(|change| ["--set", change])
+        .collect();
+    let pretrain = |out: &str| {
+        let arguments = [
+            "pretrain",
+            "configs/pretrain/small-world.toml",
+            "--out",
+            out,
+            "--resume",
+        ];
+        saelab(&[&arguments[..], &changes[..]].concat())
+    };
+    succeeds(pretrain(&path("whole")).output().unwrap());
+    let mut child = pretrain(&path("killed"))
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let checkpoint = folder.path().join("killed/checkpoint.safetensors");
+    let start = Instant::now();
+    while !checkpoint.exists() {
+        assert!(child.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Steps since the checkpoint are taken again, and their metrics written again.
+    std::thread::sleep(start.elapsed() / 2);
+    assert!(child.try_wait().unwrap().is_none());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    succeeds(pretrain(&path("killed")).output().unwrap());
+    for name in ["model.safetensors", "metrics.jsonl"] {
+        let [expected, found] =
+            ["whole", "killed"].map(|run| std::fs::read(folder.path().join(run).join(name)).unwrap());
+        assert!(expected == found, "{name}");
+    }
+    assert!(!checkpoint.exists());
 }

@@ -70,6 +70,16 @@ fn the_sites_of_the_shipped_model_are_its_own() {
     for name in ["small-world.toml", "small-world-names.toml"] {
         read(name).check(&model).unwrap();
     }
+    // The task is not studied where it does not happen: several places, both attributes that the paper edits, and a head.
+    let located = read("small-world.toml");
+    assert!(located.sites.len() >= 4);
+    for attribute in [Attribute::Io, Attribute::Pos] {
+        assert!(
+            located.sites.iter().any(|site| site.attributes.contains(&attribute)),
+            "{attribute}"
+        );
+    }
+    assert!(located.nodes().iter().any(|node| node.head.is_some()));
     // Re-factored weights behave alike, so the places stay; a file without a hash has only to name places that exist.
     let options = lm::LoadOptions {
         refactor_attention: true,

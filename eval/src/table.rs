@@ -364,8 +364,10 @@ fn list(attributes: &[Attribute]) -> String {
     attributes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
+/// Two decimals, where they leave a space in a narrow column.
 fn cell(value: Option<f64>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
+    let decimals = |value: f64| if (10.0..100.0).contains(&value.abs()) { 1 } else { 2 };
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.*}", decimals(value)))
 }
 
 fn fine(value: Option<f64>) -> String {

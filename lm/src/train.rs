@@ -12,7 +12,7 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 use kernels::{Adam, AdamConfig, Scalar, Update, random, squared_norm, to_vec};
 use rayon::prelude::*;
 
-use crate::interchange::{self, Interchange, Pair};
+use crate::interchange::{self, Interchange, N_LOSSES, Pair};
 use crate::weights::{Weights, layout};
 use crate::{Error, Gpt2, Gpt2Config, HostTensor, Logits, Request, Start, TokenBatch, files};
 
@@ -43,8 +43,8 @@ const PARTS: usize = 2;
 pub struct Losses {
     /// Of the next token of the text.
     pub text: f32,
-    /// Of an [`Interchange`], where one is given: of the bits of its pairs, and of their answers.
-    pub interchange: Option<[f32; 2]>,
+    /// Of an [`Interchange`], where one is given: of the bits at the clues, of the bits at the last positions, of the answers.
+    pub interchange: Option<[f32; N_LOSSES]>,
 }
 
 impl Losses {
@@ -52,7 +52,7 @@ impl Losses {
         Self {
             text: self.text + other.text,
             interchange: match (self.interchange, other.interchange) {
-                (Some([a, b]), Some([c, d])) => Some([a + c, b + d]),
+                (Some(one), Some(other)) => Some(std::array::from_fn(|i| one[i] + other[i])),
                 (one, other) => one.or(other),
             },
         }
@@ -146,16 +146,18 @@ impl Trainer {
     /// A batch or pairs that do not fit the model, or a loss that is not finite.
     pub fn step(&mut self, batch: &TokenBatch, interchange: Option<&Interchange>) -> Result<Losses, Error> {
         let rows: Vec<&[u32]> = batch.ids().chunks(batch.len()).collect();
-        let pairs = interchange.map_or(&[][..], |interchange| &interchange.pairs);
+        let groups = interchange.map_or(&[][..], |interchange| &interchange.groups);
         let rows_of_part: Vec<&[&[u32]]> = rows.chunks(rows.len().div_ceil(PARTS)).collect();
         // As many parts as there are of rows: a batch of one row has one.
-        let pairs_of_part: Vec<&[Pair]> = pairs.chunks(pairs.len().div_ceil(rows_of_part.len()).max(1)).collect();
+        let groups_of_part: Vec<&[Vec<Pair>]> = groups
+            .chunks(groups.len().div_ceil(rows_of_part.len()).max(1))
+            .collect();
         let results: Vec<Result<Part, Error>> = rows_of_part
             .par_iter()
             .enumerate()
             .map(|(part, of_part)| {
-                let pairs = interchange.zip(pairs_of_part.get(part).copied());
-                self.part(of_part, of_part.len() as f64 / rows.len() as f64, pairs)
+                let groups = interchange.zip(groups_of_part.get(part).copied());
+                self.part(of_part, of_part.len() as f64 / rows.len() as f64, groups)
             })
             .collect();
         let mut sum: Option<Part> = None;
@@ -178,8 +180,8 @@ impl Trainer {
         Ok(sum.losses)
     }
 
-    /// Losses and gradients of some rows, times `weight`, and of some pairs of an interchange.
-    fn part(&self, rows: &[&[u32]], weight: f64, pairs: Option<(&Interchange, &[Pair])>) -> Result<Part, Error> {
+    /// Losses and gradients of some rows, times `weight`, and of some groups of an interchange.
+    fn part(&self, rows: &[&[u32]], weight: f64, groups: Option<(&Interchange, &[Vec<Pair>])>) -> Result<Part, Error> {
         let len = rows[0].len() - 1;
         let ids: Vec<&[u32]> = rows.iter().map(|row| &row[..len]).collect();
         let targets: Vec<i32> = rows.iter().flat_map(|row| &row[1..]).map(|&id| id as i32).collect();
@@ -210,12 +212,18 @@ impl Trainer {
             text: value(&loss),
             interchange: None,
         };
-        if let Some((interchange, pairs)) = pairs {
-            let share = pairs.len() as f64 / interchange.pairs.len() as f64;
-            let [bits, answers] = interchange::losses(&model, interchange.layer, pairs, &self.direction, &device)?
-                .map(|loss| loss * share);
-            losses.interchange = Some([value(&bits), value(&answers)]);
-            loss = loss + bits * interchange.bit_weight + answers * interchange.answer_weight;
+        if let Some((interchange, groups)) = groups {
+            for pairs in groups {
+                let share = pairs.len() as f64 / interchange.n_pairs() as f64;
+                let of_pairs =
+                    interchange::losses(&model, interchange, pairs, &self.direction, &device)?.map(|loss| loss * share);
+                losses = losses.plus(Losses {
+                    text: 0.0,
+                    interchange: Some(of_pairs.each_ref().map(value)),
+                });
+                let [clues, ends, answers] = of_pairs;
+                loss = loss + (clues + ends) * interchange.bit_weight + answers * interchange.answer_weight;
+            }
         }
         let mut grads = loss.backward();
         drop(model);

@@ -67,7 +67,7 @@ fn prompt(index: usize) -> [u32; 5] {
     [0, words[0], words[1], 7 + mark as u32, words[mark]]
 }
 
-/// Five pairs: no number that the threads share evenly.
+/// Five pairs in three groups: no numbers that the threads share evenly.
 fn pairs(step: usize) -> Interchange {
     let pair = |i: usize| {
         let (source, base) = (prompt((step * 5 + i) * 37 % 60), prompt((step * 5 + i) * 23 % 60));
@@ -76,14 +76,16 @@ fn pairs(step: usize) -> Interchange {
             source: source[..4].to_vec(),
             base: base[..4].to_vec(),
             bit,
+            clue: 3,
             answer: base[if bit { 1 } else { 2 }],
         }
     };
     Interchange {
         layer: 1,
+        clue_layer: 1,
         bit_weight: 1.0,
         answer_weight: 1.0,
-        pairs: (0..5).map(pair).collect(),
+        groups: [0..2, 2..3, 3..5].map(|group| group.map(pair).collect()).into(),
     }
 }
 
@@ -95,9 +97,9 @@ fn text(step: usize) -> TokenBatch {
 /// Mean loss of the answers after the exchange, of a model on disk and through its hooks alone.
 fn exchange_loss(folder: &std::path::Path, interchange: &Interchange) -> f32 {
     let model = Gpt2::load(folder, &cpu()).unwrap();
-    let (hook, n) = (HookPoint::ResidPre(interchange.layer), interchange.pairs.len());
+    let (hook, n) = (HookPoint::ResidPre(interchange.layer), interchange.n_pairs());
     let batch = |part: fn(&Pair) -> &Vec<u32>| {
-        TokenBatch::new(&interchange.pairs.iter().map(part).collect::<Vec<_>>()).unwrap()
+        TokenBatch::new(&interchange.groups.iter().flatten().map(part).collect::<Vec<_>>()).unwrap()
     };
     let capture = Request {
         capture: vec![hook],
@@ -129,7 +131,7 @@ fn exchange_loss(folder: &std::path::Path, interchange: &Interchange) -> f32 {
         let all: f64 = row.iter().map(|&logit| f64::from(logit).exp()).sum();
         all.ln() - f64::from(row[pair.answer as usize])
     };
-    (interchange.pairs.iter().enumerate().map(of_row).sum::<f64>() / n as f64) as f32
+    (interchange.groups.iter().flatten().enumerate().map(of_row).sum::<f64>() / n as f64) as f32
 }
 
 /// The text alone teaches the task; with pairs the answer comes by way of the bit at the place and along the direction that
@@ -152,7 +154,7 @@ fn an_interchange_plants_where_the_answer_comes_from() {
         trainer.export(&dir, 0).unwrap();
         let given = pairs(1000);
         let losses = trainer.step(&text(1000), Some(&given)).unwrap();
-        let [bits, answers] = losses.interchange.unwrap();
+        let [_, bits, answers] = losses.interchange.unwrap();
         let expected = exchange_loss(&dir, &given);
         assert!(
             (answers - expected).abs() <= 1e-4 * expected.max(1.0),

@@ -1,7 +1,5 @@
 //! `saelab pretrain`: trains tokenizer and language model on the written world.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -10,10 +8,12 @@ use lm::interchange::Interchange;
 use lm::train::{TrainConfig, Trainer};
 use lm::{Gpt2Config, Tokenizer};
 use serde::Deserialize;
+use serde_json::Map;
 use tasks::world::{World, order_pairs, token_batch};
 
 use super::Context;
 use crate::config::{self, ConfigError};
+use crate::metrics::Metrics;
 use crate::output;
 
 /// Arguments of `saelab pretrain`.
@@ -62,7 +62,7 @@ struct PretrainFile {
     seed: u64,
     /// Steps between checkpoints.
     checkpoint_every: usize,
-    /// Has the model find the indirect object by the order of the names; without, it finds it by name.
+    /// Has the model find the indirect object by the order of the names; without, it finds it by name alone.
     interchange: Option<InterchangeFile>,
 }
 
@@ -72,16 +72,17 @@ struct PretrainFile {
 struct InterchangeFile {
     /// The residual stream at the last token before this block says the order and nothing else of the names.
     layer: usize,
-    /// Pairs of a step.
+    /// The residual stream at the repeated name before this block says the order, on its way to the last token.
+    clue_layer: usize,
+    /// Pairs of a step from one of the task's templates; as many more are from another frame.
     pairs: usize,
-    /// Weight of the loss of the order along a fixed direction; that of the text is 1.
+    /// Weight of the two losses of the order along a fixed direction; that of the text is 1. Pairs are few, so that with as much
+    /// weight their noise keeps the text from being learned.
     order_weight: f64,
-    /// First step with pairs. From the start: begun when the text is learned, the order was not.
-    order_from: usize,
     /// Weight of the loss of the answers after an exchange.
     exchange_weight: f64,
-    /// First step at which the exchange counts. Not from the start, or it keeps the model from learning the text; by then the
-    /// order should be known, or there is nothing to exchange.
+    /// First step at which the exchange counts: when the order is known, or there is nothing to exchange; and before the text has
+    /// taught to find the indirect object by name, or there is no need to.
     exchange_from: usize,
 }
 
@@ -109,29 +110,34 @@ impl PretrainFile {
                 "`d_model` ({d}) must be a multiple of `n_head` ({h})"
             )));
         }
-        if let Some(file) = self.interchange.as_ref().filter(|file| file.layer >= self.n_layer) {
-            return Err(ConfigError(format!(
-                "`interchange.layer` is {}, must be below `n_layer` ({})",
-                file.layer, self.n_layer
-            )));
+        if let Some(file) = &self.interchange {
+            for (name, layer) in [("layer", file.layer), ("clue_layer", file.clue_layer)] {
+                if layer >= self.n_layer {
+                    return Err(ConfigError(format!(
+                        "`interchange.{name}` is {layer}, must be below `n_layer` ({})",
+                        self.n_layer
+                    )));
+                }
+            }
         }
         Ok(self)
     }
 
     /// The pairs of a step.
     fn interchange(&self, world: &World, tokenizer: &Tokenizer, step: usize) -> anyhow::Result<Option<Interchange>> {
-        let Some(file) = self.interchange.as_ref().filter(|file| step >= file.order_from) else {
+        let Some(file) = &self.interchange else {
             return Ok(None);
         };
         Ok(Some(Interchange {
             layer: file.layer,
+            clue_layer: file.clue_layer,
             bit_weight: file.order_weight,
             answer_weight: if step < file.exchange_from {
                 0.0
             } else {
                 file.exchange_weight
             },
-            pairs: order_pairs(world, tokenizer, self.seed, step, file.pairs)?,
+            groups: order_pairs(world, tokenizer, self.seed, step, file.pairs)?,
         }))
     }
 
@@ -167,17 +173,8 @@ impl Pretrain {
         } else {
             Trainer::new(file.train_config(), model, device)
         };
-        let log = self.out.join("metrics.jsonl");
-        std::fs::create_dir_all(&self.out).with_context(|| format!("cannot make {}", self.out.display()))?;
-        let open = || {
-            OpenOptions::new()
-                .create(true)
-                .append(self.resume)
-                .truncate(!self.resume)
-                .write(true)
-                .open(&log)
-        };
-        let mut log = open().with_context(|| format!("cannot write {}", log.display()))?;
+        let cannot_write = || format!("cannot write {}", self.out.join("metrics.jsonl").display());
+        let mut metrics = Metrics::open(&self.out, trainer.steps_done()).with_context(cannot_write)?;
 
         let bar = context.progress.bar("pretrain", file.steps);
         bar.set_position(trainer.steps_done() as u64);
@@ -188,12 +185,15 @@ impl Pretrain {
             let interchange = file.interchange(&world, &tokenizer, step)?;
             let losses = trainer.step(&batch, interchange.as_ref())?;
             if step % 20 == 0 || step + 1 == file.steps {
-                let mut line = serde_json::json!({"step": step, "loss": losses.text});
-                if let Some([order, answer]) = losses.interchange {
-                    line["order_loss"] = order.into();
-                    line["exchange_loss"] = answer.into();
+                let mut numbers = Map::new();
+                numbers.insert("step".to_owned(), step.into());
+                numbers.insert("loss".to_owned(), losses.text.into());
+                if let Some([clue, order, answer]) = losses.interchange {
+                    numbers.insert("clue_loss".to_owned(), clue.into());
+                    numbers.insert("order_loss".to_owned(), order.into());
+                    numbers.insert("exchange_loss".to_owned(), answer.into());
                 }
-                writeln!(log, "{line}").context("cannot write metrics.jsonl")?;
+                metrics.write(step, &numbers).with_context(cannot_write)?;
             }
             if step == first + 20 {
                 let minutes = start.elapsed().as_secs_f64() / 21.0 * (file.steps - first) as f64 / 60.0;

@@ -157,13 +157,15 @@ fn training(device: &Device) -> Numbers {
             source: (0..7).map(|t| ((step + i * 5 + t * 3) % 31) as u32).collect(),
             base: (0..7).map(|t| ((step + i * 2 + t * 4) % 31) as u32).collect(),
             bit: i.is_multiple_of(2),
+            clue: 2 + i,
             answer: (step * 3 + i) as u32,
         };
         Interchange {
             layer: 1,
+            clue_layer: 0,
             bit_weight: 0.5,
             answer_weight: 0.25,
-            pairs: (0..3).map(pair).collect(),
+            groups: vec![(0..3).map(pair).collect()],
         }
     };
     let losses = (0..3).flat_map(|step: usize| {

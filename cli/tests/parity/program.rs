@@ -11,7 +11,7 @@ const SITES: &str = r#"
 [[sites]]
 name = "blocks.2.hook_resid_pre@END"
 nodes = ["blocks.2.hook_resid_pre@END"]
-attributes = ["IO"]
+attributes = ["IO", "Pos"]
 "#;
 
 const TRAIN: &str = r#"

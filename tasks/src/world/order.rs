@@ -18,28 +18,34 @@ use crate::template::TEMPLATES;
 const SAME_PEOPLE_SHARE: f64 = 0.5;
 /// The prompts of behaviours use the last random streams, pairs those before.
 const LAST_STREAM: u64 = u64::MAX - Behaviour::ALL.len() as u64;
-/// Share of steps whose pairs are made from the templates of the indirect-object task; else from other frames that name both
-/// people.
-const TEMPLATE_SHARE: f64 = 0.5;
 
-/// The pairs of step `step` of a run, all from one frame and so of one length, about people who are not held out. The bit says
-/// whether the subject comes first.
+/// The pairs of step `step` of a run in two groups, `n` from one of the templates of the indirect-object task and `n` from one
+/// other frame that names both people; none of people who are held out. The bit says whether the subject comes first,
+/// which its second mention, the clue, can tell.
 ///
 /// # Errors
 ///
 /// When the tokenizer does not know a word of the world.
-pub fn order_pairs(world: &World, tokenizer: &Tokenizer, seed: u64, step: usize, n: usize) -> Result<Vec<Pair>, Error> {
+pub fn order_pairs(
+    world: &World,
+    tokenizer: &Tokenizer,
+    seed: u64,
+    step: usize,
+    n: usize,
+) -> Result<Vec<Vec<Pair>>, Error> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(LAST_STREAM - step as u64);
     let names_both =
         |frame: &&Frame| frame.behaviour() == Some(Behaviour::IndirectObject) && !frame.relies_on_document();
     let frames: Vec<&Frame> = world.frames().iter().filter(names_both).collect();
-    let from = match rng.random_bool(TEMPLATE_SHARE) {
-        true => 0..TEMPLATES.len(),
-        false => TEMPLATES.len()..frames.len(),
-    };
-    let frame = frames[rng.random_range(from)];
-    (0..n).map(|_| pair(world, frame, tokenizer, &mut rng)).collect()
+    let (templates, others) = frames.split_at(TEMPLATES.len());
+    [templates, others]
+        .into_iter()
+        .map(|frames| {
+            let frame = frames[rng.random_range(0..frames.len())];
+            (0..n).map(|_| pair(world, frame, tokenizer, &mut rng)).collect()
+        })
+        .collect()
 }
 
 fn pair(world: &World, frame: &Frame, tokenizer: &Tokenizer, rng: &mut ChaCha8Rng) -> Result<Pair, Error> {
@@ -65,11 +71,15 @@ fn pair(world: &World, frame: &Frame, tokenizer: &Tokenizer, rng: &mut ChaCha8Rn
         let words = tokenizer.encode(&story.into_document().text())?;
         Ok::<_, Error>([vec![tokenizer.bos()], words].concat())
     };
-    let answer = base.fill(answer).text;
+    let name = |bindings: &Bindings, slot| Ok::<_, Error>(tokenizer.encode(&bindings.fill(slot).text)?[0]);
+    let repeated = name(&source, Slot::RepeatedSubject)?;
+    let ids = prompt(&source)?;
     Ok(Pair {
-        source: prompt(&source)?,
+        // The name stands there twice.
+        clue: ids.iter().rposition(|&id| id == repeated).unwrap_or_default(),
+        source: ids,
         base: prompt(&base)?,
         bit: source.subject_first,
-        answer: tokenizer.encode(&answer)?[0],
+        answer: name(&base, answer)?,
     })
 }
