@@ -89,6 +89,20 @@ pub(super) fn edited(
     (name, column)
 }
 
+/// Heads an attribute's column under a title that says what is shown.
+fn heading(attribute: Attribute) -> String {
+    match attribute {
+        Attribute::OtherGender => "other".to_owned(),
+        _ => attribute.to_string(),
+    }
+}
+
+/// Width of columns headed by attributes, which keeps a space between them.
+fn width(attributes: &[Attribute]) -> usize {
+    let longest = attributes.iter().map(|&attribute| heading(attribute).len()).max();
+    longest.map_or(5, |longest| 5.max(longest + 1))
+}
+
 /// The columns of the first table.
 pub(super) fn groups(report: &Report) -> Vec<Group> {
     let mut groups = vec![Group {
@@ -108,10 +122,10 @@ pub(super) fn groups(report: &Report) -> Vec<Group> {
             columns: report.config.ks.iter().map(edit).collect(),
         });
     }
-    let f1 = |&attribute: &Attribute| plain(&attribute.to_string(), Metric::F1, Some(attribute));
+    let f1 = |&attribute: &Attribute| plain(&heading(attribute), Metric::F1, Some(attribute));
     groups.push(Group {
         title: "F1".to_owned(),
-        width: 5,
+        width: width(&attributes),
         columns: attributes.iter().map(f1).collect(),
     });
     groups
@@ -125,11 +139,11 @@ pub(super) fn further(report: &Report) -> Vec<Group> {
         width,
         columns,
     };
-    let by_attribute = |title: &str, width, metric| {
-        let column = |&attribute: &Attribute| edited(report, attribute.to_string(), metric, attribute, k);
-        group(title, width, attributes.iter().map(column).collect())
+    let by_attribute = |title: &str, metric| {
+        let column = |&attribute: &Attribute| edited(report, heading(attribute), metric, attribute, k);
+        group(title, width(&attributes), attributes.iter().map(column).collect())
     };
-    let mcc = |&attribute: &Attribute| plain(&attribute.to_string(), Metric::Mcc, Some(attribute));
+    let mcc = |&attribute: &Attribute| plain(&heading(attribute), Metric::Mcc, Some(attribute));
     // The strictest of the thresholds; report.json has them all.
     let threshold = report.config.thresholds.last().copied();
     let at_threshold = |name, metric| {
@@ -147,9 +161,9 @@ pub(super) fn further(report: &Report) -> Vec<Group> {
             6,
             vec![plain("L0", Metric::L0, None), plain("FVU", Metric::Fvu, None)],
         ),
-        group("MCC", 5, attributes.iter().map(mcc).collect()),
-        by_attribute("isolation", 5, Metric::Isolation),
-        by_attribute("KL", 5, Metric::EditKl),
+        group("MCC", width(&attributes), attributes.iter().map(mcc).collect()),
+        by_attribute("isolation", Metric::Isolation),
+        by_attribute("KL", Metric::EditKl),
         group("latents", 7, thresholds),
     ]
 }
