@@ -1,4 +1,4 @@
-//! `saelab train` and `saelab pretrain` killed at any moment and resumed ends with the bytes of a run that was never killed.
+//! `saelab train` and `saelab pretrain` killed at any moment and resumed end with the bytes of a run that was never killed.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -6,6 +6,7 @@ mod common;
 
 use common::{saelab, succeeds};
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 const SITES: &str = "configs/sites/small-world.toml";
@@ -191,11 +192,7 @@ fn a_checkpoint_of_another_config_is_refused_with_the_difference() {
                 name.to_string_lossy().starts_with("step-")
             })
     };
-    let start = Instant::now();
-    while !written() {
-        assert!(child.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(60));
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_until(&mut child, written);
     child.kill().unwrap();
     child.wait().unwrap();
     let output = train("steps=999999").output().unwrap();
@@ -206,6 +203,15 @@ fn a_checkpoint_of_another_config_is_refused_with_the_difference() {
         error.contains("steps: 1000000 -> 999999") && error.contains("--resume"),
         "{error}"
     );
+}
+
+/// Waits for what a running process is about to do.
+fn wait_until(child: &mut Child, done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(child.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -248,10 +254,7 @@ fn a_pretraining_that_is_killed_ends_with_the_same_bytes() {
         .unwrap();
     let checkpoint = folder.path().join("killed/checkpoint.safetensors");
     let start = Instant::now();
-    while !checkpoint.exists() {
-        assert!(child.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(60));
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_until(&mut child, || checkpoint.exists());
     // Steps since the checkpoint are taken again, and their metrics written again.
     std::thread::sleep(start.elapsed() / 2);
     assert!(child.try_wait().unwrap().is_none());
