@@ -198,11 +198,11 @@ pub fn located(located: &Located) -> String {
             out,
             "{mark} {:<36}{:>9}",
             candidate.node.to_string(),
-            cell(candidate.removed)
+            cell(candidate.removed, 9)
         );
         for attribute in attributes {
             let changed = candidate.changed.get(attribute).copied();
-            let _ = write!(out, "{:>1$}", cell(changed), width(attribute));
+            let _ = write!(out, "{:>1$}", cell(changed, width(attribute)), width(attribute));
         }
         let _ = writeln!(out, "  {}", list(&candidate.kept));
     }
@@ -314,7 +314,7 @@ fn lines(out: &mut String, groups: &[Group], names: &[&str], width: usize, score
             for (_, column) in &group.columns {
                 let value = column.mean(scores, name);
                 any |= value.is_some();
-                let _ = write!(line, "{:>cell$}", cell(value), cell = group.width);
+                let _ = write!(line, "{:>1$}", cell(value, group.width), group.width);
             }
         }
         if any {
@@ -364,10 +364,15 @@ fn list(attributes: &[Attribute]) -> String {
     attributes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
-/// Two decimals, where they leave a space in a narrow column.
-fn cell(value: Option<f64>) -> String {
-    let decimals = |value: f64| if (10.0..100.0).contains(&value.abs()) { 1 } else { 2 };
-    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.*}", decimals(value)))
+/// Two decimals; where they would leave no space in a column of this width, without the zero before the point or with one.
+fn cell(value: Option<f64>, width: usize) -> String {
+    let Some(value) = value else { return "-".to_owned() };
+    let text = format!("{value:.2}");
+    match (text.len() < width, text.strip_prefix("-0")) {
+        (true, _) => text,
+        (false, Some(fraction)) => format!("-{fraction}"),
+        (false, None) => format!("{value:.1}"),
+    }
 }
 
 fn fine(value: Option<f64>) -> String {

@@ -109,12 +109,11 @@ pub(crate) fn losses(
     let direction = from_vec(direction.to_vec(), [direction.len(), 1], device);
     let signs: Vec<f32> = pairs.iter().map(|pair| if pair.bit { 1.0 } else { -1.0 }).collect();
     let signs = from_vec(signs, [n, 1], device);
-    let of_bits = [clues, ends].map(|stream| {
+    let [of_clues, of_ends] = [clues, ends].map(|stream| {
         let centred = stream.clone() - stream.mean_dim(1); // [n, D]
         let scale = (centred.clone().square().mean_dim(1) + SMALLEST_VARIANCE).sqrt(); // [n, 1]
         let along = (centred / scale).matmul(direction.clone()); // [n, 1]
         activation::log_sigmoid(along * signs.clone()).mean().neg() // [1]
     });
-    let [of_clues, of_ends] = of_bits;
     Ok([of_clues, of_ends, of_answers])
 }

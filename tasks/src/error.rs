@@ -59,6 +59,15 @@ pub enum Error {
         /// The prompt.
         text: String,
     },
+    /// The name whose second mention tells the order of the names is not among the tokens of a prompt.
+    #[error(
+        "the name that frame {frame} of the world repeats is not a token of its text: \
+         use a tokenizer that keeps the world's names whole"
+    )]
+    NoRepeatedName {
+        /// Number of the frame.
+        frame: usize,
+    },
     /// Two templates have different numbers of tokens.
     #[error(
         "prompts have unequal lengths, {first_len} tokens (\"{first}\") and {second_len} tokens (\"{second}\"): \

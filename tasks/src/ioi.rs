@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -161,13 +162,16 @@ impl Task for IoiTask {
         ]
     }
 
-    /// First the prompts of pattern ABB (half of them, rounded up), then those of pattern BAB.
+    /// Half of the prompts (rounded up) are of pattern ABB, the others of BAB, in random order: whoever holds out the last
+    /// rows, or every other one, holds out both.
     fn sample(&self, sample: Sample, n: usize, seed: u64) -> Vec<Prompt> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(sample as u64);
-        let pos = |row| usize::from(row >= n.div_ceil(2));
-        (0..n)
-            .map(|row| self.assemble(self.wording.draw(sample, pos(row), &mut rng)))
+        let mut orders: Vec<usize> = (0..n).map(|row| usize::from(row >= n.div_ceil(2))).collect();
+        orders.shuffle(&mut rng);
+        orders
+            .into_iter()
+            .map(|order| self.assemble(self.wording.draw(sample, order, &mut rng)))
             .collect()
     }
 

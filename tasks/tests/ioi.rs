@@ -48,10 +48,9 @@ fn gpt2_prompts_have_the_positions_of_the_paper() {
     let task = IoiTask::new(&tokenizer).unwrap();
     let prompts = task.sample(Sample::Evaluation, 300, 1);
     assert_eq!(prompts.len(), 300);
-    for (row, prompt) in prompts.iter().enumerate() {
+    for prompt in &prompts {
         let [io, s, pos] =
             [Attribute::Io, Attribute::S, Attribute::Pos].map(|attribute| prompt.labels.get(attribute).unwrap());
-        assert_eq!(pos, usize::from(row >= 150));
         assert_eq!(prompt.ids.len(), 19);
         assert_eq!(prompt.ids[0], tokenizer.bos());
         let abb = pos == 0;
@@ -88,6 +87,30 @@ fn the_worlds_tokenizer_keeps_all_words_and_makes_prompts_of_one_length() {
             .iter()
             .all(|prompt| prompt.ids.len() == 19)
     );
+}
+
+/// They once came in two halves, and autoencoders were measured on held-out prompts of one pattern only.
+#[test]
+fn patterns_are_equally_frequent_in_every_part_of_a_sample() {
+    let task = IoiTask::new(&world().unwrap()).unwrap();
+    let orders: Vec<usize> = task
+        .sample(Sample::Train, 2001, 0)
+        .iter()
+        .map(|prompt| prompt.labels.get(Attribute::Pos).unwrap())
+        .collect();
+    assert_eq!(orders.iter().sum::<usize>(), 1000);
+    let share = |part: &mut dyn Iterator<Item = usize>| {
+        let part: Vec<usize> = part.collect();
+        part.iter().sum::<usize>() as f64 / part.len() as f64
+    };
+    for tenth in orders.chunks(200) {
+        let found = share(&mut tenth.iter().copied());
+        assert!(tenth.len() < 200 || (found - 0.5).abs() < 0.15, "{found}");
+    }
+    for first in 0..2 {
+        let found = share(&mut orders.iter().skip(first).step_by(2).copied());
+        assert!((found - 0.5).abs() < 0.07, "{found}");
+    }
 }
 
 #[test]

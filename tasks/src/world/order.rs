@@ -25,7 +25,7 @@ const LAST_STREAM: u64 = u64::MAX - Behaviour::ALL.len() as u64;
 ///
 /// # Errors
 ///
-/// When the tokenizer does not know a word of the world.
+/// When the tokenizer does not know a word of the world, or splits names that stand in a text otherwise than alone.
 pub fn order_pairs(
     world: &World,
     tokenizer: &Tokenizer,
@@ -74,9 +74,10 @@ fn pair(world: &World, frame: &Frame, tokenizer: &Tokenizer, rng: &mut ChaCha8Rn
     let name = |bindings: &Bindings, slot| Ok::<_, Error>(tokenizer.encode(&bindings.fill(slot).text)?[0]);
     let repeated = name(&source, Slot::RepeatedSubject)?;
     let ids = prompt(&source)?;
+    // The name stands there twice.
+    let clue = ids.iter().rposition(|&id| id == repeated);
     Ok(Pair {
-        // The name stands there twice.
-        clue: ids.iter().rposition(|&id| id == repeated).unwrap_or_default(),
+        clue: clue.ok_or_else(|| Error::NoRepeatedName { frame: frame.id })?,
         source: ids,
         base: prompt(&base)?,
         bit: source.subject_first,
