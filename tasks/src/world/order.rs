@@ -77,7 +77,7 @@ fn pair(world: &World, frame: &Frame, tokenizer: &Tokenizer, rng: &mut ChaCha8Rn
     // The name stands there twice.
     let clue = ids.iter().rposition(|&id| id == repeated);
     Ok(Pair {
-        clue: clue.ok_or_else(|| Error::NoRepeatedName { frame: frame.id })?,
+        clue: clue.ok_or(Error::NoRepeatedName { frame: frame.id })?,
         source: ids,
         base: prompt(&base)?,
         bit: source.subject_first,
