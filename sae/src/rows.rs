@@ -5,13 +5,16 @@
 //!
 //! Shapes: `N` rows, `D` width.
 
-use std::collections::HashSet;
 use std::ops::Range;
 
 use burn::tensor::{Device, Tensor};
 use kernels::from_vec;
+use tasks::stable_hash;
 
 use crate::Error;
+
+/// The domain of the hash that deals rows to parts.
+const PART_DOMAIN: u64 = 0x501;
 
 /// Activations of one site.
 #[derive(Debug, Clone)]
@@ -33,13 +36,14 @@ impl Rows {
         self.values.is_empty()
     }
 
-    /// The rows of a part `[i, n]`: every n-th from row i on, without those whose numbers stand in another part too, as those
-    /// of a prompt that was drawn twice do.
+    /// The rows of a part `[i, n]`: those whose numbers, by a hash, fall to part i of n. Equal rows, as those of a prompt that
+    /// was drawn twice or of prompts that begin alike, are in one part, and every row is in some part.
     pub fn part(&self, [i, n]: [usize; 2]) -> Vec<usize> {
-        let bits = |row: usize| -> Vec<u32> { self.slice(row..row + 1).iter().map(|x| x.to_bits()).collect() };
-        let (own, others): (Vec<usize>, Vec<usize>) = (0..self.len()).partition(|row| row % n == i);
-        let others: HashSet<Vec<u32>> = others.into_iter().map(bits).collect();
-        own.into_iter().filter(|&row| !others.contains(&bits(row))).collect()
+        let part_of = |row: &usize| {
+            let bits: Vec<usize> = self.slice(*row..row + 1).iter().map(|x| x.to_bits() as usize).collect();
+            stable_hash(PART_DOMAIN, &bits) % n as u64
+        };
+        (0..self.len()).filter(|row| part_of(row) == i as u64).collect()
     }
 
     /// Some of the rows, in the order given.
@@ -137,15 +141,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_share_no_row_and_lose_only_what_both_would_have() {
-        let values = [1.0, 2.0, 3.0, 1.0, 4.0, 5.0, 3.0, 6.0, 4.0, 3.0];
-        let rows = Rows {
-            width: 1,
-            values: values.to_vec(),
-        };
-        assert_eq!(rows.part([0, 1]), (0..10).collect::<Vec<_>>());
-        // Even: 1, 3, 4, 3, 4; odd: 2, 1, 5, 6, 3. Shared: 1 and 3.
-        let [even, odd] = [0, 1].map(|i| rows.select(&rows.part([i, 2])).values);
-        assert_eq!((even, odd), (vec![4.0, 4.0], vec![2.0, 5.0, 6.0]));
+    fn parts_share_no_row_and_lose_none() {
+        // Three equal rows of each number, far apart.
+        let values: Vec<f32> = (0..900).map(|row| (row % 300) as f32 * 0.5).collect();
+        let rows = Rows { width: 1, values };
+        assert_eq!(rows.part([0, 1]), (0..900).collect::<Vec<_>>());
+        let parts = [0, 1].map(|i| rows.part([i, 2]));
+        let mut all = parts.concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..900).collect::<Vec<_>>());
+        for part in &parts {
+            assert!((400..500).contains(&part.len()), "{}", part.len());
+            assert!(part.iter().all(|row| part.binary_search(&((row + 300) % 900)).is_ok()));
+        }
     }
 }

@@ -23,6 +23,7 @@ pub use by_attribute::{ByAttribute, Labels};
 pub use error::Error;
 pub use family::Family;
 pub use ioi::IoiTask;
+pub use partition::stable_hash;
 pub use prompt::Prompt;
 pub use pronoun::PronounTask;
 pub use task::{Sample, Task, TaskName};

@@ -3,7 +3,7 @@
 /// Hashes `ids` (FNV-1a over their bytes, then the finaliser of splitmix64).
 ///
 /// Part of the format of every sample and of the shipped model's training text: changing it changes them all.
-pub(crate) fn stable_hash(domain: u64, ids: &[usize]) -> u64 {
+pub fn stable_hash(domain: u64, ids: &[usize]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for word in std::iter::once(domain).chain(ids.iter().map(|&id| id as u64)) {
         for byte in word.to_le_bytes() {

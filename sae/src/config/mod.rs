@@ -40,8 +40,8 @@ pub struct TrainFile {
     /// What the factors of matrix products are rounded to: `"f32"` (not at all), `"bf16"` or `"f16"`, with f32 weights and
     /// optimiser. Default `"f32"`; the others are for GPUs whose products are faster in 16 bits, on the CPU they are slower.
     pub precision: Option<Precision>,
-    /// `[i, n]`: only every n-th row of the store from row i on, without rows that another part has too, so that the parts
-    /// share none. Default all rows.
+    /// `[i, n]`: only the rows that a hash of their numbers deals to part i of n, so that the parts share none. Default all
+    /// rows.
     pub part: Option<[usize; 2]>,
     /// Share of the activations, the last in the order of the store, that is measured and not trained on. Default 0.1.
     pub held_out: Option<f64>,
