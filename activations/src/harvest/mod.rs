@@ -182,8 +182,7 @@ impl HarvestPlan {
                 reason: "must be empty for text, which has no roles".to_owned(),
             }),
             Source::Text(windows) => {
-                // The first is the longest.
-                let longest = if windows.len() > 0 { windows.tokens(0) } else { 0 };
+                let longest = (0..windows.len()).map(|index| windows.tokens(index)).max().unwrap_or(0);
                 if longest > n_ctx {
                     let reason = format!("gives windows of {longest} tokens, the model's context has {n_ctx}");
                     return Err(Error::Config {
@@ -200,7 +199,7 @@ impl HarvestPlan {
 /// Runs `plan` and stores the vectors in the folder `out`; finishes a harvest of the same plan that was interrupted.
 ///
 /// Rows of prompts stand in the order of the prompts, within a prompt in the order of the roles. Rows of text come window by
-/// window, full ones first, and are shuffled as the plan says. There is no manifest yet when other parts still owe shards.
+/// window, in the order of [`Windows`], and are shuffled as the plan says. There is no manifest yet when other parts still owe shards.
 ///
 /// # Errors
 ///

@@ -7,6 +7,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kernels::random;
+use rand::seq::SliceRandom;
 use tempfile::SpooledTempFile;
 
 use super::packing::Window;
@@ -15,7 +17,11 @@ use crate::Error;
 /// Bytes of windows that are held before the file is begun: those of 16 million tokens.
 const MEMORY: usize = 64 << 20;
 
-/// Windows in the order of a store: full ones first, then shorter ones by falling length, each in the documents' order.
+/// Most windows of one length that lie together: several batches.
+const GROUP: usize = 256;
+
+/// Windows in the order of a store: groups of one length, which batches are made of, in random order, so that the first
+/// shards of a store hold the same mixture of lengths as its last ones; in a group the documents' order.
 #[derive(Debug, Clone)]
 pub struct Windows {
     /// For each window as little-endian `u32`: its documents (position, number), its tokens.
@@ -76,12 +82,16 @@ impl WindowsWriter {
         Ok(())
     }
 
+    /// All that were taken.
     pub(super) fn finish(mut self) -> Windows {
         // Stable: keeps the documents' order.
-        self.places.sort_by_key(|place| std::cmp::Reverse(place.tokens));
+        self.places.sort_by_key(|place| place.tokens);
+        let lengths = self.places.chunk_by(|a, b| a.tokens == b.tokens);
+        let mut groups: Vec<&[Place]> = lengths.flat_map(|of_length| of_length.chunks(GROUP)).collect();
+        groups.shuffle(&mut random::rng(0, "harvest/windows"));
         Windows {
             bytes: Arc::new(Mutex::new(self.bytes)),
-            places: self.places,
+            places: groups.concat(),
             folder: self.folder,
         }
     }
@@ -145,21 +155,48 @@ mod tests {
     #[test]
     fn in_memory_and_on_disk_they_are_the_same() {
         let folder = tempfile::tempdir().unwrap();
-        let mut expected = windows();
-        expected.sort_by_key(|window| std::cmp::Reverse(window.ids.len()));
+        let mut orders = Vec::new();
         for memory in [0, 300, MEMORY] {
             let mut writer = WindowsWriter::with_memory(&folder.path().join("not/there/yet"), memory);
             windows().iter().for_each(|window| writer.push(window).unwrap());
             assert_eq!(writer.bytes.is_rolled(), memory < MEMORY);
             let written = writer.finish();
-            assert_eq!(written.read(0..50).unwrap(), expected);
-            assert_eq!(written.read(20..23).unwrap(), expected[20..23]);
-            assert_eq!((written.len(), written.tokens(49)), (50, expected[49].ids.len()));
+            let all = written.read(0..50).unwrap();
+            assert_eq!(written.read(20..23).unwrap(), all[20..23]);
+            assert_eq!((written.len(), written.tokens(49)), (50, all[49].ids.len()));
             assert_eq!(
                 std::fs::read_dir(folder.path()).unwrap().count(),
                 0,
                 "the file has no name"
             );
+            orders.push(all);
+        }
+        assert!(orders.iter().all(|order| *order == orders[0]));
+        // Three lengths, each of them together and in the order in which they came.
+        let lengths: Vec<&[Window]> = orders[0].chunk_by(|a, b| a.ids.len() == b.ids.len()).collect();
+        assert_eq!(lengths.len(), 3);
+        for together in lengths {
+            let expected = windows()
+                .into_iter()
+                .filter(|window| window.ids.len() == together[0].ids.len());
+            assert_eq!(together, expected.collect::<Vec<_>>());
+        }
+    }
+
+    /// They once came by falling length, and what a streamed training held out were the shortest.
+    #[test]
+    fn every_tenth_of_many_has_windows_of_all_lengths() {
+        let mut writer = WindowsWriter::new(&std::env::temp_dir());
+        for i in 0..100 * GROUP {
+            let ids = vec![0; 10 + i % 4];
+            let documents = vec![(0, i as u32)];
+            writer.push(&Window { ids, documents }).unwrap();
+        }
+        let windows = writer.finish();
+        for tenth in 0..10 {
+            let places = tenth * 10 * GROUP..(tenth + 1) * 10 * GROUP;
+            let lengths: std::collections::BTreeSet<usize> = places.map(|i| windows.tokens(i)).collect();
+            assert!(lengths.len() >= 3, "{lengths:?}");
         }
     }
 
