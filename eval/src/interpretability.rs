@@ -7,8 +7,7 @@
 //! for chance. Formulas in `agreement`.
 //!
 //! The best of many latents would look good by luck, so the latent is chosen on the even rows of the sample and scored
-//! on the odd rows. (Halves by parity, because samples of the indirect object list all ABB prompts before all BAB prompts.) Only predicates
-//! that hold somewhere in both halves count.
+//! on the odd rows. Only predicates that hold somewhere in both halves count.
 //!
 //! Shape legend: `N` prompts, `F` latents, `P` predicates (values of the attribute), `R` resamples.
 

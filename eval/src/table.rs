@@ -12,6 +12,7 @@ use std::fmt::Write;
 use tasks::{Attribute, TaskName};
 
 use crate::compare::Compared;
+use crate::ledger::members;
 use crate::legacy::Legacy;
 use crate::locate::Located;
 use crate::metric::Metric;
@@ -69,6 +70,13 @@ pub fn tables(report: &Report) -> String {
             .comparisons
             .iter()
             .for_each(|comparison| compare(&mut out, comparison));
+        let once = once(report);
+        if !once.is_empty() {
+            wrap(
+                &mut out,
+                &format!("of one seed, which an interval takes as given: {}", once.join(", ")),
+            );
+        }
     }
     let _ = writeln!(out, "\nEVERY SITE");
     heading(&mut out, &groups, width);
@@ -321,6 +329,20 @@ fn lines(out: &mut String, groups: &[Group], names: &[&str], width: usize, score
             let _ = writeln!(out, "{}", line.trim_end());
         }
     }
+}
+
+/// The compared families that another seed would have given otherwise, and of which there is one seed.
+fn once(report: &Report) -> Vec<&str> {
+    let compared = |family: &str| {
+        let mut of = report.comparisons.iter();
+        of.any(|comparison| comparison.left == family || comparison.right == family)
+    };
+    let n_seeds = |family: &str| members(&report.dictionaries, family).len();
+    let facts = report.dictionaries.iter();
+    facts
+        .filter(|facts| facts.seeded && compared(&facts.family) && n_seeds(&facts.family) == 1)
+        .map(|facts| facts.family.as_str())
+        .collect()
 }
 
 /// One comparison in words.

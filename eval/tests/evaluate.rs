@@ -122,6 +122,17 @@ fn a_perfect_dictionary_scores_one_and_the_report_is_stable() {
     assert_eq!(scores("random", Metric::Keep).len(), 2);
     assert_eq!(scores("random", Metric::Interchange).len(), 3);
     assert_eq!(scores("everything", Metric::Keep).len(), 0);
+    // Occlusion is between names and names, never between a name and a bit.
+    let occlusion: Vec<_> = report
+        .scores
+        .iter()
+        .filter(|score| score.metric == Metric::Occlusion)
+        .collect();
+    assert!(!occlusion.is_empty());
+    for score in occlusion {
+        assert!(score.raw.keys().any(|key| key.ends_with(" IO")), "{score:?}");
+        assert!(score.raw.keys().any(|key| key.ends_with(" S")), "{score:?}");
+    }
     assert_eq!(report.comparisons.len(), 4);
     assert_eq!(
         report
