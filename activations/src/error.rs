@@ -13,7 +13,7 @@ pub enum Error {
     #[error(transparent)]
     Lm(#[from] lm::Error),
     /// A file or folder of the store could not be read or changed.
-    #[error("cannot access {path}: {source}")]
+    #[error("cannot access {path}")]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -162,7 +162,7 @@ pub enum Error {
     },
     /// The tokens of a long corpus could not be kept on disk.
     #[error(
-        "cannot keep the tokens of the corpus in {folder}: {source}; free some space there, or choose another folder with --out"
+        "cannot keep the tokens of the corpus in {folder}: free some space there, or choose another folder with --out"
     )]
     Spool {
         /// The folder of the unnamed file that holds them.

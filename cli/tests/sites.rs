@@ -67,7 +67,12 @@ fn the_residual_stream_of_gpt2_is_read_at_27_nodes() {
 fn the_sites_of_the_shipped_model_are_its_own() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/small-world");
     let model = lm::Gpt2::load(&folder, &kernels::cpu()).unwrap();
-    for name in ["small-world.toml", "small-world-names.toml"] {
+    for name in [
+        "small-world.toml",
+        "small-world-names.toml",
+        "small-world-pronoun.toml",
+        "../quality/sites.toml",
+    ] {
         read(name).check(&model).unwrap();
     }
     // The task is not studied where it does not happen: several places, both attributes that the paper edits, and a head.

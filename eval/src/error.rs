@@ -184,7 +184,7 @@ pub enum Error {
     NoText,
 
     /// A file of scores cannot be opened.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot read {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -193,7 +193,7 @@ pub enum Error {
     },
 
     /// A file of scores cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot read {}", path.display())]
     Scores {
         /// The file.
         path: PathBuf,

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, files};
 
+/// No size of a model is larger; what is, is damaged, and its tensors could not even be listed.
+const LARGEST_SIZE: usize = 1 << 24;
+
 /// Activation function of the MLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
@@ -109,14 +112,23 @@ impl Gpt2Config {
         };
         for (field, value) in [
             ("n_layer", raw.n_layer),
+            ("n_inner", raw.n_inner.unwrap_or(1)),
             ("n_head", raw.n_head),
             ("n_embd", raw.n_embd),
             ("n_positions", raw.n_positions),
             ("vocab_size", raw.vocab_size),
         ] {
-            if value == 0 {
-                return Err(unsupported(field, "0".to_owned(), "at least 1"));
+            if !(1..=LARGEST_SIZE).contains(&value) {
+                return Err(unsupported(field, value.to_string(), "from 1 to 16777216"));
             }
+        }
+        let epsilon = raw.layer_norm_epsilon;
+        if !(epsilon.is_finite() && epsilon > 0.0) {
+            return Err(unsupported(
+                "layer_norm_epsilon",
+                epsilon.to_string(),
+                "a number above 0",
+            ));
         }
         if !raw.n_embd.is_multiple_of(raw.n_head) {
             return Err(unsupported("n_embd", raw.n_embd.to_string(), "a multiple of n_head"));

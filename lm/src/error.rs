@@ -22,6 +22,12 @@ pub enum Error {
         /// The cause; part of the message, so not given again as its source.
         cause: std::io::Error,
     },
+    /// A folder without a tokenizer.
+    #[error("{} holds neither tokenizer.json nor vocab.json with merges.txt; is it the folder of a model?", path.display())]
+    NoTokenizer {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A file is not what its name says: truncated, or in another format.
     #[error("{} is damaged or not of the expected format: {reason}; make or fetch it again", path.display())]
     Format {

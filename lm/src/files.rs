@@ -1,12 +1,13 @@
 //! Files of every stage: written whole or not at all, identified by SHA-256, tensors as safetensors.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
@@ -85,6 +86,29 @@ pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Error
         path: path.to_owned(),
         reason: error.to_string(),
     })
+}
+
+/// Where two JSON values differ: `path: old -> new` for each place.
+pub fn json_differences(old: &Value, new: &Value) -> Vec<String> {
+    let mut differences = Vec::new();
+    compare("", old, new, &mut differences);
+    differences
+}
+
+fn compare(path: &str, old: &Value, new: &Value, differences: &mut Vec<String>) {
+    if let (Value::Object(old), Value::Object(new)) = (old, new) {
+        let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        for key in keys {
+            let of = |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or_default();
+            let inner = match path {
+                "" => key.clone(),
+                path => format!("{path}.{key}"),
+            };
+            compare(&inner, &of(old), &of(new), differences);
+        }
+    } else if old != new {
+        differences.push(format!("{path}: {old} -> {new}"));
+    }
 }
 
 /// SHA-256 of `bytes` in lower-case hexadecimal.
@@ -250,6 +274,16 @@ fn to_f32(path: &Path, name: &str, view: &TensorView<'_>) -> Result<HostTensor, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn differences_are_listed_with_their_path() {
+        let (old, new) = (
+            serde_json::json!({"steps": 10, "a": {"k": 8, "x": 1}}),
+            serde_json::json!({"steps": 20, "a": {"k": 16, "x": 1}, "seed": 1}),
+        );
+        let found = json_differences(&old, &new);
+        assert_eq!(found, ["a.k: 8 -> 16", "seed: null -> 1", "steps: 10 -> 20"]);
+    }
 
     #[test]
     fn tensors_round_trip_and_truncation_is_named() {

@@ -45,7 +45,8 @@ impl Gpt2 {
         let config = Gpt2Config::read(&dir.join("config.json"))?;
         let path = dir.join("model.safetensors");
         let mut tensors = weights::read(&path, &config)?;
-        let file_hash = files::sha256_file(&path)?;
+        let of_weights = files::sha256_file(&path)?;
+        let file_hash = files::sha256_hex(format!("{} {of_weights}", config.to_hugging_face(0)).as_bytes());
         let mut hash = file_hash.clone();
         if options.refactor_attention {
             refactor(&config, &mut tensors);
@@ -91,12 +92,13 @@ impl Gpt2 {
         &self.device
     }
 
-    /// What identifies the activations of this model: SHA-256 of `model.safetensors`, another one with changed weights.
+    /// What identifies the activations of this model: [`Gpt2::file_hash`], another one with changed weights.
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// SHA-256 of `model.safetensors`, whatever was done to the weights: what identifies the behaviour.
+    /// What identifies the behaviour, whatever was done to the weights: SHA-256 of that of `model.safetensors` and of all that
+    /// `config.json` says of the computation.
     pub fn file_hash(&self) -> &str {
         &self.file_hash
     }

@@ -32,6 +32,9 @@ impl Tokenizer {
             return Self::from_json(&files::read(&path)?, &path);
         }
         let (vocab, merges) = (dir.join("vocab.json"), dir.join("merges.txt"));
+        if !vocab.exists() {
+            return Err(Error::NoTokenizer { path: dir.to_owned() });
+        }
         // Read once by hand, so that a missing file is named.
         let hash = files::sha256_hex(&[files::read(&vocab)?, files::read(&merges)?].concat());
         let fail = |error: tokenizers::Error| failed(&vocab, error);

@@ -111,3 +111,24 @@ fn the_hash_tells_the_two_apart() {
     assert_ne!(refactored.hash(), plain.hash());
     assert_eq!(refactored.hash().len(), 64);
 }
+
+/// Activations of one config were once taken for those of another with the same weights.
+#[test]
+fn the_hash_tells_configs_apart_and_refuses_what_cannot_be_computed() {
+    let part = folder("tests/fixtures/gpt2-micro");
+    let changed = tempfile::tempdir().unwrap();
+    std::fs::copy(part.join("model.safetensors"), changed.path().join("model.safetensors")).unwrap();
+    let text = std::fs::read_to_string(part.join("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let mut load = |epsilon: f64| {
+        config["layer_norm_epsilon"] = epsilon.into();
+        std::fs::write(changed.path().join("config.json"), config.to_string()).unwrap();
+        Gpt2::load(changed.path(), &cpu())
+    };
+    let hash = |model: &Gpt2| model.file_hash().to_owned();
+    let plain = hash(&Gpt2::load(&part, &cpu()).unwrap());
+    assert_eq!(hash(&load(1e-5).unwrap()), plain);
+    assert_ne!(hash(&load(0.5).unwrap()), plain);
+    let error = load(-1.0).unwrap_err().to_string();
+    assert!(error.contains("`layer_norm_epsilon` is -1"), "{error}");
+}

@@ -118,7 +118,7 @@ impl Grid {
             // Through text, as the old ones: reading a number may move its last bit.
             let new: Value = serde_json::from_str(&new.to_string()).unwrap_or_default();
             match state.members.get(name) {
-                Some(member) => compare("", &member.settings, &new, &mut differences),
+                Some(member) => differences.extend(files::json_differences(&member.settings, &new)),
                 None => differences.push(format!("autoencoder `{name}` is new")),
             }
         }
@@ -240,37 +240,4 @@ fn restore(trainer: &mut Trainer, member: Member, folder: &Path, device: &Device
     };
     trainer.restore(member.counters, parameters, first.into_iter().zip(second).collect());
     Ok(())
-}
-
-/// Lists where two JSON values differ.
-fn compare(path: &str, old: &Value, new: &Value, differences: &mut Vec<String>) {
-    if let (Value::Object(old), Value::Object(new)) = (old, new) {
-        let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-        for key in keys {
-            let of = |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or_default();
-            let inner = match path {
-                "" => key.clone(),
-                path => format!("{path}.{key}"),
-            };
-            compare(&inner, &of(old), &of(new), differences);
-        }
-    } else if old != new {
-        differences.push(format!("{path}: {old} -> {new}"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn differences_are_listed_with_their_path() {
-        let (old, new) = (
-            serde_json::json!({"steps": 10, "a": {"k": 8, "x": 1}}),
-            serde_json::json!({"steps": 20, "a": {"k": 16, "x": 1}, "seed": 1}),
-        );
-        let mut found = Vec::new();
-        compare("", &old, &new, &mut found);
-        assert_eq!(found, ["a.k: 8 -> 16", "seed: null -> 1", "steps: 10 -> 20"]);
-    }
 }

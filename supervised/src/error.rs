@@ -76,7 +76,7 @@ pub enum Error {
         gradient: f64,
     },
     /// A file of a saved dictionary could not be read or its folder made.
-    #[error("cannot access {path}: {source}")]
+    #[error("cannot access {path}")]
     Io {
         /// The file or folder.
         path: PathBuf,
