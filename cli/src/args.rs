@@ -31,7 +31,7 @@ pub(crate) enum Command {
     Trace(commands::trace::Trace),
     /// Compare a GPT-2 small with the numbers of another implementation; says PASS or what differs
     VerifyGpt2(commands::verify_gpt2::VerifyGpt2),
-    /// Find the sites where a model keeps the attributes of the indirect-object task
+    /// Find the sites where a model keeps the attributes of a task
     Locate(commands::locate::Locate),
     /// Cache activations in Parquet
     Harvest(commands::harvest::Harvest),

@@ -62,14 +62,19 @@ fn one_line(error: &toml::de::Error, text: Option<&str>) -> String {
     };
     let mut quoted = message.split('`').skip(1).step_by(2);
     let nearest = match (message.contains("unknown field"), quoted.next()) {
-        (true, Some(unknown)) => {
-            quoted.max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))
-        }
+        (true, Some(unknown)) => quoted
+            .max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))
+            .map(str::to_owned),
         _ => None,
     };
+    // A value has no span; what the error shows of itself ends with its key.
+    let keyed = match text {
+        Some(_) => message,
+        None => error.to_string().trim_end().replace('\n', " "),
+    };
     match nearest {
-        Some(known) => format!("{place}{message}; did you mean `{known}`?"),
-        None => format!("{place}{message}"),
+        Some(known) => format!("{place}{keyed}; did you mean `{known}`?"),
+        None => format!("{place}{keyed}"),
     }
 }
 
@@ -103,6 +108,12 @@ mod tests {
     fn an_unknown_key_names_the_nearest() {
         let error = parse("steps = 3\nlearnign_rate = 1.0", &[]).unwrap_err();
         assert!(error.ends_with("did you mean `learning_rate`?"), "{error}");
+    }
+
+    #[test]
+    fn a_value_of_another_type_names_its_key() {
+        let error = parse("steps = 3", &["steps=a"]).unwrap_err();
+        assert!(error.contains("`steps`") && !error.contains('\n'), "{error}");
     }
 
     #[test]

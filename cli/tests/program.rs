@@ -39,7 +39,8 @@ fn mistakes_are_one_line_that_says_what_to_do() {
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
     let write = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).unwrap();
     let micro = root().join("lm/tests/fixtures/gpt2-micro");
-    let expected = micro.join("expected.safetensors").to_string_lossy().into_owned();
+    let expected = path("ids.safetensors");
+    std::fs::copy(micro.join("expected.safetensors"), &expected).unwrap();
     let out = path("out.safetensors");
 
     let run = |arguments: &[&str]| transcript(&saelab(arguments), folder.path());
@@ -104,6 +105,20 @@ fn mistakes_are_one_line_that_says_what_to_do() {
         ])
     );
 
+    insta::assert_snapshot!(
+        "no_hook",
+        run(&[
+            "trace",
+            &path("model"),
+            "--ids",
+            &expected,
+            "--hooks",
+            "logits,blocks.0.hook_nothing",
+            "--out",
+            &out
+        ])
+    );
+
     write("fit.toml", b"metods = [\"mean\"]\n");
     insta::assert_snapshot!(
         "unknown_key",
@@ -129,16 +144,25 @@ fn mistakes_are_one_line_that_says_what_to_do() {
         ])
     );
     write("fit.toml", b"");
+    write("none.toml", b"sites = []\n");
+    let sites = root()
+        .join("configs/sites/small-world.toml")
+        .to_string_lossy()
+        .into_owned();
     insta::assert_snapshot!(
-        "no_activations",
+        "no_sites",
         run(&[
             "fit",
             &path("fit.toml"),
             "--run",
             &path("run"),
             "--sites",
-            &path("sites.toml")
+            &path("none.toml")
         ])
+    );
+    insta::assert_snapshot!(
+        "no_activations",
+        run(&["fit", &path("fit.toml"), "--run", &path("run"), "--sites", &sites])
     );
     insta::assert_snapshot!(
         "full_disk",

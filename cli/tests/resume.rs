@@ -267,4 +267,14 @@ fn a_pretraining_that_is_killed_ends_with_the_same_bytes() {
         assert!(expected == found, "{name}");
     }
     assert!(!checkpoint.exists());
+    // What is finished is not made again, and never taken for what other settings would give.
+    let output = succeeds(pretrain(&path("killed")).output().unwrap());
+    assert!(output.contains("is finished"), "{output}");
+    let other = pretrain(&path("killed")).args(["--set", "seed=7"]).output().unwrap();
+    let error = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert_eq!(other.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("seed: 0 -> 7") && error.contains("pretrain.json"),
+        "{error}"
+    );
 }

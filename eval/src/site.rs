@@ -75,9 +75,22 @@ impl Sites {
     /// Checks names, attributes and nodes against the task and the size of the model.
     ///
     /// # Errors
-    /// [`Error::Site`] for an empty, doubled or contradictory site, [`Error::Activations`] and [`Error::Node`] for a
-    /// node that does not exist or cannot be overwritten.
+    /// Those of [`Sites::check_task`]; [`Error::Activations`] and [`Error::Node`] for a node that does not exist or cannot be
+    /// overwritten.
     pub fn validate(&self, config: &Gpt2Config) -> Result<(), Error> {
+        self.check_task()?;
+        for node in self.nodes() {
+            node.validate(config)?;
+            restart_layer(&node)?;
+        }
+        Ok(())
+    }
+
+    /// Checks what can be checked without a model: names, attributes and roles against the task.
+    ///
+    /// # Errors
+    /// [`Error::Site`] for an empty, doubled or contradictory site.
+    pub fn check_task(&self) -> Result<(), Error> {
         let fail = |site: &str, reason: &str| {
             Err(Error::Site {
                 site: site.to_owned(),
@@ -110,10 +123,6 @@ impl Sites {
             }
             if let Some(other) = site.nodes.iter().find(|node| !task.roles().contains(&node.role)) {
                 return fail(&site.name, &format!("task {task} has no role {}", other.role));
-            }
-            for node in &site.nodes {
-                node.validate(config)?;
-                restart_layer(node)?;
             }
         }
         Ok(())

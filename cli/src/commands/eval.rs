@@ -105,8 +105,9 @@ impl Observer for Told {
 
 /// When, where and how long: what is kept out of the report because it changes from run to run.
 fn circumstances(start: Instant, context: &Context) -> serde_json::Value {
+    // Of the sources that the program was built from, wherever it runs; unknown where they are gone.
     let git = std::process::Command::new("git")
-        .args(["rev-parse", "HEAD"])
+        .args(["-C", env!("CARGO_MANIFEST_DIR"), "rev-parse", "HEAD"])
         .stderr(std::process::Stdio::null())
         .output();
     let revision = git

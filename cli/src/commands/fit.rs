@@ -33,8 +33,8 @@ impl Fit {
         let config =
             FitConfig::try_from(file).map_err(|error| ConfigError(format!("{}: {error}", self.config.display())))?;
         let run = RunFolder(self.run);
-        let store = Store::open(&run.activations())?;
         let sites = run_folder::read_sites(&self.sites)?;
+        let store = Store::open(&run.activations())?;
         run_folder::check_task(&store, &sites)?;
         let nodes = sites.nodes();
         let bar = context.progress.bar(

@@ -1,20 +1,23 @@
 //! `saelab pretrain`: trains tokenizer and language model on the written world.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
 use lm::interchange::Interchange;
 use lm::train::{TrainConfig, Trainer};
-use lm::{Gpt2Config, Tokenizer};
-use serde::Deserialize;
-use serde_json::Map;
+use lm::{Gpt2Config, Tokenizer, files};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tasks::world::{World, order_pairs, token_batch};
 
 use super::Context;
 use crate::config::{self, ConfigError};
 use crate::metrics::Metrics;
 use crate::output;
+
+/// The settings that the folder's model is trained with.
+const SETTINGS: &str = "pretrain.json";
 
 /// Arguments of `saelab pretrain`.
 #[derive(Debug, clap::Args)]
@@ -33,7 +36,7 @@ pub(crate) struct Pretrain {
 }
 
 /// A pretrain config file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct PretrainFile {
     /// Blocks. The issue of circuits asks for at least 3; 4 were enough for every behaviour.
@@ -67,7 +70,7 @@ struct PretrainFile {
 }
 
 /// Interchange intervention training on pairs of indirect-object prompts, which the order of the names is exchanged between.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct InterchangeFile {
     /// The residual stream at the last token before this block says the order and nothing else of the names.
@@ -87,6 +90,12 @@ struct InterchangeFile {
 }
 
 impl PretrainFile {
+    /// Reads and checks a config.
+    fn read(path: &Path, sets: &[String]) -> Result<Self, ConfigError> {
+        let refused = |reason: ConfigError| ConfigError(format!("{}: {}", path.display(), reason.0));
+        config::read::<Self>(path, sets)?.validate().map_err(refused)
+    }
+
     fn validate(self) -> Result<Self, ConfigError> {
         let positive = [
             ("n_layer", self.n_layer),
@@ -103,6 +112,21 @@ impl PretrainFile {
         ];
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError(format!("`{name}` is 0, must be at least 1")));
+        }
+        let weights = self.interchange.as_ref();
+        let weights = weights.map_or([0.0; 2], |file| [file.order_weight, file.exchange_weight]);
+        for (name, value, least) in [
+            ("learning_rate", self.learning_rate, f64::MIN_POSITIVE),
+            ("clip_norm", self.clip_norm, f64::MIN_POSITIVE),
+            ("init_std", f64::from(self.init_std), f64::MIN_POSITIVE),
+            ("weight_decay", self.weight_decay, 0.0),
+            ("interchange.order_weight", weights[0], 0.0),
+            ("interchange.exchange_weight", weights[1], 0.0),
+        ] {
+            if !(value.is_finite() && value >= least) {
+                let bound = if least > 0.0 { "above 0" } else { "at least 0" };
+                return Err(ConfigError(format!("`{name}` is {value}, must be {bound}")));
+            }
         }
         if !self.d_model.is_multiple_of(self.n_head) {
             let (d, h) = (self.d_model, self.n_head);
@@ -156,7 +180,7 @@ impl PretrainFile {
 
 impl Pretrain {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let file = config::read::<PretrainFile>(&self.config, &self.set)?.validate()?;
+        let file = PretrainFile::read(&self.config, &self.set)?;
         let world = World::new();
         let tokenizer = Tokenizer::word_level(&world.pieces())?;
         let model = Gpt2Config::new(
@@ -167,10 +191,20 @@ impl Pretrain {
             tokenizer.vocab_size(),
         );
         let checkpoint = self.out.join("checkpoint.safetensors");
+        let finished = self.out.join("model.safetensors");
         let device = &context.device;
-        let mut trainer = if self.resume && checkpoint.exists() {
+        let mut trainer = if self.resume && (checkpoint.exists() || finished.exists()) {
+            self.same_settings(&file)?;
+            if !checkpoint.exists() {
+                output::note(&format!("pretrain: {} is finished", self.out.display()));
+                return Ok(());
+            }
             Trainer::resume(file.train_config(), model, &checkpoint, device)?
         } else {
+            // What another training left would be gone on with, or taken for this one's result.
+            remove(&checkpoint)?;
+            remove(&finished)?;
+            files::write_json(&self.out.join(SETTINGS), &file)?;
             Trainer::new(file.train_config(), model, device)
         };
         let cannot_write = || format!("cannot write {}", self.out.join("metrics.jsonl").display());
@@ -210,9 +244,29 @@ impl Pretrain {
         bar.finish_and_clear();
         tokenizer.save(&self.out)?;
         trainer.export(&self.out, tokenizer.bos())?;
-        if checkpoint.exists() {
-            std::fs::remove_file(&checkpoint).with_context(|| format!("cannot remove {}", checkpoint.display()))?;
-        }
+        remove(&checkpoint)
+    }
+
+    /// Refuses to go on with what was begun with other settings.
+    fn same_settings(&self, file: &PretrainFile) -> anyhow::Result<()> {
+        let path = self.out.join(SETTINGS);
+        let old: Value = files::read_json(&path)?;
+        // Through text, as the old ones: reading a number may move its last bit.
+        let new: Value = serde_json::from_str(&serde_json::to_string(file)?)?;
+        let differences = files::json_differences(&old, &new);
+        anyhow::ensure!(
+            differences.is_empty(),
+            "{}: the model there is of other settings ({}); name another folder with --out, or leave out --resume to begin anew",
+            path.display(),
+            differences.join("; ")
+        );
         Ok(())
+    }
+}
+
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match path.exists() {
+        true => std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display())),
+        false => Ok(()),
     }
 }

@@ -145,7 +145,10 @@ pub(crate) fn check_task(store: &Store, sites: &Sites) -> anyhow::Result<()> {
 
 /// Reads a sites file.
 pub(crate) fn read_sites(path: &Path) -> anyhow::Result<Sites> {
-    Ok(config::read(path, &[])?)
+    let sites: Sites = config::read(path, &[])?;
+    let refused = |error: eval::Error| ConfigError(format!("{}: {error}", path.display()));
+    sites.check_task().map_err(refused)?;
+    Ok(sites)
 }
 
 /// Writes a sites file, with a first line that says what it is.

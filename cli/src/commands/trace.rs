@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::Context as _;
 use lm::{Gpt2, HookPoint, HostTensor, Logits, Request, Start, TokenBatch, files};
@@ -18,10 +19,28 @@ pub(crate) struct Trace {
     ids: PathBuf,
     /// Hooks, comma-separated, for example blocks.0.hook_resid_pre,logits
     #[arg(long, value_delimiter = ',', required = true)]
-    hooks: Vec<String>,
+    hooks: Vec<Wanted>,
     /// safetensors file to write; tensors carry the hooks' names
     #[arg(long)]
     out: PathBuf,
+}
+
+/// What is to be written.
+#[derive(Debug, Clone)]
+enum Wanted {
+    Hook(HookPoint),
+    Logits,
+}
+
+impl FromStr for Wanted {
+    type Err = lm::Error;
+
+    fn from_str(name: &str) -> Result<Self, lm::Error> {
+        match name {
+            "logits" => Ok(Self::Logits),
+            name => name.parse().map(Self::Hook),
+        }
+    }
 }
 
 impl Trace {
@@ -38,20 +57,22 @@ impl Trace {
             .map(|row| row.iter().map(|&id| u32::try_from(id)).collect::<Result<Vec<_>, _>>())
             .collect::<Result<Vec<_>, _>>()
             .with_context(|| format!("{}: `ids` holds a number that is no token id", self.ids.display()))?;
-        let wants_logits = self.hooks.iter().any(|name| name == "logits");
-        let capture = self
-            .hooks
-            .iter()
-            .filter(|name| *name != "logits")
-            .map(|name| name.parse())
-            .collect::<Result<Vec<HookPoint>, _>>()?;
+        let wants_logits = self.hooks.iter().any(|wanted| matches!(wanted, Wanted::Logits));
+        let hooks = self.hooks.iter().filter_map(|wanted| match wanted {
+            Wanted::Hook(hook) => Some(*hook),
+            Wanted::Logits => None,
+        });
+        let capture: Vec<HookPoint> = hooks.collect();
         let logits = if wants_logits { Logits::All } else { Logits::None };
         let request = Request {
             capture: capture.clone(),
             logits,
             ..Request::default()
         };
-        let trace = model.run(Start::Tokens(&TokenBatch::new(&rows)?), &request)?;
+        let tokens = TokenBatch::new(&rows)?;
+        let trace = model
+            .run(Start::Tokens(&tokens), &request)
+            .with_context(|| format!("cannot run on {}", self.ids.display()))?;
 
         let mut tensors = BTreeMap::new();
         for hook in capture {

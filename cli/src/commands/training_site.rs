@@ -76,7 +76,8 @@ impl TrainingSite {
         };
         anyhow::ensure!(
             trained > 0,
-            "the store has one window of {window} shards, of which nothing is left to train on; leave out --stream, or harvest              more text"
+            "the store has one window of {window} shards, of which nothing is left to train on; leave out --stream, \
+             or harvest more text"
         );
         let spread = (0..SAMPLE_SHARDS.min(trained)).map(|i| i * trained / SAMPLE_SHARDS.min(trained));
         let rows = store.shards_of(hook, head, &spread.chain(trained..shards).collect())?;
