@@ -117,7 +117,9 @@ fn a_streamed_training_that_is_killed_ends_with_the_same_bytes() {
     let store = path("text");
     let harvest = "harvest configs/quality/harvest-text.toml --set source.documents=200 --set rows_per_shard=1000 \
                    --set shuffle_window=3000 --set dtype=f16 --out";
-    let harvest: Vec<&str> = harvest.split_whitespace().chain([store.as_str()]).collect();
+    // Named here, since `make quality` may move to another node.
+    let hook = ["--set", r#"hooks=["blocks.2.hook_resid_pre"]"#];
+    let harvest: Vec<&str> = harvest.split_whitespace().chain([store.as_str()]).chain(hook).collect();
     succeeds(saelab(&harvest).output().unwrap());
     let config = path("train.toml");
     let train = |run: &str| {
