@@ -116,7 +116,13 @@ impl Selection {
                 let mut place = score.site.clone();
                 place.extend(score.attribute.map(|attribute| format!(" {attribute}")));
                 place.extend(score.threshold.map(|threshold| format!(" {threshold}")));
-                Some((place, (score.value?, entry.resampled.as_slice())))
+                // What has too few prompts for an interval has none in a difference either.
+                let enough = if score.n < FEWEST {
+                    &[]
+                } else {
+                    entry.resampled.as_slice()
+                };
+                Some((place, (score.value?, enough)))
             };
             taken.filter_map(place).collect::<Measured<'e>>()
         };
@@ -263,8 +269,13 @@ mod tests {
         ] {
             for (name, value) in [("left", left), ("right", right)] {
                 let key = Key::new(name, site, Metric::Sufficiency);
-                ledger.enter(&key, value, vec![value.unwrap_or(f64::NAN); 10], 5, &[]);
+                ledger.enter(&key, value, vec![value.unwrap_or(f64::NAN); 10], FEWEST, &[]);
             }
+        }
+        // Too few prompts: the difference has no interval, however well the resamples agree.
+        for (name, value) in [("few", 0.9), ("fewer", 0.5)] {
+            let key = Key::new(name, "a", Metric::Sufficiency);
+            ledger.enter(&key, Some(value), vec![value; 10], FEWEST - 1, &[]);
         }
         let facts = |name: &str| DictionaryFacts {
             name: name.to_owned(),
@@ -272,7 +283,7 @@ mod tests {
             identity: String::new(),
             seeded: false,
         };
-        let facts = ["left", "right"].map(facts);
+        let facts = ["left", "right", "few", "fewer"].map(facts);
         let selection = Selection {
             metric: Metric::Sufficiency,
             method: None,
@@ -283,5 +294,7 @@ mod tests {
         assert_eq!((comparison.left_value, comparison.right_value), (Some(0.8), Some(0.5)));
         assert!((comparison.low.unwrap() - 0.3).abs() < 1e-6);
         assert_eq!(ledger.compare(&facts, "left", "nobody", selection).difference, None);
+        let few = ledger.compare(&facts, "few", "fewer", selection);
+        assert_eq!((few.difference, few.low, few.high), (Some(0.4), None, None));
     }
 }
