@@ -295,6 +295,20 @@ fn a_dictionary_with_half_split_pos_vectors_scores_half() {
 }
 
 #[test]
+fn fragments_beside_a_whole_latent_are_no_splitting() {
+    let labels = labels();
+    let mut codes = split(&labels, 1.0, 0);
+    let first = codes.n_latents as u32;
+    codes.n_latents += 2;
+    for (row, labels) in codes.rows.iter_mut().zip(&labels) {
+        row.push((first + labels.get(Attribute::Pos).unwrap() as u32, 1.0));
+    }
+    let found = check_splitting(&labels, &codes);
+    assert_eq!((found.fragments, found.score), (2 * PARTS, Some(0.0)));
+    assert_eq!(found.verdict, splitting::Verdict::Clear);
+}
+
+#[test]
 fn latents_of_names_and_overlapping_latents_are_no_fragments() {
     let labels = labels();
     // One latent for every pair of a name and a Pos value, and none for Pos.
