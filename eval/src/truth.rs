@@ -1,9 +1,10 @@
 //! Latents against everything the written world knows about its tokens.
 //!
 //! The shipped model was trained on documents whose every token has labels ([`tasks::world::Label`]). A predicate is "this
-//! label has this value". A latent is active where its code is above 0, and stands for the predicate on whose even documents
-//! its F1 is best; it is scored on the odd documents with F1, Matthews' correlation and average precision (formulas in
-//! `agreement`).
+//! label has this value". A latent is active where its code is above 0. For each predicate the latent of the best F1 on the
+//! even documents, and that of the best Matthews correlation, are scored on the odd documents; the average precision is that of
+//! the latter (formulas in `agreement`). F1 alone would choose latents that are active almost everywhere for a predicate that
+//! often holds, whose correlation is nothing.
 //!
 //! Predicates that hold on fewer than [`FEWEST`] rows of either half are left out.
 //!
@@ -12,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
-use kernels::to_vec;
+use kernels::{from_vec, matmul, to_vec};
 use lm::{Gpt2, HookPoint, Logits, Request, Start, TokenBatch, Tokenizer};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -46,13 +47,13 @@ pub struct WorldSample {
 pub struct FamilyScore {
     /// Predicates.
     pub predicates: usize,
-    /// Mean F1 of their latents.
+    /// Mean F1 of the latents that are chosen by it.
     pub f1: f64,
-    /// Mean Matthews correlation.
+    /// Mean Matthews correlation of the latents that are chosen by it.
     pub mcc: f64,
-    /// Mean average precision.
+    /// Mean average precision of the same.
     pub average_precision: f64,
-    /// Share of predicates whose latent reaches an MCC of 0.5.
+    /// Share of predicates whose latent, chosen by MCC, reaches an MCC of 0.5.
     pub found: f64,
 }
 
@@ -63,7 +64,7 @@ pub struct Truth {
     pub families: BTreeMap<String, FamilyScore>,
     /// Share of latents that are active on no token.
     pub silent: f64,
-    /// Share of the others for which some predicate reaches an MCC of 0.5.
+    /// Share of the others whose predicate, chosen by MCC, reaches an MCC of 0.5.
     pub explained: f64,
 }
 
@@ -130,6 +131,14 @@ impl WorldSample {
         self.holds.len()
     }
 
+    /// Mean vector of the documents on which latents are chosen, `[1, D]`.
+    pub fn mean(&self) -> Tensor<2> {
+        let weights: Vec<f32> = self.scored.iter().map(|scored| f32::from(u8::from(!scored))).collect();
+        let (n, chosen) = (weights.len(), weights.iter().sum::<f32>().max(1.0));
+        let weights = from_vec(weights, [1, n], &self.vectors.device());
+        matmul(weights, self.vectors.clone()).div_scalar(chosen) // [1, D]
+    }
+
     /// Scores a dictionary by its `encode`, `[n, D]` to `[n, F]`.
     pub fn score(&self, encode: &dyn Fn(Tensor<2>) -> Tensor<2>) -> Truth {
         let [n, d] = self.vectors.dims();
@@ -149,16 +158,18 @@ impl WorldSample {
 
     fn score_codes(&self, codes: &[Vec<(u32, f32)>], n_latents: usize) -> Truth {
         let [choosing, scoring] = [false, true].map(|scored| Counts::new(self, codes, n_latents, scored));
-        // The latent of each predicate that holds often enough.
+        // Predicates that hold often enough.
         let p = self.predicates.len();
         let fit = (0..p).filter(|&i| choosing.holds[i] >= FEWEST as u32 && scoring.holds[i] >= FEWEST as u32);
-        let chosen: Vec<(usize, usize)> = fit.map(|predicate| (predicate, choosing.best(predicate))).collect();
-        let scores: Vec<(usize, [f64; 3])> = chosen
+        let fit: Vec<usize> = fit.collect();
+        let scores: Vec<(usize, [f64; 3])> = fit
             .par_iter()
-            .map(|&(predicate, latent)| {
-                let table = scoring.agreement(predicate, latent);
+            .map(|&predicate| {
+                let by_f1 = scoring.agreement(predicate, choosing.best(predicate, Agreement::f1));
+                let latent = choosing.best(predicate, Agreement::mcc);
+                let by_mcc = scoring.agreement(predicate, latent);
                 let precision = self.average_precision(codes, predicate, latent as u32);
-                (predicate, [table.f1(), table.mcc(), precision])
+                (predicate, [by_f1.f1(), by_mcc.mcc(), precision])
             })
             .collect();
         let mut by_family: BTreeMap<String, Vec<[f64; 3]>> = BTreeMap::new();
@@ -182,9 +193,9 @@ impl WorldSample {
             .filter(|&i| choosing.active[i] + scoring.active[i] > 0)
             .collect();
         let is_explained = |latent: &&usize| {
-            chosen
-                .iter()
-                .any(|&(i, _)| scoring.agreement(i, **latent).mcc() >= FOUND)
+            let mcc = |predicate: &&usize| choosing.agreement(**predicate, **latent).mcc();
+            let best = fit.iter().max_by(|a, b| mcc(a).total_cmp(&mcc(b)));
+            best.is_some_and(|&predicate| scoring.agreement(predicate, **latent).mcc() >= FOUND)
         };
         let explained = alive.iter().filter(is_explained).count();
         Truth {
@@ -254,11 +265,11 @@ impl Counts {
         counts
     }
 
-    /// The latent of the largest F1; of equal ones the first.
-    fn best(&self, predicate: usize) -> usize {
-        let f1 = |latent: &usize| self.agreement(predicate, *latent).f1();
+    /// The latent that is best by `criterion`; of equal ones the first.
+    fn best(&self, predicate: usize, criterion: fn(&Agreement) -> f64) -> usize {
+        let score = |latent: &usize| criterion(&self.agreement(predicate, *latent));
         let latents = 0..self.active.len();
-        latents.rev().max_by(|a, b| f1(a).total_cmp(&f1(b))).unwrap_or(0)
+        latents.rev().max_by(|a, b| score(a).total_cmp(&score(b))).unwrap_or(0)
     }
 
     fn agreement(&self, predicate: usize, latent: usize) -> Agreement {
@@ -289,7 +300,7 @@ fn predicates(label: &Label) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kernels::{cpu, from_vec};
+    use kernels::cpu;
 
     /// Two predicates over 120 tokens of alternating documents; latent 0 is the first predicate, latent 1 fires everywhere.
     fn sample() -> (WorldSample, Vec<Vec<(u32, f32)>>) {
@@ -303,7 +314,7 @@ mod tests {
             })
             .collect();
         let sample = WorldSample {
-            vectors: from_vec(vec![0.0; n], [n, 1], &cpu()),
+            vectors: from_vec((0..n).map(|i| i as f32).collect(), [n, 1], &cpu()),
             holds,
             scored: (0..n).map(|i| (i / 3) % 2 == 1).collect(),
             predicates: vec![("role", "a".to_owned()), ("role", "b".to_owned())],
@@ -328,6 +339,7 @@ mod tests {
             "{role:?}"
         );
         assert_eq!((role.predicates, role.found), (2, 0.5));
+        assert_eq!(to_vec(sample.mean()), [59.5 - 1.5], "rows 0 to 2, 6 to 8, ...");
         assert!((truth.silent - 1.0 / 3.0).abs() < 1e-12);
         assert_eq!(truth.explained, 0.5);
     }

@@ -60,8 +60,10 @@ impl TruthArgs {
                     truth: sample.score(encode),
                 });
             };
-            // The dimensions of the hook itself, each in both directions.
+            // The dimensions of the hook itself, each in both directions from its mean.
+            let mean = sample.mean(); // [1, D]
             add("neurons".to_owned(), &|x| {
+                let x = x - mean.clone();
                 Tensor::cat(vec![relu(x.clone()), relu(-x)], 1)
             });
             for (dictionary, dir) in site.autoencoders {
@@ -120,5 +122,5 @@ fn table(all: &[Scored]) -> String {
             by_family.join(" ")
         );
     }
-    out + "\nfound: predicates whose latent reaches an MCC of 0.5; explained: active latents for which some predicate does\n"
+    out + "\nfound: predicates whose latent reaches an MCC of 0.5; explained: active latents whose predicate does\n"
 }
