@@ -19,8 +19,9 @@ use crate::site::Site;
 use std::collections::BTreeMap;
 use tasks::Attribute;
 
-/// By how much a read-out's accuracy must exceed chance for its attribute to count as readable.
-const READABLE: f64 = 0.1;
+/// Accuracy of a read-out from which its attribute counts as readable: what it says of an edited activation is otherwise the
+/// read-out's own noise, which no edit could get right.
+const READABLE: f64 = 0.9;
 
 /// A read-out of one attribute at a site.
 pub(super) struct Read {
@@ -66,7 +67,7 @@ pub(super) struct Ground {
 impl Ground {
     /// Whether the read-outs of the other attributes agree with the ground-truth patch: the mean over those that can be read,
     /// `[N]`, and of each the share of prompts, its accuracy on clean activations and chance. None where no other attribute can
-    /// be read better than chance.
+    /// be read.
     pub(super) fn isolation(&self, attribute: Attribute, edited: &Rows) -> Option<Isolation> {
         let mut raw = Vec::new();
         let mut agreements = Vec::new();
@@ -78,7 +79,7 @@ impl Ground {
             raw.push((format!("agreement_{other}"), mean(&agree)));
             raw.push((format!("readout_accuracy_{other}"), read.accuracy));
             raw.push((format!("readout_chance_{other}"), read.chance));
-            if read.accuracy >= read.chance + READABLE {
+            if read.accuracy >= READABLE {
                 agreements.push(agree);
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! Occlusion is judged between the two attributes of as many values whose removal, with the reference dictionary, changes the
 //! logit difference most: a latent that is always on has an F1 of 2/3 for a value that half of the prompts hold, and of next to
-//! nothing for one of a hundred names. A finished dictionary is its own only checkpoint, so `late` cannot be told from `occludes` here.
+//! nothing for one of a hundred names. Where it reaches the F1 that counts as covered nothing is judged. A finished dictionary is its own only checkpoint, so `late` cannot be told from `occludes` here.
 //!
 //! Shape legend: `N` prompts.
 
@@ -33,7 +33,17 @@ impl Evaluation<'_> {
         let n_values = |attribute: &Attribute| self.task.n_values(*attribute);
         let pairs = (0..carried.len()).flat_map(|j| (0..j).map(move |i| (i, j)));
         let mut comparable = pairs.map(|(i, j)| [carried[i], carried[j]]);
-        if let Some([first, second]) = comparable.find(|[a, b]| n_values(a.0) == n_values(b.0)) {
+        // The F1 of a latent that is always on, for the most frequent value.
+        let always_on = |attribute: &Attribute| {
+            let values = self.sample.values(*attribute);
+            let of = |value| values.iter().filter(|other| **other == value).count() as f64;
+            let share = (0..n_values(attribute)).map(of).fold(0.0, f64::max) / n.max(1) as f64;
+            2.0 * share / (1.0 + share)
+        };
+        let judged = |[a, b]: &[(&Attribute, _); 2]| {
+            n_values(a.0) == n_values(b.0) && always_on(a.0) < THETA && always_on(b.0) < THETA
+        };
+        if let Some([first, second]) = comparable.find(judged) {
             let values = [first, second].map(|(attribute, _)| self.sample.values(*attribute));
             let of = |(attribute, effect): (&Attribute, &super::ground::Effect), values| Carried {
                 attribute: *attribute,
