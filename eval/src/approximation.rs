@@ -6,7 +6,7 @@
 //!
 //! * **sufficiency** `= LD(a <- a^) / LD_clean`, a ratio of means;
 //! * **necessity** `= 1 - |LD_abl - LD(a <- a- + a - a^)| / |LD_abl - LD_clean|`, with `LD_abl = LD(a <- a-)`: 1 when
-//!   taking the reconstruction away does as much harm as taking everything away. Undefined where mean ablation hardly
+//!   taking the reconstruction away does as much harm as taking everything away, less when it does less or more. Undefined where mean ablation hardly
 //!   moves the logit difference: the denominator would be noise.
 //!
 //! Shape legend: `N` prompts, `D` width of a node.

@@ -181,7 +181,6 @@ fn check_paired(runs: &[Evaluation]) -> Result<(), Error> {
         let differs = [
             ("their tasks", a.task != b.task),
             ("their models", a.model.hash != b.model.hash),
-            ("the versions of their files", a.format_version != b.format_version),
             ("all their sites", !shared),
             ("the nodes of sites of one name", named_alike),
             ("`readout_prompts`", c.readout_prompts != d.readout_prompts),
@@ -193,6 +192,8 @@ fn check_paired(runs: &[Evaluation]) -> Result<(), Error> {
                 "`interpretability_prompts`",
                 c.interpretability_prompts != d.interpretability_prompts,
             ),
+            // Last: where a setting explains it, that is named.
+            ("their prompts", a.prompts != b.prompts),
         ];
         if let Some((what, _)) = differs.into_iter().find(|(_, differs)| *differs) {
             return Err(Error::Unpaired {
@@ -359,6 +360,10 @@ mod tests {
         other.report.model.hash = "another".to_owned();
         let found = compare(&[run("a", "1"), other], &[Metric::F1], Method::Greedy, 4, None);
         assert!(found.unwrap_err().to_string().contains("models differ"));
+        let mut other = run("d", "1");
+        other.report.prompts = "others".to_owned();
+        let found = compare(&[run("a", "1"), other], &[Metric::F1], Method::Greedy, 4, None);
+        assert!(found.unwrap_err().to_string().contains("their prompts differ"));
         let unknown = compare(&runs, &[Metric::F1], Method::Greedy, 4, Some("nobody"));
         assert!(unknown.unwrap_err().to_string().contains("sae, c:sae"));
     }

@@ -208,6 +208,17 @@ pub enum Error {
         name: &'static str,
     },
 
+    /// A report of another version of the program.
+    #[error("{}: expected a report of format version {expected}, found {found}; run `saelab eval` again", path.display())]
+    ReportVersion {
+        /// The file.
+        path: PathBuf,
+        /// What this version writes.
+        expected: u32,
+        /// What stands in the file.
+        found: String,
+    },
+
     /// Evaluations that cannot be paired.
     #[error("{left} and {right} cannot be compared in pairs: {reason}; evaluate both with the same settings")]
     Unpaired {

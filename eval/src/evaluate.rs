@@ -110,23 +110,26 @@ pub fn evaluate(
     }
     let expected = expected(runner, &clean, sites, dictionaries, config)?;
     observer.cost(&expected);
-    let mut targets = BTreeMap::new();
+    let sample = task.sample(Sample::Interpretability, config.interpretability_prompts, config.seed);
+    let fit = task.sample(Sample::Train, config.readout_prompts, config.seed);
+    let mut changed = BTreeMap::new();
     for &attribute in task.attributes() {
-        let changed = counterfactuals(task, &prompts, attribute, config.seed)?;
+        changed.insert(attribute, counterfactuals(task, &prompts, attribute, config.seed)?);
+    }
+    let all = [&prompts, &sample, &fit].into_iter().chain(changed.values());
+    let prompts_hash = hash(all)?;
+    let mut targets = BTreeMap::new();
+    for (attribute, changed) in changed {
         targets.insert(attribute, record(runner, &changed, &nodes)?);
     }
-    let sample = task.sample(Sample::Interpretability, config.interpretability_prompts, config.seed);
     let sample = record(runner, &sample, &nodes)?;
-    let fit = task.sample(Sample::Train, config.readout_prompts, config.seed);
 
     let mut evaluation = Evaluation {
         runner,
         task,
         config,
         model: model.hash(),
-        prompts: files::sha256_hex(&serde_json::to_vec(
-            &prompts.iter().map(|p| &p.ids).collect::<Vec<_>>(),
-        )?),
+        prompts: prompts_hash.clone(),
         labels: prompts.iter().map(|prompt| prompt.labels).collect(),
         bootstrap: Bootstrap::new(prompts.len(), config.resamples, config.seed, "evaluation"),
         bootstrap_f1: Bootstrap::new(
@@ -188,6 +191,7 @@ pub fn evaluate(
             d_model: size.d_model,
             d_vocab: size.d_vocab,
         },
+        prompts: prompts_hash,
         sites: sites.sites.clone(),
         clean: facts,
         dictionaries: known,
@@ -241,6 +245,14 @@ fn expected(
     let kept = layers.first().map_or(0, |first| size.n_layer.saturating_sub(*first));
     cost.bytes = ((layers.len() + 2 * kept) * n * tokens * size.d_model * 4) as f64;
     Ok(cost)
+}
+
+/// Hash of the tokens of all prompts of several samples.
+fn hash<'p>(samples: impl Iterator<Item = &'p Vec<Prompt>>) -> Result<String, Error> {
+    let ids = |prompts: &'p Vec<Prompt>| prompts.iter().map(|prompt| prompt.ids.as_slice()).collect::<Vec<_>>();
+    Ok(files::sha256_hex(&serde_json::to_vec(
+        &samples.map(ids).collect::<Vec<_>>(),
+    )?))
 }
 
 /// The counterfactual prompts that change `attribute`, one for each prompt.

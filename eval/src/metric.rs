@@ -25,7 +25,8 @@ pub enum Test {
 pub enum Metric {
     /// Logit difference on reconstructions over the clean one.
     Sufficiency,
-    /// Harm done by removing the reconstruction, as a share of the harm done by mean ablation.
+    /// How near the harm done by removing the reconstruction comes to that of mean ablation: 1 when it is as large, less when it
+    /// is smaller or larger.
     Necessity,
     /// Mean number of active latents, over prompts and nodes.
     L0,
@@ -77,7 +78,7 @@ pub enum Metric {
     SplittingAcross,
     /// Logit difference on what is left when latents below the threshold are subtracted, over the clean one.
     Keep,
-    /// Harm done by subtracting the latents from the threshold on, as a share of the harm done by mean ablation.
+    /// The same for subtracting the latents from the threshold on.
     Remove,
     /// Share of prompts that are predicted as under the ground-truth patch when latents from the threshold on come from the
     /// counterfactual and the others from the base.

@@ -10,12 +10,15 @@ use crate::Error;
 use crate::config::EvalConfig;
 use crate::metric::{Method, Metric, Test};
 use crate::site::Site;
+use lm::files;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::Path;
 use tasks::{Attribute, TaskName};
 
 /// Version of the layout of `report.json`, `scores.parquet` and `resamples.parquet`.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// Name of the baseline that edits nothing.
 pub const NONE: &str = "none";
@@ -90,8 +93,8 @@ pub struct Comparison {
     pub right_value: Option<f64>,
     /// Mean of the differences.
     pub difference: Option<f64>,
-    /// Lower end of the paired 95 % bootstrap interval. Seeds are resampled, then prompts; for F1 and its like the scored
-    /// half of the interpretability sample, the choice of latents held fixed.
+    /// Lower end of the paired 95 % interval: t over seeds, bootstrap over prompts ([`crate::statistics`]); for F1 and its like
+    /// over the scored half of the interpretability sample, the choice of latents held fixed.
     pub low: Option<f64>,
     /// Upper end of the interval.
     pub high: Option<f64>,
@@ -135,13 +138,14 @@ pub struct Clean {
 pub struct Report {
     /// [`FORMAT_VERSION`].
     pub format_version: u32,
-    /// The task; `ioi` in reports of before there was another.
-    #[serde(default)]
+    /// The task.
     pub task: TaskName,
     /// The settings.
     pub config: EvalConfig,
     /// The model.
     pub model: ModelFacts,
+    /// Hash of the tokens of all prompts; resamples of evaluations of other prompts are not paired.
+    pub prompts: String,
     /// The sites, with the evidence for them.
     pub sites: Vec<Site>,
     /// The undisturbed model.
@@ -155,6 +159,23 @@ pub struct Report {
 }
 
 impl Report {
+    /// Reads `report.json`.
+    ///
+    /// # Errors
+    /// A file that is no report; [`Error::ReportVersion`] for one of another version of the program.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let value: Value = files::read_json(path)?;
+        let version = &value["format_version"];
+        if *version != FORMAT_VERSION {
+            return Err(Error::ReportVersion {
+                path: path.to_owned(),
+                expected: FORMAT_VERSION,
+                found: version.to_string(),
+            });
+        }
+        Ok(files::read_json(path)?)
+    }
+
     /// The report as indented JSON with a final newline; the same report gives the same bytes.
     ///
     /// # Errors
@@ -188,6 +209,7 @@ pub(crate) mod tests {
                 d_model: 8,
                 d_vocab: 9,
             },
+            prompts: String::new(),
             sites: vec![site],
             clean: Clean {
                 logit_diff: 1.0,

@@ -64,7 +64,7 @@ pub fn tables(report: &Report) -> String {
     if !report.comparisons.is_empty() {
         let _ = writeln!(
             out,
-            "\nCOMPARISONS (means over sites and attributes, paired 95 % interval over seeds, then prompts)"
+            "\nCOMPARISONS (means over sites and attributes, paired 95 % interval over seeds and prompts)"
         );
         report
             .comparisons
@@ -91,7 +91,8 @@ pub fn tables(report: &Report) -> String {
          supervised edits exchange one value and `none` nothing, whatever k. MCC: Matthews correlation\n\
          of the best latent. isolation: share of read-outs of the other attributes as under the patch.\n\
          KL: from the prediction under the patch, nats. interp: share of live latents with an F1 from the\n\
-         threshold on; keep: sufficiency of those alone; remove: harm without them"
+         threshold on; keep: sufficiency of those alone; remove: necessity of those alone. The best\n\
+         sufficiency, necessity and keep are 1: more is not better"
     );
     out
 }

@@ -126,6 +126,7 @@ fn report() -> (Report, Vec<Entry>) {
             d_model: 128,
             d_vocab: 900,
         },
+        prompts: "f00d".to_owned(),
         sites: sites(),
         clean: Clean {
             logit_diff: 7.8123,

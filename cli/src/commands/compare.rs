@@ -59,10 +59,9 @@ impl Compare {
 }
 
 fn read(run: &Path) -> anyhow::Result<Evaluation> {
-    let report: Report = files::read_json(&run.join("report.json"))?;
     Ok(Evaluation {
         name: run.display().to_string(),
-        report,
+        report: Report::read(&run.join("report.json"))?,
         entries: read_resamples(&run.join("resamples.parquet"))?,
     })
 }

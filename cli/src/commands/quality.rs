@@ -33,7 +33,7 @@ type Column<'a> = (&'a str, Box<dyn Fn(&str) -> Option<f64> + 'a>);
 impl Quality {
     pub(crate) fn run(self, _context: &Context) -> anyhow::Result<()> {
         let spliced: Vec<Spliced> = files::read_json(&self.run.join("splice.json"))?;
-        let report: Report = files::read_json(&self.run.join("report.json"))?;
+        let report = Report::read(&self.run.join("report.json"))?;
         let truth: Vec<Scored> = files::read_json(&self.run.join("truth.json"))?;
         if let Some(path) = &self.picture {
             let (x, y) = ("variance unexplained on held-out text", "edit accuracy");

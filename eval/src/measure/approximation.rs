@@ -76,7 +76,7 @@ impl Evaluation<'_> {
         self.ledger.enter(key, sufficiency(clean, int), ratios, n, &raw);
     }
 
-    /// Enters the harm done in a run as a share of that of mean ablation.
+    /// Enters how near the harm done in a run comes to that of mean ablation.
     pub(super) fn enter_necessity(&mut self, key: &Key<'_>, run: &Outcome, ground: &Ground, more: &[(&str, f64)]) {
         let (n, floor) = (self.clean.prompts.len(), self.config.min_denominator);
         let runs = [&self.clean.outcome, &ground.ablated, run];

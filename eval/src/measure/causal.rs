@@ -2,7 +2,7 @@
 //! Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)), section 4.3).
 //!
 //! * **keep**: all active latents whose F1 is below the threshold are subtracted; logit difference over the clean one.
-//! * **remove**: those from the threshold on are subtracted; harm as in necessity.
+//! * **remove**: those from the threshold on are subtracted; scored as necessity.
 //! * **interchange**: latents from the threshold on get their counterfactual codes, the others keep the base's; the
 //!   prediction should be the ground truth's. With the roles exchanged it should be that of no edit.
 //!

@@ -144,7 +144,7 @@ pub(crate) struct Evaluation<'a> {
     pub(crate) config: &'a EvalConfig,
     /// Hash of the model's weights.
     pub(crate) model: &'a str,
-    /// Hash of the evaluation prompts.
+    /// Hash of all prompts.
     pub(crate) prompts: String,
     /// Labels of the base prompts, `[N]`.
     pub(crate) labels: Vec<Labels>,
