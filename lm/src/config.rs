@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::{Error, files};
 
@@ -69,6 +70,10 @@ struct Raw {
     add_cross_attention: bool,
     #[serde(default = "default_true")]
     tie_word_embeddings: bool,
+    #[serde(default)]
+    pruned_heads: Value,
+    #[serde(default)]
+    quantization_config: Value,
 }
 
 // The defaults of Hugging Face's GPT2Config.
@@ -100,6 +105,14 @@ impl Gpt2Config {
         }
         if !raw.tie_word_embeddings {
             return Err(unsupported("tie_word_embeddings", "false".to_owned(), "true"));
+        }
+        for (field, value) in [
+            ("pruned_heads", &raw.pruned_heads),
+            ("quantization_config", &raw.quantization_config),
+        ] {
+            if !(value.is_null() || value.as_object().is_some_and(Map::is_empty)) {
+                return Err(unsupported(field, value.to_string(), "nothing"));
+            }
         }
         let activation = match raw.activation_function.as_str() {
             "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
@@ -195,5 +208,34 @@ impl Gpt2Config {
             "torch_dtype": "float32",
             "vocab_size": self.d_vocab,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_the_computation_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let read = |key: &str, value: Value| {
+            let mut json = Gpt2Config::new(2, 2, 8, 16, 32).to_hugging_face(0);
+            json[key] = value;
+            std::fs::write(&path, json.to_string()).unwrap();
+            Gpt2Config::read(&path)
+        };
+        for (key, value) in [
+            ("pruned_heads", serde_json::json!({"0": [1]})),
+            ("quantization_config", serde_json::json!({"quant_method": "gptq"})),
+            ("activation_function", serde_json::json!("swish")),
+            ("add_cross_attention", true.into()),
+        ] {
+            let error = read(key, value).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{key}`")), "{error}");
+        }
+        for (key, value) in [("pruned_heads", serde_json::json!({})), ("summary_type", "mean".into())] {
+            assert_eq!(read(key, value).unwrap(), Gpt2Config::new(2, 2, 8, 16, 32));
+        }
     }
 }

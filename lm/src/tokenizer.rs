@@ -92,7 +92,10 @@ impl Tokenizer {
         Self::new(inner, path.to_owned(), files::sha256_hex(json))
     }
 
-    fn new(inner: tokenizers::Tokenizer, path: PathBuf, hash: String) -> Result<Self, Error> {
+    fn new(mut inner: tokenizers::Tokenizer, path: PathBuf, hash: String) -> Result<Self, Error> {
+        // A file may ask for texts to be cut or filled to a length, as its last user had them.
+        inner.with_truncation(None).map_err(|error| failed(&path, error))?;
+        inner.with_padding(None);
         let bos = inner.token_to_id(BOS).ok_or_else(|| Error::Tokenizer {
             path: path.clone(),
             reason: format!("has no token {BOS}, which begins every prompt; is it a GPT-2 tokenizer?"),
@@ -159,6 +162,11 @@ impl Tokenizer {
     /// Number of ids, special tokens included.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
+    }
+
+    /// The largest id that a text can be given.
+    pub fn largest_id(&self) -> u32 {
+        self.inner.get_vocab(true).into_values().max().unwrap_or(0)
     }
 
     /// SHA-256 of the file or files it was loaded from.

@@ -46,3 +46,20 @@ fn word_level_round_trips_through_its_file() {
     let error = read.encode("Then, Zoe").unwrap_err().to_string();
     assert!(error.contains("Zoe") && error.contains("tokenizer.json"), "{error}");
 }
+
+#[test]
+fn a_length_that_its_file_asks_for_does_not_cut_texts() {
+    let pieces = ["Then", ",", " Mary", "."].map(str::to_owned);
+    let made = Tokenizer::word_level(&pieces).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    made.save(folder.path()).unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let mut json: serde_json::Value = lm::files::read_json(&path).unwrap();
+    json["truncation"] =
+        serde_json::json!({"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0});
+    json["padding"] = serde_json::json!({"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": null,
+        "pad_id": 0, "pad_type_id": 0, "pad_token": "<|endoftext|>"});
+    std::fs::write(&path, json.to_string()).unwrap();
+    let read = Tokenizer::from_dir(folder.path()).unwrap();
+    assert_eq!(read.encode("Then, Mary.").unwrap(), [2, 3, 4, 5]);
+}
