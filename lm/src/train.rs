@@ -257,9 +257,26 @@ impl Trainer {
         }
     }
 
+    /// The weights; a loss tells of those before its step only.
+    fn finite_weights(&self) -> Result<BTreeMap<String, HostTensor>, Error> {
+        let tensors = self.weights.to_host(&self.model);
+        let broken = |tensor: &HostTensor| tensor.data.iter().any(|x| !x.is_finite());
+        match tensors.iter().find(|(_, tensor)| broken(tensor)) {
+            None => Ok(tensors),
+            Some((name, _)) => Err(Error::Training(format!(
+                "`{name}` is not finite after step {}; lower the learning rate",
+                self.step.saturating_sub(1)
+            ))),
+        }
+    }
+
     /// Writes parameters, moments and step to `path`, atomically.
+    ///
+    /// # Errors
+    ///
+    /// Weights that are not finite; a file that cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        let mut tensors = self.weights.to_host(&self.model);
+        let mut tensors = self.finite_weights()?;
         for (slot, moments) in self.adam.slots().iter().enumerate() {
             let parts = moments.as_ref().map(|m| [("first", &m.first), ("second", &m.second)]);
             for (part, moment) in parts.into_iter().flatten() {
@@ -316,13 +333,17 @@ impl Trainer {
     }
 
     /// Writes `config.json` and `model.safetensors` as `GPT2LMHeadModel.from_pretrained` reads them.
+    ///
+    /// # Errors
+    ///
+    /// Weights that are not finite; a file that cannot be written.
     pub fn export(&self, dir: &Path, bos: u32) -> Result<(), Error> {
-        files::write_json(&dir.join("config.json"), &self.model.to_hugging_face(bos))?;
-        let tensors = self.weights.to_host(&self.model);
+        let tensors = self.finite_weights()?;
         let named = tensors
             .into_iter()
             .map(|(name, tensor)| (format!("transformer.{name}"), tensor))
             .collect();
+        files::write_json(&dir.join("config.json"), &self.model.to_hugging_face(bos))?;
         files::write_tensors(&dir.join("model.safetensors"), &named, &BTreeMap::new())
     }
 }

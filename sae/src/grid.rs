@@ -258,14 +258,28 @@ impl Grid {
         self.check()?;
         let (inputs, targets, device, n_train) = (&self.inputs, &self.targets, &self.device, self.n_train);
         let one = |(variant, trainer): (Variant, Trainer)| {
+            let step = trainer.steps_done().saturating_sub(1);
+            let diverged = || Error::Diverged {
+                name: variant.name.clone(),
+                step,
+                loss: f32::NAN,
+            };
             let target = variant.target.and_then(|hook| targets.get(&hook));
             let scales = (inputs.scale, target.map(|target| target.scale));
             let mut model = Autoencoder::finished(variant.architecture, trainer.into_parameters(), scales);
             if let Architecture::BatchTopk { k } | Architecture::Matryoshka { k, .. } = variant.architecture {
-                calibrate(&mut model, k, &inputs.rows, n_train, device)?;
+                // The activations are finite, so it is the weights that are not.
+                calibrate(&mut model, k, &inputs.rows, n_train, device).map_err(|error| match error {
+                    Error::NotFinite { .. } => diverged(),
+                    other => other,
+                })?;
             }
             let target = target.map(|target| &target.rows);
             let summary = measure(&model, &inputs.rows, target, n_train, device);
+            // Weights so large that no reconstruction is finite.
+            if !summary.cosine.is_finite() {
+                return Err(diverged());
+            }
             Ok(Finished {
                 variant,
                 model,

@@ -75,6 +75,21 @@ fn run(mut grid: Grid, steps: usize) -> Vec<Finished> {
 }
 
 #[test]
+fn a_last_step_that_breaks_the_weights_is_no_autoencoder() {
+    for architecture in [
+        serde_json::json!({"architecture": "relu", "l1": 1.0, "learning_rate": 1e19}),
+        serde_json::json!({"architecture": "relu", "l1": 1.0, "learning_rate": 1e30}),
+        serde_json::json!({"architecture": "batch-topk", "k": 2, "learning_rate": 1e30}),
+    ] {
+        let config = config(serde_json::json!({"steps": 1, "autoencoder": [architecture]}));
+        let mut grid = grid(&config);
+        grid.step(&mut |_, _| ()).unwrap();
+        let error = grid.finish().unwrap_err().to_string();
+        assert!(error.contains("lower `learning_rate`"), "{error}");
+    }
+}
+
+#[test]
 fn a_grid_equals_its_members_alone() {
     let all = config(serde_json::json!({}));
     for together in run(grid(&all), all.steps) {

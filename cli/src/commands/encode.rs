@@ -34,12 +34,26 @@ impl Encode {
             anyhow::bail!("{}: expected a tensor `x` of shape [n, {d_in}]", self.input.display());
         };
         let n = x.shape[0];
+        let broken = |values: &[f32], width: usize| values.iter().position(|x| !x.is_finite()).map(|at| at / width);
+        if let Some(row) = broken(&x.data, d_in) {
+            anyhow::bail!(
+                "{}: row {row} of `x` holds a number that is not finite",
+                self.input.display()
+            );
+        }
         let (mut codes, mut reconstruction) = (Vec::with_capacity(n * d_sae), Vec::with_capacity(n * d_out));
         for rows in x.data.chunks(ROWS * d_in) {
             let rows = kernels::from_vec(rows.to_vec(), [rows.len() / d_in, d_in], &context.device);
             let f = model.codes(rows.clone()); // [rows, F]
             reconstruction.extend(kernels::to_vec(model.reconstruct_from(rows, f.clone())));
             codes.extend(kernels::to_vec(f));
+        }
+        if let Some(row) = broken(&reconstruction, d_out).or(broken(&codes, d_sae)) {
+            anyhow::bail!(
+                "{}: row {row} of `x` is too large for {}; its codes are not finite",
+                self.input.display(),
+                self.sae.display()
+            );
         }
         let tensors = BTreeMap::from([
             ("feature_acts".to_owned(), HostTensor::new([n, d_sae], codes)),

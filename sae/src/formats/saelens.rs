@@ -142,7 +142,8 @@ impl Autoencoder {
             ("", _) if transcodes => Activation::Relu,
             ("jumprelu", _) => Activation::Jumprelu,
             ("gated", _) => Activation::Gated,
-            ("topk", Some(k)) => Activation::Topk { k },
+            ("topk", Some(k)) if (1..=config.d_sae).contains(&k) => Activation::Topk { k },
+            ("topk", Some(k)) => return refuse("k", &k.to_string(), "1 to `d_sae`"),
             ("groupmax", Some(k)) if k > 0 && config.d_sae.is_multiple_of(k) => Activation::Groupmax { k },
             ("topk", None) => return Err(damaged(&config_path, "`k` is missing".to_owned())),
             _ => {
