@@ -15,7 +15,7 @@ pub enum Error {
         cause: std::io::Error,
     },
     /// A file could not be written; nothing was left under its name.
-    #[error("cannot write {}: {cause}; free some space or choose another folder, then run again", path.display())]
+    #[error("cannot write {}: {cause}; {}, then run again", path.display(), advice(cause))]
     Write {
         /// The file.
         path: PathBuf,
@@ -198,4 +198,14 @@ pub enum Error {
     /// Training cannot go on.
     #[error("training: {0}")]
     Training(String),
+}
+
+/// What helps against a failure to write.
+fn advice(cause: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind::{FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match cause.kind() {
+        StorageFull | FileTooLarge | QuotaExceeded => "free some space or choose another folder",
+        PermissionDenied | ReadOnlyFilesystem => "choose a folder that you may write to",
+        _ => "choose another folder",
+    }
 }

@@ -40,11 +40,13 @@ pub fn write_atomic(path: &Path, write: impl FnOnce(&mut (dyn Write + Send)) -> 
             _ => Path::new("."),
         };
         fs::create_dir_all(folder)?;
-        // The library names its temporary file in the error; the user knows only `path`.
+        // The library names its temporary file in the error; the user knows only `path`. Hence the file itself is written to.
         let temporary = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder);
-        let mut file = BufWriter::new(temporary.map_err(|error| io::Error::from(error.kind()))?);
-        write(&mut file)?;
-        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let file = temporary.map_err(|error| io::Error::from(error.kind()))?;
+        let mut buffer = BufWriter::new(file.as_file());
+        write(&mut buffer)?;
+        buffer.flush()?;
+        drop(buffer);
         file.as_file().sync_all()?;
         #[cfg(unix)]
         {
@@ -59,6 +61,17 @@ pub fn write_atomic(path: &Path, write: impl FnOnce(&mut (dyn Write + Send)) -> 
         path: path.to_owned(),
         cause,
     })
+}
+
+/// Removes a file, if it is there.
+pub fn remove_file(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(Error::Write {
+            path: path.to_owned(),
+            cause,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Removes a folder and all in it, if it is there.

@@ -399,7 +399,11 @@ fn remove_leftovers(dir: &Path) -> Result<(), Error> {
         let path = entry.map_err(|source| Error::io(dir, source))?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         if name.is_some_and(|name| name.starts_with(".partial-")) {
-            std::fs::remove_file(&path).map_err(|source| Error::io(&path, source))?;
+            match std::fs::remove_file(&path) {
+                // Another process of the same harvest was there first.
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(&path, source)),
+                _ => {}
+            }
         }
     }
     Ok(())
