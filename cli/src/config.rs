@@ -20,9 +20,34 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path, sets: &[String]) -> Result<
     for set in sets {
         overlay(&mut table, set)?;
     }
+    check_counts("", &table).map_err(fail)?;
     Value::Table(table)
         .try_into()
         .map_err(|error: toml::de::Error| fail(one_line(&error, None)))
+}
+
+/// The largest count that any config may ask for. What needs more memory than there is ends with one line ([`crate::memory`]);
+/// this keeps sizes that are products of two counts from running over.
+const MOST: i64 = 1_000_000_000;
+
+/// Refuses integers that no machine could serve, seeds apart.
+fn check_counts(path: &str, table: &Table) -> Result<(), String> {
+    for (key, value) in table {
+        let path = format!("{path}{key}");
+        match value {
+            Value::Table(inner) => check_counts(&format!("{path}."), inner)?,
+            Value::Array(values) => {
+                for value in values {
+                    check_counts("", &Table::from_iter([(path.clone(), value.clone())]))?;
+                }
+            }
+            Value::Integer(count) if *count > MOST && !key.contains("seed") => {
+                return Err(format!("`{path}` is {count}, more than {MOST}"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Sets `a.b=value` in `table`; a value that is not TOML is taken as a string.
@@ -32,6 +57,7 @@ fn overlay(table: &mut Table, set: &str) -> Result<(), ConfigError> {
     let value = format!("value = {value}")
         .parse::<Table>()
         .ok()
+        .filter(|parsed| parsed.len() == 1)
         .and_then(|mut parsed| parsed.remove("value"))
         .unwrap_or_else(|| Value::String(value.to_owned()));
     let (path, last) = match key.rsplit_once('.') {
@@ -114,6 +140,22 @@ mod tests {
     fn a_value_of_another_type_names_its_key() {
         let error = parse("steps = 3", &["steps=a"]).unwrap_err();
         assert!(error.contains("`steps`") && !error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn counts_that_no_machine_could_serve_are_named() {
+        let error = parse("steps = 3", &["steps=100000000000"]).unwrap_err();
+        assert!(error.contains("`steps` is 100000000000"), "{error}");
+        let nested = "[a]\nb = [1, 9000000000]\nseeds = [9000000000]"
+            .parse::<Table>()
+            .unwrap();
+        assert_eq!(
+            check_counts("", &nested),
+            Err("`a.b` is 9000000000, more than 1000000000".to_owned())
+        );
+        // One key a `--set`: what follows on another line would be dropped without a word.
+        let error = parse("steps = 3", &["steps=1\nbatch=3"]).unwrap_err();
+        assert!(error.contains("`steps`"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,52 @@
-//! How the allocator treats the large buffers of tensors.
+//! The allocator: how it treats the large buffers of tensors, and what it says when there is no memory.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+
+/// The system's allocator, which ends the program with one line where it has nothing to give; else that would be an abort.
+struct Telling;
+
+#[global_allocator]
+static ALLOCATOR: Telling = Telling;
+
+#[allow(
+    unsafe_code,
+    reason = "an allocator is unsafe to write; all it does is to ask the system's"
+)]
+// SAFETY: memory is the system's allocator's, with the layout that was asked for.
+unsafe impl GlobalAlloc for Telling {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        given(unsafe { System.alloc(layout) }, layout.size())
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        given(unsafe { System.alloc_zeroed(layout) }, layout.size())
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        given(unsafe { System.realloc(memory, layout, size) }, size)
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+/// `memory`, if there is any.
+fn given(memory: *mut u8, size: usize) -> *mut u8 {
+    if memory.is_null() {
+        // Allocates a little itself, for which there is room: what was refused is large.
+        crate::output::note(&format!(
+            "error: there is no memory for {} MB more; lower the counts or sizes that were asked for, or take a larger machine",
+            size >> 20
+        ));
+        std::process::exit(1);
+    }
+    memory
+}
 
 /// Keeps freed memory for the next tensor instead of giving it back to the system.
 ///

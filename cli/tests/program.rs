@@ -57,6 +57,8 @@ fn mistakes_are_one_line_that_says_what_to_do() {
             &out
         ])
     );
+    // Where the program has that backend, it has another error.
+    #[cfg(not(feature = "cuda"))]
     insta::assert_snapshot!(
         "no_backend",
         run(&[
@@ -180,7 +182,7 @@ fn mistakes_are_one_line_that_says_what_to_do() {
 }
 
 #[test]
-fn encode_refuses_vectors_of_another_width() {
+fn encode_refuses_vectors_of_another_width_or_that_are_no_numbers() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.safetensors").to_string_lossy().into_owned();
     let sae = root().join("sae/tests/fixtures/saelens/saelens-topk");
@@ -199,6 +201,20 @@ fn encode_refuses_vectors_of_another_width() {
         refused.starts_with("exit 1\n") && refused.contains("expected a tensor `x` of shape [n, 48]"),
         "{refused}"
     );
+    for (value, reason) in [
+        (f32::NAN, "row 1 of `x` holds a number that is not finite"),
+        (f32::MAX, "row 1 of `x` is too large"),
+    ] {
+        let mut x = lm::HostTensor::new([2, 48], vec![0.5; 96]);
+        x.data[48..].fill(value);
+        let input = folder.path().join("input.safetensors");
+        let tensors = std::collections::BTreeMap::from([("x".to_owned(), x)]);
+        lm::files::write_tensors(&input, &tensors, &std::collections::BTreeMap::new()).unwrap();
+        std::fs::remove_file(&out).ok();
+        let refused = run(&input.to_string_lossy());
+        assert!(refused.starts_with("exit 1\n") && refused.contains(reason), "{refused}");
+        assert!(!Path::new(&out).exists());
+    }
 }
 
 #[test]
@@ -279,6 +295,8 @@ fn pipeline_gives_the_same_report_in_two_folders() {
                     "configs/ioi/train.toml",
                     "--set",
                     "steps=20",
+                    "--set",
+                    "batch=256",
                     "--run",
                     &run,
                     "--sites",

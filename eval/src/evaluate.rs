@@ -13,7 +13,7 @@
 use crate::Error;
 use crate::bootstrap::Bootstrap;
 use crate::columns::{resamples_parquet, scores_parquet};
-use crate::config::EvalConfig;
+use crate::config::{EvalConfig, EvalFile};
 use crate::cost::{self, Cost};
 use crate::derive::derive;
 use crate::dictionaries::{DictionarySet, Directions};
@@ -68,6 +68,8 @@ impl Evaluated {
             ("scores.parquet", scores_parquet(&self.entries)?),
             ("report.json", self.report.to_json()?.into_bytes()),
         ];
+        // A report stands beside its own resamples or not at all.
+        files::remove_file(&dir.join("report.json"))?;
         for (name, bytes) in contents {
             files::write_atomic(&dir.join(name), |out| out.write_all(&bytes))?;
         }
@@ -340,7 +342,10 @@ fn check_sets(model: &Gpt2, sites: &Sites, sets: &[DictionarySet], config: &Eval
             });
         }
     }
-    for name in config.compare.iter().flat_map(|pair| [&pair.left, &pair.right]) {
+    // The default's family need not be there; then nothing is rated by it.
+    let reference = Some(&config.reference).filter(|name| **name != EvalFile::default().reference);
+    let compared = config.compare.iter().flat_map(|pair| [&pair.left, &pair.right]);
+    for name in compared.chain(reference) {
         if !sets.iter().any(|set| set.family == *name) {
             let known: BTreeSet<&str> = sets.iter().map(|set| set.family.as_str()).collect();
             let known = known.into_iter().collect::<Vec<_>>().join(", ");

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use tasks::world::{Behaviour, World, measure};
 
 use super::{Context, run_folder};
@@ -13,7 +14,7 @@ pub(crate) struct Behaviours {
     /// Model folder made by `saelab pretrain`
     model: PathBuf,
     /// Held-out prompts of each behaviour
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 500, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     prompts: usize,
     /// Seed of the prompts
     #[arg(long, default_value_t = 0)]

@@ -32,6 +32,7 @@ pub(super) fn load(
             let dir = run.supervised().join(&name).join(node.dir_name());
             let (dictionary, origin) = SupervisedDictionary::load(&dir, &context.device)?;
             check_parent(&dir, &origin.parent, store)?;
+            check_place(&dir, &origin.node.to_string(), &[node.to_string()])?;
             weights.extend(["dictionary.safetensors", "config.json"].map(|file| dir.join(file)));
             by_node.insert(node, Box::new(dictionary));
         }
@@ -49,8 +50,8 @@ pub(super) fn load(
         let mut missing = Vec::new();
         for &node in nodes {
             // Made for this node, or for all positions of its hook; of a library that is not ours, perhaps.
-            let sites = [node.dir_name(), TrainingSite::Hook(node.hook, node.head).dir_name()];
-            let dirs = sites.map(|site| run.sae().join(&name).join(site));
+            let places = [TrainingSite::Node(node), TrainingSite::Hook(node.hook, node.head)];
+            let dirs = places.map(|place| run.sae().join(&name).join(place.dir_name()));
             let Some(dir) = dirs.into_iter().find(|dir| dir.exists()) else {
                 missing.push(node.to_string());
                 continue;
@@ -66,6 +67,7 @@ pub(super) fn load(
             if let Origin::Trained(trained) = &origin {
                 let seed = format!("-seed{}", trained.variant.seed);
                 family = name.strip_suffix(&seed).unwrap_or(&name).to_owned();
+                check_place(&dir, &trained.site, &places.map(|place| place.to_string()))?;
                 match trained.site.contains('@') {
                     true => check_parent(&dir, &trained.parent, store)?,
                     false => anyhow::ensure!(
@@ -128,6 +130,16 @@ fn identity(weights: &[PathBuf]) -> anyhow::Result<String> {
         all += &files::sha256_file(path)?;
     }
     Ok(files::sha256_hex(all.as_bytes()))
+}
+
+/// A dictionary in the folder of another place must not be taken for one of that place.
+fn check_place(dir: &Path, found: &str, expected: &[String]) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        expected.iter().any(|place| place == found),
+        "{} holds a dictionary of {found}; move it to the folder of that name",
+        dir.display()
+    );
+    Ok(())
 }
 
 /// A dictionary made from other activations than those in the experiment's folder must not be compared.

@@ -53,6 +53,14 @@ impl Eval {
             self.model.display(),
             model.hash()
         );
+        let of_store = &store.manifest().provenance.tokenizer_hash;
+        anyhow::ensure!(
+            of_store == tokenizer.hash(),
+            "{} was harvested with another tokenizer ({of_store:.12}) than that of {} ({:.12}); run `saelab harvest` into a new folder",
+            run.activations().display(),
+            self.model.display(),
+            tokenizer.hash()
+        );
         run_folder::check_task(&store, &sites)?;
         let mut sets = dictionary_sets::load(&run, &store, &sites.nodes(), context)?;
         let baselines = baselines::make(&config, &sets, &store, &sites.nodes(), context)?;
@@ -105,9 +113,10 @@ impl Observer for Told {
 
 /// When, where and how long: what is kept out of the report because it changes from run to run.
 fn circumstances(start: Instant, context: &Context) -> serde_json::Value {
-    // Of the sources that the program was built from, wherever it runs; unknown where they are gone.
+    // Of the sources that the program was built from, as they are now, wherever it runs; unknown where they are gone.
     let git = std::process::Command::new("git")
-        .args(["-C", env!("CARGO_MANIFEST_DIR"), "rev-parse", "HEAD"])
+        .args(["-C", env!("CARGO_MANIFEST_DIR")])
+        .args(["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"])
         .stderr(std::process::Stdio::null())
         .output();
     let revision = git
@@ -122,7 +131,7 @@ fn circumstances(start: Instant, context: &Context) -> serde_json::Value {
         "device": context.device_name,
         "git_revision": revision,
         "host": host.ok(),
-        "threads": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        "threads": rayon::current_num_threads(),
         "version": env!("CARGO_PKG_VERSION"),
         "wall_s": (start.elapsed().as_secs_f64() * 10.0).round() / 10.0,
     })

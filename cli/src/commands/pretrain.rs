@@ -183,6 +183,23 @@ impl Pretrain {
         let file = PretrainFile::read(&self.config, &self.set)?;
         let world = World::new();
         let tokenizer = Tokenizer::word_level(&world.pieces())?;
+        if let Some(pairs) = file.interchange(&world, &tokenizer, 0)? {
+            let longest = pairs
+                .groups
+                .iter()
+                .flatten()
+                .map(|pair| pair.source.len().max(pair.base.len()))
+                .max();
+            if longest.is_some_and(|longest| longest > file.context) {
+                return Err(ConfigError(format!(
+                    "{}: `context` is {}, but prompts of `[interchange]` have {} tokens",
+                    self.config.display(),
+                    file.context,
+                    longest.unwrap_or_default()
+                ))
+                .into());
+            }
+        }
         let model = Gpt2Config::new(
             file.n_layer,
             file.n_head,
@@ -202,8 +219,8 @@ impl Pretrain {
             Trainer::resume(file.train_config(), model, &checkpoint, device)?
         } else {
             // What another training left would be gone on with, or taken for this one's result.
-            remove(&checkpoint)?;
-            remove(&finished)?;
+            files::remove_file(&checkpoint)?;
+            files::remove_file(&finished)?;
             files::write_json(&self.out.join(SETTINGS), &file)?;
             Trainer::new(file.train_config(), model, device)
         };
@@ -244,7 +261,7 @@ impl Pretrain {
         bar.finish_and_clear();
         tokenizer.save(&self.out)?;
         trainer.export(&self.out, tokenizer.bos())?;
-        remove(&checkpoint)
+        Ok(files::remove_file(&checkpoint)?)
     }
 
     /// Refuses to go on with what was begun with other settings.
@@ -261,12 +278,5 @@ impl Pretrain {
             differences.join("; ")
         );
         Ok(())
-    }
-}
-
-fn remove(path: &Path) -> anyhow::Result<()> {
-    match path.exists() {
-        true => std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display())),
-        false => Ok(()),
     }
 }

@@ -11,6 +11,7 @@ use lm::files;
 use super::Context;
 use super::splice::Spliced;
 use super::truth::Scored;
+use crate::config::ConfigError;
 use crate::output;
 use crate::picture::{self, Series};
 
@@ -35,6 +36,15 @@ impl Quality {
         let spliced: Vec<Spliced> = files::read_json(&self.run.join("splice.json"))?;
         let report = Report::read(&self.run.join("report.json"))?;
         let truth: Vec<Scored> = files::read_json(&self.run.join("truth.json"))?;
+        let ks = &report.config.ks;
+        if !ks.contains(&self.k) {
+            return Err(ConfigError(format!(
+                "--k {}: {} has edits with k of {ks:?}",
+                self.k,
+                self.run.display()
+            ))
+            .into());
+        }
         if let Some(path) = &self.picture {
             let (x, y) = ("variance unexplained on held-out text", "edit accuracy");
             picture::scatter(path, x, y, &series(&spliced, &report.scores, self.k))?;

@@ -9,6 +9,7 @@ use burn::tensor::Device;
 use eval::Sites;
 use lm::hub::{Hub, HubModel};
 use lm::{Gpt2, LoadOptions, Tokenizer, files};
+use serde_json::Value;
 use tasks::world::World;
 
 use crate::config::{self, ConfigError};
@@ -91,11 +92,20 @@ pub(crate) fn load_model_with(dir: &Path, options: LoadOptions, device: &Device)
     let dir = model_folder(dir)?;
     let tokenizer = Tokenizer::from_dir(&dir)?;
     let model = Gpt2::load_with(&dir, options, device)?;
-    let (tokens, d_vocab) = (tokenizer.vocab_size(), model.config().d_vocab);
+    let (largest, d_vocab) = (tokenizer.largest_id(), model.config().d_vocab);
     anyhow::ensure!(
-        tokens <= d_vocab,
-        "{}: the tokenizer has {tokens} tokens but the model only {d_vocab}; the two files do not belong together",
+        (largest as usize) < d_vocab,
+        "{}: the tokenizer gives ids up to {largest} but the model has {d_vocab} tokens; the two files do not belong together",
         dir.display()
+    );
+    // Ids of a smaller vocabulary fit every model; what begins a text tells another one.
+    let bos = files::read_json::<Value>(&dir.join("config.json"))?["bos_token_id"].as_u64();
+    anyhow::ensure!(
+        bos.is_none_or(|bos| bos == u64::from(tokenizer.bos())),
+        "{}: `bos_token_id` of config.json is {}, a text of the tokenizer begins with {}; the two files do not belong together",
+        dir.display(),
+        bos.unwrap_or_default(),
+        tokenizer.bos()
     );
     Ok((model, tokenizer))
 }

@@ -36,9 +36,10 @@ impl TruthArgs {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let args = self.args;
         let file: TextFile = config::read(&args.config, &args.set)?;
+        let refused = |reason: &str| ConfigError(format!("{}: {reason}", args.config.display()));
+        file.source.validate().map_err(|error| refused(&error.to_string()))?;
         let SourceConfig::World { documents, seed, .. } = file.source else {
-            let reason = "`source` must be of kind \"world\": no other text has labels";
-            return Err(ConfigError(format!("{}: {reason}", args.config.display())).into());
+            return Err(refused("`source` must be of kind \"world\": no other text has labels").into());
         };
         let world = World::new();
         let documents: Vec<_> = (0..documents).map(|index| world.document(seed, index)).collect();
