@@ -209,6 +209,70 @@ fn overwriting_reaches_exactly_the_named_place() {
 }
 
 #[test]
+fn every_hook_is_overwritten_at_its_place_and_nowhere_else() {
+    use HookPoint::*;
+    let model = load();
+    let run = |hook, overwrite| {
+        let request = Request {
+            capture: vec![hook],
+            overwrite,
+            logits: Logits::All,
+        };
+        model.run(Start::Tokens(&ids()), &request).unwrap()
+    };
+    let of_stream = [
+        Embed,
+        PosEmbed,
+        ResidPre(1),
+        ResidMid(1),
+        ResidPost(1),
+        AttnOut(1),
+        MlpOut(1),
+        MlpPost(1),
+        LnFinal,
+    ];
+    let of_heads = [Q(1), K(1), V(1), Z(1), Pattern(1)];
+    let stream = of_stream.into_iter().map(|hook| (hook, None));
+    for (hook, head) in stream.chain(of_heads.into_iter().map(|hook| (hook, Some(3)))) {
+        let clean = run(hook, Vec::new());
+        let here = match hook {
+            Pattern(_) => clean.tensor4(hook).unwrap().slice([2..3, 3..4, 7..8]).reshape([1, 17]),
+            _ => clean.at(hook, head, &[7; 4]).unwrap().narrow(0, 2, 1), // [1, width]
+        };
+        let with = |values| {
+            let at = vec![(2, 7)];
+            run(hook, vec![Overwrite { hook, head, at, values }])
+        };
+        // What was there changes nothing.
+        let same = with(here.clone());
+        let [a, b] = [&clean, &same].map(|trace| to_vec(trace.logits_all().unwrap()));
+        assert!(largest_difference(&a, &b) < 1e-5, "{hook}");
+        // Anything else changes that place, all of it and nothing else, and what is computed from it.
+        let width = here.dims()[1];
+        // Not a sum: layer norms take a constant away.
+        let other = with(here.neg() + 0.5);
+        let dims = match head {
+            None => vec![4, 17, width],
+            Some(_) => clean.tensor4(hook).unwrap().dims().to_vec(),
+        };
+        let [a, b] = [&clean, &other].map(|trace| captured(trace, hook));
+        for (place, (a, b)) in a.iter().zip(&b).enumerate() {
+            let mut rest = place;
+            let mut index: Vec<usize> = dims.iter().rev().map(|n| (rest % n, rest /= n).0).collect();
+            index.reverse();
+            let expected = match (hook, head) {
+                (Pattern(_), _) => index[..3] == [2, 3, 7],
+                (_, Some(head)) => index[..3] == [2, 7, head],
+                (_, None) => index[..2] == [2, 7],
+            };
+            assert_eq!(a != b, expected, "{hook} at {index:?}");
+        }
+        let [a, b] = [&clean, &other].map(|trace| to_vec(trace.logits_all().unwrap()));
+        assert!(largest_difference(&a, &b) > 1e-3, "{hook}");
+    }
+}
+
+#[test]
 fn overwriting_a_pattern_moves_attention() {
     let model = load();
     let pattern = HookPoint::Pattern(0);
