@@ -4,10 +4,12 @@ SAELAB := target/release/saelab
 # Model folder in Hugging Face layout, or a name on the Hugging Face hub, which is then pulled; the task (ioi or pronoun); and
 # the folder of the experiment.
 MODEL ?= models/small-world
+$(if $(word 2,$(MODEL)),$(error MODEL=$(MODEL): make cannot take a path with spaces; name a link to it))
 IS_SHIPPED := $(filter $(abspath models/small-world),$(abspath $(MODEL)))
 PULLED := $(if $(wildcard $(MODEL)/.),,pull)
 TASK ?= ioi
 RUN ?= runs/$(TASK)-$(notdir $(abspath $(MODEL)))
+$(if $(word 2,$(RUN)),$(error RUN=$(RUN): make cannot take a path with spaces; name a link to it))
 # The sites of the shipped model are committed; for another model they are located first (its cost is printed).
 SHIPPED := configs/sites/small-world$(if $(filter ioi,$(TASK)),,-$(TASK)).toml
 SITES := $(if $(IS_SHIPPED),$(SHIPPED),$(RUN)/sites.toml)
@@ -18,7 +20,7 @@ help:
 	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task; MODEL=gpt2 is fetched first"
 	@echo "make eval TASK=pronoun        the same on another task"
 	@echo "make eval-full [TASK=pronoun] eval with all architectures, searches and thresholds (cost printed first)"
-	@echo "make test                     all tests"
+	@echo "make test                     the tests"
 	@echo "make test-wgpu [DEVICE=wgpu]  the parity suite on a GPU, or without one on Mesa's software driver (installed when root)"
 	@echo "make test-interop             stores and corpora shared with pyarrow, polars and DuckDB, pulled models with huggingface_hub (PyPI, into target/)"
 	@echo "make verify-gpt2 MODEL=gpt2   whether this is GPT-2 small, and computed right"

@@ -50,7 +50,7 @@ enum What {
 
 #[derive(Debug, clap::Args)]
 struct TrainBench {
-    /// relu, relu-april, p-anneal, gated, jumprelu, jumprelu-tanh, topk, batch-topk or matryoshka
+    /// relu, relu-april, p-anneal, gated, jumprelu, jumprelu-l0, jumprelu-tanh, topk, batch-topk or matryoshka
     #[arg(long)]
     arch: String,
     /// Width of an activation
@@ -269,6 +269,10 @@ impl TrainBench {
             "p-anneal" => Architecture::PAnneal { l1: 1.0, p_end: 0.2 },
             "gated" => Architecture::Gated { l1: 1.0 },
             "jumprelu" => Architecture::Jumprelu { l0, bandwidth: 0.1 },
+            "jumprelu-l0" => Architecture::JumpreluL0 {
+                weight: 1.0,
+                bandwidth: 0.1,
+            },
             "jumprelu-tanh" => Architecture::JumpreluTanh {
                 weight: 1.0,
                 bandwidth: 0.1,
@@ -278,7 +282,7 @@ impl TrainBench {
             "matryoshka" => Architecture::Matryoshka { k, levels: 4 },
             other => {
                 return Err(ConfigError(format!(
-                    "--arch {other}: expected relu, relu-april, p-anneal, gated, jumprelu, jumprelu-tanh, topk, batch-topk or \
+                    "--arch {other}: expected relu, relu-april, p-anneal, gated, jumprelu, jumprelu-l0, jumprelu-tanh, topk, batch-topk or \
                      matryoshka"
                 )));
             }
