@@ -9,7 +9,7 @@ use crate::ledger::{Entry, Selection, members, rounded};
 use crate::legacy::Legacy;
 use crate::metric::{Method, Metric};
 use crate::report::Report;
-use crate::statistics::{Difference, Measured, Verdict, difference, holm, kendall_tau};
+use crate::statistics::{Difference, Measured, Verdict, difference, enough, holm, kendall_tau};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -59,6 +59,8 @@ pub struct Pair {
     pub seeds_agree: bool,
     /// Whether either family has a seed and fewer than three of them: then nothing is called real.
     pub too_few_seeds: bool,
+    /// Whether the metric has more differences than the resamples can tell apart: then nothing is called real either.
+    pub too_few_resamples: bool,
     /// Whether the difference is real: the interval, and those of all stronger differences, exclude zero, and the seeds agree.
     pub real: bool,
     /// Sites, or (site, attribute) pairs, that are averaged.
@@ -272,7 +274,7 @@ fn of_metric(sources: &[Source<'_>], selection: Selection, against: Option<&str>
                 differences.push(found);
             } else {
                 names.push((j, i));
-                differences.extend(difference(&measured[j], &measured[i], 0));
+                differences.push(found.reversed());
             }
         }
     }
@@ -280,6 +282,7 @@ fn of_metric(sources: &[Source<'_>], selection: Selection, against: Option<&str>
     let pair = |(((left, right), found), verdict): (((usize, usize), &Difference), Verdict)| {
         let (left, right) = (&sources[left], &sources[right]);
         let too_few_seeds = left.too_few_seeds || right.too_few_seeds;
+        let too_few_resamples = !enough(found.resamples, differences.len());
         Pair {
             metric: selection.metric,
             left: left.name.clone(),
@@ -289,6 +292,7 @@ fn of_metric(sources: &[Source<'_>], selection: Selection, against: Option<&str>
             high: verdict.interval.map(|(_, high)| rounded(high)),
             seeds_agree: found.seeds_agree,
             too_few_seeds,
+            too_few_resamples,
             real: verdict.real && !too_few_seeds,
             places: found.places,
         }

@@ -120,7 +120,9 @@ pub enum Error {
     DuplicateSet(String),
 
     /// What is to be compared names a dictionary set that is not evaluated.
-    #[error("no dictionary set is called {found}; evaluated are {known}")]
+    #[error(
+        "no dictionary set is called {found}; evaluated are {known}: name those in `compare`, `reference` or --against"
+    )]
     UnknownSet {
         /// The unknown name.
         found: String,

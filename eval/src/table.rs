@@ -134,12 +134,14 @@ pub fn compared(found: &Compared) -> String {
     for stability in &found.stability {
         let metric = stability.metric;
         let _ = writeln!(out, "\n{metric}: differences, with intervals at Holm's levels");
-        for pair in found.pairs.iter().filter(|pair| pair.metric == metric) {
-            let verdict = match (pair.real, pair.too_few_seeds, pair.seeds_agree) {
+        let pairs = || found.pairs.iter().filter(|pair| pair.metric == metric);
+        for pair in pairs() {
+            let verdict = match (pair.real, pair.too_few_seeds, pair.too_few_resamples, pair.seeds_agree) {
                 (true, ..) => "real",
-                (false, true, _) => "not settled, fewer than 3 seeds",
-                (false, false, true) => "not real",
-                (false, false, false) => "not real, no common sign",
+                (false, true, ..) => "not settled, fewer than 3 seeds",
+                (false, false, true, _) => "not settled, too few resamples",
+                (false, false, false, true) => "not real",
+                (false, false, false, false) => "not real, no common sign",
             };
             let _ = writeln!(
                 out,
@@ -150,6 +152,15 @@ pub fn compared(found: &Compared) -> String {
                 fine(pair.low),
                 fine(pair.high),
                 pair.places
+            );
+        }
+        if pairs().any(|pair| pair.too_few_resamples) {
+            let n = pairs().count();
+            let _ = writeln!(
+                out,
+                "  {n} differences are more than the resamples can tell: name one dictionary with --against, or evaluate with \
+                 `--set resamples={}`",
+                40 * n
             );
         }
         let _ = match stability.tau {
