@@ -221,4 +221,19 @@ pub(crate) mod tests {
             comparisons: Vec::new(),
         }
     }
+    #[test]
+    fn a_report_of_another_version_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        let report = empty(Vec::new());
+        std::fs::write(&path, report.to_json().unwrap()).unwrap();
+        assert_eq!(Report::read(&path).unwrap(), report);
+        let old = report
+            .to_json()
+            .unwrap()
+            .replace("\"format_version\": 4", "\"format_version\": 3");
+        std::fs::write(&path, old).unwrap();
+        let error = Report::read(&path).unwrap_err().to_string();
+        assert!(error.contains("found 3") && error.contains("saelab eval"), "{error}");
+    }
 }

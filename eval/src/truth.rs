@@ -302,45 +302,51 @@ mod tests {
     use super::*;
     use kernels::cpu;
 
-    /// Two predicates over 120 tokens of alternating documents; latent 0 is the first predicate, latent 1 fires everywhere.
+    /// Two predicates over 120 tokens of alternating documents, the first on every third. Latent 0 is the first predicate, 1 fires
+    /// everywhere, 2 on half of the second predicate, 3 with the first predicate where latents are chosen and as latent 2 where
+    /// they are scored, 4 nowhere.
     fn sample() -> (WorldSample, Vec<Vec<(u32, f32)>>) {
         let n = 120;
-        let first = |i: usize| i.is_multiple_of(3);
-        let holds = (0..n).map(|i| if first(i) { vec![0] } else { vec![1] }).collect();
+        let holds = (0..n).map(|i| vec![u32::from(i % 3 != 0)]).collect();
+        let scored = |i: usize| (i / 3) % 2 == 1;
         let codes = (0..n)
-            .map(|i| match first(i) {
-                true => vec![(0, 1.0 + i as f32), (1, 0.5)],
-                false => vec![(1, 0.5)],
+            .map(|i| {
+                let mut row = vec![(1, 0.5)];
+                row.extend((i % 3 == 0).then_some((0, 1.0 + i as f32)));
+                row.extend((i % 3 == 1).then_some((2, 0.3)));
+                row.extend((i % 3 == usize::from(scored(i))).then_some((3, 0.2)));
+                row.sort_by_key(|entry| entry.0);
+                row
             })
             .collect();
         let sample = WorldSample {
             vectors: from_vec((0..n).map(|i| i as f32).collect(), [n, 1], &cpu()),
             holds,
-            scored: (0..n).map(|i| (i / 3) % 2 == 1).collect(),
+            scored: (0..n).map(scored).collect(),
             predicates: vec![("role", "a".to_owned()), ("role", "b".to_owned())],
         };
         (sample, codes)
     }
 
     #[test]
-    fn a_planted_latent_is_found_and_one_that_always_fires_is_not() {
+    fn each_score_has_the_latent_that_is_best_by_it() {
         let (sample, codes) = sample();
-        let truth = sample.score_codes(&codes, 3);
+        let truth = sample.score_codes(&codes, 5);
         let role = &truth.families["role"];
         assert_eq!(role, &truth.families["all"]);
-        // Predicate a: F1, MCC and average precision 1. Predicate b holds on 2/3 of the rows: the always-active latent has
-        // F1 0.8, MCC 0 and the share as average precision.
+        // Predicate a: all scores 1. Predicate b holds on 2/3 of the rows: by F1 the latent that fires everywhere is best (0.8, with
+        // an MCC of 0), by MCC the one that fires on half of them (0.5).
+        assert!((role.f1 - 0.9).abs() < 1e-12, "{role:?}");
+        assert!((role.mcc - 0.75).abs() < 1e-12, "{role:?}");
+        let precision = (20.0 + 20.0 * 2.0 / 3.0) / 40.0;
         assert!(
-            (role.f1 - 0.9).abs() < 1e-12 && (role.mcc - 0.5).abs() < 1e-12,
+            (role.average_precision - (1.0 + precision) / 2.0).abs() < 1e-12,
             "{role:?}"
         );
-        assert!(
-            (role.average_precision - (1.0 + 2.0 / 3.0) / 2.0).abs() < 1e-12,
-            "{role:?}"
-        );
-        assert_eq!((role.predicates, role.found), (2, 0.5));
+        assert_eq!((role.predicates, role.found), (2, 1.0));
         assert_eq!(to_vec(sample.mean()), [59.5 - 1.5], "rows 0 to 2, 6 to 8, ...");
-        assert!((truth.silent - 1.0 / 3.0).abs() < 1e-12);
+        assert!((truth.silent - 0.2).abs() < 1e-12);
+        // Latents 0 and 2; latent 3 was taken for predicate a.
         assert_eq!(truth.explained, 0.5);
     }
 }

@@ -309,6 +309,20 @@ fn fragments_beside_a_whole_latent_are_no_splitting() {
 }
 
 #[test]
+fn one_value_that_is_split_is_enough() {
+    let labels = labels();
+    let mut codes = split(&labels, 1.0, 0);
+    for (row, labels) in codes.rows.iter_mut().zip(&labels) {
+        if labels.get(Attribute::Pos) == Some(1) {
+            row.clear();
+        }
+    }
+    let found = check_splitting(&labels, &codes);
+    assert_eq!((found.fragments, found.score), (PARTS, None));
+    assert_eq!(found.verdict, splitting::Verdict::Splits);
+}
+
+#[test]
 fn latents_of_names_and_overlapping_latents_are_no_fragments() {
     let labels = labels();
     // One latent for every pair of a name and a Pos value, and none for Pos.

@@ -19,9 +19,9 @@ use crate::site::Site;
 use std::collections::BTreeMap;
 use tasks::Attribute;
 
-/// Accuracy of a read-out from which its attribute counts as readable: what it says of an edited activation is otherwise the
-/// read-out's own noise, which no edit could get right.
-const READABLE: f64 = 0.9;
+/// Share of the way from chance to certainty that a read-out must have gone for its attribute to count as readable (of a bit an
+/// accuracy of 0.9): what it says of an edited activation is otherwise its own noise, which no edit could get right.
+const READABLE: f64 = 0.8;
 
 /// A read-out of one attribute at a site.
 pub(super) struct Read {
@@ -30,6 +30,13 @@ pub(super) struct Read {
     accuracy: f64,
     /// Share of the base prompts that have the most frequent value.
     chance: f64,
+}
+
+impl Read {
+    /// Whether it knows the attribute, and not just its most frequent value.
+    fn is_readable(&self) -> bool {
+        self.accuracy > self.chance && self.accuracy - self.chance >= READABLE * (1.0 - self.chance)
+    }
 }
 
 /// The ground-truth patch of one attribute.
@@ -79,7 +86,7 @@ impl Ground {
             raw.push((format!("agreement_{other}"), mean(&agree)));
             raw.push((format!("readout_accuracy_{other}"), read.accuracy));
             raw.push((format!("readout_chance_{other}"), read.chance));
-            if read.accuracy >= READABLE {
+            if read.is_readable() {
                 agreements.push(agree);
             }
         }
@@ -203,5 +210,28 @@ impl Evaluation<'_> {
             let precision = average_precision(&constant, &values, &chosen, counts);
             self.enter_agreement(&site.name, attribute, ALWAYS_ON, [&activity, &activity], precision);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readable_is_what_is_known_and_not_guessed() {
+        let fit = Rows::new(1, vec![1.0, -1.0, 2.0, -2.0]);
+        let readout = Readout::fit(&fit, &[0, 1, 0, 1]).unwrap();
+        let readable = |accuracy, chance| {
+            let readout = readout.clone();
+            Read {
+                readout,
+                accuracy,
+                chance,
+            }
+            .is_readable()
+        };
+        assert!(readable(0.9, 0.5) && readable(0.81, 0.03));
+        // A name that is read once in three; a value that nearly all prompts have.
+        assert!(!readable(0.366, 0.026) && !readable(0.95, 0.95) && !readable(1.0, 1.0));
     }
 }

@@ -33,13 +33,7 @@ impl Evaluation<'_> {
         let n_values = |attribute: &Attribute| self.task.n_values(*attribute);
         let pairs = (0..carried.len()).flat_map(|j| (0..j).map(move |i| (i, j)));
         let mut comparable = pairs.map(|(i, j)| [carried[i], carried[j]]);
-        // The F1 of a latent that is always on, for the most frequent value.
-        let always_on = |attribute: &Attribute| {
-            let values = self.sample.values(*attribute);
-            let of = |value| values.iter().filter(|other| **other == value).count() as f64;
-            let share = (0..n_values(attribute)).map(of).fold(0.0, f64::max) / n.max(1) as f64;
-            2.0 * share / (1.0 + share)
-        };
+        let always_on = |attribute: &Attribute| always_on(&self.sample.values(*attribute), n_values(attribute));
         let judged = |[a, b]: &[(&Attribute, _); 2]| {
             n_values(a.0) == n_values(b.0) && always_on(a.0) < THETA && always_on(b.0) < THETA
         };
@@ -153,5 +147,25 @@ impl Evaluation<'_> {
         self.ledger
             .enter_verdict(&key, &verdict, found.jaccard, Vec::new(), n, &raw);
         Ok(())
+    }
+}
+
+/// F1 of a latent that is always on, for the most frequent value.
+fn always_on(values: &[usize], n_values: usize) -> f64 {
+    let holding = |value| values.iter().filter(|other| **other == value).count();
+    let share = (0..n_values).map(holding).max().unwrap_or(0) as f64 / values.len().max(1) as f64;
+    2.0 * share / (1.0 + share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latent_that_is_always_on_covers_a_bit_and_no_name() {
+        assert!((always_on(&[0, 1, 0, 1], 2) - 2.0 / 3.0).abs() < 1e-12);
+        assert!(always_on(&[0, 1, 0, 1], 2) >= THETA);
+        let names: Vec<usize> = (0..1000).map(|i| i % 100).collect();
+        assert!(always_on(&names, 100) < 0.02);
     }
 }
