@@ -59,6 +59,9 @@ fn autoencoders_of_running_text_are_trained_spliced_and_compared_with_the_world(
     ]);
     let config = path("train.toml");
     succeeds(&["train", &config, "--run", &run, "--activations", &store]);
+    // One of another library in the run: the same weights without a word on their training.
+    let [ours, theirs] = ["sae-topk", "imported"].map(|name| path(&format!("run/sae/{name}/blocks.1.hook_resid_mid")));
+    succeeds(&["convert", &ours, &theirs, "--to", "saelens"]);
     let (config, few) = ("configs/quality/splice.toml", "source.documents=40");
     let model = "models/small-world";
     for command in ["splice", "truth"] {
@@ -69,8 +72,15 @@ fn autoencoders_of_running_text_are_trained_spliced_and_compared_with_the_world(
         );
     }
     let spliced = json(&path("run/splice.json"));
-    // Both hooks have an autoencoder; transcoders are not spliced.
-    assert_eq!(spliced.as_array().unwrap().len(), 2);
+    // Both hooks have an autoencoder, one an imported one; transcoders are not spliced.
+    assert_eq!(spliced.as_array().unwrap().len(), 3);
+    let of = |name: &str| {
+        let mut rows = spliced.as_array().unwrap().iter();
+        rows.find(|row| row["dictionary"] == name && row["site"] == "blocks.1.hook_resid_mid")
+            .unwrap()
+    };
+    assert_eq!(of("imported")["spliced"], of("sae-topk")["spliced"]);
+    assert!(of("imported")["summary"].is_null() && of("sae-topk")["summary"]["fvu"].is_number());
     for row in spliced.as_array().unwrap() {
         assert!(
             row["spliced"]["kl"].as_f64().unwrap() > 0.0 && row["zero"]["kl"].as_f64().unwrap() > 0.0,
@@ -78,10 +88,11 @@ fn autoencoders_of_running_text_are_trained_spliced_and_compared_with_the_world(
         );
     }
     let truth = json(&path("run/truth.json"));
+    let truth = &truth["scored"];
     assert_eq!(
         truth.as_array().unwrap().len(),
-        4,
-        "an autoencoder and the neurons at each hook"
+        5,
+        "an autoencoder and the neurons at each hook, and the imported one"
     );
     for row in truth.as_array().unwrap() {
         let everything = &row["truth"]["families"]["all"];

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use activations::SourceConfig;
+use activations::{Dictionary, SourceConfig};
 use anyhow::Context as _;
 use lm::{Gpt2, HookPoint};
-use sae::{Autoencoder, Origin, Trained};
+use sae::{Autoencoder, Format, Origin, Trained};
 use serde::Deserialize;
 
 use super::Context;
 use super::run_folder::{self, RunFolder};
 use super::training_site::TrainingSite;
+use crate::output;
 
 /// Arguments of the commands that look at them on text.
 #[derive(Debug, clap::Args)]
@@ -71,19 +72,43 @@ pub(crate) fn all(run: &RunFolder) -> anyhow::Result<Vec<AtHook>> {
     Ok(by_site.into_values().collect())
 }
 
-/// Loads one; none for a transcoder or one that was not trained here.
-pub(crate) fn load(dir: &Path, model: &Gpt2, context: &Context) -> anyhow::Result<Option<(Autoencoder, Box<Trained>)>> {
-    let (autoencoder, origin) = Autoencoder::load(dir, &context.device)
-        .with_context(|| format!("{} is not finished; run `saelab train --resume` first", dir.display()))?;
-    let Origin::Trained(trained) = origin else {
-        return Ok(None);
+/// Loads one, of any library, and how it was trained if it was here; none for a transcoder, which reconstructs another hook.
+pub(crate) fn load(
+    dir: &Path,
+    hook: HookPoint,
+    model: &Gpt2,
+    context: &Context,
+) -> anyhow::Result<Option<(Autoencoder, Option<Box<Trained>>)>> {
+    let (autoencoder, origin) = match Format::of(dir)? {
+        Format::Saelab => Autoencoder::load(dir, &context.device)
+            .with_context(|| format!("{} is not finished; run `saelab train --resume` first", dir.display()))?,
+        _ => {
+            let path = dir.to_owned();
+            (Autoencoder::read(dir, &context.device)?, Origin::Imported { path })
+        }
     };
+    let trained = match origin {
+        Origin::Trained(trained) => Some(trained),
+        Origin::Imported { .. } => None,
+    };
+    if let Some(trained) = trained.as_ref().filter(|trained| trained.model != model.hash()) {
+        anyhow::bail!(
+            "{} was trained on another model ({:.12}) than this one ({:.12})",
+            dir.display(),
+            trained.model,
+            model.hash()
+        );
+    }
+    if autoencoder.transcodes {
+        output::note(&format!("{} is a transcoder and left out", dir.display()));
+        return Ok(None);
+    }
+    let width = hook.width(model.config());
     anyhow::ensure!(
-        trained.model == model.hash(),
-        "{} was trained on another model ({:.12}) than this one ({:.12})",
+        autoencoder.d_in() == width,
+        "{} takes vectors of width {}, those of {hook} have {width}; move it out of the run",
         dir.display(),
-        trained.model,
-        model.hash()
+        autoencoder.d_in()
     );
-    Ok((!autoencoder.transcodes).then_some((autoencoder, trained)))
+    Ok(Some((autoencoder, trained)))
 }

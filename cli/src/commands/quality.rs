@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use eval::ledger::Selection;
 use eval::{Method, Metric, Report, Score};
 use lm::files;
+use serde_json::Value;
 
 use super::Context;
 use super::splice::Spliced;
-use super::truth::Scored;
+use super::truth::{self, Scored, TruthFile};
 use crate::config::ConfigError;
 use crate::output;
 use crate::picture::{self, Series};
@@ -35,7 +36,14 @@ impl Quality {
     pub(crate) fn run(self, _context: &Context) -> anyhow::Result<()> {
         let spliced: Vec<Spliced> = files::read_json(&self.run.join("splice.json"))?;
         let report = Report::read(&self.run.join("report.json"))?;
-        let truth: Vec<Scored> = files::read_json(&self.run.join("truth.json"))?;
+        let path = self.run.join("truth.json");
+        let truth: Value = files::read_json(&path)?;
+        anyhow::ensure!(
+            truth["format_version"] == truth::FORMAT_VERSION,
+            "{} is of another version; run `saelab truth` again",
+            path.display()
+        );
+        let truth = files::read_json::<TruthFile>(&path)?.scored;
         let ks = &report.config.ks;
         if !ks.contains(&self.k) {
             return Err(ConfigError(format!(
@@ -66,7 +74,8 @@ fn series(spliced: &[Spliced], scores: &[Score], k: usize) -> Vec<Series> {
         let edits = scores.iter().filter(|score| {
             score.dictionary == row.dictionary && selection(Metric::EditAccuracy, Some(k)).takes(score)
         });
-        if let (Some(fvu), Some(edit)) = (row.summary.fvu, mean(edits.map(|score| score.value))) {
+        let fvu = row.summary.and_then(|summary| summary.fvu);
+        if let (Some(fvu), Some(edit)) = (fvu, mean(edits.map(|score| score.value))) {
             by_architecture.entry(&row.architecture).or_default().push((fvu, edit));
         }
     }
@@ -94,10 +103,10 @@ fn table(spliced: &[Spliced], truth: &[Scored], scores: &[Score], k: usize) -> S
         mean(fitting.map(|row| row.truth.families.get("all").map(|family| family.mcc)))
     };
     let columns: Vec<Column<'_>> = vec![
-        ("L0", Box::new(of_text(|row| Some(row.summary.l0)))),
-        ("FVU", Box::new(of_text(|row| row.summary.fvu))),
+        ("L0", Box::new(of_text(|row| Some(row.summary?.l0)))),
+        ("FVU", Box::new(of_text(|row| row.summary?.fvu))),
         ("CE recovered", Box::new(of_text(|row| row.recovered_from_zero))),
-        ("dead", Box::new(of_text(|row| Some(row.summary.dead)))),
+        ("dead", Box::new(of_text(|row| Some(row.summary?.dead)))),
         ("L0 at the node", Box::new(of_task(Metric::L0, None))),
         ("sufficiency", Box::new(of_task(Metric::Sufficiency, None))),
         ("edit", Box::new(of_task(Metric::EditAccuracy, Some(k)))),

@@ -26,7 +26,7 @@ pub(crate) struct Spliced {
     pub(crate) architecture: String,
     pub(crate) site: String,
     /// How it was trained and what it reached on held-out activations.
-    pub(crate) summary: Summary,
+    pub(crate) summary: Option<Summary>,
     /// Tokens that were predicted.
     pub(crate) tokens: usize,
     /// Cross-entropy of the untouched model, in nats.
@@ -61,15 +61,18 @@ impl Splice {
             let task = SpliceTask::new(&model, site.hook, site.head, &windows)?;
             for (dictionary, dir) in site.autoencoders {
                 bar.inc(1);
-                let Some((autoencoder, trained)) = hook_autoencoders::load(&dir, &model, context)? else {
+                let Some((autoencoder, trained)) = hook_autoencoders::load(&dir, site.hook, &model, context)? else {
                     continue;
                 };
                 let spliced = task.change(&|x| autoencoder.reconstruct(x))?;
                 all.push(Spliced {
                     dictionary,
-                    architecture: trained.variant.architecture.name().to_owned(),
+                    architecture: match &trained {
+                        Some(trained) => trained.variant.architecture.name().to_owned(),
+                        None => format!("imported {}", autoencoder.activation.saelens_name()),
+                    },
                     site: site.site.clone(),
-                    summary: trained.summary,
+                    summary: trained.map(|trained| trained.summary),
                     tokens: task.tokens,
                     ce_clean: task.ce_clean,
                     spliced,
@@ -114,18 +117,19 @@ fn table(all: &[Spliced]) -> String {
                 "from mean"
             );
         }
+        let summary = row.summary;
         let _ = writeln!(
             out,
-            "{:<28} {:>6} {:>6.1} {:>6.3} {:>7.3} {:>7.4} {:>9} {:>9}",
+            "{:<28} {:>6} {:>6} {:>6} {:>7.3} {:>7.4} {:>9} {:>9}",
             row.dictionary,
-            share(row.summary.fvu),
-            row.summary.l0,
-            row.summary.dead,
+            share(summary.and_then(|summary| summary.fvu)),
+            summary.map_or("-".to_owned(), |summary| format!("{:.1}", summary.l0)),
+            share(summary.map(|summary| summary.dead)),
             row.spliced.ce,
             row.spliced.kl,
             share(row.recovered_from_zero),
             share(row.recovered_from_mean)
         );
     }
-    out
+    out + "\nFVU, L0, dead: on what its training held out; the rest on this text\n"
 }

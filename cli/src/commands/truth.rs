@@ -22,6 +22,16 @@ pub(crate) struct TruthArgs {
     args: HookArgs,
 }
 
+/// Version of `truth.json`; of the first the latents of all scores were chosen by F1.
+pub(crate) const FORMAT_VERSION: u32 = 2;
+
+/// What `truth.json` holds.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct TruthFile {
+    pub(crate) format_version: u32,
+    pub(crate) scored: Vec<Scored>,
+}
+
 /// One dictionary of `truth.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Scored {
@@ -68,14 +78,19 @@ impl TruthArgs {
                 Tensor::cat(vec![relu(x.clone()), relu(-x)], 1)
             });
             for (dictionary, dir) in site.autoencoders {
-                if let Some((autoencoder, _)) = hook_autoencoders::load(&dir, &model, context)? {
+                if let Some((autoencoder, _)) = hook_autoencoders::load(&dir, site.hook, &model, context)? {
                     add(dictionary, &|x| autoencoder.codes(x));
                 }
             }
         }
         bar.finish_and_clear();
+        let format_version = FORMAT_VERSION;
+        let all = TruthFile {
+            format_version,
+            scored: all,
+        };
         files::write_json(&run.0.join("truth.json"), &all)?;
-        output::result(&table(&all))?;
+        output::result(&table(&all.scored))?;
         output::note(&format!("truth: truth.json is in {}", run.0.display()));
         Ok(())
     }
