@@ -26,8 +26,8 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path, sets: &[String]) -> Result<
         .map_err(|error: toml::de::Error| fail(one_line(&error, None)))
 }
 
-/// The largest count that any config may ask for. What needs more memory than there is ends with one line ([`crate::memory`]);
-/// this keeps sizes that are products of two counts from running over.
+/// The largest count that any config may ask for. Sizes that are products of two counts cannot
+/// run over with it; a piece of memory that the system refuses ends with one line ([`crate::memory`]).
 const MOST: i64 = 1_000_000_000;
 
 /// Refuses integers that no machine could serve, seeds apart.

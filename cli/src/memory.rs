@@ -1,6 +1,8 @@
 //! The allocator: how it treats the large buffers of tensors, and what it says when there is no memory.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+#[cfg(unix)]
+use std::io::Write;
 
 /// The system's allocator, which ends the program with one line where it has nothing to give; else that would be an abort.
 struct Telling;
@@ -35,17 +37,37 @@ unsafe impl GlobalAlloc for Telling {
     }
 }
 
-/// `memory`, if there is any.
+/// `memory`; where there is none, the end.
 fn given(memory: *mut u8, size: usize) -> *mut u8 {
+    #[cfg(unix)]
     if memory.is_null() {
-        // Allocates a little itself, for which there is room: what was refused is large.
-        crate::output::note(&format!(
-            "error: there is no memory for {} MB more; lower the counts or sizes that were asked for, or take a larger machine",
-            size >> 20
-        ));
-        std::process::exit(1);
+        end(size);
     }
+    // Elsewhere an abort follows.
     memory
+}
+
+/// Ends the program with one line. Nothing here may ask for memory, wait for a lock or unwind.
+#[cfg(unix)]
+fn end(size: usize) -> ! {
+    let mut line = [0_u8; 200];
+    let mut rest = &mut line[..];
+    // The line has room for it.
+    let _ = writeln!(
+        rest,
+        "error: there is no memory for {} KB more; lower the counts or sizes that were asked for, or take a larger machine",
+        size.div_ceil(1024)
+    );
+    let length = 200 - rest.len();
+    #[allow(
+        unsafe_code,
+        reason = "a write that does not go through a lock, and an end without further ado"
+    )]
+    // SAFETY: the line is that long; `_exit` may be called at any time.
+    unsafe {
+        libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), length);
+        libc::_exit(1)
+    }
 }
 
 /// Keeps freed memory for the next tensor instead of giving it back to the system.
