@@ -28,7 +28,8 @@ impl BatchOrder {
     /// A batch of no rows, or of more than there are.
     pub fn new(rows: usize, batch: usize, seed: u64) -> Result<Self, Error> {
         if batch == 0 || batch > rows {
-            let reason = format!("batch size {batch} asked for, 1 to {rows} (all rows) is possible");
+            let reason =
+                format!("batch size {batch} asked for, 1 to {rows} (all rows that are not held out) is possible");
             return Err(Error::Stream { reason });
         }
         Ok(Self {

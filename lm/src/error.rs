@@ -107,7 +107,9 @@ pub enum Error {
     },
     /// A string that names no hook.
     #[error(
-        "`{0}` is not a hook; expected a name such as blocks.0.hook_resid_pre, blocks.0.attn.hook_z or ln_final.hook_normalized"
+        "`{0}` is not a hook; there are hook_embed, hook_pos_embed, ln_final.hook_normalized and of each block (blocks.0.) \
+         hook_resid_pre, hook_resid_mid, hook_resid_post, hook_attn_out, hook_mlp_out, attn.hook_q, attn.hook_k, attn.hook_v, \
+         attn.hook_z, attn.hook_pattern, mlp.hook_post"
     )]
     UnknownHook(String),
     /// A hook request that does not fit the model or was not captured.

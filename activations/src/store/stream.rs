@@ -146,7 +146,7 @@ impl Stream {
         let rows: usize = shards.iter().map(|(_, rows)| rows).sum();
         if config.batch == 0 || config.batch > rows {
             let reason = format!(
-                "batch size {} asked for, 1 to {rows} (all rows) is possible",
+                "batch size {} asked for, 1 to {rows} (all rows that are not held out) is possible",
                 config.batch
             );
             return Err(Error::Stream { reason });

@@ -183,21 +183,14 @@ impl Pretrain {
         let file = PretrainFile::read(&self.config, &self.set)?;
         let world = World::new();
         let tokenizer = Tokenizer::word_level(&world.pieces())?;
-        if let Some(pairs) = file.interchange(&world, &tokenizer, 0)? {
-            let longest = pairs
-                .groups
-                .iter()
-                .flatten()
-                .map(|pair| pair.source.len().max(pair.base.len()))
-                .max();
-            if longest.is_some_and(|longest| longest > file.context) {
-                return Err(ConfigError(format!(
-                    "{}: `context` is {}, but prompts of `[interchange]` have {} tokens",
-                    self.config.display(),
-                    file.context,
-                    longest.unwrap_or_default()
-                ))
-                .into());
+        if file.interchange.is_some() {
+            let longest = longest_pair(&world, &tokenizer)?;
+            if longest > file.context {
+                let reason = format!(
+                    "`context` is {}, but prompts of `[interchange]` have up to {longest} tokens",
+                    file.context
+                );
+                return Err(ConfigError(format!("{}: {reason}", self.config.display())).into());
             }
         }
         let model = Gpt2Config::new(
@@ -279,4 +272,18 @@ impl Pretrain {
         );
         Ok(())
     }
+}
+
+/// Tokens of the longest prompt whose order of names is exchanged; so many draws show every frame with every opener.
+fn longest_pair(world: &World, tokenizer: &Tokenizer) -> anyhow::Result<usize> {
+    let mut longest = 0;
+    for step in 0..500 {
+        let pairs = order_pairs(world, tokenizer, 0, step, 1)?;
+        let lengths = pairs
+            .iter()
+            .flatten()
+            .flat_map(|pair| [pair.source.len(), pair.base.len()]);
+        longest = lengths.fold(longest, usize::max);
+    }
+    Ok(longest)
 }

@@ -98,14 +98,15 @@ pub(crate) fn load_model_with(dir: &Path, options: LoadOptions, device: &Device)
         "{}: the tokenizer gives ids up to {largest} but the model has {d_vocab} tokens; the two files do not belong together",
         dir.display()
     );
-    // Ids of a smaller vocabulary fit every model; what begins a text tells another one.
-    let bos = files::read_json::<Value>(&dir.join("config.json"))?["bos_token_id"].as_u64();
+    // Ids of a smaller vocabulary fit every model; the token that begins or ends a text tells another one.
+    let config: Value = files::read_json(&dir.join("config.json"))?;
+    let ends = ["bos_token_id", "eos_token_id"].map(|key| config[key].as_u64());
+    let bos = u64::from(tokenizer.bos());
     anyhow::ensure!(
-        bos.is_none_or(|bos| bos == u64::from(tokenizer.bos())),
-        "{}: `bos_token_id` of config.json is {}, a text of the tokenizer begins with {}; the two files do not belong together",
-        dir.display(),
-        bos.unwrap_or_default(),
-        tokenizer.bos()
+        ends.contains(&Some(bos)) || ends.contains(&None),
+        "{}: `bos_token_id` and `eos_token_id` of config.json are not {bos}, with which texts of the tokenizer begin; the two \
+         files do not belong together",
+        dir.display()
     );
     Ok((model, tokenizer))
 }

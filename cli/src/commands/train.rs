@@ -36,7 +36,7 @@ pub(crate) struct Train {
     /// Sites file; of a store made from text the hooks of its nodes, without it every hook
     #[arg(long)]
     sites: Option<PathBuf>,
-    /// Go on from the last checkpoint; what is finished is kept in any case
+    /// Go on from the last checkpoint; what was finished with the same settings is kept in any case
     #[arg(long)]
     resume: bool,
     /// Read activations of a text from disk batch by batch instead of keeping all in memory; the order of the rows is another
@@ -108,6 +108,16 @@ impl Train {
             false => config.hash(variant),
         };
         variants.retain(|variant| !finished(&folder(variant), &settings(variant), store.hash(), context));
+        for variant in variants
+            .iter()
+            .filter(|variant| folder(variant).join("config.json").exists())
+        {
+            let (name, dir) = (&variant.name, folder(variant));
+            output::note(&format!(
+                "train: {name} at {site} is made anew: that in {} is of other settings or activations",
+                dir.display()
+            ));
+        }
         let checkpoints = run.checkpoints().join(site.dir_name());
         if variants.is_empty() {
             return Ok(files::remove_folder(&checkpoints)?);
