@@ -7,7 +7,7 @@ use activations::{Dictionary, Node, Store};
 use anyhow::Context as _;
 use eval::{DictionarySet, Edit};
 use lm::files;
-use sae::{Autoencoder, Format, Origin};
+use sae::{Autoencoder, Origin};
 use supervised::SupervisedDictionary;
 
 use super::Context;
@@ -56,13 +56,7 @@ pub(super) fn load(
                 missing.push(node.to_string());
                 continue;
             };
-            let (dictionary, origin) = match Format::of(&dir)? {
-                Format::Saelab => Autoencoder::load(&dir, &context.device)?,
-                _ => {
-                    let path = dir.clone();
-                    (Autoencoder::read(&dir, &context.device)?, Origin::Imported { path })
-                }
-            };
+            let (dictionary, origin) = Autoencoder::open(&dir, &context.device)?;
             weights.extend(files_of(&dir, &origin)?);
             if let Origin::Trained(trained) = &origin {
                 let seed = format!("-seed{}", trained.variant.seed);

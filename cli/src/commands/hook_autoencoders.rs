@@ -79,13 +79,12 @@ pub(crate) fn load(
     model: &Gpt2,
     context: &Context,
 ) -> anyhow::Result<Option<(Autoencoder, Option<Box<Trained>>)>> {
+    let opened = Autoencoder::open(dir, &context.device);
     let (autoencoder, origin) = match Format::of(dir)? {
-        Format::Saelab => Autoencoder::load(dir, &context.device)
-            .with_context(|| format!("{} is not finished; run `saelab train --resume` first", dir.display()))?,
-        _ => {
-            let path = dir.to_owned();
-            (Autoencoder::read(dir, &context.device)?, Origin::Imported { path })
+        Format::Saelab => {
+            opened.with_context(|| format!("{} is not finished; run `saelab train --resume` first", dir.display()))?
         }
+        _ => opened?,
     };
     let trained = match origin {
         Origin::Trained(trained) => Some(trained),

@@ -89,12 +89,23 @@ impl Autoencoder {
     ///
     /// Files that are missing, damaged, do not fit together, or need what is not implemented.
     pub fn read(dir: &Path, device: &Device) -> Result<Self, Error> {
-        match Format::of(dir)? {
-            Format::Saelab => Ok(Self::load(dir, device)?.0),
-            Format::Saelens => Self::load_saelens(dir, device),
-            Format::Sparsify => sparsify::load(dir, device),
-            Format::DictionaryLearning => dictionary_learning::load(dir, device),
-        }
+        Ok(Self::open(dir, device)?.0)
+    }
+
+    /// The same, and where it comes from: of a folder of another library only which one it was.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Autoencoder::read`].
+    pub fn open(dir: &Path, device: &Device) -> Result<(Self, Origin), Error> {
+        let model = match Format::of(dir)? {
+            Format::Saelab => return Self::load(dir, device),
+            Format::Saelens => Self::load_saelens(dir, device)?,
+            Format::Sparsify => sparsify::load(dir, device)?,
+            Format::DictionaryLearning => dictionary_learning::load(dir, device)?,
+        };
+        let path = dir.to_owned();
+        Ok((model, Origin::Imported { path }))
     }
 
     /// Writes a folder for one of the libraries; `origin` is kept where there is room for it.
