@@ -173,7 +173,11 @@ impl Report {
                 found: version.to_string(),
             });
         }
-        Ok(files::read_json(path)?)
+        let report = serde_json::from_value(value).map_err(|error| lm::Error::Format {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
+        Ok(report)
     }
 
     /// The report as indented JSON with a final newline; the same report gives the same bytes.
@@ -221,6 +225,7 @@ pub(crate) mod tests {
             comparisons: Vec::new(),
         }
     }
+
     #[test]
     fn a_report_of_another_version_is_refused() {
         let folder = tempfile::tempdir().unwrap();

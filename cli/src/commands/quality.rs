@@ -7,11 +7,10 @@ use std::path::PathBuf;
 use eval::ledger::Selection;
 use eval::{Method, Metric, Report, Score};
 use lm::files;
-use serde_json::Value;
 
 use super::Context;
 use super::splice::Spliced;
-use super::truth::{self, Scored, TruthFile};
+use super::truth::{Scored, TruthFile};
 use crate::config::ConfigError;
 use crate::output;
 use crate::picture::{self, Series};
@@ -36,14 +35,7 @@ impl Quality {
     pub(crate) fn run(self, _context: &Context) -> anyhow::Result<()> {
         let spliced: Vec<Spliced> = files::read_json(&self.run.join("splice.json"))?;
         let report = Report::read(&self.run.join("report.json"))?;
-        let path = self.run.join("truth.json");
-        let truth: Value = files::read_json(&path)?;
-        anyhow::ensure!(
-            truth["format_version"] == truth::FORMAT_VERSION,
-            "{} is of another version; run `saelab truth` again",
-            path.display()
-        );
-        let truth = files::read_json::<TruthFile>(&path)?.scored;
+        let truth = TruthFile::read(&self.run.join("truth.json"))?.scored;
         let ks = &report.config.ks;
         if !ks.contains(&self.k) {
             return Err(ConfigError(format!(

@@ -1,12 +1,15 @@
 //! `saelab truth`: latents against all that the written world knows of its tokens.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use activations::SourceConfig;
+use anyhow::Context as _;
 use burn::tensor::{Tensor, activation::relu};
 use eval::{Truth, WorldSample};
 use lm::files;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tasks::world::World;
 
 use super::Context;
@@ -23,13 +26,26 @@ pub(crate) struct TruthArgs {
 }
 
 /// Version of `truth.json`; of the first the latents of all scores were chosen by F1.
-pub(crate) const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 2;
 
 /// What `truth.json` holds.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct TruthFile {
-    pub(crate) format_version: u32,
+    format_version: u32,
     pub(crate) scored: Vec<Scored>,
+}
+
+impl TruthFile {
+    /// Reads `truth.json`, of this version only.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let value: Value = files::read_json(path)?;
+        anyhow::ensure!(
+            value["format_version"] == FORMAT_VERSION,
+            "{} is of another version; run `saelab truth` again",
+            path.display()
+        );
+        serde_json::from_value(value).with_context(|| format!("{} is damaged", path.display()))
+    }
 }
 
 /// One dictionary of `truth.json`.
@@ -84,9 +100,8 @@ impl TruthArgs {
             }
         }
         bar.finish_and_clear();
-        let format_version = FORMAT_VERSION;
         let all = TruthFile {
-            format_version,
+            format_version: FORMAT_VERSION,
             scored: all,
         };
         files::write_json(&run.0.join("truth.json"), &all)?;
