@@ -27,11 +27,7 @@ impl BatchOrder {
     ///
     /// A batch of no rows, or of more than there are.
     pub fn new(rows: usize, batch: usize, seed: u64) -> Result<Self, Error> {
-        if batch == 0 || batch > rows {
-            let reason =
-                format!("batch size {batch} asked for, 1 to {rows} (all rows that are not held out) is possible");
-            return Err(Error::Stream { reason });
-        }
+        check_batch(batch, rows)?;
         Ok(Self {
             rows,
             batch,
@@ -54,6 +50,15 @@ impl BatchOrder {
         }
         self.order[place % self.rows]
     }
+}
+
+/// Refuses a batch of no rows, or of more than there are.
+pub(crate) fn check_batch(batch: usize, rows: usize) -> Result<(), Error> {
+    if batch == 0 || batch > rows {
+        let reason = format!("batch size {batch} asked for, 1 to {rows} (all rows that are not held out) is possible");
+        return Err(Error::Stream { reason });
+    }
+    Ok(())
 }
 
 fn shuffled(rows: usize, seed: u64, epoch: usize) -> Vec<usize> {

@@ -20,8 +20,9 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path, sets: &[String]) -> Result<
     for set in sets {
         overlay(&mut table, set)?;
     }
-    check_counts("", &table).map_err(fail)?;
-    Value::Table(table)
+    let value = Value::Table(table);
+    check_counts("", &value).map_err(fail)?;
+    value
         .try_into()
         .map_err(|error: toml::de::Error| fail(one_line(&error, None)))
 }
@@ -30,24 +31,24 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path, sets: &[String]) -> Result<
 /// run over with it; a piece of memory that the system refuses ends with one line ([`crate::memory`]).
 const MOST: i64 = 1_000_000_000;
 
-/// Refuses integers that no machine could serve, seeds apart.
-fn check_counts(path: &str, table: &Table) -> Result<(), String> {
-    for (key, value) in table {
-        let path = format!("{path}{key}");
-        match value {
-            Value::Table(inner) => check_counts(&format!("{path}."), inner)?,
-            Value::Array(values) => {
-                for value in values {
-                    check_counts("", &Table::from_iter([(path.clone(), value.clone())]))?;
-                }
-            }
-            Value::Integer(count) if *count > MOST && !key.contains("seed") => {
-                return Err(format!("`{path}` is {count}, more than {MOST}"));
-            }
-            _ => {}
+/// Refuses integers that no machine could serve, seeds apart; `path` is that of `value`.
+fn check_counts(path: &str, value: &Value) -> Result<(), String> {
+    let key = path.rsplit('.').next().unwrap_or(path);
+    match value {
+        Value::Table(table) => table.iter().try_for_each(|(key, value)| {
+            let path = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
+            check_counts(&path, value)
+        }),
+        Value::Array(values) => values.iter().try_for_each(|value| check_counts(path, value)),
+        Value::Integer(count) if *count > MOST && !key.contains("seed") => {
+            Err(format!("`{path}` is {count}, more than {MOST}"))
         }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Sets `a.b=value` in `table`; a value that is not TOML is taken as a string.
@@ -150,7 +151,7 @@ mod tests {
             .parse::<Table>()
             .unwrap();
         assert_eq!(
-            check_counts("", &nested),
+            check_counts("", &Value::Table(nested)),
             Err("`a.b` is 9000000000, more than 1000000000".to_owned())
         );
         // One key a `--set`: what follows on another line would be dropped without a word.

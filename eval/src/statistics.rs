@@ -68,13 +68,12 @@ pub fn difference(left: &[Measured<'_>], right: &[Measured<'_>], seed: u64) -> O
         .flat_map(|l| sides[1].iter().map(|r| (l.0 - r.0).partial_cmp(&0.0)));
     let signs: Vec<_> = signs.collect();
     let mut rng = kernels::random::rng(seed, "statistics/seeds");
-    let draws = sides.iter().flatten().map(|of| of.1.len()).min().unwrap_or(0);
+    let resamples = sides.iter().flatten().map(|of| of.1.len()).min().unwrap_or(0);
     let errors = [0, 1].map(|side: usize| {
         let of_seeds: Vec<f64> = sides[side].iter().map(|of| of.0).collect();
         standard_error(&of_seeds, values[side])
     });
     // The tails of t are long, and few draws know little of them: the resamples are gone round several times.
-    let resamples = draws;
     let draws = match errors.iter().any(Option::is_some) && resamples > 0 {
         true => DRAWS.next_multiple_of(resamples),
         false => resamples,
@@ -137,8 +136,8 @@ impl Difference {
     pub fn p_value(&self) -> f64 {
         let n = self.draws.len() as f64 + 1.0;
         let beyond = |test: fn(&f64) -> bool| (self.draws.iter().filter(|d| test(d)).count() as f64 + 1.0) / n;
-        let least = 2.0 / (self.resamples as f64 + 1.0);
-        (2.0 * beyond(|d| *d <= 0.0).min(beyond(|d| *d >= 0.0))).clamp(least.min(1.0), 1.0)
+        let p_value = 2.0 * beyond(|d| *d <= 0.0).min(beyond(|d| *d >= 0.0));
+        p_value.max(least_p_value(self.resamples)).min(1.0)
     }
 
     /// The interval that leaves out `level` of the draws, half at either end.
@@ -147,9 +146,14 @@ impl Difference {
     }
 }
 
+/// The least that so many resamples of prompts can tell from 0: twice the share of one beyond them.
+fn least_p_value(resamples: usize) -> f64 {
+    2.0 / (resamples as f64 + 1.0)
+}
+
 /// Whether so many resamples of prompts can tell one of `m` differences from none at [`LEVEL`].
 pub fn enough(resamples: usize, m: usize) -> bool {
-    2.0 / (resamples as f64 + 1.0) <= LEVEL / m as f64
+    least_p_value(resamples) <= LEVEL / m as f64
 }
 
 /// What Holm's procedure says of one of several differences.

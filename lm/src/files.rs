@@ -29,6 +29,11 @@ impl HostTensor {
             data,
         }
     }
+
+    /// Whether no value is NaN or infinite.
+    pub fn is_finite(&self) -> bool {
+        self.data.iter().all(|x| x.is_finite())
+    }
 }
 
 /// Writes `path` through a temporary file beside it that is renamed at the end: after a crash, a full disk or Ctrl-C

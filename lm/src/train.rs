@@ -260,8 +260,7 @@ impl Trainer {
     /// The weights; a loss tells of those before its step only.
     fn finite_weights(&self) -> Result<BTreeMap<String, HostTensor>, Error> {
         let tensors = self.weights.to_host(&self.model);
-        let broken = |tensor: &HostTensor| tensor.data.iter().any(|x| !x.is_finite());
-        match tensors.iter().find(|(_, tensor)| broken(tensor)) {
+        match tensors.iter().find(|(_, tensor)| !tensor.is_finite()) {
             None => Ok(tensors),
             Some((name, _)) => Err(Error::Training(format!(
                 "`{name}` is not finite after step {}; lower the learning rate",

@@ -121,7 +121,7 @@ pub(crate) fn read(path: &Path, config: &Gpt2Config) -> Result<BTreeMap<String, 
     for (name, expected) in layout(config) {
         match found.remove(&name) {
             Some(tensor) if tensor.shape == expected => {
-                if tensor.data.iter().any(|x| !x.is_finite()) {
+                if !tensor.is_finite() {
                     return Err(Error::Format {
                         path: path.to_owned(),
                         reason: format!("`{name}` holds NaN or infinity"),

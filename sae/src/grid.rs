@@ -240,12 +240,7 @@ impl Grid {
         let broken = |(_, trainer): &&(Variant, Trainer)| !trainer.parameters().are_finite();
         match self.members.iter().find(broken) {
             None => Ok(()),
-            Some((variant, trainer)) => Err(Error::Diverged {
-                name: variant.name.clone(),
-                // Or one before.
-                step: trainer.steps_done().saturating_sub(1),
-                loss: f32::NAN,
-            }),
+            Some((variant, trainer)) => Err(diverged(&variant.name, trainer)),
         }
     }
 
@@ -258,27 +253,22 @@ impl Grid {
         self.check()?;
         let (inputs, targets, device, n_train) = (&self.inputs, &self.targets, &self.device, self.n_train);
         let one = |(variant, trainer): (Variant, Trainer)| {
-            let step = trainer.steps_done().saturating_sub(1);
-            let diverged = || Error::Diverged {
-                name: variant.name.clone(),
-                step,
-                loss: f32::NAN,
-            };
+            let broken = diverged(&variant.name, &trainer);
             let target = variant.target.and_then(|hook| targets.get(&hook));
             let scales = (inputs.scale, target.map(|target| target.scale));
             let mut model = Autoencoder::finished(variant.architecture, trainer.into_parameters(), scales);
             if let Architecture::BatchTopk { k } | Architecture::Matryoshka { k, .. } = variant.architecture {
-                // The activations are finite, so it is the weights that are not.
-                calibrate(&mut model, k, &inputs.rows, n_train, device).map_err(|error| match error {
-                    Error::NotFinite { .. } => diverged(),
-                    other => other,
-                })?;
+                match calibrate(&mut model, k, &inputs.rows, n_train, device) {
+                    // The activations are finite, so it is the weights that are not.
+                    Err(Error::NotFinite { .. }) => return Err(broken),
+                    other => other?,
+                }
             }
             let target = target.map(|target| &target.rows);
             let summary = measure(&model, &inputs.rows, target, n_train, device);
             // Weights so large that no reconstruction is finite.
             if !summary.cosine.is_finite() {
-                return Err(diverged());
+                return Err(broken);
             }
             Ok(Finished {
                 variant,
@@ -291,6 +281,15 @@ impl Grid {
         } else {
             self.members.into_iter().map(one).collect()
         }
+    }
+}
+
+/// Weights that are not finite, or that give nothing finite, after the last step or one before.
+fn diverged(name: &str, trainer: &Trainer) -> Error {
+    Error::Diverged {
+        name: name.to_owned(),
+        step: trainer.steps_done().saturating_sub(1),
+        loss: f32::NAN,
     }
 }
 

@@ -19,6 +19,7 @@ use super::pool::{self, Pool, Selection};
 use super::reader::Store;
 use super::schema::Row;
 use crate::Error;
+use crate::order::check_batch;
 
 pub use super::pool::Filter;
 
@@ -144,13 +145,7 @@ impl Stream {
             .filter(|(shard, rows)| config.shards.contains(shard) && *rows > 0)
             .collect();
         let rows: usize = shards.iter().map(|(_, rows)| rows).sum();
-        if config.batch == 0 || config.batch > rows {
-            let reason = format!(
-                "batch size {} asked for, 1 to {rows} (all rows that are not held out) is possible",
-                config.batch
-            );
-            return Err(Error::Stream { reason });
-        }
+        check_batch(config.batch, rows)?;
         let manifest = store.manifest();
         let widths = hooks.iter().filter_map(|(hook, _)| manifest.hooks.get(hook));
         let row_bytes: usize = widths.map(|entry| entry.width * manifest.dtype.size()).sum();

@@ -3,7 +3,7 @@
 //!
 //! Shape legend: `N` prompts, `D` width of all nodes of the site together.
 
-use super::{Coded, Evaluation, beside, values};
+use super::{Coded, Evaluation, beside, largest_share, values};
 use crate::Error;
 use crate::approximation::ablated;
 use crate::control::{apply, supervised};
@@ -117,9 +117,8 @@ impl Evaluation<'_> {
             let truth = values(&self.labels, attribute);
             if let Some(readout) = Readout::fit(&fit, &self.fit.values(attribute)) {
                 let right = readout.read(&clean).iter().zip(&truth).filter(|(a, b)| a == b).count();
-                let most = (0..self.task.n_values(attribute)).map(|v| truth.iter().filter(|t| **t == v).count());
-                let n = truth.len() as f64;
-                let (accuracy, chance) = (right as f64 / n, most.max().unwrap_or(0) as f64 / n);
+                let chance = largest_share(&truth, self.task.n_values(attribute));
+                let accuracy = right as f64 / truth.len() as f64;
                 let read = Read {
                     readout,
                     accuracy,

@@ -55,6 +55,12 @@ fn values(labels: &[Labels], attribute: Attribute) -> Vec<usize> {
     labels.iter().filter_map(|labels| labels.get(attribute)).collect()
 }
 
+/// Share of the prompts that have the most frequent value.
+fn largest_share(values: &[usize], n_values: usize) -> f64 {
+    let holding = |value| values.iter().filter(|other| **other == value).count();
+    (0..n_values).map(holding).max().unwrap_or(0) as f64 / values.len().max(1) as f64
+}
+
 /// All nodes of a site side by side, `[N, D]`.
 fn beside(site: &Site, nodes: &BTreeMap<Node, Rows>) -> Rows {
     Rows::beside(&site.nodes.iter().map(|node| &nodes[node]).collect::<Vec<_>>())

@@ -2,13 +2,15 @@
 //!
 //! Occlusion is judged between the two attributes of as many values whose removal, with the reference dictionary, changes the
 //! logit difference most: a latent that is always on has an F1 of 2/3 for a value that half of the prompts hold, and of next to
-//! nothing for one of a hundred names. Where it reaches the F1 that counts as covered nothing is judged. A finished dictionary is its own only checkpoint, so `late` cannot be told from `occludes` here.
+//! nothing for one of a hundred names. Where it reaches the F1 that counts as covered nothing is judged. A finished dictionary is
+//! its own only checkpoint, so `late` cannot be told from `occludes` here.
 //!
 //! Shape legend: `N` prompts.
 
 use super::ground::Ground;
-use super::{Evaluation, Unit};
+use super::{Evaluation, Unit, largest_share};
 use crate::Error;
+use crate::agreement::Agreement;
 use crate::dictionaries::{Codes, DictionarySet};
 use crate::ledger::Key;
 use crate::metric::Metric;
@@ -152,9 +154,14 @@ impl Evaluation<'_> {
 
 /// F1 of a latent that is always on, for the most frequent value.
 fn always_on(values: &[usize], n_values: usize) -> f64 {
-    let holding = |value| values.iter().filter(|other| **other == value).count();
-    let share = (0..n_values).map(holding).max().unwrap_or(0) as f64 / values.len().max(1) as f64;
-    2.0 * share / (1.0 + share)
+    let share = largest_share(values, n_values);
+    let rows = Agreement {
+        both: share,
+        active: 1.0,
+        holds: share,
+        n: 1.0,
+    };
+    rows.f1()
 }
 
 #[cfg(test)]

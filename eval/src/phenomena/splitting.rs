@@ -15,8 +15,9 @@
 //!   A dictionary in which nothing stands for Pos has no score.
 //! * A dictionary splits when it has at least 10 fragments that together are active on at least half of the prompts of a
 //!   Pos value (mean over values), whose active sets hardly overlap (mean Jaccard of two fragments of one value at
-//!   most 0.2), and when its score is at least 1/3: no latent covers two thirds of what all of them cover. The specification asks for the first
-//!   three only; without the last a dictionary that has a whole Pos latent and fragments beside it would be said to split.
+//!   most 0.2), and when its score (of the values that have one) is at least 1/3: no latent covers two thirds of what all of
+//!   them cover. The specification asks for the first three only; without the last a dictionary that has a whole Pos latent
+//!   and fragments beside it would be said to split.
 //! * Two dictionaries split alike when their fragments, matched one to one, overlap more than chance: the mean Jaccard
 //!   of matched pairs against the 99th percentile of the same after the prompts of one side are permuted within each Pos
 //!   value. P2 compares two seeds on the same prompts; P3 compares dictionaries trained on two disjoint samples, on codes
@@ -215,16 +216,17 @@ pub fn check(codes: &[Codes], question: Question<'_>) -> Result<Splitting, Error
         });
     }
     let mean = |of: &dyn Fn(&OfValue) -> f64| by_value.iter().map(of).sum::<f64>() / by_value.len().max(1) as f64;
-    let represented = by_value.iter().all(|of| of.union_recall > 0.0);
-    let score = represented.then(|| mean(&|of| 1.0 - of.best_recall / of.union_recall));
+    // What the best single latent misses, of the values that are represented.
+    let represented = by_value.iter().filter(|of| of.union_recall > 0.0);
+    let missed: Vec<f64> = represented.map(|of| 1.0 - of.best_recall / of.union_recall).collect();
+    let mean_missed = missed.iter().sum::<f64>() / missed.len().max(1) as f64;
+    let score = (missed.len() == by_value.len()).then_some(mean_missed);
     let fragments = by_value.iter().map(|of| of.fragments).sum();
     let jaccard = (!jaccards.is_empty()).then(|| jaccards.iter().sum::<f64>() / jaccards.len() as f64);
-    // Of the values that are represented: one that is not has no large latent either.
-    let covered = by_value.iter().filter(|of| of.union_recall > 0.0);
-    let missed: Vec<f64> = covered.map(|of| 1.0 - of.best_recall / of.union_recall).collect();
+    // A value that is not represented has no large latent either.
     let small_parts = fragments >= LEAST_FRAGMENTS
         && jaccard.is_some_and(|jaccard| jaccard <= MOST_JACCARD)
-        && missed.iter().sum::<f64>() >= LEAST_SCORE * missed.len() as f64;
+        && mean_missed >= LEAST_SCORE;
     let verdict = if !enough_prompts || mean(&|of| of.union_recall) < LEAST_RECALL {
         Verdict::Undefined
     } else if small_parts && mean(&|of| of.fragment_recall) >= LEAST_RECALL {
