@@ -25,14 +25,26 @@ impl ActiveSet {
     ///
     /// When a latent is not below `n_latents`.
     pub fn from_rows<R: AsRef<[u32]>>(n_latents: usize, rows_of_latents: &[R]) -> Self {
-        let n = rows_of_latents.iter().map(|row| row.as_ref().len()).sum();
-        let mut row_starts = Vec::with_capacity(rows_of_latents.len() + 1);
-        let (mut latents, mut rows) = (Vec::with_capacity(n), Vec::with_capacity(n));
-        row_starts.push(0);
-        for (row, active) in rows_of_latents.iter().enumerate() {
-            latents.extend_from_slice(active.as_ref());
-            rows.resize(latents.len(), row as u32);
-            row_starts.push(latents.len());
+        let (mut latents, mut ends) = (Vec::new(), Vec::with_capacity(rows_of_latents.len()));
+        for row in rows_of_latents {
+            latents.extend_from_slice(row.as_ref());
+            ends.push(latents.len());
+        }
+        Self::new(n_latents, latents, &ends)
+    }
+
+    /// From the latent of each entry, row by row, and where the entries of each row end.
+    ///
+    /// # Panics
+    ///
+    /// When a latent is not below `n_latents`.
+    pub(crate) fn new(n_latents: usize, latents: Vec<u32>, row_ends: &[usize]) -> Self {
+        let n = latents.len();
+        assert_eq!(row_ends.last().copied().unwrap_or(0), n, "rows of entries");
+        let row_starts: Vec<usize> = std::iter::once(0).chain(row_ends.iter().copied()).collect();
+        let mut rows = vec![0_u32; n];
+        for (row, bounds) in row_starts.windows(2).enumerate() {
+            rows[bounds[0]..bounds[1]].fill(row as u32);
         }
         // A counting sort by latent; entries come in the order of rows, and stay in it.
         let mut latent_starts = vec![0_usize; n_latents + 1];

@@ -5,21 +5,22 @@
 //!
 //! Shapes: `B` rows, `D` width, `F` latents, `N` active entries.
 
-use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use crate::gemm::{Matrix, gemm};
+use crate::scan::{self, Entry, NotComparable, Scratch};
+use crate::vector::simd;
 use crate::{ActiveSet, host};
 
 /// Rows of a block: its pre-activations at F = 6,144 fill 12 MB.
 const BLOCK_ROWS: usize = 512;
 /// Rows of the first block when selection is over the whole batch: it has no bound yet and keeps every positive entry.
 const FIRST_BLOCK_ROWS: usize = 128;
-/// Entries that are compared with a bound at once.
-const LANES: usize = 16;
+/// Rows that one task of the thread pool searches.
+const ROWS_PER_TASK: usize = 16;
 
 /// Which entries are active.
 #[derive(Debug, Clone, Copy)]
@@ -94,13 +95,10 @@ pub fn encode(
     let (x, w_enc, b_enc) = (host::read(x), host::read(w_enc), host::read(b_enc));
     let (x, w_enc, b_enc) = (x.as_slice(), w_enc.as_slice(), b_enc.as_slice());
     let weights = Matrix::rows(w_enc, d).transposed(); // [D, F]
-    let auxiliary_parts = auxiliary.map(|Auxiliary { latents, .. }| {
-        let of = |values: &[f32]| -> Vec<f32> { latents.iter().map(|&latent| values[latent as usize]).collect() };
-        (of(b_enc), scales.map(of))
-    });
+    let among = auxiliary.map(|auxiliary| Among::new(auxiliary, n_latents, scales));
     let mut buffer = vec![0.0_f32; BLOCK_ROWS.min(n_rows) * n_latents];
     let mut found = Found::new(rule);
-    let mut auxiliary_rows: Vec<Vec<Entry>> = Vec::new();
+    let mut auxiliary_rows = Rows::default();
     let (mut encode_time, mut select_time) = (Duration::ZERO, Duration::ZERO);
     let mut first = 0;
     while first < n_rows {
@@ -110,41 +108,29 @@ pub fn encode(
         gemm(block, Matrix::rows(&x[first * d..][..rows * d], d), weights);
         encode_time += start.elapsed();
         let start = Instant::now();
-        let search = |i: usize, row: &[f32]| -> Result<(Vec<Entry>, Vec<Entry>), NotFinite> {
-            let refuse = |NaN| NotFinite { row: first + i };
-            let active = match rule {
-                Rule::PerRow(k) => largest(row, b_enc, scales, k).map_err(refuse)?,
-                Rule::PerBatch(_) => above_score(row, b_enc, scales, found.bound).map_err(refuse)?,
-                Rule::Above(bounds) => above(row, b_enc, bounds).map_err(refuse)?,
-            };
-            let mut second = Vec::new();
-            if let (Some(Auxiliary { latents, k }), Some((bias, scales))) = (auxiliary, &auxiliary_parts) {
-                let row: Vec<f32> = latents.iter().map(|&latent| row[latent as usize]).collect();
-                second = largest(&row, bias, scales.as_deref(), k).map_err(refuse)?;
-                for entry in &mut second {
-                    entry.latent = latents[entry.latent as usize];
-                }
-            }
-            Ok((active, second))
+        let search = Search {
+            b_enc,
+            rule,
+            bound: found.bound,
+            scales,
+            among: among.as_ref(),
         };
-        let block: Vec<(Vec<Entry>, Vec<Entry>)> = block
-            .par_chunks(n_latents)
+        let tasks: Vec<(Rows, Rows)> = block
+            .par_chunks_mut(ROWS_PER_TASK * n_latents)
             .enumerate()
-            .map(|(i, row)| search(i, row))
+            .map(|(task, rows)| search.rows(first + task * ROWS_PER_TASK, rows))
             .collect::<Result<_, _>>()?;
-        for (active, second) in block {
-            found.add_row(active);
-            if auxiliary.is_some() {
-                auxiliary_rows.push(second);
-            }
+        for (active, second) in tasks {
+            found.rows.extend(&active);
+            auxiliary_rows.extend(&second);
         }
         found.prune();
         select_time += start.elapsed();
         first += rows;
     }
     let start = Instant::now();
-    let active = found.finish(n_latents);
-    let auxiliary = auxiliary.map(|_| encoded(n_latents, &auxiliary_rows));
+    let active = found.rows.encoded(n_latents);
+    let auxiliary = auxiliary.map(|_| auxiliary_rows.encoded(n_latents));
     select_time += start.elapsed();
     Ok(Encoding {
         active,
@@ -154,28 +140,112 @@ pub fn encode(
     })
 }
 
-/// An active entry of a row.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    latent: u32,
-    value: f32,
-    score: f32,
+/// How the rows of a block are searched.
+struct Search<'a> {
+    b_enc: &'a [f32],
+    rule: Rule<'a>,
+    /// A score that entries must exceed where selection is over the whole batch.
+    bound: f32,
+    scales: Option<&'a [f32]>,
+    among: Option<&'a Among<'a>>,
 }
 
-/// A score that cannot be compared.
-struct NaN;
+impl Search<'_> {
+    /// Active and auxiliary entries of some rows of products, to which the bias is added; `first` is the number of the first
+    /// row in the batch.
+    fn rows(&self, first: usize, block: &mut [f32]) -> Result<(Rows, Rows), NotFinite> {
+        let (mut active, mut second, mut scratch) = (Rows::default(), Rows::default(), Scratch::default());
+        for (i, row) in block.chunks_exact_mut(self.b_enc.len()).enumerate() {
+            let (entries, scratch) = (&mut active.entries, &mut scratch);
+            simd!(|| match self.rule {
+                Rule::PerRow(k) => scan::largest(row, self.b_enc, self.scales, k, scratch, entries),
+                Rule::PerBatch(_) => scan::above_score(row, self.b_enc, self.scales, self.bound, scratch, entries),
+                Rule::Above(bounds) => scan::above(row, self.b_enc, bounds, scratch, entries),
+            })
+            .map_err(|NotComparable| NotFinite { row: first + i })?;
+            active.end_row();
+            if let Some(among) = self.among {
+                among
+                    .search(row, scratch, &mut second.entries)
+                    .map_err(|NotComparable| NotFinite { row: first + i })?;
+                second.end_row();
+            }
+        }
+        Ok((active, second))
+    }
+}
 
-/// The larger score first; of equal ones the one on the left.
-fn by_score(a: &Entry, b: &Entry) -> Ordering {
-    b.score.total_cmp(&a.score).then(a.latent.cmp(&b.latent))
+/// The second selection: what of its latents is the same for every row.
+struct Among<'a> {
+    latents: &'a [u32],
+    k: usize,
+    /// Zeros: the bias is in the pre-activations already.
+    no_bias: Vec<f32>,
+    scales: Option<Vec<f32>>,
+}
+
+impl<'a> Among<'a> {
+    fn new(Auxiliary { latents, k }: Auxiliary<'a>, n_latents: usize, scales: Option<&[f32]>) -> Self {
+        assert!(
+            latents.iter().all(|&latent| (latent as usize) < n_latents),
+            "auxiliary latents"
+        );
+        Self {
+            latents,
+            k,
+            no_bias: vec![0.0; latents.len()],
+            scales: scales.map(|scales| latents.iter().map(|&latent| scales[latent as usize]).collect()),
+        }
+    }
+
+    /// Appends the largest positive scores of these latents in a row of pre-activations.
+    fn search(&self, row: &[f32], scratch: &mut Scratch, out: &mut Vec<Entry>) -> Result<(), NotComparable> {
+        let first = out.len();
+        let mut of_latents: Vec<f32> = self.latents.iter().map(|&latent| row[latent as usize]).collect();
+        simd!(|| scan::largest(&mut of_latents, &self.no_bias, self.scales.as_deref(), self.k, scratch, out))?;
+        for entry in &mut out[first..] {
+            entry.latent = self.latents[entry.latent as usize];
+        }
+        Ok(())
+    }
+}
+
+/// Entries row by row, within a row by latent.
+#[derive(Debug, Default)]
+struct Rows {
+    entries: Vec<Entry>,
+    /// Where the entries of each row end.
+    ends: Vec<usize>,
+}
+
+impl Rows {
+    fn end_row(&mut self) {
+        self.ends.push(self.entries.len());
+    }
+
+    fn extend(&mut self, later: &Self) {
+        let before = self.entries.len();
+        self.entries.extend_from_slice(&later.entries);
+        self.ends.extend(later.ends.iter().map(|end| before + end));
+    }
+
+    fn encoded(&self, n_latents: usize) -> Encoded {
+        Encoded {
+            set: ActiveSet::new(
+                n_latents,
+                self.entries.iter().map(|entry| entry.latent).collect(),
+                &self.ends,
+            ),
+            values: self.entries.iter().map(|entry| entry.value).collect(),
+        }
+    }
 }
 
 /// What blocks have given so far.
 struct Found {
     /// Entries of the whole batch that may be kept, if the rule bounds them together.
     per_batch: Option<usize>,
-    rows: Vec<Vec<Entry>>,
-    n: usize,
+    rows: Rows,
     /// A score that entries must exceed: with `per_batch`, the smallest of that many larger ones seen.
     bound: f32,
 }
@@ -187,8 +257,7 @@ impl Found {
                 Rule::PerBatch(n) => Some(n),
                 Rule::PerRow(_) | Rule::Above(_) => None,
             },
-            rows: Vec::new(),
-            n: 0,
+            rows: Rows::default(),
             bound: 0.0,
         }
     }
@@ -201,156 +270,38 @@ impl Found {
         }
     }
 
-    fn add_row(&mut self, entries: Vec<Entry>) {
-        self.n += entries.len();
-        self.rows.push(entries);
-    }
-
     /// Drops what can no longer be among the largest entries of the batch.
     fn prune(&mut self) {
-        let Some(keep) = self.per_batch.filter(|&keep| self.n > keep) else {
+        let Rows { entries, ends } = &mut self.rows;
+        let Some(keep) = self.per_batch.filter(|&keep| entries.len() > keep) else {
             return;
         };
-        let mut all: Vec<(f32, u32, u32)> = Vec::with_capacity(self.n);
-        for (row, entries) in self.rows.iter().enumerate() {
-            all.extend(entries.iter().map(|entry| (entry.score, row as u32, entry.latent)));
-        }
-        let order = |a: &(f32, u32, u32), b: &(f32, u32, u32)| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2)));
         if keep == 0 {
-            self.rows.iter_mut().for_each(Vec::clear);
-            (self.n, self.bound) = (0, f32::MAX);
+            entries.clear();
+            ends.fill(0);
+            self.bound = f32::MAX;
             return;
         }
-        let (_, last, _) = all.select_nth_unstable_by(keep - 1, order);
-        let last = *last;
-        for (row, entries) in self.rows.iter_mut().enumerate() {
-            entries.retain(|entry| order(&(entry.score, row as u32, entry.latent), &last) != Ordering::Greater);
-        }
-        (self.n, self.bound) = (keep, last.0);
-    }
-
-    fn finish(self, n_latents: usize) -> Encoded {
-        encoded(n_latents, &self.rows)
-    }
-}
-
-fn encoded(n_latents: usize, rows: &[Vec<Entry>]) -> Encoded {
-    let latents: Vec<Vec<u32>> = rows
-        .iter()
-        .map(|row| row.iter().map(|entry| entry.latent).collect())
-        .collect();
-    Encoded {
-        set: ActiveSet::from_rows(n_latents, &latents),
-        values: rows.iter().flatten().map(|entry| entry.value).collect(),
-    }
-}
-
-/// The `k` largest positive scores of a row, by latent.
-///
-/// Keeps up to twice as many candidates and a bound that rises whenever they are cut back: most entries are compared once.
-fn largest(row: &[f32], bias: &[f32], scales: Option<&[f32]>, k: usize) -> Result<Vec<Entry>, NaN> {
-    if k == 0 {
-        return Ok(Vec::new());
-    }
-    let room = 2 * k.max(LANES);
-    let mut kept: Vec<Entry> = Vec::with_capacity(room.min(row.len()) + LANES);
-    let mut bound = 0.0;
-    let cut = |kept: &mut Vec<Entry>| {
-        kept.select_nth_unstable_by(k - 1, by_score);
-        kept.truncate(k);
-        kept[k - 1].score
-    };
-    for first in (0..row.len()).step_by(LANES) {
-        scan(row, bias, scales, first, bound, &mut kept)?;
-        if kept.len() >= room {
-            bound = cut(&mut kept);
-        }
-    }
-    if kept.len() > k {
-        cut(&mut kept);
-    }
-    kept.sort_unstable_by_key(|entry| entry.latent);
-    Ok(kept)
-}
-
-/// The entries of a row whose score exceeds `bound`, by latent.
-fn above_score(row: &[f32], bias: &[f32], scales: Option<&[f32]>, bound: f32) -> Result<Vec<Entry>, NaN> {
-    let mut kept = Vec::new();
-    for first in (0..row.len()).step_by(LANES) {
-        scan(row, bias, scales, first, bound, &mut kept)?;
-    }
-    Ok(kept)
-}
-
-/// Keeps those of [`LANES`] entries from `first` on whose score exceeds `bound`; what is not comparable is refused.
-#[inline(always)]
-fn scan(
-    row: &[f32],
-    bias: &[f32],
-    scales: Option<&[f32]>,
-    first: usize,
-    bound: f32,
-    kept: &mut Vec<Entry>,
-) -> Result<(), NaN> {
-    let end = (first + LANES).min(row.len());
-    let mut scores = [0.0_f32; LANES];
-    let lanes = scores.iter_mut().zip(&row[first..end]).zip(&bias[first..end]);
-    lanes.for_each(|((score, h), b)| *score = h + b);
-    if let Some(scales) = scales {
-        scores
-            .iter_mut()
-            .zip(&scales[first..end])
-            .for_each(|(score, scale)| *score *= scale);
-    }
-    // Written so that NaN counts as "not below".
-    let none = scores.iter().fold(true, |none, &score| none & (score <= bound));
-    if none {
-        return Ok(());
-    }
-    for (latent, &score) in (first..end).zip(&scores) {
-        if score > bound {
-            let entry = Entry {
-                latent: latent as u32,
-                value: row[latent] + bias[latent],
-                score,
-            };
-            kept.push(entry);
-        }
-        if !score.is_finite() {
-            return Err(NaN);
-        }
-    }
-    Ok(())
-}
-
-/// The entries of a row that are above their latent's bound, by latent.
-fn above(row: &[f32], bias: &[f32], bounds: &[f32]) -> Result<Vec<Entry>, NaN> {
-    let mut kept = Vec::new();
-    let lanes = row.chunks(LANES).zip(bias.chunks(LANES)).zip(bounds.chunks(LANES));
-    for (chunk, ((row, bias), bounds)) in lanes.enumerate() {
-        let below = |((h, b), bound): ((&f32, &f32), &f32)| h + b <= *bound;
-        let none = row
-            .iter()
-            .zip(bias)
-            .zip(bounds)
-            .fold(true, |none, entry| none & below(entry));
-        if none {
-            continue;
-        }
-        for (i, ((h, b), bound)) in row.iter().zip(bias).zip(bounds).enumerate() {
-            let value = h + b;
-            if !value.is_finite() {
-                return Err(NaN);
+        let mut scores: Vec<f32> = entries.iter().map(|entry| entry.score).collect();
+        let place = scores.len() - keep;
+        let (_, &mut least, above) = scores.select_nth_unstable_by(place, f32::total_cmp);
+        // Entries that equal the least kept score fill the places that greater ones leave, in the order of the rows.
+        let mut ties = keep - above.iter().filter(|&&score| score > least).count();
+        let mut kept = 0;
+        let mut from = 0;
+        for end in ends.iter_mut() {
+            for place in from..*end {
+                let entry = entries[place];
+                let tie = entry.score == least && ties > 0;
+                ties -= usize::from(tie);
+                if tie || entry.score > least {
+                    entries[kept] = entry;
+                    kept += 1;
+                }
             }
-            if value > *bound {
-                let latent = (chunk * LANES + i) as u32;
-                kept.push(Entry {
-                    latent,
-                    value,
-                    score: value,
-                });
-            }
+            from = std::mem::replace(end, kept);
         }
+        entries.truncate(kept);
+        self.bound = least;
     }
-    Ok(kept)
 }

@@ -32,6 +32,7 @@ mod matmul;
 mod ops;
 pub mod random;
 mod scalar;
+mod scan;
 mod select;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod select_gpu;

@@ -1,0 +1,259 @@
+//! The search of one row of pre-activations for its active entries.
+//!
+//! Both passes over a row compare whole chunks of scores with a bound, and nearly all chunks hold nothing above it. Each
+//! function must be called inside [`simd!`](crate::vector::simd).
+//!
+//! Shapes: `F` latents.
+
+#![allow(
+    clippy::neg_cmp_op_on_partial_ord,
+    reason = "what is NaN must count as found, so that it can be refused"
+)]
+
+/// Scores that are compared with a bound at once.
+const LANES: usize = 16;
+/// Groups of a row are a multiple of this.
+const GROUPS: usize = 64;
+
+/// An active entry of a row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) latent: u32,
+    /// Pre-activation, bias included.
+    pub(crate) value: f32,
+    /// What entries are compared by: the value, or the value times its latent's scale.
+    pub(crate) score: f32,
+}
+
+/// A score that is NaN or plus infinity.
+#[derive(Debug)]
+pub(crate) struct NotComparable;
+
+/// Memory that the searches of many rows share.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// Largest score of each group, `[groups]`.
+    maxima: Vec<f32>,
+    /// Latents that may be active.
+    candidates: Vec<u32>,
+    /// Scores of the candidates.
+    scores: Vec<f32>,
+    /// Scores of a whole row, where they are not its values; `[F]`.
+    scaled: Vec<f32>,
+}
+
+/// Adds the bias to a row of products and appends its `k` largest positive scores to `out`, by latent; of equal scores the
+/// leftmost are kept.
+///
+/// The `k`-th largest of the maxima of disjoint groups is a lower bound of the `k`-th largest score, and a close one where
+/// groups are many more than `k`; so hardly more than `k` candidates are left for the exact selection.
+///
+/// # Shapes
+///
+/// - row, bias, scales: `[F]`
+#[inline(always)]
+pub(crate) fn largest(
+    row: &mut [f32],
+    bias: &[f32],
+    scales: Option<&[f32]>,
+    k: usize,
+    scratch: &mut Scratch,
+    out: &mut Vec<Entry>,
+) -> Result<(), NotComparable> {
+    add(row, bias);
+    if k == 0 {
+        return Ok(());
+    }
+    let Scratch {
+        maxima,
+        candidates,
+        scores,
+        scaled,
+    } = scratch;
+    let row = &*row;
+    let scored = score(row, scales, scaled);
+    candidates.clear();
+    candidates.resize(scored.len() + LANES, 0);
+    let found = at_least(scored, lower_bound(scored, k, maxima), candidates);
+    let candidates = &candidates[..found];
+    let entry = |&latent: &u32| Entry {
+        latent,
+        value: row[latent as usize],
+        score: scored[latent as usize],
+    };
+    if candidates.iter().map(entry).any(|entry| !entry.score.is_finite()) {
+        return Err(NotComparable);
+    }
+    if found <= k {
+        out.extend(candidates.iter().map(entry));
+        return Ok(());
+    }
+    scores.clear();
+    scores.extend(candidates.iter().map(|&latent| scored[latent as usize]));
+    let (_, &mut least, above) = scores.select_nth_unstable_by(found - k, f32::total_cmp);
+    // Entries that equal the least kept score fill the places that greater ones leave.
+    let mut ties = k - above.iter().filter(|&&score| score > least).count();
+    for entry in candidates.iter().map(entry) {
+        if entry.score > least {
+            out.push(entry);
+        } else if entry.score == least && ties > 0 {
+            ties -= 1;
+            out.push(entry);
+        }
+    }
+    Ok(())
+}
+
+/// Adds the bias to a row of products and appends the entries whose score is greater than `bound`, which is not negative, by
+/// latent.
+///
+/// # Shapes
+///
+/// - row, bias, scales: `[F]`
+#[inline(always)]
+pub(crate) fn above_score(
+    row: &mut [f32],
+    bias: &[f32],
+    scales: Option<&[f32]>,
+    bound: f32,
+    scratch: &mut Scratch,
+    out: &mut Vec<Entry>,
+) -> Result<(), NotComparable> {
+    add(row, bias);
+    let row = &*row;
+    let scored = score(row, scales, &mut scratch.scaled);
+    let candidates = &mut scratch.candidates;
+    candidates.clear();
+    candidates.resize(scored.len() + LANES, 0);
+    let found = at_least(scored, bound.next_up(), candidates);
+    append(&candidates[..found], row, scored, out)
+}
+
+/// Adds the bias to a row of products and appends the entries whose value is greater than their latent's bound, by latent.
+///
+/// # Shapes
+///
+/// - row, bias, bounds: `[F]`
+#[inline(always)]
+pub(crate) fn above(
+    row: &mut [f32],
+    bias: &[f32],
+    bounds: &[f32],
+    scratch: &mut Scratch,
+    out: &mut Vec<Entry>,
+) -> Result<(), NotComparable> {
+    add(row, bias);
+    let row = &*row;
+    let candidates = &mut scratch.candidates;
+    candidates.clear();
+    candidates.resize(row.len() + LANES, 0);
+    let mut found = 0;
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    let (bounds, bounds_of_rest) = bounds.as_chunks::<LANES>();
+    for (index, (chunk, bounds)) in chunks.iter().zip(bounds).enumerate() {
+        let mut any = false;
+        for lane in 0..LANES {
+            // NaN is "not below".
+            any |= !(chunk[lane] <= bounds[lane]);
+        }
+        if any {
+            let slots = &mut candidates[found..found + LANES];
+            let mut n = 0;
+            for lane in 0..LANES {
+                slots[n % LANES] = (index * LANES + lane) as u32;
+                n += usize::from(!(chunk[lane] <= bounds[lane]));
+            }
+            found += n;
+        }
+    }
+    let first = chunks.len() * LANES;
+    for (lane, (value, bound)) in rest.iter().zip(bounds_of_rest).enumerate() {
+        candidates[found] = (first + lane) as u32;
+        found += usize::from(!(value <= bound));
+    }
+    append(&candidates[..found], row, row, out)
+}
+
+#[inline(always)]
+fn add(row: &mut [f32], bias: &[f32]) {
+    for (h, b) in row.iter_mut().zip(bias) {
+        *h += b;
+    }
+}
+
+/// Values times their latents' scales, or the values themselves.
+#[inline(always)]
+fn score<'a>(values: &'a [f32], scales: Option<&[f32]>, scaled: &'a mut Vec<f32>) -> &'a [f32] {
+    let Some(scales) = scales else { return values };
+    scaled.clear();
+    scaled.extend(values.iter().zip(scales).map(|(value, scale)| value * scale));
+    scaled
+}
+
+/// A positive number that at least `k` of the scores reach, if so many are positive.
+#[inline(always)]
+fn lower_bound(scores: &[f32], k: usize, maxima: &mut Vec<f32>) -> f32 {
+    let least_positive = f32::from_bits(1);
+    let groups = (4 * k).next_multiple_of(GROUPS);
+    if scores.len() < 2 * groups {
+        maxima.clear();
+        maxima.extend_from_slice(scores);
+    } else {
+        maxima.clear();
+        maxima.resize(groups, f32::NEG_INFINITY);
+        for chunk in scores.chunks(groups) {
+            for (most, &score) in maxima.iter_mut().zip(chunk) {
+                // NaN is passed over here, and found with the candidates.
+                *most = if score > *most { score } else { *most };
+            }
+        }
+    }
+    if maxima.len() <= k {
+        return least_positive;
+    }
+    let place = maxima.len() - k;
+    let (_, &mut bound, _) = maxima.select_nth_unstable_by(place, f32::total_cmp);
+    if bound > least_positive { bound } else { least_positive }
+}
+
+/// Writes the places of the scores that are not below `bound` to `places`, ascending, and returns their number; NaN is not
+/// below anything. `places` has room for [`LANES`] more than there are scores.
+#[inline(always)]
+fn at_least(scores: &[f32], bound: f32, places: &mut [u32]) -> usize {
+    let mut found = 0;
+    let (chunks, rest) = scores.as_chunks::<LANES>();
+    for (index, chunk) in chunks.iter().enumerate() {
+        let mut any = false;
+        for score in chunk {
+            any |= !(*score < bound);
+        }
+        if any {
+            let slots = &mut places[found..found + LANES];
+            let mut n = 0;
+            for (lane, score) in chunk.iter().enumerate() {
+                slots[n % LANES] = (index * LANES + lane) as u32;
+                n += usize::from(!(*score < bound));
+            }
+            found += n;
+        }
+    }
+    let first = chunks.len() * LANES;
+    for (lane, score) in rest.iter().enumerate() {
+        places[found] = (first + lane) as u32;
+        found += usize::from(!(*score < bound));
+    }
+    found
+}
+
+/// Appends the entries at some latents, all of which must be comparable.
+#[inline(always)]
+fn append(latents: &[u32], values: &[f32], scores: &[f32], out: &mut Vec<Entry>) -> Result<(), NotComparable> {
+    for &latent in latents {
+        let (value, score) = (values[latent as usize], scores[latent as usize]);
+        if !score.is_finite() {
+            return Err(NotComparable);
+        }
+        out.push(Entry { latent, value, score });
+    }
+    Ok(())
+}
