@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use crate::gemm::{Matrix, gemm};
+use crate::gemm::{Matrix, gemm_over};
 use crate::scan::{self, Entry, NotComparable, Scratch};
 use crate::vector::simd;
 use crate::{ActiveSet, host};
@@ -96,7 +96,7 @@ pub fn encode(
     let (x, w_enc, b_enc) = (x.as_slice(), w_enc.as_slice(), b_enc.as_slice());
     let weights = Matrix::rows(w_enc, d).transposed(); // [D, F]
     let among = auxiliary.map(|auxiliary| Among::new(auxiliary, n_latents, scales));
-    let mut buffer = vec![0.0_f32; BLOCK_ROWS.min(n_rows) * n_latents];
+    let mut block = Vec::with_capacity(BLOCK_ROWS.min(n_rows) * n_latents);
     let mut found = Found::new(rule);
     let mut auxiliary_rows = Rows::default();
     let (mut encode_time, mut select_time) = (Duration::ZERO, Duration::ZERO);
@@ -104,8 +104,7 @@ pub fn encode(
     while first < n_rows {
         let rows = found.block_rows(first).min(n_rows - first);
         let start = Instant::now();
-        let block = &mut buffer[..rows * n_latents]; // [rows, F]
-        gemm(block, Matrix::rows(&x[first * d..][..rows * d], d), weights);
+        gemm_over(&mut block, Matrix::rows(&x[first * d..][..rows * d], d), weights); // [rows, F]
         encode_time += start.elapsed();
         let start = Instant::now();
         let search = Search {
@@ -202,7 +201,14 @@ impl<'a> Among<'a> {
     fn search(&self, row: &[f32], scratch: &mut Scratch, out: &mut Vec<Entry>) -> Result<(), NotComparable> {
         let first = out.len();
         let mut of_latents: Vec<f32> = self.latents.iter().map(|&latent| row[latent as usize]).collect();
-        simd!(|| scan::largest(&mut of_latents, &self.no_bias, self.scales.as_deref(), self.k, scratch, out))?;
+        simd!(|| scan::largest(
+            &mut of_latents,
+            &self.no_bias,
+            self.scales.as_deref(),
+            self.k,
+            scratch,
+            out
+        ))?;
         for entry in &mut out[first..] {
             entry.latent = self.latents[entry.latent as usize];
         }

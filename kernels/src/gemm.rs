@@ -76,17 +76,28 @@ pub fn gemm(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>) {
 /// # Panics
 ///
 /// As [`gemm`].
+pub(crate) fn gemm_new(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
+    let mut out = Vec::new();
+    gemm_over(&mut out, a, b);
+    out
+}
+
+/// Replaces what `out` holds with `a b`, row by row, in memory that nobody has filled before.
+///
+/// # Panics
+///
+/// As [`gemm`].
 #[allow(
     unsafe_code,
     reason = "a buffer of zeros would be one more pass over memory, on one thread"
 )]
-pub(crate) fn gemm_new(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
+pub(crate) fn gemm_over(out: &mut Vec<f32>, a: Matrix<'_>, b: Matrix<'_>) {
     let len = a.rows * b.columns;
-    let mut out = Vec::with_capacity(len);
+    out.clear();
+    out.reserve(len);
     product(&mut out.spare_capacity_mut()[..len], a, b);
     // SAFETY: the product has written the first `len` numbers, and there is room for them.
     unsafe { out.set_len(len) };
-    out
 }
 
 /// Writes every number of `out`, and reads none.

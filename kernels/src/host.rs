@@ -1,8 +1,11 @@
 //! The way of numbers between host memory and tensors.
 
+use std::mem::MaybeUninit;
+
 use burn::backend::Flex;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_flex::FlexTensor;
+use rayon::prelude::*;
 
 /// Puts row-major `values` on `device`.
 ///
@@ -62,6 +65,33 @@ pub(crate) fn into_flex<const D: usize>(tensor: Tensor<D>) -> Result<FlexTensor,
         Ok(flex) => Ok(flex),
         Err(error) => unreachable!("the same conversion has just succeeded: {error:?}"),
     }
+}
+
+/// New memory of zeros, cut into tasks of the thread pool, which zero their own part and `write` it while it is in cache; and
+/// what the tasks return, in order.
+#[allow(
+    unsafe_code,
+    reason = "zeros on one thread would be one more pass over memory, which costs as much as some of the tasks"
+)]
+pub(crate) fn zeros_by_tasks<T: Send>(
+    len: usize,
+    per_task: usize,
+    write: impl Fn(usize, &mut [f32]) -> T + Sync,
+) -> (Vec<f32>, Vec<T>) {
+    let mut numbers = Vec::with_capacity(len);
+    let results = numbers.spare_capacity_mut()[..len]
+        .par_chunks_mut(per_task.max(1))
+        .enumerate()
+        .map(|(task, part)| {
+            part.fill(MaybeUninit::new(0.0_f32));
+            // SAFETY: every number of the part has just been written, and both types have one layout.
+            let part = unsafe { &mut *(std::ptr::from_mut(part) as *mut [f32]) };
+            write(task, part)
+        })
+        .collect();
+    // SAFETY: the tasks have written all `len` numbers.
+    unsafe { numbers.set_len(len) };
+    (numbers, results)
 }
 
 /// The same numbers row by row; the tensor itself where they already are.

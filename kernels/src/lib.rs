@@ -3,7 +3,7 @@
 //! * [`matmul`], [`Precision`]: the dense matrix product of the language model and of the autoencoders.
 //! * [`linear`], [`linear_gelu_tanh`], [`causal_attention`]: a transformer block in few passes over memory.
 //! * [`top_k_mask`], [`top_k`]: exact row-wise selection, deterministic at ties.
-//! * [`encode`], [`Entries`], [`sparse_encode`], [`sparse_decode`]: a sparse autoencoder's step where everything after the
+//! * [`encode`], [`Entries`], [`sparse_encode`], [`sparse_decode`], [`sparse_squared_error`]: a sparse autoencoder's step where everything after the
 //!   encoder's product touches only the active entries.
 //! * [`Adam`]: Adam and AdamW whose state can be read, reset and stored.
 //! * [`random`]: seeded host-side randomness; no tensor is ever drawn from a device's global generator.
@@ -31,6 +31,7 @@ mod host;
 mod matmul;
 mod ops;
 pub mod random;
+mod reconstruction;
 mod scalar;
 mod scan;
 mod select;
@@ -56,7 +57,8 @@ pub use gemm::{Matrix, gemm};
 pub use host::{from_vec, to_vec};
 pub use matmul::{Precision, matmul};
 pub use ops::{sparse_decode, sparse_encode};
+pub use reconstruction::{SquaredError, sparse_squared_error};
 pub use scalar::Scalar;
 pub use select::{top_k, top_k_mask};
-pub use sum::sum;
+pub use sum::{sum, variance};
 pub use transformer::{causal_attention, linear, linear_gelu_tanh};

@@ -102,8 +102,14 @@ impl SparseBackend for Flex {
     ) -> [FlexTensor; 2] {
         let (set, d) = (on_host(entries), width(&w_dec));
         let [gradient, values, w_dec] = [gradient, values, w_dec].map(contiguous);
-        let (of_values, of_decoder) =
-            sparse::decode_backward(flex_slice(&gradient), flex_slice(&values), flex_slice(&w_dec), d, set);
+        let (of_values, of_decoder) = sparse::decode_backward(
+            flex_slice(&gradient),
+            flex_slice(&values),
+            flex_slice(&w_dec),
+            1.0,
+            d,
+            set,
+        );
         [flex(of_values, [set.len()]), flex(of_decoder, [set.n_latents(), d])]
     }
 
@@ -126,7 +132,7 @@ impl SparseBackend for Flex {
     }
 }
 
-fn on_host(entries: &Entries) -> &ActiveSet {
+pub(crate) fn on_host(entries: &Entries) -> &ActiveSet {
     match &entries.0 {
         Place::Host(set) => set,
         #[cfg(any(feature = "wgpu", feature = "cuda"))]
@@ -138,7 +144,7 @@ fn width(matrix: &FlexTensor) -> usize {
     matrix.layout().shape()[1]
 }
 
-fn flex<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
+pub(crate) fn flex<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }
 

@@ -72,8 +72,7 @@ pub(crate) fn largest(
     } = scratch;
     let row = &*row;
     let scored = score(row, scales, scaled);
-    candidates.clear();
-    candidates.resize(scored.len() + LANES, 0);
+    make_room(candidates, scored.len());
     let found = at_least(scored, lower_bound(scored, k, maxima), candidates);
     let candidates = &candidates[..found];
     let entry = |&latent: &u32| Entry {
@@ -123,8 +122,7 @@ pub(crate) fn above_score(
     let row = &*row;
     let scored = score(row, scales, &mut scratch.scaled);
     let candidates = &mut scratch.candidates;
-    candidates.clear();
-    candidates.resize(scored.len() + LANES, 0);
+    make_room(candidates, scored.len());
     let found = at_least(scored, bound.next_up(), candidates);
     append(&candidates[..found], row, scored, out)
 }
@@ -145,8 +143,7 @@ pub(crate) fn above(
     add(row, bias);
     let row = &*row;
     let candidates = &mut scratch.candidates;
-    candidates.clear();
-    candidates.resize(row.len() + LANES, 0);
+    make_room(candidates, row.len());
     let mut found = 0;
     let (chunks, rest) = row.as_chunks::<LANES>();
     let (bounds, bounds_of_rest) = bounds.as_chunks::<LANES>();
@@ -172,6 +169,14 @@ pub(crate) fn above(
         found += usize::from(!(value <= bound));
     }
     append(&candidates[..found], row, row, out)
+}
+
+/// Room for the places of `n` scores and a chunk more, whatever stands there.
+#[inline(always)]
+fn make_room(candidates: &mut Vec<u32>, n: usize) {
+    if candidates.len() < n + LANES {
+        candidates.resize(n + LANES, 0);
+    }
 }
 
 #[inline(always)]

@@ -10,91 +10,160 @@
 use rayon::prelude::*;
 
 use crate::ActiveSet;
+use crate::host::zeros_by_tasks;
 use crate::vector::{add_scaled, dot, simd};
 
 /// Latents that one task of the thread pool takes at a time.
 const LATENTS_PER_TASK: usize = 32;
 /// Rows that one task of the thread pool takes at a time.
 const ROWS_PER_TASK: usize = 32;
+/// Rows that one task of the thread pool adds up.
+const SUMMED_ROWS_PER_TASK: usize = 128;
 
 /// Sum of the decoder rows of each batch row's active latents, times their values: `[B, D]`.
 ///
 /// `values` is `[N]`, `w_dec` `[F, D]`.
 pub(crate) fn decode(values: &[f32], w_dec: &[f32], d: usize, set: &ActiveSet) -> Vec<f32> {
-    let mut out = vec![0.0_f32; set.n_rows() * d];
-    out.par_chunks_mut(ROWS_PER_TASK * d)
-        .enumerate()
-        .for_each(|(task, out)| {
-            simd!(|| {
-                for (i, out) in out.chunks_exact_mut(d).enumerate() {
-                    for entry in set.row(task * ROWS_PER_TASK + i) {
-                        let latent = set.latents()[entry] as usize;
-                        add_scaled(out, values[entry], &w_dec[latent * d..][..d]);
-                    }
+    let (out, _) = zeros_by_tasks(set.n_rows() * d, ROWS_PER_TASK * d, |task, out| {
+        simd!(|| {
+            for (i, out) in out.chunks_exact_mut(d).enumerate() {
+                for entry in set.row(task * ROWS_PER_TASK + i) {
+                    let latent = set.latents()[entry] as usize;
+                    add_scaled(out, values[entry], &w_dec[latent * d..][..d]);
                 }
-            });
+            }
         });
+    });
     out
 }
 
-/// Gradients of [`decode`] for a gradient `[B, D]` of its output: of the values `[N]` and of the decoder `[F, D]`.
+/// What a reconstruction leaves over, `target - b_dec - decode(values)`: `[B, D]`, and the sum of its squares.
+///
+/// `values` is `[N]`, `w_dec` `[F, D]`, `b_dec` `[D]`, `target` `[B, D]`.
+pub(crate) fn residual(
+    values: &[f32],
+    w_dec: &[f32],
+    b_dec: &[f32],
+    target: &[f32],
+    set: &ActiveSet,
+) -> (Vec<f32>, f64) {
+    let d = b_dec.len();
+    let (residual, squares) = zeros_by_tasks(set.n_rows() * d, ROWS_PER_TASK * d, |task, out| {
+        let first_row = task * ROWS_PER_TASK;
+        let mut squares = 0.0_f64;
+        simd!(|| {
+            for (row, out) in (first_row..).zip(out.chunks_exact_mut(d)) {
+                for entry in set.row(row) {
+                    let latent = set.latents()[entry] as usize;
+                    add_scaled(out, values[entry], &w_dec[latent * d..][..d]);
+                }
+                let target = &target[row * d..][..d];
+                for ((out, target), bias) in out.iter_mut().zip(target).zip(b_dec) {
+                    *out = target - (*out + bias);
+                }
+                squares += f64::from(dot(out, out));
+            }
+        });
+        squares
+    });
+    (residual, squares.into_iter().sum())
+}
+
+/// Gradients of the sum of squares of [`residual`], times `factor`: of the values `[N]`, of the decoder `[F, D]` where it is
+/// wanted, and of the bias `[D]`.
+pub(crate) fn residual_backward(
+    residual: &[f32],
+    values: &[f32],
+    w_dec: &[f32],
+    factor: f32,
+    set: &ActiveSet,
+    wants_decoder: bool,
+) -> (Vec<f32>, Option<Vec<f32>>, Vec<f32>) {
+    let d = residual.len() / set.n_rows();
+    // The residual falls as the reconstruction rises.
+    let factor = -2.0 * factor;
+    let (of_values, of_decoder) = if wants_decoder {
+        let (of_values, of_decoder) = decode_backward(residual, values, w_dec, factor, d, set);
+        (of_values, Some(of_decoder))
+    } else {
+        (values_backward(residual, w_dec, factor, d, set), None)
+    };
+    let mut of_bias = column_sums(residual, d);
+    of_bias.iter_mut().for_each(|x| *x *= factor);
+    (of_values, of_decoder, of_bias)
+}
+
+/// Gradients of [`decode`] for `factor` times a gradient `[B, D]` of its output: of the values `[N]` and of the decoder `[F, D]`.
 pub(crate) fn decode_backward(
     gradient: &[f32],
     values: &[f32],
     w_dec: &[f32],
+    factor: f32,
     d: usize,
     set: &ActiveSet,
 ) -> (Vec<f32>, Vec<f32>) {
-    let mut of_decoder = vec![0.0_f32; set.n_latents() * d];
-    let mut by_latent = vec![0.0_f32; set.len()];
-    tasks(&mut of_decoder, &mut by_latent, d, set)
-        .into_par_iter()
-        .for_each(|task| {
-            simd!(|| {
-                let mut slots = task.of_entries.iter_mut();
-                for (i, row) in task.of_weights.chunks_exact_mut(d).enumerate() {
-                    let latent = task.first_latent + i;
-                    let direction = &w_dec[latent * d..][..d];
-                    for (&entry, slot) in set.of_latent(latent).iter().zip(slots.by_ref()) {
-                        let g = &gradient[set.row_of(entry) * d..][..d];
-                        *slot = dot(g, direction);
-                        add_scaled(row, values[entry as usize], g);
-                    }
+    let (of_decoder, by_latent) = zeros_by_tasks(set.n_latents() * d, LATENTS_PER_TASK * d, |task, rows| {
+        let first = task * LATENTS_PER_TASK;
+        let mut of_entries = Vec::new();
+        simd!(|| {
+            for (latent, row) in (first..).zip(rows.chunks_exact_mut(d)) {
+                let direction = &w_dec[latent * d..][..d];
+                for &entry in set.of_latent(latent) {
+                    let g = &gradient[set.row_of(entry) * d..][..d];
+                    of_entries.push(factor * dot(g, direction));
+                    add_scaled(row, factor * values[entry as usize], g);
                 }
-            });
+            }
         });
+        of_entries
+    });
     let mut of_values = vec![0.0_f32; set.len()];
-    for (&entry, gradient) in set.by_latent().iter().zip(by_latent) {
+    for (&entry, gradient) in set.by_latent().iter().zip(by_latent.into_iter().flatten()) {
         of_values[entry as usize] = gradient;
     }
     (of_values, of_decoder)
 }
 
+/// The first of the gradients of [`decode_backward`] alone.
+fn values_backward(gradient: &[f32], w_dec: &[f32], factor: f32, d: usize, set: &ActiveSet) -> Vec<f32> {
+    let tasks = set.n_rows().div_ceil(ROWS_PER_TASK);
+    let of_rows = |task: usize| -> Vec<f32> {
+        let mut of_entries = Vec::new();
+        simd!(|| {
+            for row in task * ROWS_PER_TASK..((task + 1) * ROWS_PER_TASK).min(set.n_rows()) {
+                let g = &gradient[row * d..][..d];
+                for entry in set.row(row) {
+                    let latent = set.latents()[entry] as usize;
+                    of_entries.push(factor * dot(g, &w_dec[latent * d..][..d]));
+                }
+            }
+        });
+        of_entries
+    };
+    let parts: Vec<Vec<f32>> = (0..tasks).into_par_iter().map(of_rows).collect();
+    parts.concat()
+}
+
 /// Gradients of the pre-activations `x · W_enc + b_enc` of the active entries, for their gradient `[N]`: of the encoder
 /// `[F, D]` (row i belongs to latent i) and of its bias `[F]`. `x` is `[B, D]`.
 pub(crate) fn encode_backward(gradient: &[f32], x: &[f32], d: usize, set: &ActiveSet) -> (Vec<f32>, Vec<f32>) {
-    let mut of_encoder = vec![0.0_f32; set.n_latents() * d];
-    of_encoder
-        .par_chunks_mut(LATENTS_PER_TASK * d)
-        .enumerate()
-        .for_each(|(task, rows)| {
-            simd!(|| {
-                for (i, row) in rows.chunks_exact_mut(d).enumerate() {
-                    for &entry in set.of_latent(task * LATENTS_PER_TASK + i) {
-                        add_scaled(row, gradient[entry as usize], &x[set.row_of(entry) * d..][..d]);
-                    }
+    let (of_encoder, of_bias) = zeros_by_tasks(set.n_latents() * d, LATENTS_PER_TASK * d, |task, rows| {
+        let first = task * LATENTS_PER_TASK;
+        let mut of_bias = Vec::with_capacity(LATENTS_PER_TASK);
+        simd!(|| {
+            for (latent, row) in (first..).zip(rows.chunks_exact_mut(d)) {
+                let mut sum = 0.0;
+                for &entry in set.of_latent(latent) {
+                    let g = gradient[entry as usize];
+                    sum += g;
+                    add_scaled(row, g, &x[set.row_of(entry) * d..][..d]);
                 }
-            });
+                of_bias.push(sum);
+            }
         });
-    let of_bias = (0..set.n_latents())
-        .map(|latent| {
-            set.of_latent(latent)
-                .iter()
-                .map(|&entry| gradient[entry as usize])
-                .sum()
-        })
-        .collect();
-    (of_encoder, of_bias)
+        of_bias
+    });
+    (of_encoder, of_bias.concat())
 }
 
 /// `weights`-fold sum of the rows of `matrix` `[F, D]`: `[D]`. `weights` is `[F]`.
@@ -115,40 +184,33 @@ pub(crate) fn weighted_row_sum(weights: &[f32], matrix: &[f32], d: usize) -> Vec
             sum
         })
         .collect();
+    total(partial, d)
+}
+
+/// Sum of the rows of a matrix of `d` columns: `[D]`.
+pub(crate) fn column_sums(matrix: &[f32], d: usize) -> Vec<f32> {
+    let partial: Vec<Vec<f32>> = matrix
+        .par_chunks(SUMMED_ROWS_PER_TASK * d)
+        .map(|rows| {
+            let mut sum = vec![0.0_f32; d];
+            simd!(|| {
+                for row in rows.chunks_exact(d) {
+                    for (sum, x) in sum.iter_mut().zip(row) {
+                        *sum += x;
+                    }
+                }
+            });
+            sum
+        })
+        .collect();
+    total(partial, d)
+}
+
+/// Sum of partial sums `[D]`, in their order.
+fn total(partial: Vec<Vec<f32>>, d: usize) -> Vec<f32> {
     let mut total = vec![0.0_f32; d];
     for sum in partial {
         add_scaled(&mut total, 1.0, &sum);
     }
     total
-}
-
-/// The part of two outputs that belongs to some latents.
-struct Task<'a> {
-    first_latent: usize,
-    /// Rows of a `[F, D]` matrix.
-    of_weights: &'a mut [f32],
-    /// Entries of these latents, in their order by latent.
-    of_entries: &'a mut [f32],
-}
-
-/// Cuts a `[F, D]` matrix and entries sorted by latent at the same latents.
-fn tasks<'a>(weights: &'a mut [f32], mut entries: &'a mut [f32], d: usize, set: &ActiveSet) -> Vec<Task<'a>> {
-    weights
-        .chunks_mut(LATENTS_PER_TASK * d)
-        .enumerate()
-        .map(|(task, of_weights)| {
-            let first_latent = task * LATENTS_PER_TASK;
-            let n_latents = of_weights.len() / d;
-            let n = (first_latent..first_latent + n_latents)
-                .map(|latent| set.of_latent(latent).len())
-                .sum();
-            let (of_entries, rest) = std::mem::take(&mut entries).split_at_mut(n);
-            entries = rest;
-            Task {
-                first_latent,
-                of_weights,
-                of_entries,
-            }
-        })
-        .collect()
 }

@@ -200,7 +200,7 @@ mod tests {
                 }
                 let found = to_vec(model.reconstruct(raw)); // in units of the target, or of the input
                 let unit = if transcodes { 4.0 } else { scale };
-                let expected = to_vec(pass.loss.reconstruction.inner());
+                let expected = to_vec(batch.target().clone() - pass.loss.residual);
                 for (found, expected) in found.iter().zip(&expected) {
                     let (name, gap) = (architecture.name(), (found * unit - expected).abs());
                     assert!(

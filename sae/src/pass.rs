@@ -135,8 +135,7 @@ pub(crate) fn forward(plan: Plan<'_>, tracked: &Parameters, batch: Batch<'_>) ->
     };
     let mut loss = architecture.loss(tracked, &support, h, &target, phase);
     if let Some(revival) = auxiliary {
-        let reconstruction = loss.reconstruction.clone();
-        let extra = auxiliary_loss(tracked, dead, &target, reconstruction, revival.weight);
+        let extra = auxiliary_loss(tracked, dead, &target, loss.residual.clone(), revival.weight);
         // Where it is not known whether there are any.
         loss.total = loss.total + extra * revival.dead.any().autodiff();
     }

@@ -8,10 +8,10 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
-use kernels::{Adam, AdamConfig, Scalar, from_vec, is_cpu, to_vec};
+use kernels::{Adam, AdamConfig, Scalar, from_vec, is_cpu, to_vec, variance};
 use serde::{Deserialize, Serialize};
 
-use crate::architecture::{Anneal, Phase, variance};
+use crate::architecture::{Anneal, Phase};
 use crate::gradients::Gradients;
 use crate::parameters::Parameters;
 use crate::pass::{self, Batch, Path, Plan, Revival};
@@ -281,6 +281,12 @@ impl Trainer {
     ///
     /// Activations or a loss that are not finite; where the loss is not known yet, [`Outcome::read`] says so.
     pub fn step(&mut self, batch: Batch<'_>) -> Result<Outcome, Error> {
+        // From here on every parallel loop is entered by a thread of the pool: entered from outside, each of the dozens of a
+        // step would put one thread to sleep and wake another.
+        rayon::scope(|_| self.step_in_pool(batch))
+    }
+
+    fn step_in_pool(&mut self, batch: Batch<'_>) -> Result<Outcome, Error> {
         let ([rows, _], n_latents) = (batch.x.dims(), self.parameters.n_latents());
         let device = batch.x.device();
         let dead = self.silence.dead();

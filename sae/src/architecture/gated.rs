@@ -8,7 +8,7 @@
 
 use burn::tensor::{Tensor, activation::relu};
 
-use super::{Loss, reconstruct, squared_error};
+use super::{Loss, reconstruction_error};
 use crate::parameters::Parameters;
 use crate::support::Support;
 
@@ -25,19 +25,15 @@ pub(crate) fn activate(parameters: &Parameters, support: &Support, h: Tensor<2>)
 pub(crate) fn loss(parameters: &Parameters, support: &Support, h: Tensor<2>, target: &Tensor<2>, l1: f64) -> Loss {
     let rows = target.dims()[0] as f64;
     let codes = activate(parameters, support, h.clone());
-    let reconstruction = reconstruct(parameters, support, codes.clone()); // [B, D]
-    let squared = squared_error(target, reconstruction.clone());
+    let (w_dec, b_dec) = (&parameters.w_dec, &parameters.b_dec);
+    let (squared, residual) = reconstruction_error(support, codes.clone(), w_dec, b_dec, target);
     let open = relu(h);
-    let frozen = Parameters {
-        w_dec: parameters.w_dec.clone().detach(),
-        b_dec: parameters.b_dec.clone().detach(),
-        ..parameters.clone()
-    };
-    let by_gate = squared_error(target, reconstruct(&frozen, support, open.clone()));
+    let (frozen_w_dec, frozen_b_dec) = (w_dec.clone().detach(), b_dec.clone().detach());
+    let (by_gate, _) = reconstruction_error(support, open.clone(), &frozen_w_dec, &frozen_b_dec, target);
     Loss {
         total: squared.clone() + open.sum() * (l1 / rows) + by_gate,
         squared_error: squared,
-        reconstruction,
+        residual,
         codes,
     }
 }

@@ -13,7 +13,7 @@
 use burn::tensor::{Int, Tensor, TensorData, activation::relu};
 use kernels::{Precision, matmul, to_vec};
 
-use super::{Loss, reconstruct, squared_error};
+use super::{Loss, reconstruction_error};
 use crate::parameters::Parameters;
 use crate::support::Support;
 
@@ -100,8 +100,8 @@ pub(crate) fn loss(
         Penalty::TargetOnCodes { .. } | Penalty::TanhOfThresholds { .. } => window * (constant.clone() - threshold),
     };
     let codes = h * gate.clone() + constant * slope.clone();
-    let reconstruction = reconstruct(parameters, support, codes.clone()); // [B, D]
-    let squared_error = squared_error(target, reconstruction.clone());
+    let (w_dec, b_dec) = (&parameters.w_dec, &parameters.b_dec);
+    let (squared_error, residual) = reconstruction_error(support, codes.clone(), w_dec, b_dec, target);
     let l0 = || (gate.clone() + slope.clone()).sum() / rows as f64; // [1]
     let tanh = |weight: f64| {
         let strength = codes.clone() * support.spread(parameters.decoder_norms());
@@ -132,7 +132,7 @@ pub(crate) fn loss(
     Loss {
         total: squared_error.clone() + price,
         squared_error,
-        reconstruction,
+        residual,
         codes,
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn loss(
     Loss {
         total: errors.square().sum() / (levels * rows) as f64,
         squared_error: squared_error(target, full.clone().detach()),
-        reconstruction: full,
+        residual: (target.clone() - full).inner(),
         codes,
     }
 }

@@ -17,7 +17,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use p_anneal::{Anneal, powers};
-pub(crate) use topk::{auxiliary_loss, variance};
+pub(crate) use topk::auxiliary_loss;
 
 use crate::Activation;
 use crate::parameters::Parameters;
@@ -113,8 +113,8 @@ pub(crate) struct Loss {
     pub total: Tensor<1>,
     /// Squared error of the full reconstruction, summed over dimensions, mean over rows; `[1]`.
     pub squared_error: Tensor<1>,
-    /// The full reconstruction, `[B, D]`.
-    pub reconstruction: Tensor<2>,
+    /// What the full reconstruction leaves over of the target; nothing is differentiated; `[B, D]`.
+    pub residual: Tensor<2>,
     /// The codes, `[B, F]` or `[1, N]`.
     pub codes: Tensor<2>,
 }
@@ -265,9 +265,24 @@ impl Architecture {
     }
 }
 
-/// Codes times decoder rows plus the decoder's bias: `[B, D]`.
-pub(crate) fn reconstruct(parameters: &Parameters, support: &Support, codes: Tensor<2>) -> Tensor<2> {
-    support.decode(codes, parameters.w_dec.clone()) + parameters.b_dec.clone().unsqueeze()
+/// Squared error of the reconstruction by codes, decoder and bias, summed over dimensions, mean over rows, `[1]`; and what the
+/// reconstruction leaves over of the target, of which nothing is differentiated, `[B, D]`.
+pub(crate) fn reconstruction_error(
+    support: &Support,
+    codes: Tensor<2>,
+    w_dec: &Tensor<2>,
+    b_dec: &Tensor<1>,
+    target: &Tensor<2>,
+) -> (Tensor<1>, Tensor<2>) {
+    if let Support::Sparse(entries) = support {
+        let values = codes.clone().reshape([entries.len()]); // [N]
+        if let Some(found) = kernels::sparse_squared_error(&values, w_dec, b_dec, target, entries) {
+            return (found.error, found.residual);
+        }
+    }
+    let rows = target.dims()[0] as f64;
+    let residual = target.clone() - support.decode(codes, w_dec.clone()) - b_dec.clone().unsqueeze(); // [B, D]
+    (residual.clone().square().sum() / rows, residual.inner())
 }
 
 /// Squared distance summed over dimensions, mean over rows: `[1]`.
