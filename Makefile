@@ -32,7 +32,7 @@ help:
 	@echo "make phenomena                the toys of occlusion and over-splitting: all grids (its cost is printed; goes on where it stopped)"
 	@echo "make phenomena-quick          one configuration of each toy"
 	@echo "make bench                    what the kernels reach on this machine"
-	@echo "make bench-peers PYTHON=...   the same shapes in dictionary_learning (its Python environment is yours)"
+	@echo "make bench-peers PYTHON=...   products and training steps against PyTorch and dictionary_learning (the Python environment is yours)"
 	@echo "make wgpu, make cuda          the program for any GPU; for NVIDIA and any other"
 
 build:
@@ -125,6 +125,8 @@ bench: build
 	for arch in topk batch-topk matryoshka; do $(SAELAB) bench train --arch $$arch --k 32 || exit 1; done
 	for arch in relu gated jumprelu; do $(SAELAB) bench train --arch $$arch --k 64 || exit 1; done
 	for arch in relu gated jumprelu; do $(SAELAB) bench train --arch $$arch --k 3072 --steps 5 || exit 1; done
+	for arch in topk relu; do \
+	    $(SAELAB) bench train --arch $$arch --k 6 --d-in 128 --d-sae 512 --batch 512 --steps 500 || exit 1; done
 
 QUALITY := runs/quality
 QUALITY_SITES := configs/quality/sites.toml
@@ -146,5 +148,5 @@ phenomena-quick: build
 	$(SAELAB) phenomena configs/phenomena/quick.toml --out runs/phenomena
 
 PYTHON ?= python3
-bench-peers: bench
-	$(PYTHON) scripts/bench_dictionary_learning.py
+bench-peers: build
+	$(PYTHON) scripts/bench_peers.py $(SAELAB)

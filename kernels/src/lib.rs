@@ -7,6 +7,7 @@
 //!   encoder's product touches only the active entries.
 //! * [`Adam`]: Adam and AdamW whose state can be read, reset and stored.
 //! * [`random`]: seeded host-side randomness; no tensor is ever drawn from a device's global generator.
+//! * [`instruction_set`]: what products and loops run with on this machine.
 //! * [`svd`]: singular values in f64 on the host.
 //! * [`open`], [`Backend`]: the devices of this build, by name; [`cpu`] is the one that is always there.
 //! * [`widen_f16`], [`narrow_f16`]: numbers of 16 bits, as stores hold them.
@@ -62,3 +63,4 @@ pub use scalar::Scalar;
 pub use select::{top_k, top_k_mask};
 pub use sum::{sum, variance};
 pub use transformer::{causal_attention, linear, linear_gelu_tanh};
+pub use vector::instruction_set;

@@ -17,6 +17,17 @@ macro_rules! simd {
 }
 pub(crate) use simd;
 
+/// The instruction set that the loops of [`simd!`] and the matrix products run with on this machine.
+pub fn instruction_set() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    match pulp::Arch::new() {
+        pulp::Arch::V4(_) => return "AVX-512",
+        pulp::Arch::V3(_) => return "AVX2",
+        _ => {}
+    }
+    std::env::consts::ARCH
+}
+
 /// A closure for [`simd!`], called by reference: calling it by value goes through a function that the compiler makes, which is
 /// not inlined however the closure is marked.
 pub(crate) struct Inlined<F>(pub(crate) F);
@@ -125,13 +136,22 @@ mod tests {
 
     #[cfg(target_arch = "x86_64")]
     #[test]
-    fn loops_are_compiled_for_the_instruction_set_of_this_machine() {
-        let scalar = matches!(pulp::Arch::new(), pulp::Arch::Scalar);
-        assert_eq!(
-            scalar,
-            pulp::x86::V3::try_new().is_none(),
-            "a feature of pulp is not switched on"
-        );
+    fn loops_and_products_are_compiled_for_the_instruction_set_of_this_machine() {
+        // That the products have their AVX-512 kernels is a matter of the crate's features: without them this does not compile.
+        // The kernels are chosen when the program runs, by what is asked for here.
+        assert_eq!(gemm_f32::microkernel::avx512f::f32::UKR.len(), 4);
+        let v4 = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512cd")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        let v3 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let expected = match (v4, v3) {
+            (true, _) => "AVX-512",
+            (false, true) => "AVX2",
+            (false, false) => "x86_64",
+        };
+        assert_eq!(instruction_set(), expected, "a feature of pulp is not switched on");
     }
 
     #[test]

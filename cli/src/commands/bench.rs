@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
-use kernels::{Matrix, Precision, from_vec, gemm, is_cpu, matmul, random, to_vec};
+use kernels::{Matrix, Precision, from_vec, gemm, instruction_set, is_cpu, matmul, random, to_vec};
 use sae::{Architecture, Batch, Grid, Outcome, Rows, Schedule, Start, TrainConfig, TrainFile, Trainer};
 
 use super::Context;
@@ -116,7 +116,7 @@ fn bench_gemm([m, k, n]: [usize; 3], repeats: usize, context: &Context) -> serde
     let burn = fastest(repeats, || drop(matmul(a.clone(), b.clone())));
     let gflops = |seconds: f64| 2.0 * (m * k * n) as f64 / seconds / 1e9;
     serde_json::json!({
-        "bench": "gemm", "m": m, "k": k, "n": n,
+        "bench": "gemm", "instruction_set": instruction_set(), "m": m, "k": k, "n": n,
         "kernel_gflops": gflops(kernel), "burn_gflops": gflops(burn), "ratio": burn / kernel,
     })
 }
@@ -248,7 +248,7 @@ impl TrainBench {
         let per_step =
             |now: Duration, before: Duration| on_cpu.then(|| (now - before).as_secs_f64() / self.steps as f64);
         Ok(serde_json::json!({
-            "bench": "train", "device": context.device_name, "arch": architecture.name(), "d_in": self.d_in, "d_sae": d_sae, "k": k,
+            "bench": "train", "device": context.device_name, "instruction_set": instruction_set(), "arch": architecture.name(), "d_in": self.d_in, "d_sae": d_sae, "k": k,
             "batch": self.batch, "steps": self.steps, "precision": self.precision, "l0": active / self.steps as f64,
             "tokens_per_s": (self.batch * self.steps) as f64 / seconds,
             "step_s": seconds / self.steps as f64,
