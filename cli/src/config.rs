@@ -51,6 +51,9 @@ fn check_counts(path: &str, value: &Value) -> Result<(), String> {
     }
 }
 
+/// The most levels of a key: as many as the reader of TOML files takes. What walks through a config recurses.
+const DEEPEST: usize = 80;
+
 /// Sets `a.b=value` in `table`; a value that is not TOML is taken as a string.
 fn overlay(table: &mut Table, set: &str) -> Result<(), ConfigError> {
     let fail = |reason: &str| ConfigError(format!("--set {set}: {reason}"));
@@ -65,6 +68,9 @@ fn overlay(table: &mut Table, set: &str) -> Result<(), ConfigError> {
         Some((path, last)) => (Some(path), last),
         None => (None, key),
     };
+    if key.split('.').count() > DEEPEST {
+        return Err(fail(&format!("the key has more than {DEEPEST} levels")));
+    }
     let mut inner = table;
     for part in path.into_iter().flat_map(|path| path.split('.')) {
         inner = inner
@@ -107,6 +113,8 @@ fn one_line(error: &toml::de::Error, text: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[derive(Debug, serde::Deserialize)]
@@ -160,8 +168,106 @@ mod tests {
     }
 
     #[test]
+    fn depth_is_bounded_however_it_is_written() {
+        let path = |levels: usize| vec!["a"; levels].join(".");
+        // A key, a key beside a table, arrays, inline tables, and the same in a file.
+        for (file, set) in [
+            (String::new(), format!("{}=1", path(50_000))),
+            ("a = 1".to_owned(), format!("{}=1", path(81))),
+            (String::new(), format!("steps={}", "[".repeat(50_000))),
+            (
+                String::new(),
+                format!("steps={}{}", "[".repeat(50_000), "]".repeat(50_000)),
+            ),
+            (
+                String::new(),
+                format!("steps={}1{}", "{a=".repeat(50_000), "}".repeat(50_000)),
+            ),
+            (format!("{} = 1", path(50_000)), "steps=1".to_owned()),
+            (format!("[{}]", path(50_000)), "steps=1".to_owned()),
+            (
+                format!("steps = {}1{}", "{a=".repeat(50_000), "}".repeat(50_000)),
+                "steps=1".to_owned(),
+            ),
+        ] {
+            assert!(parse(&file, &[&set]).is_err());
+        }
+        let error = parse("", &[&format!("{}=1", path(81))]).unwrap_err();
+        assert!(error.contains("more than 80 levels"), "{error}");
+        // As deep as the two ways together go.
+        let deep = format!("{}={}1{}", path(80), "{a=".repeat(79), "}".repeat(79));
+        assert!(parse("", &[&deep]).unwrap_err().contains("unknown field `a`"));
+    }
+
+    #[test]
     fn a_syntax_error_names_its_line() {
         let error = parse("steps = 3\nbatch == 1", &[]).unwrap_err();
         assert!(error.starts_with("line 2"), "{error}");
+    }
+
+    /// Pieces of TOML, whole and broken, and of what is none.
+    fn piece() -> impl Strategy<Value = String> {
+        let known = [
+            "steps",
+            "batch",
+            "learning_rate",
+            ".",
+            "=",
+            " = ",
+            "\n",
+            "[",
+            "]",
+            "[[",
+            "]]",
+            "{",
+            "}",
+            ",",
+            "\"",
+            "\"\"\"",
+            "'",
+            "#",
+            "\\",
+            "\\u12",
+            "-",
+            "+",
+            "_",
+            "0",
+            "1",
+            "1e",
+            "1e-3",
+            "nan",
+            "inf",
+            "0x",
+            "9223372036854775808",
+            "true",
+            "1979-05-27T07:32:00Z",
+            "`",
+            "\r",
+            "\0",
+            "\u{feff}",
+            "\u{1b}",
+            "\u{202e}",
+            "ä",
+        ];
+        prop_oneof![4 => prop::sample::select(known.to_vec()).prop_map(str::to_owned), 1 => "\\PC{0,6}"]
+    }
+
+    fn text(longest: usize) -> impl Strategy<Value = String> {
+        prop::collection::vec(piece(), 0..longest).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(3000) })]
+
+        #[test]
+        fn no_text_and_no_set_ends_in_a_panic(file in text(20), sets in prop::collection::vec(text(10), 0..3)) {
+            let path = tempfile::NamedTempFile::new().unwrap();
+            for file in [file.as_str(), "steps = 3"] {
+                std::fs::write(path.path(), file).unwrap();
+                if let Err(error) = read::<Example>(path.path(), &sets) {
+                    prop_assert!(!error.0.is_empty());
+                }
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! `saelab`: trains sparse autoencoders on language-model activations and says how good they are.
 
 mod args;
+mod build;
 mod commands;
 mod config;
 mod memory;
@@ -16,11 +17,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     memory::keep_freed_memory();
     let args = args::Args::parse();
-    if let Err(error) = output::exit_on_interrupt() {
-        output::error(&error);
-        return ExitCode::FAILURE;
-    }
-    match commands::run(args) {
+    match start().and_then(|()| commands::run(args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::error(&error);
@@ -31,4 +28,16 @@ fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// What has to be there before any work begins.
+fn start() -> anyhow::Result<()> {
+    // Made by its first user, the pool would end the program with a panic where the system gives no threads.
+    rayon::ThreadPoolBuilder::new().build_global().map_err(|error| {
+        anyhow::anyhow!(
+            "no thread could be started to compute with ({error}); raise the limits of processes and memory (ulimit -u, \
+             ulimit -v), or ask for fewer threads with RAYON_NUM_THREADS"
+        )
+    })?;
+    output::exit_on_interrupt()
 }

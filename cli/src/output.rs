@@ -4,20 +4,23 @@ use std::io::{self, Write};
 
 use anyhow::Context;
 
+/// The longest line of an error or remark, in characters. What stands in a file may be of any length.
+const LONGEST: usize = 2000;
+
 /// Writes a result to stdout.
 pub(crate) fn result(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{}", text.trim_end()) {
+    match writeln!(stdout, "{}", printable(text.trim_end(), "\n\t")) {
         // The reader (`head`, say) has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("cannot write to standard output"),
     }
 }
 
-/// Writes a remark to stderr: the cost of what begins, where something was written.
+/// Writes a remark to stderr, on one line: the cost of what begins, where something was written.
 pub(crate) fn note(text: &str) {
     // Nobody may be listening; a remark is not worth failing for.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", shortened(&printable(text, "")));
 }
 
 /// Writes the one line of an error.
@@ -25,14 +28,93 @@ pub(crate) fn error(error: &anyhow::Error) {
     note(&format!("error: {}", format!("{error:#}").replace('\n', " ")));
 }
 
-/// Ctrl-C ends the program with one line; every artefact is written under a temporary name first, so what stands under
-/// its own name is whole.
+/// `text` with what a terminal would act on, or would show in another order, spelled out: names and values come from files of
+/// any origin. What is in `kept` stays.
+fn printable(text: &str, kept: &str) -> String {
+    let is_acted_on = |c: char| {
+        c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+    };
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_acted_on(c) && !kept.contains(c) {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+    }
+    out
+}
+
+/// `text` without its middle where it is too long: the beginning says what and where, the end what to do.
+fn shortened(text: &str) -> String {
+    let length = text.chars().count();
+    if length <= LONGEST {
+        return text.to_owned();
+    }
+    let end = LONGEST / 4;
+    let left_out = format!(" [... {} characters ...] ", length - LONGEST);
+    let start: String = text.chars().take(LONGEST - end - left_out.len()).collect();
+    let end: String = text.chars().skip(length - end).collect();
+    format!("{start}{left_out}{end}")
+}
+
+/// Ctrl-C and the signals that ask a process to end do so with one line and remove its temporary files. Every artefact is
+/// written under a temporary name first, so what stands under its own name is whole.
 pub(crate) fn exit_on_interrupt() -> anyhow::Result<()> {
+    let hang_up_is_ignored = signals::hang_up_is_ignored();
     ctrlc::set_handler(|| {
+        lm::files::end_temporaries();
         note("error: interrupted; what was finished is kept, run the same command again (with --resume, if it has it) to go on");
         std::process::exit(1);
     })
-    .context("cannot listen for Ctrl-C")
+    .map_err(|error| {
+        let error = match error {
+            ctrlc::Error::System(cause) => cause.to_string(),
+            other => other.to_string(),
+        };
+        anyhow::anyhow!(
+            "no thread could be started to listen for Ctrl-C ({error}); raise the limits of processes and memory (ulimit -u, \
+             ulimit -v)"
+        )
+    })?;
+    if hang_up_is_ignored {
+        // As `nohup` has it.
+        signals::ignore_hang_up();
+    }
+    signals::ignore_size_limit();
+    Ok(())
+}
+
+#[cfg(unix)]
+#[allow(unsafe_code, reason = "the dispositions of two signals, before any work begins")]
+mod signals {
+    pub(super) fn hang_up_is_ignored() -> bool {
+        // SAFETY: zeroes are a valid `sigaction`, and asking for the present one changes nothing.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(libc::SIGHUP, std::ptr::null(), &raw mut action) == 0
+                && action.sa_sigaction == libc::SIG_IGN
+        }
+    }
+
+    pub(super) fn ignore_hang_up() {
+        // SAFETY: to ignore a signal runs no code.
+        unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+    }
+
+    /// A write beyond the limit of a file's size then fails, and is told as any other failure to write.
+    pub(super) fn ignore_size_limit() {
+        // SAFETY: to ignore a signal runs no code.
+        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    }
+}
+
+#[cfg(not(unix))]
+mod signals {
+    pub(super) fn hang_up_is_ignored() -> bool {
+        false
+    }
+    pub(super) fn ignore_hang_up() {}
+    pub(super) fn ignore_size_limit() {}
 }
 
 /// The most memory the process has held, in MB, where the system tells.
@@ -50,4 +132,34 @@ pub(crate) fn processor_seconds() -> Option<f64> {
     let mut ticks = fields.split_whitespace().skip(11);
     let (user, system) = (ticks.next()?.parse::<f64>().ok()?, ticks.next()?.parse::<f64>().ok()?);
     Some((user + system) / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_spelled_out() {
+        for (text, expected) in [
+            ("a\u{1b}[2Jb", "a\\u{1b}[2Jb"),
+            ("\u{9b}2J\r\u{7}\u{7f}", "\\u{9b}2J\\r\\u{7}\\u{7f}"),
+            ("a\nerror: b", "a\\nerror: b"),
+            ("\u{202e}txt.\u{2066}", "\\u{202e}txt.\\u{2066}"),
+            ("Ä\u{301} 模型 \\n", "Ä\u{301} 模型 \\n"),
+        ] {
+            assert_eq!(printable(text, ""), expected);
+        }
+        assert_eq!(printable("a\tb\n\u{1b}c", "\n\t"), "a\tb\n\\u{1b}c");
+    }
+
+    #[test]
+    fn a_line_has_a_bounded_length_and_keeps_both_ends() {
+        let text = format!("error: {} choose another folder", "ä".repeat(1_000_000));
+        let line = shortened(&text);
+        assert_eq!(line.chars().count(), LONGEST);
+        assert!(
+            line.starts_with("error: ä") && line.ends_with("ä choose another folder") && line.contains(" characters")
+        );
+        assert_eq!(shortened(&text[..2001]), text[..2001]);
+    }
 }

@@ -7,7 +7,7 @@ mod hub;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use common::{saelab, succeeds};
 use hub::{COMMIT, Fault, Server, sha256};
@@ -330,6 +330,222 @@ fn other_bytes_than_announced_are_refused() {
         hub.fault("config.json", Fault::Etag(etag));
         assert!(home.refused(hub.address()).contains("gives no hash"));
         assert!(!home.0.path().join("hub").exists());
+    }
+}
+
+/// A model in two shards, and in the form of a single file.
+fn sharded() -> BTreeMap<String, Vec<u8>> {
+    let mut files = model();
+    let weights = files.remove("model.safetensors").unwrap();
+    let names = [1, 2].map(|i| format!("model-0000{i}-of-00002.safetensors"));
+    let index = serde_json::json!({"metadata": {}, "weight_map": {"a": names[0], "b": names[1], "c": names[0]}});
+    files.insert("model.safetensors.index.json".into(), index.to_string().into_bytes());
+    for (name, part) in names.into_iter().zip(weights.chunks(1_600_000)) {
+        files.insert(name, part.to_vec());
+    }
+    files
+}
+
+#[test]
+fn shards_come_with_their_index() {
+    let (hub, home) = (Server::hub(sharded()), Home::new());
+    let shard = "model-00002-of-00002.safetensors";
+    // The index is here, and a shard breaks off: there is no model yet.
+    hub.fault(shard, Fault::Half);
+    assert!(home.refused(hub.address()).contains(shard));
+    assert!(!home.cache().join("refs").exists());
+    hub.fault(shard, Fault::None);
+    let said = succeeds(home.pull(hub.address()));
+    assert!(said.contains("5 files, 0.7 MB to fetch"), "{said}");
+    home.holds(&sharded());
+    let offline = |home: &Home| {
+        let mut command = home.command(hub.address(), &["model", "pull", "owner/model"]);
+        command.env("HF_HUB_OFFLINE", "1").output().unwrap()
+    };
+    succeeds(offline(&home));
+    // A shard that is missing, and one that the hub does not have.
+    std::fs::remove_file(home.snapshot().join(shard)).unwrap();
+    assert!(refusal(&offline(&home)).contains("not whole"));
+    hub.fault(shard, Fault::Status(404, "EntryNotFound"));
+    assert!(home.refused(hub.address()).contains(&format!("has no file {shard}")));
+    // One file is fetched where the hub has both.
+    let mut both = model();
+    both.extend(sharded());
+    let (hub, home) = (Server::hub(both), Home::new());
+    succeeds(home.pull(hub.address()));
+    home.holds(&model());
+    // An index that leads out of the folder is not followed.
+    for name in [
+        "../../../../escaped.safetensors",
+        "/escaped.safetensors",
+        "a%2Fb.safetensors",
+        "config.json",
+    ] {
+        let mut files = sharded();
+        let index = serde_json::json!({"weight_map": {"a": name}});
+        files.insert("model.safetensors.index.json".into(), index.to_string().into_bytes());
+        let (hub, home) = (Server::hub(files), Home::new());
+        let line = home.refused(hub.address());
+        assert!(line.contains("is no name of a safetensors file beside it"), "{line}");
+        assert!(hub.requests().len() < 10 && !home.cache().join("refs").exists());
+    }
+}
+
+#[test]
+fn a_host_that_drips_is_given_up() {
+    let (hub, home) = (Server::hub(model()), Home::new());
+    hub.fault("model.safetensors", Fault::Drip);
+    let start = std::time::Instant::now();
+    let mut command = home.command(hub.address(), &["model", "pull", "owner/model"]);
+    let line = refusal(&command.env("HF_HUB_DOWNLOAD_TIMEOUT", "2").output().unwrap());
+    assert!(line.contains("fewer than 1000 bytes a second"), "{line}");
+    assert!(start.elapsed().as_secs() < 20);
+    // What came is kept.
+    hub.fault("model.safetensors", Fault::None);
+    succeeds(home.pull(hub.address()));
+    home.holds(&model());
+    assert_eq!(hub.requests().iter().filter(|request| request.is_part).count(), 1);
+}
+
+/// All names under a folder, with the time of their last change.
+fn listing(dir: &Path) -> BTreeMap<PathBuf, std::time::SystemTime> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let metadata = path.symlink_metadata().unwrap();
+        if metadata.is_dir() {
+            found.extend(listing(&path));
+        }
+        found.insert(path, metadata.modified().unwrap());
+    }
+    found
+}
+
+#[test]
+fn a_cache_that_is_whole_is_not_written_to() {
+    let (hub, home) = (Server::hub(model()), Home::new());
+    succeeds(home.pull(hub.address()));
+    // As another user's cache may be: without the folder of locks.
+    std::fs::remove_dir_all(home.0.path().join("hub/.locks")).unwrap();
+    let before = listing(home.0.path());
+    succeeds(home.pull(hub.address()));
+    assert!(listing(home.0.path()) == before);
+    // A copy without links, as Windows or `cp -L` makes it.
+    for name in model().keys() {
+        let path = home.snapshot().join(name);
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+    }
+    std::fs::remove_dir_all(home.cache().join("blobs")).unwrap();
+    let before = listing(home.0.path());
+    succeeds(home.pull(hub.address()));
+    assert!(listing(home.0.path()) == before);
+    assert_eq!(hub.bytes_of("model.safetensors"), 3_000_000);
+}
+
+#[test]
+fn without_locks_every_pull_has_a_file_of_its_own() {
+    let (hub, home) = (Server::hub(model()), Home::new());
+    // No lock can be had: there is a file where their folder would be.
+    std::fs::create_dir_all(home.0.path().join("hub")).unwrap();
+    std::fs::write(home.0.path().join("hub/.locks"), "").unwrap();
+    hub.fault("model.safetensors", Fault::Slow);
+    let start = || {
+        let mut command = home.command(hub.address(), &["model", "pull", "owner/model"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let children = [start(), start(), start()];
+    for child in children {
+        let said = succeeds(child.wait_with_output().unwrap());
+        assert_eq!(said.matches("gives no lock").count(), 1, "{said}");
+    }
+    home.holds(&model());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_killed_pull_has_fetched_is_continued_and_a_living_one_is_left_alone() {
+    let (hub, home) = (Server::hub(model()), Home::new());
+    hub.fault("model.safetensors", Fault::Drip);
+    let mut child = home
+        .command(hub.address(), &["model", "pull", "owner/model"])
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let blobs = home.cache().join("blobs");
+    let parts = || -> Vec<(String, u64)> {
+        let named = names(&blobs).into_iter().filter(|name| name.ends_with(".incomplete"));
+        let size = |name: &String| std::fs::metadata(blobs.join(name)).map_or(0, |metadata| metadata.len());
+        named.map(|name| (name.clone(), size(&name))).collect()
+    };
+    while parts().first().is_none_or(|(_, size)| *size < 50) {
+        assert!(child.try_wait().unwrap().is_none());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // It lives: another pull begins a file of its own (as on a disk whose locks do nothing), and leaves that one.
+    std::fs::remove_dir_all(home.0.path().join("hub/.locks")).unwrap();
+    let part = parts()[0].0.clone();
+    hub.fault("model.safetensors", Fault::Half);
+    home.refused(hub.address());
+    assert!(parts().iter().any(|(name, _)| *name == part), "{:?}", parts());
+    // The half file of the second is gone; the first is killed, and the third pull goes on with what it had.
+    for (name, _) in parts().iter().filter(|(name, _)| *name != part) {
+        std::fs::remove_file(blobs.join(name)).unwrap();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    hub.fault("model.safetensors", Fault::None);
+    let before = hub.bytes_of("model.safetensors");
+    succeeds(home.pull(hub.address()));
+    home.holds(&model());
+    assert!(hub.bytes_of("model.safetensors") - before < 3_000_000);
+    // Ended by Ctrl-C a pull leaves what it has under the name that every process continues, in another container too.
+    std::fs::remove_file(blobs.join(sha256(&model()["model.safetensors"]))).unwrap();
+    hub.fault("model.safetensors", Fault::Drip);
+    let mut command = home.command(hub.address(), &["model", "pull", "owner/model"]);
+    let child = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    while parts().first().is_none_or(|(_, size)| *size < 50) {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let status = Command::new("bash")
+        .args(["-c", &format!("kill -INT {}", child.id())])
+        .status();
+    assert!(status.unwrap().success());
+    assert!(refusal(&child.wait_with_output().unwrap()).contains("interrupted"));
+    let left: Vec<String> = parts().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(left, [format!("{}.incomplete", sha256(&model()["model.safetensors"]))]);
+}
+
+#[test]
+fn a_blob_that_was_cut_is_found_with_and_without_the_network() {
+    let (hub, home) = (Server::hub(model()), Home::new());
+    succeeds(home.pull(hub.address()));
+    for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+        let path = home.snapshot().join(name);
+        let whole = std::fs::read(&path).unwrap();
+        let mut changed = whole.clone();
+        changed[whole.len() / 2] ^= 1;
+        for bytes in [&whole[..whole.len() - 1], &[&whole[..], &[0]].concat(), &changed] {
+            std::fs::write(&path, bytes).unwrap();
+            for (arguments, offline) in [
+                (vec!["model", "pull", "owner/model"], "1"),
+                (vec!["behaviours", "owner/model"], "0"),
+            ] {
+                let output = home
+                    .command(hub.address(), &arguments)
+                    .env("HF_HUB_OFFLINE", offline)
+                    .output();
+                let line = refusal(&output.unwrap());
+                assert!(
+                    line.contains(&format!("owner/model: {name} in the cache")) && line.contains("damaged"),
+                    "{line}"
+                );
+            }
+            succeeds(home.pull(hub.address()));
+            home.holds(&model());
+        }
     }
 }
 

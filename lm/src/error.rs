@@ -1,6 +1,6 @@
 //! What can go wrong with models, tokenizers and files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An error of this crate; each prints as one line that says what, where and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,14 @@ pub enum Error {
         /// What was found.
         reason: String,
     },
+    /// A checkpoint of [`crate::train::Trainer`] that cannot be continued.
+    #[error("{} is no whole checkpoint of this training: {reason}; copy it back, or remove it to begin the training again", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
     /// A field of the model's `config.json` asks for a computation that this forward pass does not have.
     #[error("{}: `{field}` is {found}, supported is {supported}; this model cannot be run", path.display())]
     Unsupported {
@@ -48,8 +56,34 @@ pub enum Error {
         /// What would be accepted.
         supported: &'static str,
     },
+    /// A folder without weights that are read here.
+    #[error("{}", no_weights(path, *found))]
+    NoWeights {
+        /// The folder.
+        path: PathBuf,
+        /// Weights of another format that it holds.
+        found: Option<&'static str>,
+    },
+    /// A file of the weights is not there.
+    #[error("{} names {shard}, which is not there beside it; fetch or copy that file too", path.display())]
+    MissingShard {
+        /// The index.
+        path: PathBuf,
+        /// The file that it names.
+        shard: String,
+    },
+    /// The configuration and the weights are of models of other depth.
+    #[error("{}: it holds {found} blocks, but `n_layer` of config.json is {expected}; the two files do not belong together", path.display())]
+    Blocks {
+        /// The weights file.
+        path: PathBuf,
+        /// Blocks that the configuration calls for.
+        expected: usize,
+        /// Blocks of which the weights file holds any tensor.
+        found: usize,
+    },
     /// Weights that the configuration calls for are not there.
-    #[error("{}: missing tensors: {}; the file is incomplete or belongs to another configuration", path.display(), names.join(", "))]
+    #[error("{}: missing tensors: {}; the file is incomplete or belongs to another configuration", path.display(), few(names))]
     MissingTensors {
         /// The weights file.
         path: PathBuf,
@@ -57,7 +91,7 @@ pub enum Error {
         names: Vec<String>,
     },
     /// The weights file holds tensors that GPT-2 does not have.
-    #[error("{}: unexpected tensors: {}; is this a GPT-2?", path.display(), names.join(", "))]
+    #[error("{}: unexpected tensors: {}; is this a GPT-2?", path.display(), few(names))]
     UnexpectedTensors {
         /// The weights file.
         path: PathBuf,
@@ -164,7 +198,7 @@ pub enum Error {
         /// The model.
         model: String,
         /// The file.
-        file: &'static str,
+        file: String,
         /// Bytes that are in the cache.
         done: u64,
         /// Bytes of the whole file.
@@ -180,7 +214,7 @@ pub enum Error {
         /// The model.
         model: String,
         /// The file.
-        file: &'static str,
+        file: String,
         /// Hash that the hub announced.
         expected: String,
         /// Hash of the bytes.
@@ -197,16 +231,55 @@ pub enum Error {
         /// The cache.
         cache: PathBuf,
     },
+    /// A file in the cache has other bytes than its name says; it was cut or changed.
+    #[error(
+        "model {model}: {file} in the cache {} is damaged (its bytes are not those that its name stands for); `saelab model pull \
+         {model}` fetches it again, where HF_HUB_OFFLINE does not forbid it",
+        cache.display()
+    )]
+    DamagedInCache {
+        /// The model.
+        model: String,
+        /// The file.
+        file: String,
+        /// The cache.
+        cache: PathBuf,
+    },
     /// Training cannot go on.
     #[error("training: {0}")]
     Training(String),
+}
+
+/// The first of many names, and how many there are besides.
+fn few(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let first = names[..names.len().min(SHOWN)].join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
+/// What a folder without weights holds instead.
+fn no_weights(path: &Path, found: Option<&str>) -> String {
+    let folder = path.display();
+    match found {
+        Some(found) => format!(
+            "{folder} holds its weights as {found}, which is not read; save the model as safetensors there (in Python: \
+             AutoModelForCausalLM.from_pretrained(folder).save_pretrained(folder))"
+        ),
+        None => format!(
+            "{folder} holds neither model.safetensors nor model.safetensors.index.json; is it the folder of a model?"
+        ),
+    }
 }
 
 /// What helps against a failure to write.
 fn advice(cause: &std::io::Error) -> &'static str {
     use std::io::ErrorKind::{FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     match cause.kind() {
-        StorageFull | FileTooLarge | QuotaExceeded => "free some space or choose another folder",
+        StorageFull | QuotaExceeded => "free some space or choose another folder",
+        FileTooLarge => "choose a disk that takes larger files, or raise the limit (ulimit -f)",
         PermissionDenied | ReadOnlyFilesystem => "choose a folder that you may write to",
         _ => "choose another folder",
     }

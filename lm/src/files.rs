@@ -11,6 +11,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
+use crate::temporary::Temporary;
+pub use crate::temporary::{end_temporaries, remove_leftovers};
 
 /// A tensor in host memory, row-major.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,32 +39,27 @@ impl HostTensor {
 }
 
 /// Writes `path` through a temporary file beside it that is renamed at the end: after a crash, a full disk or Ctrl-C
-/// there is the old file or none. Missing folders are made.
+/// there is the old file or none. Missing folders are made, and what dead processes have left beside it is removed.
 pub fn write_atomic(path: &Path, write: impl FnOnce(&mut (dyn Write + Send)) -> io::Result<()>) -> Result<(), Error> {
-    let go = || -> io::Result<()> {
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        fs::create_dir_all(folder)?;
-        // The library names its temporary file in the error; the user knows only `path`. Hence the file itself is written to.
-        let temporary = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder);
-        let file = temporary.map_err(|error| io::Error::from(error.kind()))?;
-        let mut buffer = BufWriter::new(file.as_file());
-        write(&mut buffer)?;
-        buffer.flush()?;
-        drop(buffer);
-        file.as_file().sync_all()?;
-        #[cfg(unix)]
-        {
-            // A temporary file is private to its owner; an artefact is as readable as any other file.
-            use std::os::unix::fs::PermissionsExt;
-            file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-        }
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    go().map_err(|cause| Error::Write {
+    written(path, prepared(path, write).and_then(Temporary::persist))
+}
+
+/// A file that is whole but for its name, which [`Temporary::persist`] gives it.
+pub(crate) fn prepared(
+    path: &Path,
+    write: impl FnOnce(&mut (dyn Write + Send)) -> io::Result<()>,
+) -> io::Result<Temporary> {
+    let temporary = Temporary::create(path)?;
+    let mut buffer = BufWriter::new(temporary.file());
+    write(&mut buffer)?;
+    buffer.flush()?;
+    drop(buffer);
+    Ok(temporary)
+}
+
+/// What came of writing `path`.
+pub(crate) fn written<T>(path: &Path, result: io::Result<T>) -> Result<T, Error> {
+    result.map_err(|cause| Error::Write {
         path: path.to_owned(),
         cause,
     })
@@ -196,6 +193,22 @@ pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, HostTensor>, Error> 
         .collect()
 }
 
+/// The same, and what [`write_tensors`] was given as metadata; empty where another program wrote the file.
+pub(crate) fn read_with_metadata(
+    path: &Path,
+) -> Result<(BTreeMap<String, HostTensor>, BTreeMap<String, String>), Error> {
+    let bytes = read(path)?;
+    let file = parse(path, &bytes)?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| not_whole(path, &error))?;
+    let ours = header.metadata().as_ref().and_then(|map| map.get("saelab"));
+    let metadata = ours.and_then(|text| serde_json::from_str(text).ok());
+    let tensors = file.tensors();
+    let tensors = tensors
+        .iter()
+        .map(|(name, view)| Ok((name.clone(), to_f32(path, name, view)?)));
+    Ok((tensors.collect::<Result<_, Error>>()?, metadata.unwrap_or_default()))
+}
+
 /// One integer tensor (I64 or I32) of a safetensors file: its shape and values.
 pub fn read_integers(path: &Path, name: &str) -> Result<(Vec<usize>, Vec<i64>), Error> {
     let bytes = read(path)?;
@@ -223,6 +236,15 @@ pub fn write_tensors(
     tensors: &BTreeMap<String, HostTensor>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), Error> {
+    let bytes = written(path, tensor_bytes(tensors, metadata))?;
+    write_atomic(path, |file| file.write_all(&bytes))
+}
+
+/// The bytes of a safetensors file of F32 tensors.
+pub(crate) fn tensor_bytes(
+    tensors: &BTreeMap<String, HostTensor>,
+    metadata: &BTreeMap<String, String>,
+) -> io::Result<Vec<u8>> {
     let data: Vec<Vec<u8>> = tensors
         .values()
         .map(|tensor| tensor.data.iter().flat_map(|x| x.to_le_bytes()).collect())
@@ -232,28 +254,25 @@ pub fn write_tensors(
         .zip(&data)
         .map(|((name, tensor), bytes)| Ok((name, TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?)))
         .collect::<Result<_, safetensors::SafeTensorError>>()
-        .map_err(|error| Error::Write {
-            path: path.to_owned(),
-            cause: io::Error::other(error),
-        })?;
+        .map_err(io::Error::other)?;
     // The metadata map of the format has no fixed order, so more than one entry would make the bytes vary: one entry
     // holds all of them as JSON, beside the `format` that Hugging Face's readers ask for.
     let header = match metadata.is_empty() {
         true => HashMap::from([("format".to_owned(), "pt".to_owned())]),
         false => HashMap::from([("saelab".to_owned(), serde_json::json!(metadata).to_string())]),
     };
-    let bytes = safetensors::serialize(views, Some(header)).map_err(|error| Error::Write {
-        path: path.to_owned(),
-        cause: io::Error::other(error),
-    })?;
-    write_atomic(path, |file| file.write_all(&bytes))
+    safetensors::serialize(views, Some(header)).map_err(io::Error::other)
 }
 
 fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, Error> {
-    SafeTensors::deserialize(bytes).map_err(|error| Error::Format {
+    SafeTensors::deserialize(bytes).map_err(|error| not_whole(path, &error))
+}
+
+fn not_whole(path: &Path, error: &safetensors::SafeTensorError) -> Error {
+    Error::Format {
         path: path.to_owned(),
         reason: format!("not a whole safetensors file ({error})"),
-    })
+    }
 }
 
 /// Whole words of `N` bytes.

@@ -2,13 +2,14 @@
 //!
 //! Shapes: `B` rows, `T` tokens, `D` d_model, `H` heads, `Dh` d_head, `M` d_mlp, `V` d_vocab.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{Bool, Device, Tensor, activation, module};
 use kernels::{causal_attention, linear_gelu_tanh, matmul};
 
 use crate::refactor::refactor;
 use crate::run::{Past, indices};
+use crate::shards::WeightFiles;
 use crate::tap::Tap;
 use crate::weights::{self, Linear, Norm, Weights};
 use crate::{Activation, Error, Gpt2Config, HookPoint, Logits, Request, Start, TokenBatch, Trace, files};
@@ -24,6 +25,7 @@ pub struct Gpt2 {
     device: Device,
     hash: String,
     file_hash: String,
+    passed_over: Option<PathBuf>,
 }
 
 /// What is done to the weights of a model when it is loaded.
@@ -35,7 +37,8 @@ pub struct LoadOptions {
 }
 
 impl Gpt2 {
-    /// Loads `config.json` and `model.safetensors` from a Hugging Face folder.
+    /// Loads `config.json` and the weights from a Hugging Face folder: `model.safetensors`, or, where that is absent, the files
+    /// that `model.safetensors.index.json` names.
     pub fn load(dir: &Path, device: &Device) -> Result<Self, Error> {
         Self::load_with(dir, LoadOptions::default(), device)
     }
@@ -43,9 +46,9 @@ impl Gpt2 {
     /// The same, with the weights changed as `options` say.
     pub fn load_with(dir: &Path, options: LoadOptions, device: &Device) -> Result<Self, Error> {
         let config = Gpt2Config::read(&dir.join("config.json"))?;
-        let path = dir.join("model.safetensors");
-        let mut tensors = weights::read(&path, &config)?;
-        let of_weights = files::sha256_file(&path)?;
+        let found = WeightFiles::find(dir)?;
+        let mut tensors = weights::checked(found.read()?, &found.path(), &config)?;
+        let of_weights = found.hash()?;
         let file_hash = files::sha256_hex(format!("{} {of_weights}", config.to_hugging_face(0)).as_bytes());
         let mut hash = file_hash.clone();
         if options.refactor_attention {
@@ -59,6 +62,7 @@ impl Gpt2 {
             device: device.clone(),
             hash,
             file_hash,
+            passed_over: found.passed_over(),
         })
     }
 
@@ -79,6 +83,7 @@ impl Gpt2 {
             device: device.clone(),
             hash: String::new(),
             file_hash: String::new(),
+            passed_over: None,
         }
     }
 
@@ -97,10 +102,16 @@ impl Gpt2 {
         &self.hash
     }
 
-    /// What identifies the behaviour, whatever was done to the weights: SHA-256 of that of `model.safetensors` and of all that
-    /// `config.json` says of the computation.
+    /// What identifies the behaviour, whatever was done to the weights: SHA-256 of that of the weights and of all that
+    /// `config.json` says of the computation. Of weights in several files it is the SHA-256 of a line for each, its SHA-256 in
+    /// hexadecimal digits, in the order of the files' names; so other shards of the same tensors count as another model.
     pub fn file_hash(&self) -> &str {
         &self.file_hash
+    }
+
+    /// An index of shards that lies beside `model.safetensors` and was not followed.
+    pub fn passed_over_index(&self) -> Option<&Path> {
+        self.passed_over.as_deref()
     }
 
     /// Runs the model from `start` as far as `request` needs.

@@ -1,6 +1,6 @@
 //! Training of a small GPT-2 from scratch with AdamW, fed with batches of token ids.
 //!
-//! A checkpoint holds parameters, both moments and the step; the caller numbers its batches, so a resumed run goes on
+//! A checkpoint holds parameters, both moments and the step, with a checksum of all; the caller numbers its batches, so a resumed run goes on
 //! with the batch that comes next and ends with the same bytes.
 //!
 //! Shapes: `B` rows, `T` tokens of context, `V` d_vocab.
@@ -12,7 +12,9 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 use kernels::{Adam, AdamConfig, Scalar, Update, random, squared_norm, to_vec};
 use rayon::prelude::*;
 
+use crate::files::Sha256Hex;
 use crate::interchange::{self, Interchange, N_LOSSES, Pair};
+use crate::shards::WEIGHTS;
 use crate::weights::{Weights, layout};
 use crate::{Error, Gpt2, Gpt2Config, HostTensor, Logits, Request, Start, TokenBatch, files};
 
@@ -269,12 +271,13 @@ impl Trainer {
         }
     }
 
-    /// Writes parameters, moments and step to `path`, atomically.
+    /// Writes parameters, moments and step to `path`, atomically, with a checksum of them; `settings` identifies all that the
+    /// training follows from.
     ///
     /// # Errors
     ///
     /// Weights that are not finite; a file that cannot be written.
-    pub fn save(&self, path: &Path) -> Result<(), Error> {
+    pub fn save(&self, path: &Path, settings: &str) -> Result<(), Error> {
         let mut tensors = self.finite_weights()?;
         for (slot, moments) in self.adam.slots().iter().enumerate() {
             let parts = moments.as_ref().map(|m| [("first", &m.first), ("second", &m.second)]);
@@ -286,32 +289,58 @@ impl Trainer {
                 );
             }
         }
-        tensors.insert("step".to_owned(), HostTensor::new([1], vec![self.step as f32]));
-        files::write_tensors(path, &tensors, &BTreeMap::new())
+        let metadata = BTreeMap::from([
+            ("checksum".to_owned(), checksum(&tensors, self.step, settings)),
+            ("settings".to_owned(), settings.to_owned()),
+            ("step".to_owned(), self.step.to_string()),
+        ]);
+        files::write_tensors(path, &tensors, &metadata)
     }
 
-    /// Goes on from what [`Trainer::save`] wrote.
-    pub fn resume(config: TrainConfig, model: Gpt2Config, path: &Path, device: &Device) -> Result<Self, Error> {
-        let mut tensors = files::read_tensors(path)?;
-        let damaged = |reason: &str| Error::Format {
-            path: path.to_owned(),
-            reason: format!("not a checkpoint of this model ({reason})"),
+    /// Continues from what [`Trainer::save`] wrote with the same `settings`.
+    ///
+    /// # Errors
+    ///
+    /// A file that is no checkpoint, that is damaged, or that is one of another model or of other settings.
+    pub fn resume(
+        config: TrainConfig,
+        model: Gpt2Config,
+        path: &Path,
+        settings: &str,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        let (mut tensors, metadata) = match files::read_with_metadata(path) {
+            Err(Error::Format { path, reason }) => return Err(Error::Checkpoint { path, reason }),
+            other => other?,
         };
+        let damaged = |reason: &str| Error::Checkpoint {
+            path: path.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let said = |key: &str| metadata.get(key).map_or("", String::as_str);
+        let step: usize = said("step").parse().map_err(|_| damaged("it says no step"))?;
+        if said("settings") != settings {
+            return Err(damaged("its settings are others"));
+        }
+        if said("checksum") != checksum(&tensors, step, settings) {
+            return Err(damaged(
+                "its numbers are not those that were written: a part of it was changed",
+            ));
+        }
         for (name, shape) in layout(&model) {
             if tensors.get(&name).is_none_or(|tensor| tensor.shape != shape) {
-                return Err(damaged(&name));
+                return Err(damaged(&format!("`{name}` is missing or of another shape")));
             }
         }
         let mut weights = Weights::from_host(&model, &tensors, device);
-        let step = tensors
-            .remove("step")
-            .and_then(|t| t.data.first().copied())
-            .ok_or_else(|| damaged("step"))? as usize;
         let state = (0..slots(&mut weights))
             .map(|slot| {
                 let mut take = |part: &str| {
                     let name = format!("adam.{slot:03}.{part}");
-                    tensors.remove(&name).map(|t| t.data).ok_or_else(|| damaged(&name))
+                    tensors
+                        .remove(&name)
+                        .map(|t| t.data)
+                        .ok_or_else(|| damaged(&format!("`{name}` is missing")))
                 };
                 if step == 0 {
                     return Ok((Vec::new(), Vec::new()));
@@ -331,7 +360,8 @@ impl Trainer {
         })
     }
 
-    /// Writes `config.json` and `model.safetensors` as `GPT2LMHeadModel.from_pretrained` reads them.
+    /// Writes `config.json` and `model.safetensors` as `GPT2LMHeadModel.from_pretrained` reads them. Another model that stands
+    /// there is replaced when both are whole.
     ///
     /// # Errors
     ///
@@ -342,9 +372,25 @@ impl Trainer {
             .into_iter()
             .map(|(name, tensor)| (format!("transformer.{name}"), tensor))
             .collect();
+        let path = dir.join(WEIGHTS);
+        let bytes = files::written(&path, files::tensor_bytes(&named, &BTreeMap::new()))?;
+        let weights = files::written(&path, files::prepared(&path, |file| file.write_all(&bytes)))?;
         files::write_json(&dir.join("config.json"), &self.model.to_hugging_face(bos))?;
-        files::write_tensors(&dir.join("model.safetensors"), &named, &BTreeMap::new())
+        files::written(&path, weights.persist())
     }
+}
+
+/// SHA-256 of all that a checkpoint holds, in hexadecimal digits.
+fn checksum(tensors: &BTreeMap<String, HostTensor>, step: usize, settings: &str) -> String {
+    let mut all = Sha256Hex::default();
+    all.update(format!("step {step}, settings {settings}\n").as_bytes());
+    for (name, tensor) in tensors {
+        // The shape says how many numbers follow.
+        all.update(format!("{name} {:?}\n", tensor.shape).as_bytes());
+        let bytes: Vec<u8> = tensor.data.iter().flat_map(|x| x.to_le_bytes()).collect();
+        all.update(&bytes);
+    }
+    all.finish()
 }
 
 fn slots(weights: &mut Weights) -> usize {

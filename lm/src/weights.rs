@@ -2,12 +2,12 @@
 //!
 //! Linear layers are Conv1D there, stored `[in, out]`, which is the layout of the product `x · W`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::{Error, Gpt2Config, HostTensor, files};
+use crate::{Error, Gpt2Config, HostTensor};
 
 /// Scale and shift of a layer norm, `[D]` each.
 #[derive(Debug, Clone)]
@@ -110,12 +110,36 @@ pub(crate) fn hashed(config: &Gpt2Config) -> BTreeMap<String, HostTensor> {
     (0_u32..).zip(layout(config)).map(tensor).collect()
 }
 
-/// Reads `path`; keys may carry `transformer.`, mask buffers and a tied `lm_head.weight` are accepted and dropped.
-pub(crate) fn read(path: &Path, config: &Gpt2Config) -> Result<BTreeMap<String, HostTensor>, Error> {
-    let mut found: BTreeMap<String, HostTensor> = files::read_tensors(path)?
-        .into_iter()
-        .map(|(name, tensor)| (name.strip_prefix("transformer.").unwrap_or(&name).to_owned(), tensor))
+/// The parameters among the tensors that were read from `path`; keys may carry `transformer.`, mask buffers and a tied
+/// `lm_head.weight` are accepted and dropped.
+pub(crate) fn checked(
+    tensors: BTreeMap<String, HostTensor>,
+    path: &Path,
+    config: &Gpt2Config,
+) -> Result<BTreeMap<String, HostTensor>, Error> {
+    let mut found = BTreeMap::new();
+    for (name, tensor) in tensors {
+        let name = name.strip_prefix("transformer.").unwrap_or(&name).to_owned();
+        if found.insert(name.clone(), tensor).is_some() {
+            let reason = format!("`{name}` is there twice, with and without `transformer.`");
+            return Err(Error::Format {
+                path: path.to_owned(),
+                reason,
+            });
+        }
+    }
+    // Before the names of all blocks are listed, which a config may say to be millions.
+    let blocks: BTreeSet<&str> = found
+        .keys()
+        .filter_map(|name| name.strip_prefix("h.")?.split('.').next())
         .collect();
+    if blocks.len() != config.n_layer {
+        return Err(Error::Blocks {
+            path: path.to_owned(),
+            expected: config.n_layer,
+            found: blocks.len(),
+        });
+    }
     let mut tensors = BTreeMap::new();
     let mut missing = Vec::new();
     for (name, expected) in layout(config) {

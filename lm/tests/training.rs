@@ -52,12 +52,55 @@ fn learns_to_count_and_resumes_exactly() {
     let mut first = Trainer::new(config(), model.clone(), &cpu());
     run(&mut first, 23);
     let checkpoint = folder.path().join("checkpoint.safetensors");
-    first.save(&checkpoint).unwrap();
-    let mut second = Trainer::resume(config(), model, &checkpoint, &cpu()).unwrap();
+    first.save(&checkpoint, "a").unwrap();
+    let mut second = Trainer::resume(config(), model, &checkpoint, "a", &cpu()).unwrap();
     run(&mut second, 60);
     second.export(&folder.path().join("resumed"), 0).unwrap();
     let bytes = |name: &str| std::fs::read(folder.path().join(name).join("model.safetensors")).unwrap();
     assert_eq!(bytes("whole"), bytes("resumed"));
+}
+
+#[test]
+fn a_checkpoint_that_was_changed_anywhere_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = Gpt2Config::new(1, 2, 4, 8, 11);
+    let mut trainer = Trainer::new(config(), model.clone(), &cpu());
+    run(&mut trainer, 2);
+    let path = folder.path().join("checkpoint.safetensors");
+    trainer.save(&path, "settings").unwrap();
+    let resume = |settings: &str| Trainer::resume(config(), model.clone(), &path, settings, &cpu());
+    assert_eq!(resume("settings").unwrap().steps_done(), 2);
+    let line = resume("other").unwrap_err().to_string();
+    assert!(
+        line.contains("checkpoint.safetensors") && line.contains("settings"),
+        "{line}"
+    );
+    let whole = std::fs::read(&path).unwrap();
+    // One bit, at places that reach the header and all tensors.
+    for place in (0..whole.len()).step_by(7) {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 1 << (place % 8);
+        std::fs::write(&path, &bytes).unwrap();
+        match resume("settings") {
+            Err(error) => assert!(matches!(error, lm::Error::Checkpoint { .. }), "{place}: {error}"),
+            // White space, or the case of a digit, of the header.
+            Ok(trainer) => {
+                trainer.save(&path, "settings").unwrap();
+                assert_eq!(
+                    std::fs::read(&path).unwrap(),
+                    whole,
+                    "bit {place} counts and is not seen"
+                );
+            }
+        }
+    }
+    std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    assert!(
+        resume("settings")
+            .unwrap_err()
+            .to_string()
+            .contains("checkpoint.safetensors")
+    );
 }
 
 /// Of two words the first or the second is said again, as a mark demands: `[0, word, word, mark]` and the answer.

@@ -246,8 +246,8 @@ pub fn harvest(
     let mut writer = StoreWriter::create(out, layout, plan.part)?;
     let wanted = hooks.iter().map(|&hook| (hook, writer.wanted(hook))).collect();
     let (sender, receiver) = sync_channel::<Pushed>(AHEAD);
-    let (ran, written) = std::thread::scope(|scope| {
-        let writing = scope.spawn(move || {
+    let (ran, written) = std::thread::scope(|scope| -> Result<_, Error> {
+        let writing = std::thread::Builder::new().spawn_scoped(scope, move || {
             for Pushed { start, rows, vectors } in receiver {
                 for (hook, values) in vectors {
                     writer.push(hook, start, &rows, &values)?;
@@ -255,10 +255,15 @@ pub fn harvest(
             }
             Ok(writer)
         });
+        let writing = writing.map_err(|error| Error::Stream {
+            reason: format!(
+                "no thread could be started to write with ({error}); raise the limit of processes (ulimit -u)"
+            ),
+        })?;
         let ran = forward(model, &sequences, plan.batch, &wanted, &sender, on_progress);
         drop(sender);
-        (ran, writing.join())
-    });
+        Ok((ran, writing.join()))
+    })?;
     // An error of the writing thread has ended the other, so it comes first.
     let writer = written.unwrap_or_else(|_| {
         let reason = "the writing thread ended without a result".to_owned();

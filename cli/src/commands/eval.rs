@@ -12,7 +12,7 @@ use lm::{LoadOptions, files};
 
 use super::run_folder::{self, RunFolder};
 use super::{Context, baselines, dictionary_sets};
-use crate::{config, output};
+use crate::{build, config, output};
 
 /// Arguments of `saelab eval`.
 #[derive(Debug, clap::Args)]
@@ -113,24 +113,15 @@ impl Observer for Told {
 
 /// When, where and how long: what is kept out of the report because it changes from run to run.
 fn circumstances(start: Instant, context: &Context) -> serde_json::Value {
-    // Of the sources that the program was built from, as they are now, wherever it runs; unknown where they are gone.
-    let git = std::process::Command::new("git")
-        .args(["-C", env!("CARGO_MANIFEST_DIR")])
-        .args(["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"])
-        .stderr(std::process::Stdio::null())
-        .output();
-    let revision = git
-        .ok()
-        .filter(|out| out.status.success())
-        .map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
         .context("no host name")
         .map(|name| name.trim().to_owned());
     serde_json::json!({
         "date": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         "device": context.device_name,
-        "git_revision": revision,
+        "git_revision": build::GIT_REVISION,
         "host": host.ok(),
+        "sources": build::SOURCES,
         "threads": rayon::current_num_threads(),
         "version": env!("CARGO_PKG_VERSION"),
         "wall_s": (start.elapsed().as_secs_f64() * 10.0).round() / 10.0,

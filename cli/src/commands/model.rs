@@ -17,7 +17,8 @@ pub(crate) struct ModelArgs {
 enum What {
     /// Fetch a model into the cache that Hugging Face's libraries share, and print its folder; goes on where it broke off
     #[command(
-        after_help = "HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN and HF_HUB_OFFLINE mean what they mean there."
+        after_help = "HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_HUB_OFFLINE and HF_HUB_DOWNLOAD_TIMEOUT mean what they mean \
+                      there. A host that sends fewer than 1,000 bytes a second for that long (60 s) is given up."
     )]
     Pull {
         /// Name on the hub: gpt2, or owner/name
@@ -37,6 +38,9 @@ impl ModelArgs {
             PullEvent::Planned { files, bytes } => {
                 output::note(&format!("pull: {files} files, {:.1} MB to fetch", bytes as f64 / 1e6));
             }
+            PullEvent::NoLock { cause } => output::note(&format!(
+                "pull: the disk of the cache gives no lock ({cause}); another pull at the same time would fetch the same files"
+            )),
             PullEvent::Waiting { file } => {
                 output::note(&format!("pull: another process fetches {file}, waiting for it"))
             }

@@ -1,9 +1,10 @@
 //! `saelab pretrain`: trains tokenizer and language model on the written world.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail, ensure};
 use lm::interchange::Interchange;
 use lm::train::{TrainConfig, Trainer};
 use lm::{Gpt2Config, Tokenizer, files};
@@ -16,8 +17,17 @@ use crate::config::{self, ConfigError};
 use crate::metrics::Metrics;
 use crate::output;
 
-/// The settings that the folder's model is trained with.
-const SETTINGS: &str = "pretrain.json";
+/// The folder's [`Record`].
+const RECORD: &str = "pretrain.json";
+const CHECKPOINT: &str = "checkpoint.safetensors";
+const METRICS: &str = "metrics.jsonl";
+/// The files of the model, which are its result.
+const MODEL: [&str; 4] = [
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+];
 
 /// Arguments of `saelab pretrain`.
 #[derive(Debug, clap::Args)]
@@ -27,12 +37,35 @@ pub(crate) struct Pretrain {
     /// Folder for the model in Hugging Face layout
     #[arg(long)]
     out: PathBuf,
-    /// Go on from the last checkpoint in the output folder
+    /// Continue from the last checkpoint in the output folder
     #[arg(long)]
     resume: bool,
+    /// Begin even where the output folder holds something else; a model there stays until the new one is whole
+    #[arg(long, conflicts_with = "resume")]
+    replace: bool,
     /// Override a config key: key=value
     #[arg(long)]
     set: Vec<String>,
+}
+
+/// The most blocks and parameters of a model; one of more could not be trained here, and would end for want of memory.
+const MOST_BLOCKS: usize = 1000;
+const MOST_PARAMETERS: f64 = 1e10;
+
+/// What the folder says of its training: written when that begins, and again when it is finished.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    settings: Value,
+    /// SHA-256 of each file of the model, once all are whole.
+    finished: Option<BTreeMap<String, String>>,
+}
+
+/// Where a training is.
+enum Stage {
+    New,
+    Begun,
+    Finished,
 }
 
 /// A pretrain config file.
@@ -112,6 +145,14 @@ impl PretrainFile {
         ];
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError(format!("`{name}` is 0, must be at least 1")));
+        }
+        // Of the blocks alone; a model of text of the written world needs a millionth of it.
+        let parameters = 12.0 * self.n_layer as f64 * (self.d_model as f64).powi(2);
+        if self.n_layer > MOST_BLOCKS || parameters > MOST_PARAMETERS {
+            return Err(ConfigError(format!(
+                "`n_layer` ({}) and `d_model` ({}) ask for a model of more than {MOST_BLOCKS} blocks or {MOST_PARAMETERS:e} parameters",
+                self.n_layer, self.d_model
+            )));
         }
         let weights = self.interchange.as_ref();
         let weights = weights.map_or([0.0; 2], |file| [file.order_weight, file.exchange_weight]);
@@ -200,24 +241,29 @@ impl Pretrain {
             file.context,
             tokenizer.vocab_size(),
         );
-        let checkpoint = self.out.join("checkpoint.safetensors");
-        let finished = self.out.join("model.safetensors");
+        let checkpoint = self.out.join(CHECKPOINT);
         let device = &context.device;
-        let mut trainer = if self.resume && (checkpoint.exists() || finished.exists()) {
-            self.same_settings(&file)?;
-            if !checkpoint.exists() {
-                output::note(&format!("pretrain: {} is finished", self.out.display()));
+        // Through text, as those of a record: reading a number may move its last bit.
+        let settings: Value = serde_json::from_str(&serde_json::to_string(&file)?)?;
+        let identity = files::sha256_hex(settings.to_string().as_bytes());
+        let mut record = Record {
+            settings,
+            finished: None,
+        };
+        let mut trainer = match self.stage(&record.settings)? {
+            Stage::Finished => {
+                let out = self.out.display();
+                output::note(&format!("pretrain: {out} is finished; --replace trains it again"));
                 return Ok(());
             }
-            Trainer::resume(file.train_config(), model, &checkpoint, device)?
-        } else {
-            // What another training left would be gone on with, or taken for this one's result.
-            files::remove_file(&checkpoint)?;
-            files::remove_file(&finished)?;
-            files::write_json(&self.out.join(SETTINGS), &file)?;
-            Trainer::new(file.train_config(), model, device)
+            Stage::Begun => Trainer::resume(file.train_config(), model, &checkpoint, &identity, device)?,
+            Stage::New => {
+                files::remove_file(&checkpoint)?;
+                files::write_json(&self.out.join(RECORD), &record)?;
+                Trainer::new(file.train_config(), model, device)
+            }
         };
-        let cannot_write = || format!("cannot write {}", self.out.join("metrics.jsonl").display());
+        let cannot_write = || format!("cannot write {}", self.out.join(METRICS).display());
         let mut metrics = Metrics::open(&self.out, trainer.steps_done()).with_context(cannot_write)?;
 
         let bar = context.progress.bar("pretrain", file.steps);
@@ -238,6 +284,7 @@ impl Pretrain {
                     numbers.insert("exchange_loss".to_owned(), answer.into());
                 }
                 metrics.write(step, &numbers).with_context(cannot_write)?;
+                self.is_still_there(&record)?;
             }
             if step == first + 20 {
                 let minutes = start.elapsed().as_secs_f64() / 21.0 * (file.steps - first) as f64 / 60.0;
@@ -248,27 +295,82 @@ impl Pretrain {
             }
             bar.inc(1);
             if trainer.steps_done().is_multiple_of(file.checkpoint_every) {
-                trainer.save(&checkpoint)?;
+                trainer.save(&checkpoint, &identity)?;
+                self.is_still_there(&record)?;
             }
         }
         bar.finish_and_clear();
+        self.is_still_there(&record)?;
         tokenizer.save(&self.out)?;
         trainer.export(&self.out, tokenizer.bos())?;
+        self.is_still_there(&record)?;
+        let hash = |name: &str| Ok((name.to_owned(), files::sha256_file(&self.out.join(name))?));
+        record.finished = Some(MODEL.into_iter().map(hash).collect::<Result<_, lm::Error>>()?);
+        files::write_json(&self.out.join(RECORD), &record)?;
+        self.is_still_there(&record)?;
         Ok(files::remove_file(&checkpoint)?)
     }
 
-    /// Refuses to go on with what was begun with other settings.
-    fn same_settings(&self, file: &PretrainFile) -> anyhow::Result<()> {
-        let path = self.out.join(SETTINGS);
-        let old: Value = files::read_json(&path)?;
-        // Through text, as the old ones: reading a number may move its last bit.
-        let new: Value = serde_json::from_str(&serde_json::to_string(file)?)?;
-        let differences = files::json_differences(&old, &new);
-        anyhow::ensure!(
+    /// Finds out where the training of these settings is. What they did not make is neither continued nor replaced.
+    fn stage(&self, settings: &Value) -> anyhow::Result<Stage> {
+        let (path, out) = (self.out.join(RECORD), self.out.display());
+        if self.replace {
+            return Ok(Stage::New);
+        }
+        if !path
+            .try_exists()
+            .with_context(|| format!("cannot look for {}", path.display()))?
+        {
+            let files = [CHECKPOINT, METRICS, "model.safetensors.index.json"];
+            let other = MODEL.into_iter().chain(files).find(|name| self.out.join(name).exists());
+            return match other {
+                None => Ok(Stage::New),
+                Some(name) => bail!(
+                    "{out}: {name} is there, and no {RECORD} that says how it was made; name another folder with --out, or \
+                     --replace it when the new model is whole"
+                ),
+            };
+        }
+        let record: Record = files::read_json(&path).context("--replace begins the training again")?;
+        let differences = files::json_differences(&record.settings, settings);
+        ensure!(
             differences.is_empty(),
-            "{}: the model there is of other settings ({}); name another folder with --out, or leave out --resume to begin anew",
+            "{}: the model there is of other settings ({}); name another folder with --out, or --replace it when the new \
+             model is whole",
             path.display(),
             differences.join("; ")
+        );
+        if let Some(files) = record.finished {
+            for (name, expected) in &files {
+                let path = self.out.join(name);
+                let found = path.exists().then(|| files::sha256_file(&path)).transpose()?;
+                ensure!(
+                    found.as_ref() == Some(expected),
+                    "{}: it is not the file that this training ended with (missing, cut or changed); copy it back, or \
+                     --replace trains the model again",
+                    path.display()
+                );
+            }
+            return Ok(Stage::Finished);
+        }
+        if !self.out.join(CHECKPOINT).exists() {
+            return Ok(Stage::New);
+        }
+        ensure!(
+            self.resume,
+            "{out}: this training is begun there; --resume continues from its checkpoint, --replace begins it again"
+        );
+        Ok(Stage::Begun)
+    }
+
+    /// Refuses to go on when the folder was removed, or is another's now: what is written after that belongs to nothing.
+    fn is_still_there(&self, record: &Record) -> anyhow::Result<()> {
+        let found: Option<Record> = files::read_json(&self.out.join(RECORD)).ok();
+        ensure!(
+            found.is_some_and(|found| found.settings == record.settings) && self.out.join(METRICS).exists(),
+            "{}: the folder or files in it were removed or replaced while the training ran, so its result would not be whole; \
+             run it again with --replace",
+            self.out.display()
         );
         Ok(())
     }

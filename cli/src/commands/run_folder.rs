@@ -13,6 +13,7 @@ use serde_json::Value;
 use tasks::world::World;
 
 use crate::config::{self, ConfigError};
+use crate::output;
 
 /// The folder of one experiment: `activations/`, `supervised/<name>/<node>/`, `sae/<name>/<node>/`,
 /// `checkpoints/` while training, and the report.
@@ -65,21 +66,44 @@ pub(crate) fn folders(dir: &Path) -> anyhow::Result<Vec<String>> {
 
 /// The folder of a model: the one that is named, or, where there is none, what the Hugging Face cache holds of that name.
 pub(crate) fn model_folder(named: &Path) -> anyhow::Result<PathBuf> {
-    let name = named.to_str().filter(|_| !named.exists());
-    match name.and_then(|name| HubModel::new(name, "main").ok()) {
+    let is_there = named
+        .try_exists()
+        .with_context(|| format!("cannot look for the model {}", named.display()))?;
+    if is_there {
+        anyhow::ensure!(
+            named.is_dir(),
+            "{} is a file; name the folder of a model, which holds its config.json",
+            named.display()
+        );
         // What is missing in the folder is named by its reader.
-        None => Ok(named.to_owned()),
-        Some(model) => {
-            let hub = Hub::from_env()?;
-            hub.cached(&model).with_context(|| {
-                format!(
-                    "{model}: there is no such folder, and no such model in the cache {}; if that is its name on the Hugging \
-                     Face hub, `saelab model pull {model}` fetches it",
-                    hub.cache().display()
-                )
-            })
-        }
+        return Ok(named.to_owned());
     }
+    let Some(model) = named.to_str().and_then(|name| HubModel::new(name, "main").ok()) else {
+        anyhow::bail!(
+            "{}: there is no such folder; name the folder of a model, or the name of one that was pulled",
+            named.display()
+        );
+    };
+    let hub = Hub::from_env()?;
+    hub.cached(&model)?.with_context(|| {
+        format!(
+            "{model}: there is no such folder, and no such model in the cache {}; if that is its name on the Hugging Face hub, \
+             `saelab model pull {model}` fetches it",
+            hub.cache().display()
+        )
+    })
+}
+
+/// The model of a folder; says what of the folder is not used.
+pub(crate) fn open_model(dir: &Path, options: LoadOptions, device: &Device) -> anyhow::Result<Gpt2> {
+    let model = Gpt2::load_with(dir, options, device)?;
+    if let Some(index) = model.passed_over_index() {
+        output::note(&format!(
+            "{}: not used, since model.safetensors lies beside it",
+            index.display()
+        ));
+    }
+    Ok(model)
 }
 
 /// The model and the tokenizer of a folder or name, which must belong together.
@@ -91,7 +115,7 @@ pub(crate) fn load_model(dir: &Path, device: &Device) -> anyhow::Result<(Gpt2, T
 pub(crate) fn load_model_with(dir: &Path, options: LoadOptions, device: &Device) -> anyhow::Result<(Gpt2, Tokenizer)> {
     let dir = model_folder(dir)?;
     let tokenizer = Tokenizer::from_dir(&dir)?;
-    let model = Gpt2::load_with(&dir, options, device)?;
+    let model = open_model(&dir, options, device)?;
     let (largest, d_vocab) = (tokenizer.largest_id(), model.config().d_vocab);
     anyhow::ensure!(
         (largest as usize) < d_vocab,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::Context as _;
-use lm::{Gpt2, HookPoint, HostTensor, Logits, Request, Start, TokenBatch, files};
+use lm::{HookPoint, HostTensor, LoadOptions, Logits, Request, Start, TokenBatch, files};
 
 use super::{Context, run_folder};
 
@@ -45,7 +45,11 @@ impl FromStr for Wanted {
 
 impl Trace {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let model = Gpt2::load(&run_folder::model_folder(&self.model)?, &context.device)?;
+        let model = run_folder::open_model(
+            &run_folder::model_folder(&self.model)?,
+            LoadOptions::default(),
+            &context.device,
+        )?;
         let (shape, ids) = files::read_integers(&self.ids, "ids")?;
         anyhow::ensure!(
             shape.len() == 2 && shape.iter().all(|&n| n > 0),

@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     TooMany,
     /// The bytes take their time.
     Slow,
+    /// A few bytes come ten times a second, for as long as the client waits.
+    Drip,
     /// Another entity tag; none when it is empty.
     Etag(&'static str),
     /// The bytes lie with the host of this address.
@@ -47,6 +49,8 @@ pub(crate) struct Request {
     file: String,
     /// Bytes of a file that were sent.
     bytes: usize,
+    /// Whether a part of it was asked for.
+    pub(crate) is_part: bool,
 }
 
 struct State {
@@ -169,15 +173,25 @@ impl State {
         let (method, path) = first.split_once(' ').unwrap();
         let path = path.split([' ', '?']).next().unwrap();
         let file = path.rsplit('/').next().unwrap().to_owned();
+        let drips = matches!(self.faults.lock().unwrap().get(&file), Some(Fault::Drip));
         let (head, body) = self.reply(method, path, &file, headers.get("range"));
         let log = Request {
             token: headers.get("authorization").cloned(),
             file,
             bytes: body.len(),
+            is_part: headers.contains_key("range"),
         };
         self.requests.lock().unwrap().push(log);
         let mut stream = stream;
         write!(stream, "HTTP/1.1 {head}connection: close\r\n\r\n")?;
+        if drips {
+            for piece in body.chunks(10) {
+                stream.write_all(piece)?;
+                stream.flush()?;
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            return Ok(());
+        }
         stream.write_all(&body)
     }
 

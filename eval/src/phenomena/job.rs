@@ -179,7 +179,11 @@ pub fn finish_all(
                 .insert(place, result);
         }
     };
-    thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
+    thread::scope(|scope| {
+        // This thread is one of the workers; where the system gives no more of them it does all the work.
+        (1..workers).for_each(|_| drop(thread::Builder::new().spawn_scoped(scope, work)));
+        work();
+    });
     let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.into_values().collect()
 }

@@ -26,7 +26,7 @@ pub(super) enum Checksum {
 
 impl Checksum {
     /// The hash in an entity tag, if it holds one.
-    fn from_etag(etag: &str) -> Option<Self> {
+    pub(super) fn from_etag(etag: &str) -> Option<Self> {
         let hash = etag.trim().trim_start_matches("W/").trim_matches('"');
         let hexadecimal = hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         match hash.len() {
@@ -48,7 +48,7 @@ impl Checksum {
 #[derive(Debug, Clone)]
 pub(super) struct Remote {
     /// Its name.
-    pub(super) file: &'static str,
+    pub(super) file: String,
     /// Commit of the revision, 40 hexadecimal digits.
     pub(super) commit: String,
     pub(super) checksum: Checksum,
@@ -76,7 +76,7 @@ impl<'a> Client<'a> {
             .timeout_connect(Some(Duration::from_secs(30)))
             .timeout_recv_response(Some(Duration::from_secs(60)))
             // Between two pieces of a file; a whole one may take hours.
-            .timeout_per_read(Some(Duration::from_secs(60)))
+            .timeout_per_read(Some(hub.patience()))
             .user_agent(concat!("saelab/", env!("CARGO_PKG_VERSION")))
             .build();
         Self {
@@ -87,7 +87,7 @@ impl<'a> Client<'a> {
     }
 
     /// What the hub knows of a file; `None` when the model does not have it.
-    pub(super) fn head(&self, model: &HubModel, revision: &str, file: &'static str) -> Result<Option<Remote>, Error> {
+    pub(super) fn head(&self, model: &HubModel, revision: &str, file: &str) -> Result<Option<Remote>, Error> {
         let (mut commit, mut linked, mut size) = (None, None, None);
         let mut address = self.address(model, revision, file);
         for _ in 0..=MAX_REDIRECTS {
@@ -119,7 +119,7 @@ impl<'a> Client<'a> {
             let size = size.and_then(|size| size.parse().ok());
             return match (commit, checksum, size) {
                 (Some(commit), Some(checksum), Some(size)) => Ok(Some(Remote {
-                    file,
+                    file: file.to_owned(),
                     commit,
                     checksum,
                     size,
@@ -134,7 +134,7 @@ impl<'a> Client<'a> {
 
     /// The bytes of a file from `start` on, and where they begin: at `start`, or at 0 where that is all the host can do.
     pub(super) fn get(&self, model: &HubModel, remote: &Remote, start: u64) -> Result<(u64, Body), Error> {
-        let mut address = self.address(model, &remote.commit, remote.file);
+        let mut address = self.address(model, &remote.commit, &remote.file);
         for _ in 0..=MAX_REDIRECTS {
             let response = self.send(model, false, &address, start)?;
             match response.status() {
@@ -150,7 +150,7 @@ impl<'a> Client<'a> {
                     };
                 }
                 StatusCode::OK => return Ok((0, response.into_body())),
-                StatusCode::NOT_FOUND => return Err(self.missing(model, remote.file)),
+                StatusCode::NOT_FOUND => return Err(self.missing(model, &remote.file)),
                 status => return Err(self.refused(model, &address, status)),
             }
         }

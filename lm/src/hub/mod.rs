@@ -1,7 +1,7 @@
 //! Models of the Hugging Face hub: fetched into the cache that Hugging Face's own libraries share, and found there again.
 //!
 //! ```text
-//! CACHE/models--NAME/blobs/HASH                   bytes; HASH.incomplete while they come
+//! CACHE/models--NAME/blobs/HASH                   bytes; HASH.OWNER.incomplete while they come, HASH.incomplete when they broke off
 //!                    snapshots/COMMIT/model.safetensors -> ../../blobs/HASH
 //!                    refs/REVISION                COMMIT; written when all files are there
 //! CACHE/.locks/models--NAME/HASH.lock             held while HASH comes
@@ -27,9 +27,12 @@ use hf_hub::{Repo, RepoType};
 pub use settings::Hub;
 
 use crate::Error;
+use crate::shards::{INDEX, WEIGHTS};
 
-/// Without these there is no model.
-const MODEL_FILES: [&str; 2] = ["config.json", "model.safetensors"];
+/// The largest index of shards that is fetched, in bytes; one of a thousand shards is far smaller.
+const LARGEST_INDEX: u64 = 64 << 20;
+/// Without it there is no model.
+const CONFIG: &str = "config.json";
 /// A tokenizer in one file, ...
 const TOKENIZER_FILE: &str = "tokenizer.json";
 /// ... or in these where that is absent, as [`crate::Tokenizer::from_dir`] reads them.
@@ -101,6 +104,11 @@ pub enum PullEvent<'a> {
         /// Bytes that are not in the cache yet.
         bytes: u64,
     },
+    /// The disk of the cache gives no lock, so another pull at the same time would fetch the same; told once.
+    NoLock {
+        /// What the system says.
+        cause: &'a str,
+    },
     /// Another process fetches this file; it is waited for.
     Waiting {
         /// The file.
@@ -120,22 +128,30 @@ pub enum PullEvent<'a> {
 impl Hub {
     /// Fetches the weights, the config and the tokenizer of `model`, and returns their folder in the cache.
     ///
-    /// Files that are in the cache are compared with their hash and kept, half files gone on with. All files are of one
-    /// commit. Offline, the cache alone is asked.
+    /// Files that are in the cache are compared with their hash and kept, half files gone on with; where all are there nothing is
+    /// written, so a cache may be read-only. All files are of one commit. Weights are `model.safetensors`, or the shards of its
+    /// index where the model has no such file. Offline, the cache alone is asked.
     ///
     /// # Errors
     ///
-    /// A hub that cannot be reached, refuses, or sends other bytes than it announced; a full disk. What was whole before stays
+    /// A hub that cannot be reached, refuses, sends other bytes than it announced, or sends fewer than 1,000 bytes a second for as
+    /// long as `HF_HUB_DOWNLOAD_TIMEOUT` says; a full disk. What was whole before stays
     /// whole, and what came of a file stays for the next pull unless it turned out wrong.
     pub fn pull(&self, model: &HubModel, on_event: &mut dyn FnMut(PullEvent<'_>)) -> Result<PathBuf, Error> {
         if self.offline() {
-            return self.cached(model).ok_or_else(|| Error::NotCached {
+            return self.cached(model)?.ok_or_else(|| Error::NotCached {
                 model: model.to_string(),
                 cache: self.cache().to_owned(),
             });
         }
         let client = Client::new(self);
-        let (commit, files) = self.files(&client, model)?;
+        let mut told = false;
+        let on_event = &mut |event: PullEvent<'_>| {
+            if !(matches!(event, PullEvent::NoLock { .. }) && std::mem::replace(&mut told, true)) {
+                on_event(event);
+            }
+        };
+        let (commit, files) = self.files(&client, model, on_event)?;
         let missing = files
             .iter()
             .map(|remote| remote.size.saturating_sub(self.bytes_here(model, remote)));
@@ -150,13 +166,17 @@ impl Hub {
     }
 
     /// The commit of the revision, and what the hub has of the model in it, small files first.
-    fn files(&self, client: &Client<'_>, model: &HubModel) -> Result<(String, Vec<Remote>), Error> {
-        let [config, weights] = MODEL_FILES;
-        let need = |revision: &str, file| {
+    fn files(
+        &self,
+        client: &Client<'_>,
+        model: &HubModel,
+        on_event: &mut dyn FnMut(PullEvent<'_>),
+    ) -> Result<(String, Vec<Remote>), Error> {
+        let need = |revision: &str, file: &str| {
             let found = client.head(model, revision, file)?;
             found.ok_or_else(|| client.missing(model, file))
         };
-        let config = need(&model.revision, config)?;
+        let config = need(&model.revision, CONFIG)?;
         // A branch may move on while we ask.
         let commit = config.commit.clone();
         let mut files = vec![config];
@@ -169,11 +189,29 @@ impl Hub {
             }
         }
         files.extend(client.head(model, &commit, TOKENIZER_CONFIG)?);
-        files.push(need(&commit, weights)?);
-        match files.iter().all(|remote| remote.commit == commit) {
-            true => Ok((commit, files)),
+        let of_commit = |files: &[Remote]| match files.iter().all(|remote| remote.commit == commit) {
+            true => Ok(()),
             false => Err(client.odd(model, "answers with files of another commit than was asked for")),
+        };
+        match client.head(model, &commit, WEIGHTS)? {
+            Some(weights) => files.push(weights),
+            None => {
+                let index = client.head(model, &commit, INDEX)?;
+                let index = index.ok_or_else(|| client.missing(model, WEIGHTS))?;
+                of_commit(std::slice::from_ref(&index))?;
+                if index.size > LARGEST_INDEX {
+                    return Err(client.odd(model, "has an index of shards that is too long to be one"));
+                }
+                // It says which other files there are, so it comes before it is said how much there is to fetch.
+                self.fetch(client, model, &index, on_event)?;
+                for shard in self.index(model, &index)?.shards() {
+                    files.push(need(&commit, shard)?);
+                }
+                files.push(index);
+            }
         }
+        of_commit(&files)?;
+        Ok((commit, files))
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `HF_HUB_CACHE` | folder of the cache | `$HF_HOME/hub` |
 //! | `HF_HOME` | folder of Hugging Face's libraries | `$XDG_CACHE_HOME/huggingface`, or `~/.cache/huggingface` |
 //! | `HF_TOKEN` | token | the file `$HF_TOKEN_PATH`, or `$HF_HOME/token` |
+//! | `HF_HUB_DOWNLOAD_TIMEOUT` | seconds without an answer, or with fewer than 1,000 bytes a second of a file, after which a pull ends | 60 |
 //! | `HF_HUB_OFFLINE` | `1`, `true`, `yes` or `on`: nothing is asked of the network | off |
 //!
 //! A variable that is empty counts as not set.
@@ -13,10 +14,14 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ureq::http::Uri;
 
 use crate::Error;
+
+/// The slowest transfer that is waited for, in bytes a second: a third of what a modem did. A file of 500 MB takes six days so.
+pub(super) const SLOWEST: f64 = 1000.0;
 
 /// The hub, the cache, and the token of a user.
 #[derive(Debug, Clone)]
@@ -25,6 +30,7 @@ pub struct Hub {
     cache: PathBuf,
     token: Option<Token>,
     offline: bool,
+    patience: Duration,
 }
 
 /// A credential: nothing prints it.
@@ -76,11 +82,20 @@ impl Hub {
         };
         let offline = text("HF_HUB_OFFLINE")?
             .is_some_and(|value| ["1", "ON", "YES", "TRUE"].contains(&value.to_uppercase().as_str()));
+        let patience = match text("HF_HUB_DOWNLOAD_TIMEOUT")? {
+            None => 60,
+            Some(seconds) => seconds
+                .parse()
+                .ok()
+                .filter(|seconds| (1..=86_400).contains(seconds))
+                .ok_or_else(|| setting("HF_HUB_DOWNLOAD_TIMEOUT", "is no number of seconds from 1 to 86400"))?,
+        };
         Ok(Self {
             endpoint: checked_endpoint(&endpoint)?,
             cache: folder("HF_HUB_CACHE").unwrap_or_else(|| home.join("hub")),
             token: token.map(|token| checked_token(&token)).transpose()?.flatten(),
             offline,
+            patience: Duration::from_secs(patience),
         })
     }
 
@@ -96,6 +111,11 @@ impl Hub {
 
     pub(super) fn token(&self) -> Option<&Token> {
         self.token.as_ref()
+    }
+
+    /// How long a host may be silent or slow.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Whether the network is not to be used.
@@ -236,6 +256,16 @@ mod tests {
                 message.contains("HF_ENDPOINT") && !message.contains("secret"),
                 "{message}"
             );
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_refused() {
+        let patience = |value| hub(&[("HF_HUB_DOWNLOAD_TIMEOUT", value)]).map(|hub| hub.patience().as_secs());
+        assert_eq!((patience("").unwrap(), patience("7").unwrap()), (60, 7));
+        for wrong in ["0", "-1", "1.5", "soon", "86401"] {
+            let error = patience(wrong).unwrap_err().to_string();
+            assert!(error.starts_with("HF_HUB_DOWNLOAD_TIMEOUT "), "{error}");
         }
     }
 
