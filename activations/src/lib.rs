@@ -22,4 +22,4 @@ pub use error::Error;
 pub use harvest::{Cost, Fill, HarvestPlan, LongDocuments, Packing, Progress, Source, Window, Windows, harvest};
 pub use node::Node;
 pub use order::BatchOrder;
-pub use store::{Filter, HookRows, Manifest, NodeRows, Part, Store, StoreWriter, Stream, StreamConfig};
+pub use store::{Filter, HeldOut, HookRows, Manifest, NodeRows, Part, Store, StoreWriter, Stream, StreamConfig};

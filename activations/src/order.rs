@@ -55,7 +55,10 @@ impl BatchOrder {
 /// Refuses a batch of no rows, or of more than there are.
 pub(crate) fn check_batch(batch: usize, rows: usize) -> Result<(), Error> {
     if batch == 0 || batch > rows {
-        let reason = format!("batch size {batch} asked for, 1 to {rows} (all rows that are not held out) is possible");
+        let reason = match rows {
+            0 => "no row is left to train on: all are held out or marked as special".to_owned(),
+            rows => format!("`batch` is {batch}, must be 1 to {rows}, the rows that are trained on"),
+        };
         return Err(Error::Stream { reason });
     }
     Ok(())

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::formats::{WEIGHTS, damaged};
 use crate::{Autoencoder, Error, Summary, Variant};
 
-const FORMAT_VERSION: u32 = 4;
+const FORMAT_VERSION: u32 = 5;
 const CONFIG: &str = "config.json";
 
 /// Where an autoencoder comes from.
@@ -40,6 +40,8 @@ pub struct Trained {
     pub model: String,
     /// Hash of the settings it was trained with ([`crate::TrainConfig::hash`]).
     pub config: String,
+    /// These settings ([`crate::TrainConfig::settings`]).
+    pub settings: serde_json::Value,
     /// Measured at the end.
     pub summary: Summary,
 }

@@ -32,28 +32,20 @@ pub enum Error {
     },
     /// A checkpoint of a run in training cannot be used.
     #[error(
-        "{} is damaged: {reason}; delete it to go on from {}",
-        path.display(),
+        "{} is damaged: {reason}; delete {} to resume from {}",
+        file.display(),
+        folder.display(),
         previous.as_ref().map_or("the beginning".to_owned(), |path| path.display().to_string())
     )]
     DamagedState {
         /// Its folder.
-        path: PathBuf,
+        folder: PathBuf,
+        /// The file in it.
+        file: PathBuf,
         /// What was found.
         reason: String,
         /// The checkpoint before it.
         previous: Option<PathBuf>,
-    },
-    /// A checkpoint belongs to another config.
-    #[error(
-        "{} was written with other settings ({differences}); take them back, or train without --resume to begin again",
-        path.display()
-    )]
-    OtherConfig {
-        /// Its folder.
-        path: PathBuf,
-        /// What changed, old -> new.
-        differences: String,
     },
     /// The loss became NaN or infinite.
     #[error("{name}: the loss is {loss} at step {step}; lower `learning_rate` or check the activations")]

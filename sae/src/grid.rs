@@ -10,63 +10,80 @@ use std::time::{Duration, Instant};
 
 use activations::{BatchOrder, Stream};
 use burn::tensor::Device;
-use kernels::{Rule, encode, from_vec, is_cpu, is_gpu};
+use kernels::{is_cpu, is_gpu};
 use lm::HookPoint;
 use rayon::prelude::*;
 
 use crate::config::refuse;
+use crate::finish::diverged;
 use crate::pass::Batch;
 use crate::resample::resample;
-use crate::rows::{Rows, Scaled};
-use crate::summary::measure;
+use crate::rows::{Rows, Scaled, Split};
 use crate::trainer::{Start, Trainer};
-use crate::{Architecture, Autoencoder, Error, Outcome, Summary, TrainConfig, Variant};
+use crate::{Error, Finished, Outcome, TrainConfig, Variant};
 
 /// Entries of a batch's codes up to which members take their steps side by side: a single step is then too small to keep all
 /// cores busy, and what each holds in memory is little. Results are the same either way.
 const SMALL: usize = 1 << 20;
-/// Rows on which the threshold of a batch-wise selection is calibrated, at most.
-const CALIBRATION_ROWS: usize = 16_384;
+
+/// Where batches come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// The rows that the grid holds.
+    Memory(BatchOrder),
+    /// The inputs first, then the targets in the order of their hooks. The rows that the grid holds are a sample.
+    Stream(Stream),
+}
 
 /// Autoencoders of one site in training.
 #[derive(Debug)]
 pub struct Grid {
-    config: TrainConfig,
-    inputs: Scaled,
-    targets: BTreeMap<HookPoint, Scaled>,
-    order: BatchOrder,
-    /// Where batches come from, if not from `inputs` and `targets`: those are then a sample, and what is held out.
-    stream: Option<Stream>,
+    pub(crate) config: TrainConfig,
+    pub(crate) inputs: Scaled,
+    pub(crate) targets: BTreeMap<HookPoint, Scaled>,
+    pub(crate) source: Source,
     /// Rows that are trained on: the first ones.
-    n_train: usize,
+    pub(crate) n_train: usize,
     pub(crate) members: Vec<(Variant, Trainer)>,
     waited: Duration,
-    device: Device,
-}
-
-/// What training ends with.
-#[derive(Debug)]
-pub struct Finished {
-    /// What it was trained as.
-    pub variant: Variant,
-    /// The autoencoder, for inputs as they are stored.
-    pub model: Autoencoder,
-    /// Measured on what was held out.
-    pub summary: Summary,
+    pub(crate) device: Device,
 }
 
 impl Grid {
-    /// Autoencoders that have taken no step, one for each of `variants`; `config` says all but which.
-    ///
-    /// `targets` holds the activations of every hook that a variant has as its target, row by row beside `inputs`.
+    /// Autoencoders that have taken no step, one for each of `variants`; `config` says all but which. What is held out is said by
+    /// `rows`, whatever the config's share.
     ///
     /// # Errors
     ///
     /// Activations that are not finite, or too few for a batch; targets that do not fit; more active latents than there
     /// are; a precision that the device does not have.
-    pub fn new(
-        inputs: Rows,
-        targets: BTreeMap<HookPoint, Rows>,
+    pub fn new(rows: Split, variants: Vec<Variant>, config: &TrainConfig, device: &Device) -> Result<Self, Error> {
+        let order = BatchOrder::new(rows.trained, config.batch, config.seed)?;
+        Self::with_source(rows, Source::Memory(order), variants, config, device)
+    }
+
+    /// The same with batches from a stream, for stores that do not fit into memory: the inputs first, then the targets in the
+    /// order of their hooks, in batches of the config's size.
+    ///
+    /// `sample` holds some of the rows that are trained on: they say mean and scale, and serve where rows are picked by their
+    /// loss and to calibrate thresholds.
+    ///
+    /// # Errors
+    ///
+    /// As [`Grid::new`].
+    pub fn streamed(
+        sample: Split,
+        stream: Stream,
+        variants: Vec<Variant>,
+        config: &TrainConfig,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        Self::with_source(sample, Source::Stream(stream), variants, config, device)
+    }
+
+    fn with_source(
+        rows: Split,
+        source: Source,
         variants: Vec<Variant>,
         config: &TrainConfig,
         device: &Device,
@@ -74,19 +91,18 @@ impl Grid {
         if !config.precision.is_supported(device) {
             return refuse("precision", "asks for numbers that this device does not multiply");
         }
-        let rows = inputs.len();
-        let n_train = rows - (rows as f64 * config.held_out) as usize;
-        let order = BatchOrder::new(n_train, config.batch, config.seed)?;
-        let n_latents = inputs.width * config.expansion;
+        let Split {
+            inputs,
+            targets,
+            trained: n_train,
+        } = rows;
+        let (rows, n_latents) = (inputs.len(), config.n_latents(inputs.width)?);
         let inputs = Scaled::new(inputs, n_train)?;
         let mut scaled = BTreeMap::new();
         for (hook, target) in targets {
             if target.len() != rows {
                 let reason = format!("{hook} has {} rows, the inputs have {rows}", target.len());
-                return Err(Error::Config {
-                    field: "target",
-                    reason,
-                });
+                return refuse("target", &reason);
             }
             scaled.insert(hook, Scaled::new(target, n_train)?);
         }
@@ -94,23 +110,14 @@ impl Grid {
         for variant in variants {
             if is_gpu(device) && config.batch.saturating_mul(n_latents) > u32::MAX as usize {
                 let reason = format!("times {n_latents} latents is more than a GPU's kernels count");
-                return Err(Error::Config { field: "batch", reason });
+                return refuse("batch", &reason);
             }
-            if let Some(k) = variant.architecture.k().filter(|&k| k > n_latents) {
-                let reason = format!("is {k}, more than the {n_latents} latents of this site");
-                return Err(Error::Config { field: "k", reason });
-            }
+            variant.architecture.check_latents(n_latents)?;
             let target_mean = match variant.target {
                 None => None,
                 Some(hook) => match scaled.get(&hook) {
                     Some(target) => Some(target.mean.clone()),
-                    None => {
-                        let reason = format!("is {hook}, of which no activations were given");
-                        return Err(Error::Config {
-                            field: "target",
-                            reason,
-                        });
-                    }
+                    None => return refuse("target", &format!("is {hook}, of which no activations were given")),
                 },
             };
             let start = Start {
@@ -126,25 +133,12 @@ impl Grid {
             config: config.clone(),
             inputs,
             targets: scaled,
-            order,
-            stream: None,
+            source,
             n_train,
             members,
             waited: Duration::ZERO,
             device: device.clone(),
         })
-    }
-
-    /// The same, with batches from a stream: for stores that do not fit into memory.
-    ///
-    /// The rows given to [`Grid::new`] then say mean and scale, serve where rows are picked by their loss, and are measured on
-    /// in the end. The stream gives the inputs first, then the targets in the order of their hooks, in batches of the config's
-    /// size.
-    pub fn with_stream(self, stream: Stream) -> Self {
-        Self {
-            stream: Some(stream),
-            ..self
-        }
     }
 
     /// Steps that every member has taken.
@@ -167,10 +161,6 @@ impl Grid {
         self.waited
     }
 
-    pub(crate) fn device(&self) -> &Device {
-        &self.device
-    }
-
     /// One step of every member on the next batch; tells what each has come to.
     ///
     /// # Errors
@@ -179,8 +169,8 @@ impl Grid {
     pub fn step(&mut self, on_step: &mut dyn FnMut(&Variant, &Outcome)) -> Result<(), Error> {
         let start = Instant::now();
         let (step, device) = (self.steps_done(), &self.device);
-        let (x, targets): (_, BTreeMap<_, _>) = match &mut self.stream {
-            Some(stream) => {
+        let (x, targets): (_, BTreeMap<_, _>) = match &mut self.source {
+            Source::Stream(stream) => {
                 stream.seek(step);
                 let mut values = stream.next_batch()?.values.into_iter();
                 let x = self.inputs.scaled(values.next().unwrap_or_default(), device); // [B, D]
@@ -192,8 +182,8 @@ impl Grid {
                         .collect(),
                 )
             }
-            None => {
-                let rows = self.order.batch(step);
+            Source::Memory(order) => {
+                let rows = order.batch(step);
                 let batch = |of: &Scaled| of.batch(&rows, device); // [B, D] or [B, D_out]
                 let targets = self.targets.iter().map(|(hook, rows)| (*hook, batch(rows)));
                 (batch(&self.inputs), targets.collect())
@@ -240,65 +230,17 @@ impl Grid {
         let broken = |(_, trainer): &&(Variant, Trainer)| !trainer.parameters().are_finite();
         match self.members.iter().find(broken) {
             None => Ok(()),
-            Some((variant, trainer)) => Err(diverged(&variant.name, trainer)),
+            Some((variant, trainer)) => Err(diverged(&variant.name, trainer.steps_done())),
         }
-    }
-
-    /// The autoencoders as they are, measured on what was held out.
-    ///
-    /// # Errors
-    ///
-    /// Parameters or pre-activations that are not finite.
-    pub fn finish(self) -> Result<Vec<Finished>, Error> {
-        self.check()?;
-        let (inputs, targets, device, n_train) = (&self.inputs, &self.targets, &self.device, self.n_train);
-        let one = |(variant, trainer): (Variant, Trainer)| {
-            let broken = diverged(&variant.name, &trainer);
-            let target = variant.target.and_then(|hook| targets.get(&hook));
-            let scales = (inputs.scale, target.map(|target| target.scale));
-            let mut model = Autoencoder::finished(variant.architecture, trainer.into_parameters(), scales);
-            if let Architecture::BatchTopk { k } | Architecture::Matryoshka { k, .. } = variant.architecture {
-                match calibrate(&mut model, k, &inputs.rows, n_train, device) {
-                    // The activations are finite, so it is the weights that are not.
-                    Err(Error::NotFinite { .. }) => return Err(broken),
-                    other => other?,
-                }
-            }
-            let target = target.map(|target| &target.rows);
-            let summary = measure(&model, &inputs.rows, target, n_train, device);
-            // Weights so large that no reconstruction is finite.
-            if !summary.cosine.is_finite() {
-                return Err(broken);
-            }
-            Ok(Finished {
-                variant,
-                model,
-                summary,
-            })
-        };
-        if is_small(&self.config, inputs, device) {
-            self.members.into_par_iter().map(one).collect()
-        } else {
-            self.members.into_iter().map(one).collect()
-        }
-    }
-}
-
-/// Weights that are not finite, or that give nothing finite, after the last step or one before.
-fn diverged(name: &str, trainer: &Trainer) -> Error {
-    Error::Diverged {
-        name: name.to_owned(),
-        step: trainer.steps_done().saturating_sub(1),
-        loss: f32::NAN,
     }
 }
 
 /// Whether members work side by side.
-fn is_small(config: &TrainConfig, inputs: &Scaled, device: &Device) -> bool {
+pub(crate) fn is_small(config: &TrainConfig, inputs: &Scaled, device: &Device) -> bool {
     config.batch * inputs.rows.width * config.expansion <= SMALL && is_cpu(device)
 }
 
-/// Trains to the end, without checkpoints.
+/// Trains to the end, without checkpoints; the last rows are held out, as many as the config's share says.
 ///
 /// # Errors
 ///
@@ -309,30 +251,10 @@ pub fn train(
     config: &TrainConfig,
     device: &Device,
 ) -> Result<Vec<Finished>, Error> {
-    let mut grid = Grid::new(inputs, targets, config.variants.clone(), config, device)?;
+    let rows = Split::last(inputs, targets, config.held_out);
+    let mut grid = Grid::new(rows, config.variants.clone(), config, device)?;
     while grid.steps_done() < config.steps {
         grid.step(&mut |_, _| ())?;
     }
     grid.finish()
-}
-
-/// Sets the threshold that replaces a selection over the batch: the largest with which `k` latents a row are active in the
-/// mean, on rows spread evenly over those that were trained on.
-fn calibrate(model: &mut Autoencoder, k: usize, inputs: &Rows, n_train: usize, device: &Device) -> Result<(), Error> {
-    let step = n_train.div_ceil(CALIBRATION_ROWS).max(1);
-    let sample: Vec<f32> = (0..n_train)
-        .step_by(step)
-        .flat_map(|row| inputs.slice(row..row + 1).iter().copied())
-        .collect();
-    let n = sample.len() / inputs.width;
-    let x = model.centred(from_vec(sample, [n, inputs.width], device)); // [n, D]
-    let p = &model.parameters;
-    let found = encode(&x, &p.w_enc, &p.b_enc, Rule::PerBatch(k * n), None, None)
-        .map_err(|at| Error::NotFinite { row: at.row * step })?;
-    let least = found.active.values.iter().copied().reduce(f32::min);
-    // Codes are what is above the threshold, and the least of them must stay.
-    let threshold = least.map_or(0.0, f32::next_down);
-    let n_latents = p.n_latents();
-    model.parameters.extra = vec![from_vec(vec![threshold; n_latents], [n_latents], device)];
-    Ok(())
 }

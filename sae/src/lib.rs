@@ -1,7 +1,8 @@
 //! Sparse autoencoders: cached activations in, a checkpoint that is a [`activations::Dictionary`] out.
 //!
 //! * [`Autoencoder`]: the parameters, encode and decode; how its codes become sparse is its [`Activation`].
-//! * [`Grid`]: many autoencoders trained on one stream of batches; [`Grid::save`] and [`Grid::resume`] in between.
+//! * [`Grid`]: many autoencoders trained on one stream of batches; [`Grid::save`] and [`Grid::resume`] in between,
+//!   [`Grid::finish`] at the end.
 //! * [`Trainer`]: one step of one autoencoder of an [`Architecture`].
 //! * [`Autoencoder::save`], [`Autoencoder::load`]: folders that SAELens reads; [`Autoencoder::read`], [`Autoencoder::write`]:
 //!   those of other libraries.
@@ -16,6 +17,7 @@ mod checkpoint;
 mod config;
 mod encoding;
 mod error;
+mod finish;
 #[cfg(test)]
 mod finite_differences;
 #[cfg(test)]
@@ -34,6 +36,7 @@ mod silence;
 mod state;
 mod summary;
 mod support;
+mod survey;
 mod trainer;
 
 pub use activation::Activation;
@@ -42,13 +45,16 @@ pub use autoencoder::Autoencoder;
 pub use checkpoint::{Origin, Trained};
 pub use config::{OneOrMany, TrainConfig, TrainFile, Variant, VariantFile};
 pub use error::Error;
+pub use finish::{Finished, Parts};
 pub use formats::Format;
-pub use grid::{Finished, Grid, train};
+pub use grid::{Grid, train};
 pub use normalisation::Normalisation;
 pub use parameters::Parameters;
 pub use pass::Batch;
 pub use report::{Outcome, StepReport, Times};
-pub use rows::Rows;
+pub use rows::{Rows, Split};
 pub use schedule::Schedule;
+pub use state::{Checkpoints, Resumed};
 pub use summary::Summary;
+pub use survey::Dominant;
 pub use trainer::{Start, Trainer};

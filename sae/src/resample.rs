@@ -1,4 +1,4 @@
-//! Making silent latents anew ("Towards Monosemanticity", 2023, appendix "Neuron Resampling").
+//! Resampling silent latents ("Towards Monosemanticity", 2023, appendix "Neuron Resampling").
 //!
 //! A latent that was silent for half the time since the last resampling takes the direction of a row that is badly
 //! reconstructed: rows are drawn with a probability proportional to the square of their loss. Its encoder row is a fifth as

@@ -5,10 +5,12 @@
 //!
 //! Shapes: `N` rows, `D` width.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use burn::tensor::{Device, Tensor};
 use kernels::from_vec;
+use lm::HookPoint;
 use tasks::stable_hash;
 
 use crate::Error;
@@ -87,6 +89,29 @@ impl Rows {
             ((self.width as f64).sqrt() / mean_norm) as f32
         } else {
             1.0
+        }
+    }
+}
+
+/// Activations of one site, or a part of them: the rows that are trained on, then those that are held out.
+#[derive(Debug, Clone)]
+pub struct Split {
+    /// What autoencoders read, `[N, D]`.
+    pub inputs: Rows,
+    /// What transcoders reconstruct, by hook, row by row beside `inputs`: `[N, D_out]`.
+    pub targets: BTreeMap<HookPoint, Rows>,
+    /// Rows that are trained on; those behind them are held out.
+    pub trained: usize,
+}
+
+impl Split {
+    /// The last `share` of the rows is held out, rounded to whole rows.
+    pub fn last(inputs: Rows, targets: BTreeMap<HookPoint, Rows>, share: f64) -> Self {
+        let n = inputs.len();
+        Self {
+            inputs,
+            targets,
+            trained: n - ((n as f64 * share).round() as usize).min(n),
         }
     }
 }

@@ -1,10 +1,12 @@
-//! Checkpoints of a grid in training, from which it goes on to the same bytes.
+//! Checkpoints of a grid in training, from which it resumes and ends with the same bytes.
 //!
-//! A checkpoint is a folder `step-00001000/` with `state.json` (settings, counters, hashes) and for each autoencoder a folder
-//! with `parameters`, `first` and `second` (the optimiser's moments) as safetensors. It is written under another name and
-//! renamed when it is whole; the one before stays until the next.
+//! A checkpoint is a folder `step-00001000-0123456789ab/`, named after its step and the training it belongs to, so that the
+//! checkpoints of several trainings stand side by side. It holds `state.json` (settings, counters), for each autoencoder a folder
+//! with `parameters`, `first` and `second` (the optimiser's moments) as safetensors, and `SHA256SUMS` over all of these (as
+//! `sha256sum -c` reads it). It is written under another name and renamed when it is whole; the one before stays until the next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,16 +20,45 @@ use crate::parameters::Parameters;
 use crate::trainer::{Counters, Trainer};
 use crate::{Error, Grid};
 
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 const STATE: &str = "state.json";
-/// Checkpoints that are kept.
+const SUMS: &str = "SHA256SUMS";
+/// Checkpoints of a training that are kept.
 const KEPT: usize = 2;
 const PARTS: [&str; 3] = ["parameters", "first", "second"];
+
+/// Where the checkpoints of one training are.
+#[derive(Debug, Clone)]
+pub struct Checkpoints {
+    /// The folder, which may hold those of other trainings too.
+    pub dir: PathBuf,
+    /// What names the training: a hash of all its settings, of which the first 12 digits are used.
+    pub training: String,
+    /// Hash of the store of the activations.
+    pub parent: String,
+}
+
+/// What was found to resume from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resumed {
+    /// Nothing of these autoencoders.
+    Nothing,
+    /// A checkpoint after so many steps.
+    At(usize),
+    /// Only a checkpoint of autoencoders of these names with other settings or activations.
+    Other {
+        /// Its folder.
+        path: PathBuf,
+        /// What differs, old -> new.
+        differences: String,
+    },
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct State {
     format_version: u32,
+    step: usize,
     /// Hash of the store of the activations.
     parent: String,
     members: BTreeMap<String, Member>,
@@ -38,83 +69,156 @@ struct State {
 struct Member {
     settings: Value,
     counters: Counters,
-    /// SHA-256 of each file.
-    files: BTreeMap<String, String>,
+}
+
+impl Checkpoints {
+    /// The training's name in file names.
+    fn short(&self) -> &str {
+        self.training.get(..12).unwrap_or(&self.training)
+    }
+
+    fn partial(&self) -> PathBuf {
+        self.dir.join(format!(".partial-{}", self.short()))
+    }
+
+    /// Removes all checkpoints of this training, and the folder if nothing else is in it.
+    ///
+    /// # Errors
+    ///
+    /// Files that cannot be removed.
+    pub fn remove(&self) -> Result<(), Error> {
+        for found in found(&self.dir)?
+            .into_iter()
+            .filter(|found| found.training == self.short())
+        {
+            files::remove_folder(&found.path)?;
+        }
+        files::remove_folder(&self.partial())?;
+        // Not where another training has something in it, or another process was faster.
+        let _ = fs::remove_dir(&self.dir);
+        Ok(())
+    }
 }
 
 impl Grid {
-    /// Writes a checkpoint into `dir` and drops all but the last two; `parent` names the activations.
+    /// Writes a checkpoint and drops all of this training but the last two.
     ///
     /// # Errors
     ///
     /// Parameters that are not finite, and files that cannot be written; what was there before stays.
-    pub fn save(&self, dir: &Path, parent: &str) -> Result<(), Error> {
+    pub fn save(&self, checkpoints: &Checkpoints) -> Result<(), Error> {
         self.check()?;
         let step = self.steps_done();
-        let (partial, whole) = (dir.join(".partial"), dir.join(format!("step-{step:08}")));
+        let (dir, short, partial) = (&checkpoints.dir, checkpoints.short(), checkpoints.partial());
+        let whole = dir.join(format!("step-{step:08}-{short}"));
         files::remove_folder(&partial)?;
         let mut settings = self.settings();
-        let mut members = BTreeMap::new();
+        let (mut members, mut sums) = (BTreeMap::new(), String::new());
+        let mut add = |name: &str| -> Result<(), Error> {
+            // Writing to a string cannot fail.
+            let _ = writeln!(sums, "{}  {name}", files::sha256_file(&partial.join(name))?);
+            Ok(())
+        };
         for (variant, trainer) in &self.members {
-            let folder = partial.join(&variant.name);
-            let mut hashes = BTreeMap::new();
             for part in PARTS {
-                let path = folder.join(format!("{part}.safetensors"));
-                files::write_tensors(&path, &tensors(trainer, part), &BTreeMap::new())?;
-                hashes.insert(part.to_owned(), files::sha256_file(&path)?);
+                let name = format!("{}/{part}.safetensors", variant.name);
+                files::write_tensors(&partial.join(&name), &tensors(trainer, part), &BTreeMap::new())?;
+                add(&name)?;
             }
             let member = Member {
                 settings: settings.remove(&variant.name).unwrap_or_default(),
                 counters: trainer.counters(),
-                files: hashes,
             };
             members.insert(variant.name.clone(), member);
         }
         let state = State {
             format_version: FORMAT_VERSION,
-            parent: parent.to_owned(),
+            step,
+            parent: checkpoints.parent.clone(),
             members,
         };
         files::write_json(&partial.join(STATE), &state)?;
+        add(STATE)?;
+        files::write_atomic(&partial.join(SUMS), |file| file.write_all(sums.as_bytes()))?;
         files::remove_folder(&whole)?;
         fs::rename(&partial, &whole).map_err(|cause| lm::Error::Write {
             path: whole.clone(),
             cause,
         })?;
-        let old = checkpoints(dir)?;
-        for path in &old[..old.len().saturating_sub(KEPT)] {
-            files::remove_folder(path)?;
+        let mut old = found(dir)?;
+        old.retain(|found| found.training == short);
+        for found in &old[..old.len().saturating_sub(KEPT)] {
+            files::remove_folder(&found.path)?;
         }
         Ok(())
     }
 
-    /// Goes on from the last checkpoint in `dir`; gives its step, or none when there is no checkpoint.
+    /// Resumes from the checkpoint with the most steps, of this training or of another that held the same autoencoders with
+    /// the same settings; checkpoints of other trainings that are damaged are passed over.
     ///
     /// # Errors
     ///
-    /// A checkpoint of other settings or activations (the differences are listed), or a damaged one (the one before is
-    /// named).
-    pub fn resume(&mut self, dir: &Path, parent: &str) -> Result<Option<usize>, Error> {
-        let mut found = checkpoints(dir)?;
-        let Some(path) = found.pop() else {
-            return Ok(None);
-        };
-        let damaged = |reason: String| Error::DamagedState {
-            path: path.clone(),
-            reason,
-            previous: found.last().cloned(),
-        };
-        let mut state: State = files::read_json(&path.join(STATE)).map_err(|error| damaged(error.to_string()))?;
-        if state.format_version != FORMAT_VERSION {
-            return Err(damaged(format!("it has format version {}", state.format_version)));
+    /// A damaged checkpoint of this training; the one before is named.
+    pub fn resume(&mut self, checkpoints: &Checkpoints) -> Result<Resumed, Error> {
+        let mut found = found(&checkpoints.dir)?;
+        let mut other = Resumed::Nothing;
+        while let Some(last) = found.pop() {
+            let own = last.training == checkpoints.short();
+            let previous = found.iter().rfind(|found| found.training == checkpoints.short());
+            let damaged = |file: PathBuf, reason: String| Error::DamagedState {
+                folder: last.path.clone(),
+                file,
+                reason,
+                previous: previous.map(|found| found.path.clone()),
+            };
+            let (state, sums) = match read(&last, self.config.steps) {
+                Ok(read) => read,
+                Err((file, reason)) if own => return Err(damaged(file, reason)),
+                Err(_) => continue,
+            };
+            let differences = self.differences(&state, &checkpoints.parent);
+            if !differences.is_empty() {
+                let known = self
+                    .members
+                    .iter()
+                    .any(|(variant, _)| state.members.contains_key(&variant.name));
+                if known && other == Resumed::Nothing {
+                    other = Resumed::Other {
+                        path: last.path.clone(),
+                        differences: differences.join("; "),
+                    };
+                }
+                continue;
+            }
+            let (device, mut members) = (self.device.clone(), state.members);
+            let mut restored = Vec::new();
+            for (variant, trainer) in &self.members {
+                let Some(member) = members.remove(&variant.name) else {
+                    return Err(damaged(last.path.join(STATE), format!("`{}` is missing", variant.name)));
+                };
+                let counters = member.counters;
+                counters
+                    .check(state.step, trainer.parameters().n_latents())
+                    .map_err(|reason| damaged(last.path.join(STATE), reason))?;
+                let tensors = restore(trainer, &variant.name, &last.path, &sums, &device);
+                restored.push((counters, tensors.map_err(|(file, reason)| damaged(file, reason))?));
+            }
+            for ((_, trainer), (counters, (parameters, moments))) in self.members.iter_mut().zip(restored) {
+                trainer.restore(counters, parameters, moments);
+            }
+            return Ok(Resumed::At(state.step));
         }
+        Ok(other)
+    }
+
+    /// What a checkpoint has other than this grid, each difference once.
+    fn differences(&self, state: &State, parent: &str) -> Vec<String> {
         let mut differences = Vec::new();
         if state.parent != parent {
             let (old, new) = (&state.parent, parent);
             differences.push(format!("activations: {old:.12} -> {new:.12}"));
         }
-        let settings = self.settings();
-        for (name, new) in &settings {
+        for (name, new) in &self.settings() {
             // Through text, as the old ones: reading a number may move its last bit.
             let new: Value = serde_json::from_str(&new.to_string()).unwrap_or_default();
             match state.members.get(name) {
@@ -122,28 +226,22 @@ impl Grid {
                 None => differences.push(format!("autoencoder `{name}` is new")),
             }
         }
-        if !differences.is_empty() {
-            let mut told = std::collections::BTreeSet::new();
-            differences.retain(|difference| told.insert(difference.clone()));
-            return Err(Error::OtherConfig {
-                path: path.clone(),
-                differences: differences.join("; "),
-            });
-        }
-        let device = self.device().clone();
-        for (variant, trainer) in &mut self.members {
-            let Some(member) = state.members.remove(&variant.name) else {
-                return Err(damaged(format!("`{}` is missing", variant.name)));
-            };
-            let folder = path.join(&variant.name);
-            restore(trainer, member, &folder, &device).map_err(|error| damaged(error.to_string()))?;
-        }
-        Ok(Some(self.steps_done()))
+        let mut told = BTreeSet::new();
+        differences.retain(|difference| told.insert(difference.clone()));
+        differences
     }
 }
 
-/// Whole checkpoints in `dir`, the newest last.
-fn checkpoints(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+/// A whole checkpoint on disk.
+#[derive(Debug)]
+struct Found {
+    step: usize,
+    training: String,
+    path: PathBuf,
+}
+
+/// Whole checkpoints in `dir`, those of the most steps last.
+fn found(dir: &Path) -> Result<Vec<Found>, Error> {
     if !dir.exists() {
         return Ok(Vec::new());
     }
@@ -151,15 +249,56 @@ fn checkpoints(dir: &Path) -> Result<Vec<PathBuf>, Error> {
         path: dir.to_owned(),
         cause,
     };
-    let mut found = Vec::new();
+    let mut all = Vec::new();
     for entry in fs::read_dir(dir).map_err(fail)? {
         let entry = entry.map_err(fail)?;
-        if entry.file_name().to_string_lossy().starts_with("step-") {
-            found.push(entry.path());
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let parts = name.strip_prefix("step-").and_then(|name| name.split_once('-'));
+        if let Some((step, training)) = parts.and_then(|(step, training)| Some((step.parse().ok()?, training))) {
+            all.push(Found {
+                step,
+                training: training.to_owned(),
+                path: entry.path(),
+            });
         }
     }
-    found.sort();
-    Ok(found)
+    all.sort_by(|a, b| (a.step, &a.training).cmp(&(b.step, &b.training)));
+    Ok(all)
+}
+
+/// A file and what is wrong with it.
+type Damage = (PathBuf, String);
+
+/// The state of a checkpoint, and the checksums of its other files, by name.
+fn read(found: &Found, steps: usize) -> Result<(State, BTreeMap<String, String>), Damage> {
+    let (state_file, sums_file) = (found.path.join(STATE), found.path.join(SUMS));
+    let sums = fs::read_to_string(&sums_file).map_err(|error| (sums_file.clone(), error.to_string()))?;
+    let sums: BTreeMap<String, String> = sums
+        .lines()
+        .filter_map(|line| line.split_once("  "))
+        .map(|(sum, name)| (name.to_owned(), sum.to_owned()))
+        .collect();
+    let bytes = fs::read(&state_file).map_err(|error| (state_file.clone(), error.to_string()))?;
+    let bad = |reason: String| (state_file.clone(), reason);
+    if sums.get(STATE) != Some(&files::sha256_hex(&bytes)) {
+        return Err(bad(format!("its hash is not the one in {SUMS}")));
+    }
+    let value: Value = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+    // The version is read alone first: another version may have other fields.
+    if value["format_version"] != FORMAT_VERSION {
+        return Err(bad(format!(
+            "it has format version {}, expected {FORMAT_VERSION}",
+            value["format_version"]
+        )));
+    }
+    let state: State = serde_json::from_value(value).map_err(|error| bad(error.to_string()))?;
+    match state.step == found.step && state.step <= steps {
+        true => Ok((state, sums)),
+        false => Err(bad(format!(
+            "it is of step {}, which its folder's name or `steps` contradicts",
+            state.step
+        ))),
+    }
 }
 
 /// Names and shapes of the parameters, in the order of their slots.
@@ -198,19 +337,27 @@ fn tensors(trainer: &Trainer, part: &str) -> BTreeMap<String, HostTensor> {
         .collect()
 }
 
-fn restore(trainer: &mut Trainer, member: Member, folder: &Path, device: &Device) -> Result<(), Error> {
+/// Parameters, and both moments of each slot.
+type Restored = (Parameters, Vec<(Vec<f32>, Vec<f32>)>);
+
+fn restore(
+    trainer: &Trainer,
+    name: &str,
+    folder: &Path,
+    sums: &BTreeMap<String, String>,
+    device: &Device,
+) -> Result<Restored, Damage> {
     let layout = layout(trainer.parameters());
     let mut parts = Vec::new();
     for part in PARTS {
-        let path = folder.join(format!("{part}.safetensors"));
-        let damaged = |reason: String| Error::Checkpoint {
-            path: path.clone(),
-            reason,
-        };
-        if member.files.get(part) != Some(&files::sha256_file(&path)?) {
-            return Err(damaged("its hash is not the one in state.json".to_owned()));
+        let file = format!("{name}/{part}.safetensors");
+        let path = folder.join(&file);
+        let damaged = |reason: String| (path.clone(), reason);
+        let found = files::sha256_file(&path).map_err(|error| damaged(error.to_string()))?;
+        if sums.get(&file) != Some(&found) {
+            return Err(damaged(format!("its hash is not the one in {SUMS}")));
         }
-        let mut tensors = files::read_tensors(&path)?;
+        let mut tensors = files::read_tensors(&path).map_err(|error| damaged(error.to_string()))?;
         let mut values = Vec::new();
         for (name, shape) in &layout {
             match tensors.remove(name) {
@@ -238,6 +385,5 @@ fn restore(trainer: &mut Trainer, member: Member, folder: &Path, device: &Device
         b_dec: vector(next()),
         extra: values.map(vector).collect(),
     };
-    trainer.restore(member.counters, parameters, first.into_iter().zip(second).collect());
-    Ok(())
+    Ok((parameters, first.into_iter().zip(second).collect()))
 }

@@ -45,6 +45,22 @@ pub(crate) struct Counters {
     anneal: Option<Anneal>,
 }
 
+impl Counters {
+    /// Says what contradicts a checkpoint of this step of an autoencoder of so many latents.
+    pub(crate) fn check(&self, step: usize, n_latents: usize) -> Result<(), String> {
+        if self.step != step {
+            return Err(format!("it counts {} steps of an autoencoder after {step}", self.step));
+        }
+        match self.silent.len() == n_latents {
+            true => Ok(()),
+            false => Err(format!(
+                "it counts the silence of {} latents of {n_latents}",
+                self.silent.len()
+            )),
+        }
+    }
+}
+
 /// An autoencoder in training, in the units of its scaled inputs.
 #[derive(Debug)]
 pub struct Trainer {

@@ -15,7 +15,9 @@ use std::path::Path;
 use kernels::{cpu, random, to_vec};
 use lm::HookPoint;
 use rand::RngExt;
-use sae::{Architecture, Autoencoder, Finished, Grid, Rows, TrainConfig, TrainFile, train};
+use sae::{
+    Architecture, Autoencoder, Checkpoints, Finished, Grid, Resumed, Rows, Split, TrainConfig, TrainFile, train,
+};
 
 const HOOK: HookPoint = HookPoint::MlpOut(0);
 
@@ -48,14 +50,17 @@ fn rows(stream: &str, n: usize, width: usize) -> Rows {
 
 fn grid(config: &TrainConfig) -> Grid {
     let targets = BTreeMap::from([(HOOK, rows("targets", 300, 10))]);
-    Grid::new(
-        rows("inputs", 300, 16),
-        targets,
-        config.variants.clone(),
-        config,
-        &cpu(),
-    )
-    .unwrap()
+    let split = Split::last(rows("inputs", 300, 16), targets, config.held_out);
+    Grid::new(split, config.variants.clone(), config, &cpu()).unwrap()
+}
+
+/// Checkpoints of a training of that name.
+fn checkpoints(dir: &Path, training: &str) -> Checkpoints {
+    Checkpoints {
+        dir: dir.to_owned(),
+        training: training.to_owned(),
+        parent: "store".to_owned(),
+    }
 }
 
 /// Every number of an autoencoder.
@@ -106,6 +111,73 @@ fn a_grid_equals_its_members_alone() {
 }
 
 #[test]
+fn measured_in_parts_is_measured_as_a_whole() {
+    let config = config(serde_json::json!({}));
+    for held_out in [0.1, 0.0] {
+        let config = TrainConfig {
+            held_out,
+            ..config.clone()
+        };
+        let trained = || {
+            let mut grid = grid(&config);
+            (0..config.steps).for_each(|_| grid.step(&mut |_, _| ()).unwrap());
+            grid
+        };
+        let whole = trained().finish().unwrap();
+        // Parts of 70 rows; the last 30 rows of all are held out, or none.
+        let (inputs, targets, n_train) = (
+            rows("inputs", 300, 16),
+            rows("targets", 300, 10),
+            300 - (300.0 * held_out) as usize,
+        );
+        let mut parts = |number: usize| {
+            let range = (number * 70).min(300)..((number + 1) * 70).min(300);
+            let indices: Vec<usize> = range.clone().collect();
+            Ok((!indices.is_empty()).then(|| Split {
+                inputs: inputs.select(&indices),
+                targets: BTreeMap::from([(HOOK, targets.select(&indices))]),
+                trained: n_train.clamp(range.start, range.end) - range.start,
+            }))
+        };
+        for (a, b) in whole.iter().zip(trained().finish_on(&mut parts).unwrap()) {
+            assert_eq!(
+                (a.summary.rows, a.summary.held_out),
+                (if held_out > 0.0 { 30 } else { 300 }, held_out > 0.0)
+            );
+            let near = |a: f64, b: f64| (a - b).abs() < 1e-5 * a.abs().max(1e-3);
+            let pairs = [
+                (a.summary.fvu.unwrap(), b.summary.fvu.unwrap()),
+                (a.summary.fvu_per_token.unwrap(), b.summary.fvu_per_token.unwrap()),
+                (a.summary.cosine, b.summary.cosine),
+                (a.summary.largest_error.unwrap(), b.summary.largest_error.unwrap()),
+            ];
+            assert!(
+                pairs.iter().all(|(a, b)| near(*a, *b)),
+                "{:?}\n{:?}",
+                a.summary,
+                b.summary
+            );
+            assert_eq!(
+                (
+                    a.summary.l0,
+                    a.summary.dead,
+                    a.summary.dense,
+                    a.summary.rows,
+                    a.summary.held_out
+                ),
+                (
+                    b.summary.l0,
+                    b.summary.dead,
+                    b.summary.dense,
+                    b.summary.rows,
+                    b.summary.held_out
+                )
+            );
+        }
+    }
+}
+
+#[test]
 fn an_interrupted_run_ends_with_the_same_bytes() {
     let config = config(serde_json::json!({}));
     let whole = run(grid(&config), config.steps);
@@ -115,9 +187,10 @@ fn an_interrupted_run_ends_with_the_same_bytes() {
         for _ in 0..stop {
             first.step(&mut |_, _| ()).unwrap();
         }
-        first.save(folder.path(), "store").unwrap();
+        let checkpoints = checkpoints(folder.path(), "this");
+        first.save(&checkpoints).unwrap();
         let mut second = grid(&config);
-        assert_eq!(second.resume(folder.path(), "store").unwrap(), Some(stop));
+        assert_eq!(second.resume(&checkpoints).unwrap(), Resumed::At(stop));
         for (a, b) in whole.iter().zip(run(second, config.steps)) {
             assert!(bytes(&a.model) == bytes(&b.model), "{} after {stop}", a.variant.name);
         }
@@ -129,10 +202,11 @@ fn the_last_two_checkpoints_stay_and_damage_names_the_one_before() {
     let config = config(serde_json::json!({}));
     let folder = tempfile::tempdir().unwrap();
     let mut grid_in_training = grid(&config);
-    assert_eq!(grid_in_training.resume(folder.path(), "store").unwrap(), None);
+    let this = checkpoints(folder.path(), "this");
+    assert_eq!(grid_in_training.resume(&this).unwrap(), Resumed::Nothing);
     for _ in 0..3 {
         grid_in_training.step(&mut |_, _| ()).unwrap();
-        grid_in_training.save(folder.path(), "store").unwrap();
+        grid_in_training.save(&this).unwrap();
     }
     let names = |path: &Path| {
         let mut names: Vec<String> = fs::read_dir(path)
@@ -142,27 +216,41 @@ fn the_last_two_checkpoints_stay_and_damage_names_the_one_before() {
         names.sort();
         names
     };
-    assert_eq!(names(folder.path()), ["step-00000002", "step-00000003"]);
+    assert_eq!(names(folder.path()), ["step-00000002-this", "step-00000003-this"]);
 
     // What a kill during writing leaves behind is not looked at.
-    fs::create_dir(folder.path().join(".partial")).unwrap();
-    fs::write(folder.path().join(".partial/state.json"), "{").unwrap();
-    assert_eq!(grid(&config).resume(folder.path(), "store").unwrap(), Some(3));
+    fs::create_dir(folder.path().join(".partial-this")).unwrap();
+    fs::write(folder.path().join(".partial-this/state.json"), "{").unwrap();
+    assert_eq!(grid(&config).resume(&this).unwrap(), Resumed::At(3));
 
-    let newest = folder.path().join("step-00000003");
+    let newest = folder.path().join("step-00000003-this");
+    // The sums are as `sha256sum -c` reads them.
+    let sums = fs::read_to_string(newest.join("SHA256SUMS")).unwrap();
+    assert_eq!(sums.lines().count(), 1 + 3 * config.variants.len());
+    for line in sums.lines() {
+        let (sum, name) = line.split_once("  ").unwrap();
+        assert_eq!(lm::files::sha256_file(&newest.join(name)).unwrap(), sum);
+    }
     for file in [
         "sae-relu/first.safetensors",
         "sae-gated/parameters.safetensors",
         "state.json",
+        "SHA256SUMS",
     ] {
         let path = newest.join(file);
         let whole = fs::read(&path).unwrap();
         for damage in [&whole[..whole.len() / 2], &[&whole[..whole.len() - 1], b"x"].concat()] {
             fs::write(&path, damage).unwrap();
-            let error = grid(&config).resume(folder.path(), "store").unwrap_err().to_string();
-            assert!(error.contains("step-00000003 is damaged"), "{error}");
+            let error = grid(&config).resume(&this).unwrap_err().to_string();
+            // Of sums that are cut off it is not known which of the files are right.
+            let named = if file == "SHA256SUMS" {
+                "step-00000003-this"
+            } else {
+                file
+            };
+            assert!(error.contains(named) && error.contains(" is damaged: "), "{error}");
             assert!(
-                error.contains("delete it to go on from") && error.contains("step-00000002"),
+                error.contains("delete ") && error.contains("to resume from") && error.contains("step-00000002"),
                 "{error}"
             );
             assert!(!error.contains('\n'), "{error}");
@@ -170,31 +258,148 @@ fn the_last_two_checkpoints_stay_and_damage_names_the_one_before() {
         fs::write(&path, whole).unwrap();
     }
     fs::remove_dir_all(&newest).unwrap();
-    assert_eq!(grid(&config).resume(folder.path(), "store").unwrap(), Some(2));
+    assert_eq!(grid(&config).resume(&this).unwrap(), Resumed::At(2));
+}
+
+#[test]
+fn a_state_that_contradicts_itself_is_damaged_even_under_the_right_checksum() {
+    let config = config(serde_json::json!({}));
+    let folder = tempfile::tempdir().unwrap();
+    let this = checkpoints(folder.path(), "this");
+    let mut first = grid(&config);
+    for _ in 0..5 {
+        first.step(&mut |_, _| ()).unwrap();
+    }
+    first.save(&this).unwrap();
+    let path = folder.path().join("step-00000005-this");
+    let (state, sums) = (path.join("state.json"), path.join("SHA256SUMS"));
+    let whole: serde_json::Value = lm::files::read_json(&state).unwrap();
+    let before = fs::read_to_string(&sums).unwrap();
+    let with = |edit: &dyn Fn(&mut serde_json::Value), sum: bool| {
+        let mut value = whole.clone();
+        edit(&mut value);
+        fs::write(&state, value.to_string()).unwrap();
+        let hash = lm::files::sha256_file(&state).unwrap();
+        let line = |line: &str| match line.split_once("  ") {
+            Some((_, "state.json")) if sum => format!("{hash}  state.json\n"),
+            _ => format!("{line}\n"),
+        };
+        fs::write(&sums, before.lines().map(line).collect::<String>()).unwrap();
+        let mut second = grid(&config);
+        let found = second.resume(&this).map_err(|error| error.to_string());
+        // Nothing was restored in part.
+        assert_eq!(second.steps_done(), if found.is_ok() { 5 } else { 0 });
+        found
+    };
+    assert_eq!(with(&|_| (), true), Ok(Resumed::At(5)));
+    let member = "/members/sae-relu/counters";
+    for (edit, reason) in [
+        (
+            &(|value: &mut serde_json::Value| value["step"] = 60.into()) as &dyn Fn(&mut serde_json::Value),
+            "step 60",
+        ),
+        (&|value| value["step"] = 4.into(), "step 4"),
+        (
+            &|value| value.pointer_mut(member).unwrap()["step"] = 6.into(),
+            "counts 6 steps",
+        ),
+        (
+            &|value| {
+                drop(
+                    value.pointer_mut(member).unwrap()["silent"]
+                        .as_array_mut()
+                        .unwrap()
+                        .pop(),
+                )
+            },
+            "47 latents of 48",
+        ),
+        (&|value| value["format_version"] = 1.into(), "version 1"),
+        (&|value| value["more"] = 1.into(), "unknown field"),
+    ] {
+        for sum in [true, false] {
+            let error = with(edit, sum).unwrap_err();
+            let reason = if sum { reason } else { "its hash is not" };
+            assert!(
+                error.contains("state.json is damaged") && error.contains(reason),
+                "{error}"
+            );
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+}
+
+#[test]
+fn checkpoints_of_several_trainings_stand_side_by_side() {
+    let both = config(serde_json::json!({"autoencoder": [
+        {"architecture": "topk", "k": 2}, {"architecture": "relu", "l1": 0.5},
+    ]}));
+    let folder = tempfile::tempdir().unwrap();
+    let (this, other) = (checkpoints(folder.path(), "this"), checkpoints(folder.path(), "other"));
+    let step = |grid: &mut Grid, n: usize| (0..n).for_each(|_| grid.step(&mut |_, _| ()).unwrap());
+    let mut first = grid(&both);
+    step(&mut first, 3);
+    first.save(&this).unwrap();
+    // Another training of other settings, further on.
+    let longer = TrainConfig {
+        steps: 61,
+        ..both.clone()
+    };
+    let mut second = grid(&longer);
+    assert!(matches!(second.resume(&other).unwrap(), Resumed::Other { .. }));
+    for _ in 0..4 {
+        step(&mut second, 2);
+        second.save(&other).unwrap();
+    }
+    assert_eq!(grid(&both).resume(&this).unwrap(), Resumed::At(3));
+    assert_eq!(grid(&longer).resume(&other).unwrap(), Resumed::At(8));
+    // One of the two alone: its autoencoder is the same, whichever training began it.
+    let mut alone = both.clone();
+    alone.variants.pop();
+    assert_eq!(
+        grid(&alone).resume(&checkpoints(folder.path(), "alone")).unwrap(),
+        Resumed::At(3)
+    );
+    // A damaged checkpoint of another training does not stop this one.
+    fs::write(folder.path().join("step-00000008-other/state.json"), "{").unwrap();
+    assert_eq!(grid(&both).resume(&this).unwrap(), Resumed::At(3));
+    assert!(grid(&longer).resume(&other).is_err());
+    this.remove().unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    other.remove().unwrap();
+    assert!(!folder.path().exists());
 }
 
 #[test]
 fn other_settings_are_listed() {
     let config_before = config(serde_json::json!({}));
     let folder = tempfile::tempdir().unwrap();
-    grid(&config_before).save(folder.path(), "store").unwrap();
+    grid(&config_before)
+        .save(&checkpoints(folder.path(), "before"))
+        .unwrap();
     let after = config(serde_json::json!({"steps": 61, "batch": 16}));
-    let error = grid(&after).resume(folder.path(), "another").unwrap_err().to_string();
-    for part in [
-        "activations: store -> another",
-        "batch: 32 -> 16",
-        "steps: 60 -> 61",
-        "--resume",
-    ] {
-        assert!(error.contains(part), "{error}");
+    let another = Checkpoints {
+        parent: "another".to_owned(),
+        ..checkpoints(folder.path(), "after")
+    };
+    let Resumed::Other { path, differences } = grid(&after).resume(&another).unwrap() else {
+        panic!("it was resumed");
+    };
+    assert!(path.ends_with("step-00000000-before"), "{}", path.display());
+    for part in ["activations: store -> another", "batch: 32 -> 16", "steps: 60 -> 61"] {
+        assert!(differences.contains(part), "{differences}");
     }
+    // Autoencoders of other names are none of its business.
+    let named = config(serde_json::json!({"autoencoder": [{"architecture": "topk", "k": 2, "name": "mine"}]}));
+    assert_eq!(grid(&named).resume(&another).unwrap(), Resumed::Nothing);
 }
 
 #[test]
 fn impossible_grids_are_refused() {
     let refusal = |extra, targets: BTreeMap<HookPoint, Rows>, inputs: Rows| {
         let config = config(extra);
-        Grid::new(inputs, targets, config.variants.clone(), &config, &cpu())
+        let split = Split::last(inputs, targets, config.held_out);
+        Grid::new(split, config.variants.clone(), &config, &cpu())
             .unwrap_err()
             .to_string()
     };
@@ -316,14 +521,8 @@ fn a_frozen_decoder_keeps_every_bit_while_the_loss_falls() {
         {"architecture": "topk", "k": 6, "seed": 7},
     ]);
     let config = config(serde_json::json!({"steps": 200, "autoencoder": autoencoders}));
-    let mut grid = Grid::new(
-        rows("inputs", 300, 16),
-        BTreeMap::new(),
-        config.variants.clone(),
-        &config,
-        &cpu(),
-    )
-    .unwrap();
+    let split = Split::last(rows("inputs", 300, 16), BTreeMap::new(), config.held_out);
+    let mut grid = Grid::new(split, config.variants.clone(), &config, &cpu()).unwrap();
     let mut errors: BTreeMap<String, Vec<f32>> = BTreeMap::new();
     while grid.steps_done() < config.steps {
         grid.step(&mut |variant, outcome| {

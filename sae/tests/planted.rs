@@ -71,6 +71,7 @@ fn config(architecture: Architecture, target: Option<HookPoint>) -> TrainConfig 
         precision: Precision::F32,
         part: [0, 1],
         held_out: 0.1,
+        stream: false,
         checkpoint_every: 1000,
         variants: vec![Variant {
             name: architecture.name().to_owned(),
@@ -158,6 +159,7 @@ fn check_checkpoint(architecture: Architecture, values: &[f32]) {
         parent: "abc".to_owned(),
         model: "def".to_owned(),
         config: config.hash(&variant),
+        settings: config.settings(&variant),
         variant,
         summary,
     }));

@@ -19,6 +19,7 @@
 
 mod export;
 mod hashed;
+mod held_out;
 mod layout;
 mod manifest;
 mod open_shard;
@@ -31,6 +32,7 @@ mod stream;
 mod writer;
 
 pub use export::export_lists;
+pub use held_out::{HeldOut, Unit};
 pub use layout::{HookShape, Layout, Part, Shuffle};
 pub use manifest::{HookEntry, MANIFEST_FILE, Manifest, Provenance, ShardEntry};
 pub use reader::{HookRows, NodeRows, Store};

@@ -10,12 +10,13 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics as ColumnStatistics;
 use tasks::Role;
 
+use super::held_out::HeldOut;
 use super::open_shard::OpenShard;
 use super::reader::{Cut, Store};
 use super::schema::Row;
 use crate::Error;
 
-/// Which rows of a store are read; row groups that hold none of them are not read at all.
+/// Which rows of a store are read; row groups that hold none of the wanted ids and roles are not read at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Documents.
@@ -26,6 +27,10 @@ pub struct Filter {
     pub tokens: Option<Range<u32>>,
     /// The semantic position.
     pub role: Option<Role>,
+    /// Only rows that are not marked as special.
+    pub without_special: bool,
+    /// Only rows that are not held out.
+    pub without_held_out: HeldOut,
 }
 
 impl Filter {
@@ -34,12 +39,19 @@ impl Filter {
         *self == Self::default()
     }
 
+    /// Whether some row groups need not be read.
+    fn skips_groups(&self) -> bool {
+        self.documents.is_some() || self.positions.is_some() || self.tokens.is_some() || self.role.is_some()
+    }
+
     fn holds(&self, row: &Row) -> bool {
         let within = |range: &Option<Range<u32>>, id: u32| range.as_ref().is_none_or(|range| range.contains(&id));
         within(&self.documents, row.document)
             && within(&self.positions, row.position)
             && within(&self.tokens, row.token)
             && (self.role.is_none() || self.role == row.role)
+            && !(self.without_special && row.special)
+            && !self.without_held_out.holds(row)
     }
 
     /// Whether a row group may hold a wanted row, by the least and greatest values in the footer.
@@ -113,22 +125,22 @@ impl Pool {
             hooks: vec![Held::default(); selection.hooks.len()],
             ..Self::default()
         };
-        let whole = selection.filter.is_empty();
+        let filter = (!selection.filter.is_empty()).then_some(&selection.filter);
         for (index, (hook, _)) in selection.hooks.iter().enumerate() {
             let all = store.shards(*hook)?;
             for &shard in shards {
                 let Some((path, expected)) = all.get(shard) else {
                     continue;
                 };
-                if whole {
+                if !selection.filter.skips_groups() {
                     let open = OpenShard::in_memory(path, *expected, store.crc32c(*hook, shard))?;
                     pool.stored += open.size();
                     for group in 0..open.groups().len() {
-                        let rows = match selection.rows && index == 0 {
+                        let rows = match filter.is_some() || (selection.rows && index == 0) {
                             true => open.rows(group)?,
                             false => Vec::new(),
                         };
-                        pool.add(index, expected.bytes(), &rows, open.pages(group)?, None);
+                        pool.add(index, expected.bytes(), &rows, open.pages(group)?, filter);
                     }
                 } else {
                     let open = OpenShard::on_disk(path, *expected)?;
@@ -139,7 +151,7 @@ impl Pool {
                         }
                         let (rows, pages) = open.checked(group)?;
                         pool.stored += pages.iter().map(|page| page.len() as u64).sum::<u64>();
-                        pool.add(index, expected.bytes(), &rows, pages, Some(&selection.filter));
+                        pool.add(index, expected.bytes(), &rows, pages, filter);
                     }
                 }
             }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use lm::HookPoint;
 use tasks::{Labels, Role};
 
+use super::held_out::{Counts, HeldOut};
 use super::manifest::{Manifest, ShardEntry};
 use super::open_shard::OpenShard;
 use super::schema::Row;
@@ -80,15 +81,42 @@ impl Store {
 
     /// The vectors of one node, one per prompt.
     pub fn node(&self, node: &Node) -> Result<NodeRows, Error> {
-        if !self.manifest.roles.contains(&node.role) {
-            return Err(self.lacks(node.to_string()));
-        }
-        let HookRows { width, values, rows } = self.read(node.hook, node.head, Some(node.role), |_| true)?;
+        let HookRows { width, values, rows } = self.node_rows(node)?;
         let labels: Vec<Labels> = rows.iter().filter_map(|row| row.labels).collect();
         match labels.len() == rows.len() {
             true => Ok(NodeRows { width, values, labels }),
             false => Err(self.lacks(format!("labels of every prompt at {node}"))),
         }
+    }
+
+    /// The vectors of one node, one per prompt, and where each came from.
+    ///
+    /// # Errors
+    ///
+    /// A node that the store does not hold; a damaged shard.
+    pub fn node_rows(&self, node: &Node) -> Result<HookRows, Error> {
+        match self.manifest.roles.contains(&node.role) {
+            true => self.read(node.hook, node.head, Some(node.role), |_| true),
+            false => Err(self.lacks(node.to_string())),
+        }
+    }
+
+    /// What is held out of the rows of a hook that are not marked as special ([`HeldOut::choose`]). The columns beside the vectors
+    /// are read, not the vectors.
+    ///
+    /// # Errors
+    ///
+    /// A hook that the store does not hold; a damaged shard.
+    pub fn held_out(&self, hook: HookPoint, share: f64, seed: u64) -> Result<HeldOut, Error> {
+        let mut counts = Counts::default();
+        for (path, expected) in self.shards(hook)? {
+            let open = OpenShard::on_disk(&path, expected)?;
+            for group in 0..open.groups().len() {
+                let rows = open.rows(group)?;
+                rows.iter().filter(|row| !row.special).for_each(|row| counts.add(row));
+            }
+        }
+        Ok(counts.choose(share, seed))
     }
 
     /// The vectors of one hook (and head, where it has heads) at all stored positions.
@@ -210,12 +238,12 @@ impl Store {
             Some(heads) => format!("{hook} ({heads} heads)"),
             None => hook.to_string(),
         });
-        let roles = self.manifest.roles.iter().map(Role::to_string);
-        let available = format!(
-            "{} at {}",
-            hooks.collect::<Vec<_>>().join(", "),
-            roles.collect::<Vec<_>>().join(", ")
-        );
+        let mut available = hooks.collect::<Vec<_>>().join(", ");
+        // Of text there are no roles.
+        if !self.manifest.roles.is_empty() {
+            let roles = self.manifest.roles.iter().map(Role::to_string);
+            available += &format!(" at {}", roles.collect::<Vec<_>>().join(", "));
+        }
         Error::NotInStore {
             path: self.dir.clone(),
             wanted,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
 use kernels::{Matrix, Precision, from_vec, gemm, instruction_set, is_cpu, matmul, random, to_vec};
-use sae::{Architecture, Batch, Grid, Outcome, Rows, Schedule, Start, TrainConfig, TrainFile, Trainer};
+use sae::{Architecture, Batch, Grid, Outcome, Rows, Schedule, Split, Start, TrainConfig, TrainFile, Trainer};
 
 use super::Context;
 use super::bench_eval::BenchEval;
@@ -134,13 +134,8 @@ fn bench_grid(members: usize, steps: usize, context: &Context) -> anyhow::Result
     let values = random::normal(&mut random::rng(0, "bench/grid"), rows * width, 1.0);
     let grid = |n: usize, values: Vec<f32>| {
         let variants = config.variants[..n].to_vec();
-        Grid::new(
-            Rows { width, values },
-            BTreeMap::new(),
-            variants,
-            &config,
-            &context.device,
-        )
+        let rows = Split::last(Rows { width, values }, BTreeMap::new(), config.held_out);
+        Grid::new(rows, variants, &config, &context.device)
     };
     // Seconds of a step, the reading of its batch included, and the share of reading.
     let time = |mut grid: Grid, steps: usize| -> anyhow::Result<(f64, f64)> {

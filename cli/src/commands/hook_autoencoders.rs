@@ -82,7 +82,7 @@ pub(crate) fn load(
     let opened = Autoencoder::open(dir, &context.device);
     let (autoencoder, origin) = match Format::of(dir)? {
         Format::Saelab => {
-            opened.with_context(|| format!("{} is not finished; run `saelab train --resume` first", dir.display()))?
+            opened.with_context(|| format!("{} is not finished; run `saelab train` first", dir.display()))?
         }
         _ => opened?,
     };

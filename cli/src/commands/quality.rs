@@ -9,7 +9,7 @@ use eval::{Method, Metric, Report, Score};
 use lm::files;
 
 use super::Context;
-use super::splice::Spliced;
+use super::splice::{self, Spliced};
 use super::truth::{Scored, TruthFile};
 use crate::config::ConfigError;
 use crate::output;
@@ -117,12 +117,21 @@ fn table(spliced: &[Spliced], truth: &[Scored], scores: &[Score], k: usize) -> S
     out += &format!("| --- | --- |{}\n", " --- |".repeat(columns.len()));
     for (group, names) in groups {
         // Writing to a string cannot fail.
-        let _ = write!(out, "| {group} | {} |", names.len());
+        let is_marked = |row: &&Spliced| names.contains(&row.dictionary.as_str()) && splice::is_of_trained_rows(row);
+        let mark = if spliced.iter().any(|row| is_marked(&row)) {
+            "*"
+        } else {
+            ""
+        };
+        let _ = write!(out, "| {group}{mark} | {} |", names.len());
         for (_, column) in &columns {
             let values: Vec<f64> = names.iter().filter_map(|name| column(name)).collect();
             let _ = write!(out, " {} |", cell(&values));
         }
         out.push('\n');
+    }
+    if spliced.iter().any(splice::is_of_trained_rows) {
+        out += &format!("\n{}", splice::TRAINED_ROWS);
     }
     out
 }

@@ -47,7 +47,7 @@ impl RunFolder {
     }
 }
 
-/// Names of the folders in `dir`, sorted; none when `dir` does not exist.
+/// Names of the folders in `dir` that are not hidden, sorted; none when `dir` does not exist.
 pub(crate) fn folders(dir: &Path) -> anyhow::Result<Vec<String>> {
     if !dir.exists() {
         return Ok(Vec::new());
@@ -56,8 +56,10 @@ pub(crate) fn folders(dir: &Path) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry.with_context(|| format!("cannot list {}", dir.display()))?;
-        if entry.path().is_dir() {
-            names.push(entry.file_name().to_string_lossy().into_owned());
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // What is not finished yet is hidden.
+        if entry.path().is_dir() && !name.starts_with('.') {
+            names.push(name);
         }
     }
     names.sort();

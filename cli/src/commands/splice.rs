@@ -25,7 +25,7 @@ pub(crate) struct Spliced {
     pub(crate) dictionary: String,
     pub(crate) architecture: String,
     pub(crate) site: String,
-    /// How it was trained and what it reached on held-out activations.
+    /// What it reached on the activations that its training held out, or, where it held out none, on those it was trained on.
     pub(crate) summary: Option<Summary>,
     /// Tokens that were predicted.
     pub(crate) tokens: usize,
@@ -121,7 +121,7 @@ fn table(all: &[Spliced]) -> String {
         let _ = writeln!(
             out,
             "{:<28} {:>6} {:>6} {:>6} {:>7.3} {:>7.4} {:>9} {:>9}",
-            row.dictionary,
+            marked(row),
             share(summary.and_then(|summary| summary.fvu)),
             summary.map_or("-".to_owned(), |summary| format!("{:.1}", summary.l0)),
             share(summary.map(|summary| summary.dead)),
@@ -132,4 +132,22 @@ fn table(all: &[Spliced]) -> String {
         );
     }
     out + "\nFVU, L0, dead: on what its training held out; the rest on this text\n"
+        + if all.iter().any(is_of_trained_rows) {
+            TRAINED_ROWS
+        } else {
+            ""
+        }
+}
+
+/// The line below a table in which some names are marked.
+pub(crate) const TRAINED_ROWS: &str = "*: FVU, L0, dead on rows that it was trained on; its training held out none\n";
+
+/// Whether the figures of its training are not of held-out rows.
+pub(crate) fn is_of_trained_rows(row: &Spliced) -> bool {
+    row.summary.is_some_and(|summary| !summary.held_out)
+}
+
+/// The name, with a mark where the figures of its training are not of held-out rows.
+fn marked(row: &Spliced) -> String {
+    format!("{}{}", row.dictionary, if is_of_trained_rows(row) { "*" } else { "" })
 }

@@ -1,26 +1,23 @@
 //! `saelab train`: sparse autoencoders on cached activations, all of a site on one stream.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Instant;
 
-use activations::{Store, Stream, StreamConfig};
+use activations::Store;
 use anyhow::Context as _;
-use indicatif::ProgressBar;
 use lm::files;
-use sae::{
-    Autoencoder, Finished, Grid, Origin, Outcome, Rows, StepReport, Summary, TrainConfig, TrainFile, Trained, Variant,
-};
+use sae::{Checkpoints, Error, Grid, Origin, Resumed, Split, TrainConfig, TrainFile, Trained, Variant};
 
 use super::Context;
+use super::finished_notes;
 use super::run_folder::{self, RunFolder};
+use super::training_folder::{Standing, TrainingFolder, TrainingLock};
+use super::training_log::TrainingLog;
+use super::training_rows::TrainingRows;
 use super::training_site::TrainingSite as Site;
 use crate::config::{self, ConfigError};
-use crate::metrics::Metrics;
 use crate::output;
-
-/// Steps between two lines of metrics.
-const LOG_EVERY: usize = 50;
 
 /// Arguments of `saelab train`.
 #[derive(Debug, clap::Args)]
@@ -36,9 +33,14 @@ pub(crate) struct Train {
     /// Sites file; of a store made from text the hooks of its nodes, without it every hook
     #[arg(long)]
     sites: Option<PathBuf>,
-    /// Go on from the last checkpoint; what was finished with the same settings is kept in any case
+    /// Fail where a checkpoint of the same autoencoders with other settings is there and none with these; with the same settings
+    /// a training that broke off is resumed in any case
     #[arg(long)]
     resume: bool,
+    /// Overwrite what stands in the folder of an autoencoder and was made with other settings, from other activations or by another
+    /// library; it stays until its successor is finished
+    #[arg(long)]
+    replace: bool,
     /// Read activations of a text from disk batch by batch instead of keeping all in memory; the order of the rows is another
     #[arg(long)]
     stream: bool,
@@ -50,11 +52,18 @@ pub(crate) struct Train {
 impl Train {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let file: TrainFile = config::read(&self.config, &self.set)?;
-        let config =
+        let mut config =
             TrainConfig::try_from(file).map_err(|error| ConfigError(format!("{}: {error}", self.config.display())))?;
+        config.stream = self.stream;
         let run = RunFolder(self.run.clone());
         let store = Store::open(&self.activations.clone().unwrap_or_else(|| run.activations()))?;
         let sites = self.sites(&store)?;
+        // Before the first step of any of them.
+        for &site in &sites {
+            for variant in &config.variants {
+                TrainingFolder::new(&run, variant, site, &config, store.hash()).check(&context.device, self.replace)?;
+            }
+        }
         output::note(&format!(
             "train: {} autoencoders of {} steps at {} sites",
             config.variants.len(),
@@ -101,129 +110,142 @@ impl Train {
         store: &Store,
         context: &Context,
     ) -> anyhow::Result<()> {
-        let folder = |variant: &Variant| run.sae().join(&variant.name).join(site.dir_name());
-        let mut variants = config.variants.clone();
-        let settings = |variant: &Variant| match self.stream {
-            true => format!("{}, streamed", config.hash(variant)),
-            false => config.hash(variant),
+        let folder = |variant: &Variant| TrainingFolder::new(run, variant, site, config, store.hash());
+        let checkpoints = checkpoints(run, site, config, store);
+        let unfinished = || -> anyhow::Result<Vec<Variant>> {
+            let mut unfinished = Vec::new();
+            for variant in &config.variants {
+                if folder(variant).check(&context.device, self.replace)? != Standing::Finished {
+                    unfinished.push(variant.clone());
+                }
+            }
+            Ok(unfinished)
         };
-        variants.retain(|variant| !finished(&folder(variant), &settings(variant), store.hash(), context));
-        for variant in variants
-            .iter()
-            .filter(|variant| folder(variant).join("config.json").exists())
-        {
-            let (name, dir) = (&variant.name, folder(variant));
-            output::note(&format!(
-                "train: {name} at {site} is made anew: that in {} is of other settings or activations",
-                dir.display()
-            ));
+        if unfinished()?.is_empty() {
+            return Ok(checkpoints.remove()?);
         }
-        let checkpoints = run.checkpoints().join(site.dir_name());
+        let mut names: Vec<&str> = config.variants.iter().map(|variant| variant.name.as_str()).collect();
+        // All processes in the same order, so that none waits for another that waits for it.
+        names.sort_unstable();
+        let locks = names
+            .into_iter()
+            .map(|name| TrainingLock::take(&checkpoints.dir, name, site));
+        let _locks = locks.collect::<anyhow::Result<Vec<_>>>()?;
+        // Another process may have finished some meanwhile.
+        let variants = unfinished()?;
         if variants.is_empty() {
-            return Ok(files::remove_folder(&checkpoints)?);
+            return Ok(checkpoints.remove()?);
         }
-        let (mut shards, mut kept) = (usize::MAX, None);
-        let mut rows_at = |site: Site| -> anyhow::Result<Rows> {
-            if !self.stream {
-                let rows = site.rows(store)?;
-                if config.part == [0, 1] {
-                    return Ok(rows);
-                }
-                // The targets of transcoders stand in the order of their inputs.
-                return Ok(rows.select(kept.get_or_insert_with(|| rows.part(config.part))));
-            }
-            if config.part != [0, 1] {
-                return Err(ConfigError("`part`: not with --stream, which takes all rows".to_owned()).into());
-            }
-            let (rows, trained) = site.sample(store, config.held_out)?;
-            shards = trained;
-            Ok(rows)
+        let targets: BTreeSet<_> = variants.iter().filter_map(|variant| variant.target).collect();
+        let (rows, split) = match self.stream {
+            true => TrainingRows::streamed(store, site, targets, config)?,
+            false => TrainingRows::in_memory(store, site, targets, config)?,
         };
-        let rows = rows_at(site)?;
-        let mut targets = BTreeMap::new();
-        let hooks: BTreeSet<_> = variants.iter().filter_map(|variant| variant.target).collect();
-        for &hook in &hooks {
-            targets.insert(hook, rows_at(site.at(hook))?);
+        output::note(&rows.note(config));
+        estimate(&split, &variants, config, context);
+        let grid = match self.stream {
+            true => rows
+                .stream(config)
+                .map_err(Error::from)
+                .and_then(|stream| Grid::streamed(split, stream, variants.clone(), config, &context.device)),
+            false => Grid::new(split, variants.clone(), config, &context.device),
+        };
+        let mut grid = grid.map_err(refused)?;
+        let first = self.resume(&mut grid, site, &checkpoints)?;
+        for variant in &variants {
+            folder(variant).begin()?;
         }
-        estimate(&rows, &variants, config, context);
-        // A checkpoint of the other way to read is another run's.
-        let mut parent = store.hash().to_owned();
-        let mut grid = if self.stream {
-            parent.push_str(", streamed");
-            let places = std::iter::once(site).chain(hooks.iter().map(|&hook| site.at(hook)));
-            let stream = StreamConfig {
-                hooks: places.map(|site| site.place()).collect(),
-                shards: 0..shards,
-                ..StreamConfig::of(site.place().0, site.place().1, config.batch, config.seed)
-            };
-            let config = TrainConfig {
-                held_out: held_out_share(store, site, shards, rows.len()),
-                ..config.clone()
-            };
-            Grid::new(rows, targets, variants.clone(), &config, &context.device)?
-                .with_stream(Stream::new(store, stream)?)
-        } else {
-            Grid::new(rows, targets, variants.clone(), config, &context.device)?
-        };
-        let first = match self.resume {
-            true => grid.resume(&checkpoints, &parent)?.unwrap_or(0),
-            false => {
-                if checkpoints.exists() {
-                    output::note(&format!(
-                        "train: {site} begins again; --resume would have gone on from its checkpoint"
-                    ));
-                }
-                files::remove_folder(&checkpoints)?;
-                0
-            }
-        };
-        if first > 0 {
-            output::note(&format!("train: {site} goes on at step {first}"));
-        }
-        let mut log = Log::open(&variants, first, config, folder, context)?;
+        let mut log = TrainingLog::open(&variants, first, config, |variant| folder(variant).unfinished, context)?;
         while grid.steps_done() < config.steps {
             let mut outcomes = Vec::with_capacity(variants.len());
             grid.step(&mut |variant, outcome| outcomes.push((variant.name.clone(), outcome.clone())))?;
             let done = grid.steps_done();
             log.write(done - 1, &outcomes, grid.waited())?;
-            if done.is_multiple_of(config.checkpoint_every) && done < config.steps {
-                grid.save(&checkpoints, &parent)?;
+            // To measure takes long only where the store is read again.
+            if (done.is_multiple_of(config.checkpoint_every) && done < config.steps)
+                || (done == config.steps && self.stream)
+            {
+                grid.save(&checkpoints)?;
             }
         }
         log.bar.finish_and_clear();
-        for Finished {
-            variant,
-            model,
-            summary,
-        } in grid.finish()?
-        {
+        drop(log);
+        let finished = match self.stream {
+            true => grid.finish_on(&mut |shard| rows.shard(shard))?,
+            false => grid.finish()?,
+        };
+        let mut told = BTreeSet::new();
+        for finished in finished {
+            let (variant, folder) = (&finished.variant, folder(&finished.variant));
             let origin = Origin::Trained(Box::new(Trained {
                 site: site.to_string(),
                 parent: store.hash().to_owned(),
                 model: store.manifest().provenance.model_hash.clone(),
-                config: settings(&variant),
+                config: config.hash(variant),
+                settings: config.settings(variant),
                 variant: variant.clone(),
-                summary,
+                summary: finished.summary,
             }));
-            model.save(&folder(&variant), &origin)?;
-            output::note(&describe(&variant, site, &summary));
+            finished.model.save(&folder.unfinished, &origin)?;
+            folder.publish(self.replace)?;
+            let note = finished_notes::of_activations(site, variant, &finished.summary);
+            if let Some(note) = note.filter(|_| told.insert(variant.target)) {
+                output::note(&note);
+            }
+            output::note(&finished_notes::of_autoencoder(site, &finished));
         }
-        Ok(files::remove_folder(&checkpoints)?)
+        Ok(checkpoints.remove()?)
+    }
+
+    /// Goes to the last checkpoint; gives its step, or 0.
+    fn resume(&self, grid: &mut Grid, site: Site, checkpoints: &Checkpoints) -> anyhow::Result<usize> {
+        match grid.resume(checkpoints)? {
+            Resumed::Nothing => Ok(0),
+            Resumed::At(step) => {
+                output::note(&format!("train: {site} goes on at step {step} of its checkpoint"));
+                Ok(step)
+            }
+            Resumed::Other { path, differences } if self.resume => anyhow::bail!(
+                "{} is of other settings ({differences}), and there is no checkpoint of these; take them back, or leave out \
+                 --resume to begin beside it",
+                path.display()
+            ),
+            Resumed::Other { path, differences } => {
+                output::note(&format!(
+                    "train: {site} begins at step 0; {} is of other settings ({differences}) and stays",
+                    path.display()
+                ));
+                Ok(0)
+            }
+        }
     }
 }
 
-/// The share of a sample's rows that come from shards that are not trained on, a little more than exact so that rounding
-/// down gives their number.
-fn held_out_share(store: &Store, site: Site, trained: usize, rows: usize) -> f64 {
-    let entry = store.manifest().hooks.get(&site.place().0);
-    let held = entry.into_iter().flat_map(|entry| entry.shards.iter().skip(trained));
-    let held: usize = held.map(|shard| shard.rows).sum();
-    (held as f64 + 0.5) / rows.max(1) as f64
+/// The checkpoints of the autoencoders of a config at a site.
+fn checkpoints(run: &RunFolder, site: Site, config: &TrainConfig, store: &Store) -> Checkpoints {
+    let hashes: Vec<String> = config.variants.iter().map(|variant| config.hash(variant)).collect();
+    Checkpoints {
+        dir: run.checkpoints().join(site.dir_name()),
+        training: files::sha256_hex(format!("{} {}", hashes.join(" "), store.hash()).as_bytes()),
+        parent: store.hash().to_owned(),
+    }
+}
+
+/// What a config asks for and the store cannot give is a fault of the config.
+fn refused(error: Error) -> anyhow::Error {
+    match error {
+        Error::Config { .. } => ConfigError(error.to_string()).into(),
+        other => other.into(),
+    }
 }
 
 /// Says what a site will cost: the time from one encoder product on this machine, memory and disk from the sizes.
-fn estimate(rows: &Rows, variants: &[Variant], config: &TrainConfig, context: &Context) {
-    let (d, f, n) = (rows.width, rows.width * config.expansion, variants.len());
+fn estimate(split: &Split, variants: &[Variant], config: &TrainConfig, context: &Context) {
+    let rows = &split.inputs;
+    let Ok(f) = config.n_latents(rows.width) else {
+        return; // It is refused with the same words by the grid.
+    };
+    let (d, n) = (rows.width, variants.len());
     let values = vec![1.0; config.batch.max(f) * d];
     let matrix = |rows: usize| kernels::from_vec::<2>(values[..rows * d].to_vec(), [rows, d], &context.device);
     let (x, w_enc) = (matrix(config.batch), matrix(f));
@@ -247,92 +269,4 @@ fn estimate(rows: &Rows, variants: &[Variant], config: &TrainConfig, context: &C
         disk / 1e6,
         rows.len()
     ));
-}
-
-/// Whether `dir` holds this autoencoder already, trained with the same settings on the same activations.
-fn finished(dir: &Path, settings: &str, store: &str, context: &Context) -> bool {
-    matches!(
-        Autoencoder::load(dir, &context.device),
-        Ok((_, Origin::Trained(trained))) if trained.config == settings && trained.parent == store
-    )
-}
-
-fn describe(variant: &Variant, site: Site, summary: &Summary) -> String {
-    format!(
-        "train: {} {site}: unexplained variance {}, {:.1} active latents, {:.0} % dead",
-        variant.name,
-        summary.fvu.map_or("undefined".to_owned(), |fvu| format!("{fvu:.3}")),
-        summary.l0,
-        summary.dead * 100.0
-    )
-}
-
-/// Metrics and progress of the autoencoders of one site.
-struct Log {
-    members: BTreeMap<String, (Metrics, ProgressBar)>,
-    bar: ProgressBar,
-    steps: usize,
-    batch: usize,
-    /// When the last lines were written, at which step, and how long steps had waited for activations until then.
-    since: (Instant, usize, Duration),
-}
-
-impl Log {
-    fn open(
-        variants: &[Variant],
-        first: usize,
-        config: &TrainConfig,
-        folder: impl Fn(&Variant) -> PathBuf,
-        context: &Context,
-    ) -> anyhow::Result<Self> {
-        let group = context.progress.group("train", config.steps);
-        group.main.set_position(first as u64);
-        let mut members = BTreeMap::new();
-        for variant in variants {
-            let dir = folder(variant);
-            let metrics = Metrics::open(&dir, first).with_context(|| format!("cannot write into {}", dir.display()))?;
-            members.insert(variant.name.clone(), (metrics, group.line()));
-        }
-        Ok(Self {
-            members,
-            bar: group.main,
-            steps: config.steps,
-            batch: config.batch,
-            since: (Instant::now(), first, Duration::ZERO),
-        })
-    }
-
-    /// Takes note of a step of every member; what it has come to is read only where it is told.
-    fn write(&mut self, step: usize, outcomes: &[(String, Outcome)], waited: Duration) -> anyhow::Result<()> {
-        self.bar.inc(1);
-        if !step.is_multiple_of(LOG_EVERY) && step + 1 != self.steps {
-            return Ok(());
-        }
-        let told = outcomes.iter().map(|(name, outcome)| Ok((name, outcome.read()?)));
-        let reports = told.collect::<Result<Vec<(&String, StepReport)>, sae::Error>>()?;
-        let (start, first, waited_before) = self.since;
-        let seconds = start.elapsed().as_secs_f64().max(f64::MIN_POSITIVE);
-        let speed = (self.batch * (step + 1 - first)) as f64 / seconds;
-        let share = (waited - waited_before).as_secs_f64() / seconds;
-        self.since = (Instant::now(), step + 1, waited);
-        for (name, report) in reports {
-            let Some((metrics, line)) = self.members.get_mut(name) else {
-                continue;
-            };
-            line.set_message(format!(
-                "{name:<28} unexplained {:.3}, active {:.1}, dead {:.3}",
-                report.fvu, report.l0, report.dead
-            ));
-            let serde_json::Value::Object(mut numbers) = serde_json::json!(report) else {
-                continue;
-            };
-            numbers.insert("tokens_per_s".to_owned(), speed.round().into());
-            numbers.insert("waiting".to_owned(), ((share * 1e4).round() / 1e4).into());
-            let path = metrics.path().to_owned();
-            metrics
-                .write(step, &numbers)
-                .with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        Ok(())
-    }
 }

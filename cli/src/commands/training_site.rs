@@ -3,12 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use activations::{Node, Store};
+use activations::{HookRows, Node, Store};
 use lm::HookPoint;
-use sae::Rows;
-
-/// Shards of the sample from which mean and scale of a streamed training come.
-const SAMPLE_SHARDS: usize = 4;
 
 /// Where activations come from: a node of the prompts, or all positions of a hook of a text.
 #[derive(Debug, Clone, Copy)]
@@ -36,56 +32,12 @@ impl TrainingSite {
         }
     }
 
-    /// Its activations.
-    pub(crate) fn rows(&self, store: &Store) -> anyhow::Result<Rows> {
-        Ok(match *self {
-            Self::Node(node) => {
-                let rows = store.node(&node)?;
-                Rows {
-                    width: rows.width,
-                    values: rows.values,
-                }
-            }
-            Self::Hook(hook, head) => {
-                // In the order of the documents, so that what is held out are documents of their own.
-                let found = store.hook(hook, head)?;
-                let mut order: Vec<usize> = (0..found.rows.len()).collect();
-                order.sort_by_key(|&row| (found.rows[row].document, found.rows[row].row, found.rows[row].position));
-                let width = found.width;
-                let of = |row: usize| found.values[row * width..][..width].iter().copied();
-                Rows {
-                    width,
-                    values: order.into_iter().flat_map(of).collect(),
-                }
-            }
-        })
-    }
-
-    /// A sample of its activations for a training that streams the rest, and the shards that are streamed: of a text, four
-    /// shards spread over those that are trained on, and behind them what is held out, the last window that was shuffled.
-    pub(crate) fn sample(&self, store: &Store, held_out: f64) -> anyhow::Result<(Rows, usize)> {
-        let Self::Hook(hook, head) = *self else {
-            anyhow::bail!("{self} is a node of prompts, which are always read into memory; leave out --stream");
-        };
-        let manifest = store.manifest();
-        let shards = manifest.hooks.get(&hook).map_or(0, |entry| entry.shards.len());
-        let window = manifest.shuffle.map_or(1, |shuffle| shuffle.shards.max(1));
-        let trained = match held_out > 0.0 {
-            true => (shards.div_ceil(window).saturating_sub(1)) * window,
-            false => shards,
-        };
-        anyhow::ensure!(
-            trained > 0,
-            "the store has one window of {window} shards, of which nothing is left to train on; leave out --stream, \
-             or harvest more text"
-        );
-        let spread = (0..SAMPLE_SHARDS.min(trained)).map(|i| i * trained / SAMPLE_SHARDS.min(trained));
-        let rows = store.shards_of(hook, head, &spread.chain(trained..shards).collect())?;
-        let rows = Rows {
-            width: rows.width,
-            values: rows.values,
-        };
-        Ok((rows, trained))
+    /// Its activations, in the order of the store.
+    pub(crate) fn rows(&self, store: &Store) -> Result<HookRows, activations::Error> {
+        match *self {
+            Self::Node(node) => store.node_rows(&node),
+            Self::Hook(hook, head) => store.hook(hook, head),
+        }
     }
 
     /// The hook and head in a store of text.

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
 use kernels::{Precision, cpu, from_vec, to_vec};
-use sae::{Architecture, Batch, Grid, Parameters, Rows, Schedule, Start, TrainConfig, TrainFile, Trainer, train};
+use sae::{
+    Architecture, Batch, Checkpoints, Grid, Parameters, Resumed, Rows, Schedule, Split, Start, TrainConfig, TrainFile,
+    Trainer, train,
+};
 
 use crate::compare::{Case, Closeness, Numbers};
 use crate::draw;
@@ -297,7 +300,8 @@ fn resumed(device: &Device) -> Numbers {
     let folder = tempfile::tempdir().unwrap();
     let grid = |device: &Device| {
         let config = config();
-        Grid::new(inputs(), BTreeMap::new(), config.variants.clone(), &config, device).unwrap()
+        let split = Split::last(inputs(), BTreeMap::new(), config.held_out);
+        Grid::new(split, config.variants.clone(), &config, device).unwrap()
     };
     let mut losses = Vec::new();
     let mut steps = |grid: &mut Grid, until: usize| {
@@ -308,9 +312,14 @@ fn resumed(device: &Device) -> Numbers {
     };
     let mut first = grid(&cpu());
     steps(&mut first, 3);
-    first.save(folder.path(), "parent").unwrap();
+    let checkpoints = Checkpoints {
+        dir: folder.path().to_owned(),
+        training: "training".to_owned(),
+        parent: "parent".to_owned(),
+    };
+    first.save(&checkpoints).unwrap();
     let mut second = grid(device);
-    assert_eq!(second.resume(folder.path(), "parent").unwrap(), Some(3));
+    assert_eq!(second.resume(&checkpoints).unwrap(), Resumed::At(3));
     steps(&mut second, 6);
     vec![("losses".to_owned(), losses)]
 }

@@ -13,15 +13,18 @@ mod p_anneal;
 pub(crate) mod relu;
 mod topk;
 
+use std::fmt;
+
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use p_anneal::{Anneal, powers};
 pub(crate) use topk::auxiliary_loss;
 
-use crate::Activation;
+use crate::config::refuse;
 use crate::parameters::Parameters;
 use crate::support::Support;
+use crate::{Activation, Error};
 
 /// What makes the codes sparse.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -178,6 +181,32 @@ impl Architecture {
         match *self {
             Self::Topk { k } | Self::BatchTopk { k } | Self::Matryoshka { k, .. } => Some(k),
             _ => None,
+        }
+    }
+
+    /// Refuses what an autoencoder of `n_latents` cannot be.
+    ///
+    /// # Errors
+    ///
+    /// More active latents than there are; levels without latents.
+    pub(crate) fn check_latents(&self, n_latents: usize) -> Result<(), Error> {
+        let too_many = |field, asked: &dyn fmt::Display| {
+            refuse(
+                field,
+                &format!("is {asked}, more than the {n_latents} latents of this site"),
+            )
+        };
+        match *self {
+            Self::Topk { k } | Self::BatchTopk { k } | Self::Matryoshka { k, .. } if k > n_latents => too_many("k", &k),
+            Self::Jumprelu { l0, .. } if l0 > n_latents as f64 => too_many("l0", &l0),
+            Self::Matryoshka { levels, .. } if n_latents >> (levels - 1) == 0 => {
+                let most = n_latents.ilog2() + 1;
+                refuse(
+                    "levels",
+                    &format!("is {levels}, must be at most {most} for the {n_latents} latents of this site"),
+                )
+            }
+            _ => Ok(()),
         }
     }
 

@@ -11,6 +11,12 @@ use crate::{Error, Schedule};
 
 /// Largest default of `dead_after`.
 const MOST_DEAD_AFTER: usize = 10_000_000;
+/// Default of `resamples` where there are steps for them.
+const DEFAULT_RESAMPLES: usize = 4;
+/// What the optimiser counts.
+const MOST_STEPS: usize = i32::MAX as usize;
+/// Latents have numbers of 31 bits, so that no kernel counts beyond them.
+const MOST_LATENTS: usize = i32::MAX as usize;
 
 /// A train config file: the settings that all autoencoders share, and a table for each kind of them.
 #[derive(Debug, Clone, Deserialize)]
@@ -30,12 +36,14 @@ pub struct TrainFile {
     /// Activations without which a latent counts as dead. Default: a tenth of the run, 10 million at most as in the
     /// libraries of the field, whose runs are far longer. Silence is counted to 2^30 activations.
     pub dead_after: Option<usize>,
-    /// `"topk"`, `"batch-topk"`, `"matryoshka"`: dead latents that help with each row. Default: half the width.
+    /// `"topk"`, `"batch-topk"`, `"matryoshka"`: dead latents that help with each row, at least 1; more than are dead means all
+    /// of them. Default: half the width.
     pub auxiliary_k: Option<usize>,
     /// The same architectures: weight of the loss that revives dead latents; 0 turns it off. Default 1/32, as in the paper.
     pub auxiliary_weight: Option<f64>,
-    /// `"relu"`: how often latents that were silent are made anew from badly reconstructed rows, at equal distances over
-    /// the first half of the run; 0 for never. Default 4, as in "Towards Monosemanticity". Not for transcoders.
+    /// `"relu"`: how often latents that were silent are resampled from badly reconstructed rows, at equal distances over
+    /// the first half of the run, so at most half as often as there are steps; 0 for never. Default 4 or as often as the steps
+    /// allow, as in "Towards Monosemanticity". Not for transcoders.
     pub resamples: Option<usize>,
     /// What the factors of matrix products are rounded to: `"f32"` (not at all), `"bf16"` or `"f16"`, with f32 weights and
     /// optimiser. Default `"f32"`; the others are for GPUs whose products are faster in 16 bits, on the CPU they are slower.
@@ -43,9 +51,11 @@ pub struct TrainFile {
     /// `[i, n]`: only the rows that a hash of their numbers deals to part i of n, so that the parts share none. Default all
     /// rows.
     pub part: Option<[usize; 2]>,
-    /// Share of the activations, the last in the order of the store, that is measured and not trained on. Default 0.1.
+    /// Share of the activations that is measured and not trained on: whole documents (of prompts: prompts), drawn by a hash of
+    /// their number and `seed`, with --stream the same ones; at least 16 rows. 0, or a share that rounds to no row: none, and
+    /// all is measured on the rows that were trained on. Default 0.1.
     pub held_out: Option<f64>,
-    /// Steps between two checkpoints, from which `--resume` goes on. Default 1000.
+    /// Steps between two checkpoints, from which a training that broke off resumes. Default 1000.
     pub checkpoint_every: Option<usize>,
     /// The autoencoders, at least one table.
     pub autoencoder: Vec<VariantFile>,
@@ -68,7 +78,7 @@ pub struct TrainConfig {
     pub auxiliary_k: usize,
     /// Weight of the loss that revives dead latents.
     pub auxiliary_weight: f64,
-    /// How often silent latents are made anew.
+    /// How often silent latents are resampled.
     pub resamples: usize,
     /// What the factors of matrix products are rounded to.
     pub precision: Precision,
@@ -76,6 +86,8 @@ pub struct TrainConfig {
     pub part: [usize; 2],
     /// Share of the activations that is not trained on.
     pub held_out: f64,
+    /// Whether activations come from a stream, whose order of rows is another; not said by the file.
+    pub stream: bool,
     /// Steps between two checkpoints.
     pub checkpoint_every: usize,
     /// The autoencoders; their names differ.
@@ -115,10 +127,31 @@ impl TrainConfig {
         if self.part != [0, 1] {
             settings["part"] = serde_json::json!(self.part);
         }
+        if self.stream {
+            settings["stream"] = true.into();
+        }
         if self.precision != Precision::F32 {
             settings["precision"] = serde_json::json!(self.precision);
         }
         settings
+    }
+
+    /// Latents of an autoencoder of inputs of this width.
+    ///
+    /// # Errors
+    ///
+    /// More than are counted.
+    pub fn n_latents(&self, width: usize) -> Result<usize, Error> {
+        match width.checked_mul(self.expansion).filter(|n| *n <= MOST_LATENTS) {
+            Some(n_latents) => Ok(n_latents),
+            None => {
+                let most = MOST_LATENTS / width.max(1);
+                refuse(
+                    "expansion",
+                    &format!("is {}, must be at most {most} at a width of {width}", self.expansion),
+                )
+            }
+        }
     }
 
     /// SHA-256 of [`TrainConfig::settings`].
@@ -144,13 +177,14 @@ impl TryFrom<TrainFile> for TrainConfig {
             seed,
             dead_after: file
                 .dead_after
-                .unwrap_or((batch * file.steps / 10).clamp(1, MOST_DEAD_AFTER)),
+                .unwrap_or((batch.saturating_mul(file.steps) / 10).clamp(1, MOST_DEAD_AFTER)),
             auxiliary_k: file.auxiliary_k.unwrap_or(0),
             auxiliary_weight: file.auxiliary_weight.unwrap_or(1.0 / 32.0),
-            resamples: file.resamples.unwrap_or(4),
+            resamples: file.resamples.unwrap_or(DEFAULT_RESAMPLES.min(file.steps / 2)),
             precision: file.precision.unwrap_or_default(),
             part: file.part.unwrap_or([0, 1]),
             held_out: file.held_out.unwrap_or(0.1),
+            stream: false,
             checkpoint_every: file.checkpoint_every.unwrap_or(1000),
             variants,
         };
@@ -165,12 +199,28 @@ impl TryFrom<TrainFile> for TrainConfig {
                 return refuse(field, "is 0, must be at least 1");
             }
         }
-        let positive = |rate: f64| rate > 0.0 && rate.is_finite();
-        if !config.variants.iter().all(|variant| positive(variant.learning_rate)) {
+        if config.steps > MOST_STEPS || config.batch.checked_mul(config.steps).is_none() {
+            return refuse("steps", &format!("is {}, must be at most {MOST_STEPS}", config.steps));
+        }
+        let rates = config.variants.iter().map(|variant| variant.learning_rate);
+        if !rates.chain([learning_rate]).all(is_positive) {
             return refuse("learning_rate", "must be a positive number");
         }
-        if !(config.auxiliary_weight >= 0.0 && config.auxiliary_weight.is_finite()) {
-            return refuse("auxiliary_weight", "must not be negative");
+        if file.auxiliary_k == Some(0) {
+            return refuse(
+                "auxiliary_k",
+                "is 0, must be at least 1; `auxiliary_weight` = 0 turns the loss off",
+            );
+        }
+        if !(config.auxiliary_weight == 0.0 || is_positive(config.auxiliary_weight)) {
+            return refuse("auxiliary_weight", "must be 0 or a positive number");
+        }
+        if config.resamples > config.steps / 2 {
+            let (resamples, most) = (config.resamples, config.steps / 2);
+            return refuse(
+                "resamples",
+                &format!("is {resamples}, must be at most {most}, half of the steps"),
+            );
         }
         if !(0.0..1.0).contains(&config.held_out) {
             return refuse("held_out", "must be at least 0 and below 1");
@@ -191,6 +241,11 @@ impl TryFrom<TrainFile> for TrainConfig {
         }
         Ok(config)
     }
+}
+
+/// Whether a number is positive where it is used, as an f32.
+fn is_positive(x: f64) -> bool {
+    x > 0.0 && x as f32 > 0.0 && (x as f32).is_finite()
 }
 
 pub(crate) fn refuse<T>(field: &'static str, reason: &str) -> Result<T, Error> {
@@ -259,7 +314,7 @@ mod tests {
             (serde_json::json!([{"architecture": "relu"}]), "`l1` is missing"),
             (
                 serde_json::json!([{"architecture": "relu", "l1": -1.0}]),
-                "`l1` must not",
+                "`l1` must be 0 or",
             ),
             (serde_json::json!([{"architecture": "topk", "k": [1, 0]}]), "`k` is 0"),
             (serde_json::json!([{"architecture": "topk", "k": []}]), "empty list"),

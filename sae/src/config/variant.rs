@@ -3,7 +3,7 @@
 use lm::HookPoint;
 use serde::{Deserialize, Serialize};
 
-use super::refuse;
+use super::{is_positive, refuse};
 use crate::{Architecture, Error};
 
 /// Default of `bandwidth` for the two penalties that count latents.
@@ -14,6 +14,8 @@ const DEFAULT_TANH_BANDWIDTH: f64 = 2.0;
 const DEFAULT_LEVELS: usize = 4;
 /// Most levels: the smallest of them is a 128th of the latents.
 const MOST_LEVELS: usize = 8;
+/// Characters of a name: it is a part of file names.
+const LONGEST_NAME: usize = 100;
 /// Default of `p_end`.
 const DEFAULT_P_END: f64 = 0.2;
 
@@ -45,7 +47,7 @@ pub struct VariantFile {
     /// `"topk"`, `"batch-topk"`, `"matryoshka"`: active latents of a row. The task has three attributes; 3 to 24 in the
     /// follow-up.
     pub k: Option<OneOrMany<usize>>,
-    /// `"jumprelu"`: active latents of a row to aim at.
+    /// `"jumprelu"`: active latents of a row to aim at, at most as many as there are latents.
     pub l0: Option<OneOrMany<f64>>,
     /// `"jumprelu-l0"`: weight of an active latent; `"jumprelu-tanh"`: weight of the tanh, 5 to 20 in the field. Both for
     /// inputs of mean norm root(width).
@@ -54,7 +56,8 @@ pub struct VariantFile {
     /// root(width). Default 2 with the tanh as in its source; else 0.5: with the 0.03 that suits billions of activations,
     /// runs this short hardly move thresholds.
     pub bandwidth: Option<f64>,
-    /// `"matryoshka"`: nested dictionaries, each twice as large as the one before. Default 4.
+    /// `"matryoshka"`: nested dictionaries, each twice as large as the one before; 1 to 8, and no more than leave the smallest
+    /// one a latent. Default 4.
     pub levels: Option<usize>,
     /// Seed of the weights. Default: that of the file.
     pub seed: Option<OneOrMany<u64>>,
@@ -111,6 +114,10 @@ impl VariantFile {
         if base.is_empty() || base.starts_with('.') || !base.chars().all(fits) {
             return refuse("name", &format!("is \"{base}\", must be letters, digits, - _ ."));
         }
+        if base.len() > LONGEST_NAME {
+            let reason = format!("has {} characters, must have at most {LONGEST_NAME}", base.len());
+            return refuse("name", &reason);
+        }
         let mut variants = Vec::new();
         for &value in &values {
             let architecture = self.architecture(value)?;
@@ -152,13 +159,9 @@ impl VariantFile {
     fn sparsity(&self) -> Result<Sparsity, Error> {
         let floats =
             |field: &'static str, given: &Option<OneOrMany<f64>>, zero: bool| match list(given.as_ref(), field)? {
-                Some((values, _))
-                    if values
-                        .iter()
-                        .any(|v| !v.is_finite() || *v < 0.0 || (*v == 0.0 && !zero)) =>
-                {
+                Some((values, _)) if values.iter().any(|&v| !(is_positive(v) || (v == 0.0 && zero))) => {
                     let kind = if zero {
-                        "not be negative"
+                        "be 0 or a positive number"
                     } else {
                         "be a positive number"
                     };
@@ -210,7 +213,7 @@ impl VariantFile {
 
     fn architecture(&self, value: f64) -> Result<Architecture, Error> {
         let bandwidth = |default: f64| match self.bandwidth.unwrap_or(default) {
-            width if width > 0.0 && width.is_finite() => Ok(width),
+            width if is_positive(width) => Ok(width),
             _ => refuse("bandwidth", "must be a positive number"),
         };
         let k = value as usize;
@@ -219,7 +222,7 @@ impl VariantFile {
             "relu-april" => Architecture::ReluApril { l1: value },
             "gated" => Architecture::Gated { l1: value },
             "p-anneal" => match self.p_end.unwrap_or(DEFAULT_P_END) {
-                p_end if p_end > 0.0 && p_end <= 1.0 => Architecture::PAnneal { l1: value, p_end },
+                p_end if is_positive(p_end) && p_end <= 1.0 => Architecture::PAnneal { l1: value, p_end },
                 p_end => return refuse("p_end", &format!("is {p_end}, must be above 0 and at most 1")),
             },
             "jumprelu" => Architecture::Jumprelu {

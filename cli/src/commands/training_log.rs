@@ -1,0 +1,90 @@
+//! What a training says while it runs: metrics of every autoencoder of a site, and progress.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use indicatif::ProgressBar;
+use sae::{Outcome, StepReport, TrainConfig, Variant};
+
+use super::Context;
+use crate::metrics::Metrics;
+
+/// Steps between two lines of metrics.
+const LOG_EVERY: usize = 50;
+
+/// Metrics and progress of the autoencoders of one site.
+pub(crate) struct TrainingLog {
+    members: BTreeMap<String, (Metrics, ProgressBar)>,
+    pub(crate) bar: ProgressBar,
+    steps: usize,
+    batch: usize,
+    /// When the last lines were written, at which step, and how long steps had waited for activations until then.
+    since: (Instant, usize, Duration),
+}
+
+impl TrainingLog {
+    pub(crate) fn open(
+        variants: &[Variant],
+        first: usize,
+        config: &TrainConfig,
+        folder: impl Fn(&Variant) -> PathBuf,
+        context: &Context,
+    ) -> anyhow::Result<Self> {
+        let group = context.progress.group("train", config.steps);
+        group.main.set_position(first as u64);
+        let mut members = BTreeMap::new();
+        for variant in variants {
+            let dir = folder(variant);
+            let metrics = Metrics::open(&dir, first).with_context(|| format!("cannot write into {}", dir.display()))?;
+            members.insert(variant.name.clone(), (metrics, group.line()));
+        }
+        Ok(Self {
+            members,
+            bar: group.main,
+            steps: config.steps,
+            batch: config.batch,
+            since: (Instant::now(), first, Duration::ZERO),
+        })
+    }
+
+    /// Takes note of a step of every member; what it has come to is read only where it is told.
+    pub(crate) fn write(
+        &mut self,
+        step: usize,
+        outcomes: &[(String, Outcome)],
+        waited: Duration,
+    ) -> anyhow::Result<()> {
+        self.bar.inc(1);
+        if !step.is_multiple_of(LOG_EVERY) && step + 1 != self.steps {
+            return Ok(());
+        }
+        let told = outcomes.iter().map(|(name, outcome)| Ok((name, outcome.read()?)));
+        let reports = told.collect::<Result<Vec<(&String, StepReport)>, sae::Error>>()?;
+        let (start, first, waited_before) = self.since;
+        let seconds = start.elapsed().as_secs_f64().max(f64::MIN_POSITIVE);
+        let speed = (self.batch * (step + 1 - first)) as f64 / seconds;
+        let share = (waited - waited_before).as_secs_f64() / seconds;
+        self.since = (Instant::now(), step + 1, waited);
+        for (name, report) in reports {
+            let Some((metrics, line)) = self.members.get_mut(name) else {
+                continue;
+            };
+            line.set_message(format!(
+                "{name:<28} unexplained {:.3}, active {:.1}, dead {:.3}",
+                report.fvu, report.l0, report.dead
+            ));
+            let serde_json::Value::Object(mut numbers) = serde_json::json!(report) else {
+                continue;
+            };
+            numbers.insert("tokens_per_s".to_owned(), speed.round().into());
+            numbers.insert("waiting".to_owned(), ((share * 1e4).round() / 1e4).into());
+            let path = metrics.path().to_owned();
+            metrics
+                .write(step, &numbers)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+}

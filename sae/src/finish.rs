@@ -1,0 +1,211 @@
+//! What training ends with: the autoencoders, calibrated and measured.
+//!
+//! Shapes: `D` width, `F` latents.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Device;
+use kernels::{Rule, encode, from_vec};
+use lm::HookPoint;
+use rayon::prelude::*;
+
+use crate::config::refuse;
+use crate::grid::is_small;
+use crate::rows::{Rows, Scaled, Split};
+use crate::summary::Measurement;
+use crate::survey::Survey;
+use crate::trainer::Trainer;
+use crate::{Architecture, Autoencoder, Error, Grid, Summary, Variant};
+
+/// Rows on which the threshold of a batch-wise selection is calibrated, at most.
+const CALIBRATION_ROWS: usize = 16_384;
+
+/// What training ends with.
+#[derive(Debug)]
+pub struct Finished {
+    /// What it was trained as.
+    pub variant: Variant,
+    /// The autoencoder, for inputs as they are stored.
+    pub model: Autoencoder,
+    /// Measured on what was held out, or, where that is nothing, on the rows that were trained on.
+    pub summary: Summary,
+}
+
+/// The parts of a store in their order, by number: none behind the last one.
+pub type Parts<'a> = dyn FnMut(usize) -> Result<Option<Split>, Error> + 'a;
+
+/// A [`Split`] that is only looked at.
+struct Part<'a> {
+    inputs: &'a Rows,
+    targets: BTreeMap<HookPoint, &'a Rows>,
+    trained: usize,
+}
+
+impl Grid {
+    /// The autoencoders as they are, measured on the rows that the grid holds.
+    ///
+    /// # Errors
+    ///
+    /// Parameters or pre-activations that are not finite.
+    pub fn finish(self) -> Result<Vec<Finished>, Error> {
+        self.finish_with(None)
+    }
+
+    /// The same, measured on all parts of a store, which are asked for twice: for their mean, and for all else.
+    ///
+    /// # Errors
+    ///
+    /// As [`Grid::finish`], and those of `parts`.
+    pub fn finish_on(self, parts: &mut Parts<'_>) -> Result<Vec<Finished>, Error> {
+        self.finish_with(Some(parts))
+    }
+
+    fn finish_with(self, mut parts: Option<&mut Parts<'_>>) -> Result<Vec<Finished>, Error> {
+        self.check()?;
+        let side_by_side = is_small(&self.config, &self.inputs, &self.device);
+        let Self { config, members, .. } = self;
+        // Whatever a stream has read ahead is not needed any more.
+        drop(self.source);
+        let held = Held {
+            inputs: self.inputs,
+            targets: self.targets,
+            n_train: self.n_train,
+            device: self.device,
+        };
+        let models: Vec<(Variant, Autoencoder)> = match side_by_side {
+            true => members
+                .into_par_iter()
+                .map(|member| held.model(member))
+                .collect::<Result<_, _>>(),
+            false => members.into_iter().map(|member| held.model(member)).collect(),
+        }?;
+        let mut surveys: BTreeMap<Option<HookPoint>, Survey> = BTreeMap::new();
+        held.visit(parts.as_deref_mut(), &mut |part| {
+            let all = std::iter::once((None, part.inputs))
+                .chain(part.targets.iter().map(|(hook, rows)| (Some(*hook), *rows)));
+            for (hook, rows) in all {
+                let survey = surveys.entry(hook).or_insert_with(|| Survey::new(rows.width));
+                survey.add(rows, part.trained);
+            }
+        })?;
+        let surveyed: BTreeMap<_, _> = surveys
+            .into_iter()
+            .map(|(hook, survey)| (hook, survey.finish()))
+            .collect();
+        let mut measurements = Vec::new();
+        for (variant, model) in &models {
+            let Some(surveyed) = surveyed.get(&variant.target) else {
+                return refuse("target", "has no activations to measure on");
+            };
+            measurements.push((variant, Measurement::new(model, surveyed)));
+        }
+        held.visit(parts, &mut |part| {
+            let one = |(variant, measurement): &mut (&Variant, Measurement<'_>)| {
+                let target = variant.target.and_then(|hook| part.targets.get(&hook)).copied();
+                measurement.add(part.inputs, target, part.trained, &held.device);
+            };
+            match side_by_side {
+                true => measurements.par_iter_mut().for_each(one),
+                false => measurements.iter_mut().for_each(one),
+            }
+        })?;
+        let summaries: Vec<Summary> = measurements
+            .into_iter()
+            .map(|(_, measurement)| measurement.finish())
+            .collect();
+        let finished = models.into_iter().zip(summaries).map(|((variant, model), summary)| {
+            match summary.cosine.is_finite() {
+                true => Ok(Finished {
+                    variant,
+                    model,
+                    summary,
+                }),
+                // Weights so large that no reconstruction is finite.
+                false => Err(diverged(&variant.name, config.steps)),
+            }
+        });
+        finished.collect()
+    }
+}
+
+/// What a grid holds beside its members.
+struct Held {
+    inputs: Scaled,
+    targets: BTreeMap<HookPoint, Scaled>,
+    n_train: usize,
+    device: Device,
+}
+
+impl Held {
+    /// The autoencoder that a trainer ends with.
+    fn model(&self, (variant, trainer): (Variant, Trainer)) -> Result<(Variant, Autoencoder), Error> {
+        let steps = trainer.steps_done();
+        let target = variant.target.and_then(|hook| self.targets.get(&hook));
+        let scales = (self.inputs.scale, target.map(|target| target.scale));
+        let mut model = Autoencoder::finished(variant.architecture, trainer.into_parameters(), scales);
+        if let Architecture::BatchTopk { k } | Architecture::Matryoshka { k, .. } = variant.architecture {
+            match calibrate(&mut model, k, &self.inputs.rows, self.n_train, &self.device) {
+                // The activations are finite, so it is the weights that are not.
+                Err(Error::NotFinite { .. }) => return Err(diverged(&variant.name, steps)),
+                other => other?,
+            }
+        }
+        Ok((variant, model))
+    }
+
+    /// Shows all parts, or, where there are none, the rows that the grid holds.
+    fn visit(&self, parts: Option<&mut Parts<'_>>, visit: &mut dyn FnMut(&Part<'_>)) -> Result<(), Error> {
+        let Some(parts) = parts else {
+            visit(&Part {
+                inputs: &self.inputs.rows,
+                targets: self
+                    .targets
+                    .iter()
+                    .map(|(hook, scaled)| (*hook, &scaled.rows))
+                    .collect(),
+                trained: self.n_train,
+            });
+            return Ok(());
+        };
+        let mut number = 0;
+        while let Some(split) = parts(number)? {
+            visit(&Part {
+                inputs: &split.inputs,
+                targets: split.targets.iter().map(|(hook, rows)| (*hook, rows)).collect(),
+                trained: split.trained,
+            });
+            number += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Weights that are not finite, or that give nothing finite, after the last step or one before.
+pub(crate) fn diverged(name: &str, steps: usize) -> Error {
+    Error::Diverged {
+        name: name.to_owned(),
+        step: steps.saturating_sub(1),
+        loss: f32::NAN,
+    }
+}
+
+/// Sets the threshold that replaces a selection over the batch: the largest with which `k` latents a row are active on
+/// average, on rows spread evenly over those that were trained on.
+fn calibrate(model: &mut Autoencoder, k: usize, inputs: &Rows, n_train: usize, device: &Device) -> Result<(), Error> {
+    let step = n_train.div_ceil(CALIBRATION_ROWS).max(1);
+    let sample: Vec<f32> = (0..n_train)
+        .step_by(step)
+        .flat_map(|row| inputs.slice(row..row + 1).iter().copied())
+        .collect();
+    let n = sample.len() / inputs.width;
+    let x = model.centred(from_vec(sample, [n, inputs.width], device)); // [n, D]
+    let p = &model.parameters;
+    let found = encode(&x, &p.w_enc, &p.b_enc, Rule::PerBatch(k * n), None, None)
+        .map_err(|at| Error::NotFinite { row: at.row * step })?;
+    let least = found.active.values.iter().copied().reduce(f32::min);
+    // Codes are what is above the threshold, and the least of them must stay.
+    let threshold = least.map_or(0.0, f32::next_down);
+    let n_latents = p.n_latents();
+    model.parameters.extra = vec![from_vec(vec![threshold; n_latents], [n_latents], device)];
+    Ok(())
+}
