@@ -350,6 +350,7 @@ mod tests {
             name: name.to_owned(),
             family: "sae".to_owned(),
             identity: identity.to_owned(),
+            folders: std::collections::BTreeMap::new(),
             seeded: true,
         };
         let run = |name: &str, identity: &str| Evaluation {

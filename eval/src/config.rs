@@ -43,15 +43,18 @@ pub struct EvalFile {
     pub seed: u64,
     /// Numbers of latents that a greedy edit may exchange at each node, rising. Default 2, 4, 6, as in the paper.
     pub ks: Vec<usize>,
-    /// The `k` (one of `ks`) at which edit accuracies are compared between sets. Default 4: the middle one.
+    /// The `k` (one of `ks`) at which edit accuracies by the first of `edits` are compared between sets. Default 4: the middle
+    /// one.
     pub compare_k: usize,
-    /// How the latents of edits are found: `greedy`, `beam`, `exhaustive` (at those `ks` up to 3), `guided` (`k / 2` latents
-    /// removed and as many added). Default `greedy` and `guided`: the paper's two.
+    /// How the latents of edits are found: `greedy`, `beam`, `exhaustive` (at those `ks` up to 3), `guided` (at those `ks` that
+    /// are even: `k / 2` latents removed and as many added). Default `greedy` and `guided`: the paper's two. With none, only
+    /// supervised dictionaries are edited.
     pub edits: Vec<Method>,
     /// F1 from which a latent counts as interpreted, and is kept, removed or interchanged, rising. Default 0.8, as in most
-    /// of the paper.
+    /// of the paper. With none, latents are neither interpreted nor interchanged.
     pub thresholds: Vec<f64>,
-    /// Dictionaries that nobody trained, evaluated beside the others: `random`, `random-fvu`, `neurons`, `pca`. Default all.
+    /// Dictionaries that nobody trained, evaluated beside the others, each at most once: `random`, `random-fvu`, `neurons`,
+    /// `pca`. Default all.
     pub baselines: Vec<Baseline>,
     /// The family that random dictionaries are matched to, in latents and sparsity or error. Default `sae-topk`.
     pub matched_to: String,
@@ -81,10 +84,11 @@ pub struct EvalFile {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub legacy: Vec<Legacy>,
     /// Pairs of families, trained on samples that share no prompt, that are asked whether they split an attribute alike on the
-    /// prompts of a third. Default none.
+    /// prompts of a third; each pair once, in either order. Default none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub split_alike: Vec<Compare>,
-    /// Pairs of families whose difference is reported with a paired interval. Default: `sae-topk` minus `random`.
+    /// Pairs of families whose difference is reported with a paired interval, each at most once. Default: `sae-topk` minus
+    /// `random`.
     pub compare: Vec<Compare>,
 }
 
@@ -157,21 +161,8 @@ impl TryFrom<EvalFile> for EvalConfig {
         ] {
             if file.legacy.contains(&legacy) && !file.edits.contains(&method) {
                 let reason = format!("names {legacy}, which is about {method} edits, and `edits` does not");
-                return Err(Error::Config {
-                    field: "legacy",
-                    reason,
-                });
+                return refuse("legacy", reason);
             }
-        }
-        if let Some(pair) = file.split_alike.iter().find(|pair| pair.left == pair.right) {
-            let reason = format!(
-                "pairs {} with itself; seeds of one family are compared anyway",
-                pair.left
-            );
-            return Err(Error::Config {
-                field: "split_alike",
-                reason,
-            });
         }
         let positive = [
             ("prompts", file.prompts, 2),
@@ -182,22 +173,19 @@ impl TryFrom<EvalFile> for EvalConfig {
         ];
         for (field, value, least) in positive {
             if value < least {
-                return Err(Error::Config {
-                    field,
-                    reason: format!("is {value}; it must be at least {least}"),
-                });
+                return refuse(field, format!("is {value}; it must be at least {least}"));
             }
         }
         if file.ks.is_empty() || file.ks[0] == 0 || file.ks.windows(2).any(|pair| pair[0] >= pair[1]) {
             let reason = format!("is {:?}; it must be a rising list of positive numbers", file.ks);
-            return Err(Error::Config { field: "ks", reason });
+            return refuse("ks", reason);
         }
-        let distinct = |n: usize| (1..n).all(|i| !file.edits[..i].contains(&file.edits[i]));
-        if !distinct(file.edits.len()) || file.edits.contains(&Method::Supervised) {
-            return Err(Error::Config {
-                field: "edits",
-                reason: "lists each of greedy, beam, exhaustive and guided at most once".to_owned(),
-            });
+        if file.edits.contains(&Method::Supervised) || twice(&file.edits, PartialEq::eq).is_some() {
+            let reason = "lists each of greedy, beam, exhaustive and guided at most once".to_owned();
+            return refuse("edits", reason);
+        }
+        if let Some(baseline) = twice(&file.baselines, PartialEq::eq) {
+            return refuse("baselines", format!("lists {baseline:?} twice"));
         }
         let in_range = |t: &f64| (0.0..=1.0).contains(t);
         if !file.thresholds.iter().all(in_range) || file.thresholds.windows(2).any(|pair| pair[0] >= pair[1]) {
@@ -205,34 +193,58 @@ impl TryFrom<EvalFile> for EvalConfig {
                 "is {:?}; it must be a rising list of numbers from 0 to 1",
                 file.thresholds
             );
-            return Err(Error::Config {
-                field: "thresholds",
-                reason,
-            });
+            return refuse("thresholds", reason);
         }
         if !(file.min_effect > 0.0 && file.min_effect < 1.0) {
             let reason = format!("is {}; it must be a share between 0 and 1", file.min_effect);
-            return Err(Error::Config {
-                field: "min_effect",
-                reason,
-            });
+            return refuse("min_effect", reason);
         }
         if !file.ks.contains(&file.compare_k) {
             let reason = format!("is {}; it must be one of `ks` {:?}", file.compare_k, file.ks);
-            return Err(Error::Config {
-                field: "compare_k",
-                reason,
-            });
+            return refuse("compare_k", reason);
+        }
+        if let Some(first) = file.edits.first().filter(|first| !first.exchanges(file.compare_k)) {
+            let reason = format!(
+                "is {}, which {first} edits, the first of `edits`, cannot exchange",
+                file.compare_k
+            );
+            return refuse("compare_k", reason);
         }
         if !(file.min_denominator > 0.0 && file.min_denominator.is_finite()) {
             let reason = format!("is {}; it must be a positive number of logits", file.min_denominator);
-            return Err(Error::Config {
-                field: "min_denominator",
-                reason,
-            });
+            return refuse("min_denominator", reason);
         }
+        check_pairs("compare", &file.compare, PartialEq::eq)?;
+        // Whether two families split alike does not depend on which is named first.
+        let either_way = |a: &Compare, b: &Compare| a == b || (&a.left, &a.right) == (&b.right, &b.left);
+        check_pairs("split_alike", &file.split_alike, either_way)?;
         Ok(Self(file))
     }
+}
+
+/// Refuses a family that is paired with itself, and a pair that is named twice.
+fn check_pairs(field: &'static str, pairs: &[Compare], same: impl Fn(&Compare, &Compare) -> bool) -> Result<(), Error> {
+    if let Some(pair) = pairs.iter().find(|pair| pair.left == pair.right) {
+        let reason = format!(
+            "pairs {} with itself; seeds of one family are compared anyway",
+            pair.left
+        );
+        return refuse(field, reason);
+    }
+    match twice(pairs, same) {
+        Some(pair) => refuse(field, format!("pairs {} and {} twice", pair.left, pair.right)),
+        None => Ok(()),
+    }
+}
+
+/// The first of several that is the same as one before it.
+fn twice<T>(all: &[T], same: impl Fn(&T, &T) -> bool) -> Option<&T> {
+    let repeats = |(place, one): &(usize, &T)| all[..*place].iter().any(|other| same(one, other));
+    all.iter().enumerate().find(repeats).map(|(_, one)| one)
+}
+
+fn refuse<T>(field: &'static str, reason: String) -> Result<T, Error> {
+    Err(Error::Config { field, reason })
 }
 
 #[cfg(test)]
@@ -247,19 +259,102 @@ mod tests {
         assert_eq!(serde_json::from_str::<EvalConfig>("{}").unwrap(), config);
     }
 
+    /// Every key at its least and largest value, beyond them, empty and doubled: taken, or refused under its own name.
     #[test]
-    fn wrong_values_name_their_field() {
+    fn every_key_is_taken_at_its_borders_and_refused_beyond() {
+        let cases: &[(&str, &[&str], &[&str])] = &[
+            ("prompts", &["2", "1000000000"], &["0", "1", "-1"]),
+            ("seed", &["0", "9223372036854775807"], &["-1", "1.5"]),
+            (
+                "ks",
+                &["[4]", "[1, 4]", "[4, 1000000000]"],
+                &["[]", "[0, 4]", "[4, 4]", "[4, 2]"],
+            ),
+            ("compare_k", &["2", "6"], &["0", "3", "8"]),
+            (
+                "edits",
+                &["[]", "[\"guided\", \"beam\"]"],
+                &["[\"greedy\", \"greedy\"]", "[\"supervised\"]", "[\"best\"]"],
+            ),
+            (
+                "thresholds",
+                &["[]", "[0.0, 1.0]"],
+                &["[0.8, 0.4]", "[0.5, 0.5]", "[-0.1]", "[1.1]"],
+            ),
+            (
+                "baselines",
+                &["[]", "[\"pca\", \"random\"]"],
+                &["[\"pca\", \"random\", \"pca\"]", "[\"nothing\"]"],
+            ),
+            ("matched_to", &["\"sae-relu\""], &["1"]),
+            ("refactor_attention", &["true"], &["1"]),
+            ("interpretability_prompts", &["4"], &["0", "3"]),
+            ("readout_prompts", &["2"], &["0", "1"]),
+            ("resamples", &["1"], &["0"]),
+            ("batch", &["1"], &["0"]),
+            ("min_denominator", &["1e-300", "1e300"], &["0.0", "-1.0"]),
+            ("min_effect", &["1e-9", "0.999"], &["0.0", "1.0", "-0.5"]),
+            ("reference", &["\"supervised-lstsq\""], &["[]"]),
+            (
+                "legacy",
+                &["[]", "[\"rank-on-edited\", \"rank-on-edited\"]"],
+                &["[\"random\"]"],
+            ),
+            (
+                "split_alike",
+                &["[]", "[{\"left\": \"a\", \"right\": \"b\"}]"],
+                &[
+                    "[{\"left\": \"a\", \"right\": \"a\"}]",
+                    "[{\"left\": \"a\", \"right\": \"b\"}, {\"left\": \"b\", \"right\": \"a\"}]",
+                ],
+            ),
+            (
+                "compare",
+                &[
+                    "[]",
+                    "[{\"left\": \"a\", \"right\": \"b\"}, {\"left\": \"b\", \"right\": \"a\"}]",
+                ],
+                &[
+                    "[{\"left\": \"a\", \"right\": \"a\"}]",
+                    "[{\"left\": \"a\", \"right\": \"b\"}, {\"left\": \"a\", \"right\": \"b\"}]",
+                    "[{\"left\": \"a\"}]",
+                ],
+            ),
+        ];
+        let defaults = serde_json::to_value(EvalFile::default()).unwrap();
+        let keys: Vec<&str> = cases.iter().map(|(key, ..)| *key).collect();
+        // Those that are left out where they are empty stand in no default.
+        let missing = defaults
+            .as_object()
+            .unwrap()
+            .keys()
+            .find(|key| !keys.contains(&key.as_str()));
+        assert_eq!((missing, cases.len()), (None, defaults.as_object().unwrap().len() + 2));
+        let parse = |key: &str, value: &str| serde_json::from_str::<EvalConfig>(&format!("{{\"{key}\": {value}}}"));
+        for (key, taken, refused) in cases {
+            for value in *taken {
+                parse(key, value).unwrap_or_else(|error| panic!("{key} = {value}: {error}"));
+            }
+            for value in *refused {
+                let message = parse(key, value).expect_err(value).to_string();
+                // What serde refuses gets its key from the reader of the file.
+                let by_serde = message.contains("expected") || message.contains("missing field");
+                assert!(
+                    by_serde || message.contains(&format!("`{key}`")),
+                    "{key} = {value}: {message}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn keys_that_depend_on_each_other_are_named() {
         let cases = [
-            (r#"{"prompts": 0}"#, "`prompts`"),
-            (r#"{"ks": [4, 2]}"#, "`ks`"),
             (r#"{"ks": [2, 3]}"#, "`compare_k`"),
-            (r#"{"min_denominator": 0.0}"#, "`min_denominator`"),
-            (r#"{"min_effect": 1.0}"#, "`min_effect`"),
-            (r#"{"edits": ["greedy", "greedy"]}"#, "`edits`"),
-            (r#"{"thresholds": [0.8, 0.4]}"#, "`thresholds`"),
+            (r#"{"ks": [3, 4], "compare_k": 3, "edits": ["guided"]}"#, "`compare_k`"),
+            (r#"{"edits": ["exhaustive", "greedy"]}"#, "`compare_k`"),
             (r#"{"promts": 3}"#, "promts"),
             (r#"{"edits": ["greedy"], "legacy": ["rank-on-edited"]}"#, "`legacy`"),
-            (r#"{"split_alike": [{"left": "a", "right": "a"}]}"#, "`split_alike`"),
         ];
         for (text, part) in cases {
             let message = serde_json::from_str::<EvalConfig>(text).unwrap_err().to_string();

@@ -34,6 +34,8 @@ pub struct DictionarySet {
     pub family: String,
     /// Hash of what the dictionaries were read or drawn from: an unfinished evaluation goes on only where it is the same.
     pub identity: String,
+    /// Hash of the files of each dictionary that was read from a folder, by the name of the folder.
+    pub folders: BTreeMap<String, String>,
     /// Whether another seed would have given another dictionary.
     pub seeded: bool,
     /// How its edits are made.

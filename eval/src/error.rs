@@ -30,13 +30,6 @@ pub enum Error {
         reason: String,
     },
 
-    /// The file of a finished configuration holds another one.
-    #[error("{path}: it was made with other settings than its name says; remove it")]
-    OtherSettings {
-        /// The file.
-        path: std::path::PathBuf,
-    },
-
     /// The sites were located in another model.
     #[error("the sites belong to model {sites}, but the loaded model is {model}; run `saelab locate` on this model")]
     ModelMismatch {
@@ -141,7 +134,7 @@ pub enum Error {
 
     /// The model does not perform the task, so nothing can be located in it or measured on it.
     #[error(
-        "the mean logit difference of right and wrong answers of the clean model is {logit_diff:.4} on {n} prompts, under {floor}: it does \
+        "the mean logit difference of right and wrong answers of the clean model is {logit_diff:.4} on {n} prompts, under {floor:?}: it does \
          not do the task; use a model that does"
     )]
     NoBehaviour {
@@ -185,6 +178,33 @@ pub enum Error {
     #[error("no window of text with three tokens")]
     NoText,
 
+    /// Text of which no token is replaced.
+    #[error("the text holds nothing but special tokens, which are never replaced; name another text")]
+    SpecialOnly,
+
+    /// Too little of the written world for its labels to say anything.
+    #[error(
+        "no label holds on {fewest} tokens of both the even and the odd documents, of {documents} in all; raise `documents`"
+    )]
+    TooFewTokens {
+        /// Documents that were read.
+        documents: usize,
+        /// Tokens of each half on which a predicate must hold.
+        fewest: usize,
+    },
+
+    /// A figure that is NaN or infinite.
+    #[error(
+        "the {what} is {value}, which is no figure: numbers of the dictionary or of the model are too large or damaged; \
+         nothing was written"
+    )]
+    NotANumber {
+        /// What was measured.
+        what: &'static str,
+        /// NaN or an infinity.
+        value: f64,
+    },
+
     /// A file of scores cannot be opened.
     #[error("cannot read {}", path.display())]
     Read {
@@ -219,6 +239,20 @@ pub enum Error {
         expected: u32,
         /// What stands in the file.
         found: String,
+    },
+
+    /// Scores or resamples beside a report that are not those of the report.
+    #[error(
+        "{} is not the file that was written with {}: it is damaged, comes from another evaluation, or one was interrupted \
+         while it replaced the files of the last; run `saelab eval` again",
+        path.display(),
+        report.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The report that names another hash.
+        report: PathBuf,
     },
 
     /// Evaluations that cannot be paired.

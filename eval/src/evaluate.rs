@@ -22,7 +22,10 @@ use crate::ledger::{Entry, Ledger, Selection, rounded};
 use crate::measure::{Evaluation, Steps, baseline_steps, record, unit_steps};
 use crate::metric::{Method, Metric};
 use crate::parts::Parts;
-use crate::report::{ALWAYS_ON, Clean, DictionaryFacts, FORMAT_VERSION, MEAN_ABLATION, ModelFacts, NONE, Report};
+use crate::report::{
+    ALWAYS_ON, Clean, Columns, DictionaryFacts, FORMAT_VERSION, MEAN_ABLATION, ModelFacts, NONE, REPORT, RESAMPLES,
+    Report, SCORES,
+};
 use crate::site::Sites;
 use lm::{Gpt2, files};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,24 +58,30 @@ pub struct Evaluated {
     pub report: Report,
     /// Its scores with their resamples.
     pub entries: Vec<Entry>,
+    /// `scores.parquet` and `resamples.parquet`, whose hashes the report holds.
+    columns: [Vec<u8>; 2],
 }
 
 impl Evaluated {
-    /// Writes `resamples.parquet`, `scores.parquet` and `report.json` into `dir`, each whole or not at all, the report last.
+    /// Writes `resamples.parquet`, `scores.parquet`, `run.json` and `report.json` into `dir`. `circumstances` is what `run.json`
+    /// holds, beside the hash of the report.
+    ///
+    /// The files of an earlier evaluation are replaced only when all of these are whole on the disk. A program that is killed
+    /// between the renames that follow leaves files that are not the report's, which [`Report::check_columns`] finds.
     ///
     /// # Errors
-    /// [`Error::Model`] when a file cannot be written, [`Error::Json`], [`Error::Arrow`], [`Error::Parquet`].
-    pub fn write(&self, dir: &Path) -> Result<(), Error> {
-        let contents = [
-            ("resamples.parquet", resamples_parquet(&self.entries)?),
-            ("scores.parquet", scores_parquet(&self.entries)?),
-            ("report.json", self.report.to_json()?.into_bytes()),
-        ];
-        // A report stands beside its own resamples or not at all.
-        files::remove_file(&dir.join("report.json"))?;
-        for (name, bytes) in contents {
-            files::write_atomic(&dir.join(name), |out| out.write_all(&bytes))?;
-        }
+    /// [`Error::Model`] when a file cannot be written, [`Error::Json`].
+    pub fn write(&self, dir: &Path, mut circumstances: serde_json::Value) -> Result<(), Error> {
+        let report = self.report.to_json()?.into_bytes();
+        circumstances["report_sha256"] = files::sha256_hex(&report).into();
+        let run = serde_json::to_string_pretty(&circumstances)? + "\n";
+        let [scores, resamples] = &self.columns;
+        files::write_together(&[
+            (dir.join(RESAMPLES), resamples),
+            (dir.join(SCORES), scores),
+            (dir.join("run.json"), run.as_bytes()),
+            (dir.join(REPORT), &report),
+        ])?;
         Ok(())
     }
 }
@@ -82,7 +91,8 @@ impl Evaluated {
 /// # Errors
 /// [`Error::ModelMismatch`], [`Error::TaskMismatch`], [`Error::Site`] or [`Error::Node`] when the sites do not fit the model;
 /// [`Error::NoSite`] and [`Error::Width`] when a set does not fit the sites; [`Error::DuplicateSet`] and
-/// [`Error::UnknownSet`] for names; [`Error::NoBehaviour`] when the model does not do the task; [`Error::Model`].
+/// [`Error::UnknownSet`] for names; [`Error::NoBehaviour`] when the model does not do the task; [`Error::NotFinite`] for a
+/// dictionary whose numbers, codes or reconstructions are not finite; [`Error::Model`].
 pub fn evaluate(
     runner: &Runner<'_>,
     task: &dyn Task,
@@ -169,6 +179,7 @@ pub fn evaluate(
             name: set.name.clone(),
             family: set.family.clone(),
             identity: set.identity.clone(),
+            folders: set.folders.clone(),
             seeded: set.seeded,
         })
         .collect();
@@ -182,6 +193,8 @@ pub fn evaluate(
         .collect();
     let size = model.config();
     let entries = ledger.into_entries();
+    let columns = [scores_parquet(&entries)?, resamples_parquet(&entries)?];
+    let [scores, resamples] = columns.each_ref().map(|bytes| files::sha256_hex(bytes));
     let report = Report {
         format_version: FORMAT_VERSION,
         task: task.name(),
@@ -197,10 +210,15 @@ pub fn evaluate(
         sites: sites.sites.clone(),
         clean: facts,
         dictionaries: known,
+        columns: Columns { scores, resamples },
         scores: entries.iter().map(|entry| entry.score.clone()).collect(),
         comparisons,
     };
-    Ok(Evaluated { report, entries })
+    Ok(Evaluated {
+        report,
+        entries,
+        columns,
+    })
 }
 
 /// One number of each axis, by which dictionaries are compared.

@@ -281,6 +281,7 @@ mod tests {
             name: name.to_owned(),
             family: name.to_owned(),
             identity: String::new(),
+            folders: BTreeMap::new(),
             seeded: false,
         };
         let facts = ["left", "right", "few", "fewer"].map(facts);

@@ -76,4 +76,4 @@ pub use parts::Parts;
 pub use report::{Comparison, Report, Score};
 pub use site::{Evidence, Site, Sites};
 pub use splice::{Change, SpliceTask};
-pub use truth::{FamilyScore, Truth, WorldSample};
+pub use truth::{DENSE, FamilyScore, Truth, WorldSample};

@@ -1,5 +1,6 @@
 //! What is measured, and how edits are found: the names in reports.
 
+use crate::control::exhaustive_reaches;
 use crate::legacy::Legacy;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as NameError, StrDeserializer};
@@ -121,6 +122,18 @@ pub enum Method {
     Guided,
     /// What the labels prescribe ([`crate::control::supervised`]).
     Supervised,
+}
+
+impl Method {
+    /// Whether the search can exchange just `k` latents: an exhaustive one has too many choices beyond three, a guided one
+    /// removes as many as it adds.
+    pub(crate) fn exchanges(self, k: usize) -> bool {
+        match self {
+            Self::Exhaustive => exhaustive_reaches(k),
+            Self::Guided => k.is_multiple_of(2),
+            Self::Greedy | Self::Beam | Self::Supervised => true,
+        }
+    }
 }
 
 /// Names are those in JSON and configs.

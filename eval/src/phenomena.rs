@@ -33,5 +33,5 @@ pub mod summary;
 mod toy;
 
 pub use config::{PhenomenaConfig, PhenomenaFile};
-pub use job::{Job, Record};
+pub use job::{Job, Record, Records};
 pub use summary::Summary;

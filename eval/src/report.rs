@@ -18,7 +18,16 @@ use std::path::Path;
 use tasks::{Attribute, TaskName};
 
 /// Version of the layout of `report.json`, `scores.parquet` and `resamples.parquet`.
-pub const FORMAT_VERSION: u32 = 4;
+pub const FORMAT_VERSION: u32 = 5;
+
+/// File name of the report.
+pub const REPORT: &str = "report.json";
+
+/// File name of its scores as columns.
+pub const SCORES: &str = "scores.parquet";
+
+/// File name of the same with resamples.
+pub const RESAMPLES: &str = "resamples.parquet";
 
 /// Name of the baseline that edits nothing.
 pub const NONE: &str = "none";
@@ -72,6 +81,10 @@ pub struct DictionaryFacts {
     pub family: String,
     /// Hash of what its numbers were read from.
     pub identity: String,
+    /// Hash of the files of each of its dictionaries, by the name of the folder (a node or a hook) that holds them; empty for
+    /// dictionaries that nobody trained.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub folders: BTreeMap<String, String>,
     /// Whether another seed would have given another dictionary.
     pub seeded: bool,
 }
@@ -133,6 +146,15 @@ pub struct Clean {
     pub n: usize,
 }
 
+/// SHA-256 of the files that are written with a report and hold the same scores.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Columns {
+    /// That of `scores.parquet`.
+    pub scores: String,
+    /// That of `resamples.parquet`.
+    pub resamples: String,
+}
+
 /// Everything an evaluation found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -152,6 +174,8 @@ pub struct Report {
     pub clean: Clean,
     /// The dictionary sets.
     pub dictionaries: Vec<DictionaryFacts>,
+    /// The files that belong to it.
+    pub columns: Columns,
     /// All scores.
     pub scores: Vec<Score>,
     /// Differences between dictionary sets.
@@ -178,6 +202,25 @@ impl Report {
             reason: error.to_string(),
         })?;
         Ok(report)
+    }
+
+    /// Checks that `scores.parquet` and `resamples.parquet` beside the report in `dir` are those that were written with it; a
+    /// file that is not there is not missed.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`] for a file that is not; [`Error::Model`] for one that cannot be read.
+    pub fn check_columns(&self, dir: &Path) -> Result<(), Error> {
+        let columns = [(RESAMPLES, &self.columns.resamples), (SCORES, &self.columns.scores)];
+        for (name, expected) in columns {
+            let path = dir.join(name);
+            if path.exists() && files::sha256_file(&path)? != *expected {
+                return Err(Error::Foreign {
+                    path,
+                    report: dir.join(REPORT),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The report as indented JSON with a final newline; the same report gives the same bytes.
@@ -221,6 +264,10 @@ pub(crate) mod tests {
                 n: 1,
             },
             dictionaries,
+            columns: Columns {
+                scores: String::new(),
+                resamples: String::new(),
+            },
             scores: Vec::new(),
             comparisons: Vec::new(),
         }
@@ -236,9 +283,9 @@ pub(crate) mod tests {
         let old = report
             .to_json()
             .unwrap()
-            .replace("\"format_version\": 4", "\"format_version\": 3");
+            .replace("\"format_version\": 5", "\"format_version\": 4");
         std::fs::write(&path, old).unwrap();
         let error = Report::read(&path).unwrap_err().to_string();
-        assert!(error.contains("found 3") && error.contains("saelab eval"), "{error}");
+        assert!(error.contains("found 4") && error.contains("saelab eval"), "{error}");
     }
 }

@@ -24,6 +24,8 @@ use crate::agreement::{Agreement, Ranked};
 
 /// Rows of each half on which a predicate must hold.
 pub const FEWEST: usize = 20;
+/// Share of the tokens on which a latent is active beyond which it is dense: it stands for no predicate that seldom holds.
+pub const DENSE: f64 = 0.1;
 /// MCC from which a predicate counts as found by its latent, and a latent as explained by its predicate.
 const FOUND: f64 = 0.5;
 /// Tokens whose codes are held densely at once.
@@ -64,6 +66,8 @@ pub struct Truth {
     pub families: BTreeMap<String, FamilyScore>,
     /// Share of latents that are active on no token.
     pub silent: f64,
+    /// Share of latents that are active on more than [`DENSE`] of the tokens.
+    pub dense: f64,
     /// Share of the others whose predicate, chosen by MCC, reaches an MCC of 0.5.
     pub explained: f64,
 }
@@ -74,7 +78,8 @@ impl WorldSample {
     ///
     /// # Errors
     ///
-    /// A tokenizer that does not split text into the world's words; a hook that the model does not have; no documents.
+    /// A tokenizer that does not split text into the world's words; a hook that the model does not have; no documents, or so
+    /// few that no predicate holds on [`FEWEST`] tokens of both halves.
     pub fn new(
         model: &Gpt2,
         tokenizer: &Tokenizer,
@@ -118,12 +123,30 @@ impl WorldSample {
         for (predicate, number) in numbers {
             predicates[number as usize] = predicate;
         }
-        Ok(Self {
+        let sample = Self {
             vectors: Tensor::cat(vectors, 0), // [N, D]
             holds,
             scored,
             predicates,
-        })
+        };
+        let [choosing, scoring] = [false, true].map(|scored| sample.holding(scored));
+        if choosing.iter().zip(&scoring).all(|(a, b)| *a.min(b) < FEWEST as u32) {
+            return Err(Error::TooFewTokens {
+                documents: documents.len(),
+                fewest: FEWEST,
+            });
+        }
+        Ok(sample)
+    }
+
+    /// Number of tokens of one half on which each predicate holds, `[P]`.
+    fn holding(&self, scored: bool) -> Vec<u32> {
+        let mut holding = vec![0; self.predicates.len()];
+        let of_half = self.holds.iter().zip(&self.scored).filter(|(_, of)| **of == scored);
+        for &predicate in of_half.flat_map(|(holds, _)| holds) {
+            holding[predicate as usize] += 1;
+        }
+        holding
     }
 
     /// Tokens, `N`.
@@ -140,7 +163,11 @@ impl WorldSample {
     }
 
     /// Scores a dictionary by its `encode`, `[n, D]` to `[n, F]`.
-    pub fn score(&self, encode: &dyn Fn(Tensor<2>) -> Tensor<2>) -> Truth {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotANumber`] when a code is not finite.
+    pub fn score(&self, encode: &dyn Fn(Tensor<2>) -> Tensor<2>) -> Result<Truth, Error> {
         let [n, d] = self.vectors.dims();
         let mut codes: Vec<Vec<(u32, f32)>> = Vec::with_capacity(n);
         let mut n_latents = 0;
@@ -148,12 +175,19 @@ impl WorldSample {
             let rows = self.vectors.clone().slice([first..(first + ROWS).min(n), 0..d]);
             let dense = encode(rows); // [n, F]
             n_latents = dense.dims()[1];
-            for row in to_vec(dense).chunks_exact(n_latents) {
+            let dense = to_vec(dense);
+            if let Some(code) = dense.iter().find(|code| !code.is_finite()) {
+                return Err(Error::NotANumber {
+                    what: "code of a latent",
+                    value: f64::from(*code),
+                });
+            }
+            for row in dense.chunks_exact(n_latents.max(1)) {
                 let entries = (0_u32..).zip(row.iter().copied()).filter(|(_, code)| *code > 0.0);
                 codes.push(entries.collect());
             }
         }
-        self.score_codes(&codes, n_latents)
+        Ok(self.score_codes(&codes, n_latents))
     }
 
     fn score_codes(&self, codes: &[Vec<(u32, f32)>], n_latents: usize) -> Truth {
@@ -197,6 +231,9 @@ impl WorldSample {
             let best = fit.iter().max_by(|a, b| mcc(a).total_cmp(&mcc(b)));
             best.is_some_and(|&predicate| scoring.agreement(predicate, **latent).mcc() >= FOUND)
         };
+        let most = DENSE * codes.len() as f64;
+        let is_dense = |latent: &&usize| f64::from(choosing.active[**latent] + scoring.active[**latent]) > most;
+        let dense = alive.iter().filter(is_dense).count();
         let explained = alive.iter().filter(is_explained).count();
         Truth {
             families: by_family
@@ -204,6 +241,7 @@ impl WorldSample {
                 .map(|(name, scores)| (name, family(scores)))
                 .collect(),
             silent: 1.0 - alive.len() as f64 / n_latents.max(1) as f64,
+            dense: dense as f64 / n_latents.max(1) as f64,
             explained: explained as f64 / alive.len().max(1) as f64,
         }
     }
@@ -246,15 +284,12 @@ impl Counts {
             n: 0,
             n_predicates: p,
             active: vec![0; n_latents],
-            holds: vec![0; p],
+            holds: sample.holding(scored),
             both: vec![0; n_latents * p],
         };
         let rows = codes.iter().zip(&sample.holds).zip(&sample.scored);
         for ((codes, holds), _) in rows.filter(|(_, of)| **of == scored) {
             counts.n += 1;
-            holds
-                .iter()
-                .for_each(|&predicate| counts.holds[predicate as usize] += 1);
             for &(latent, _) in codes {
                 counts.active[latent as usize] += 1;
                 for &predicate in holds {
@@ -329,6 +364,17 @@ mod tests {
     }
 
     #[test]
+    fn a_code_that_is_no_number_is_an_error() {
+        let (sample, _) = sample();
+        for value in [f32::NAN, f32::INFINITY] {
+            let error = sample.score(&|x| x.zeros_like() + value).unwrap_err().to_string();
+            assert!(error.contains("code of a latent"), "{error}");
+        }
+        let silent = sample.score(&|x| x.zeros_like()).unwrap();
+        assert_eq!((silent.silent, silent.dense), (1.0, 0.0));
+    }
+
+    #[test]
     fn each_score_has_the_latent_that_is_best_by_it() {
         let (sample, codes) = sample();
         let truth = sample.score_codes(&codes, 5);
@@ -346,6 +392,10 @@ mod tests {
         assert_eq!((role.predicates, role.found), (2, 1.0));
         assert_eq!(to_vec(sample.mean()), [59.5 - 1.5], "rows 0 to 2, 6 to 8, ...");
         assert!((truth.silent - 0.2).abs() < 1e-12);
+        assert!(
+            (truth.dense - 0.8).abs() < 1e-12,
+            "all but the silent one fire on a third or more"
+        );
         // Latents 0 and 2; latent 3 was taken for predicate a.
         assert_eq!(truth.explained, 0.5);
     }

@@ -16,6 +16,7 @@ use eval::config::Compare;
 use eval::interventions::Runner;
 use eval::{DictionarySet, Edit, Error, EvalFile, Evaluated, Method, Metric, Parts, Score, Sites, evaluate};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use tasks::{Attribute, ByAttribute, Labels, Sample, Task};
 
 fn settings() -> EvalFile {
@@ -147,11 +148,20 @@ fn a_perfect_dictionary_scores_one_and_the_report_is_stable() {
     assert_eq!(again.report.to_json().unwrap(), report.to_json().unwrap());
     assert_eq!(again.entries.len(), evaluated.entries.len());
     let folder = tempfile::tempdir().unwrap();
-    evaluated.write(folder.path()).unwrap();
+    evaluated
+        .write(folder.path(), serde_json::json!({"host": "here"}))
+        .unwrap();
     assert_eq!(
         std::fs::read_to_string(folder.path().join("report.json")).unwrap(),
         report.to_json().unwrap()
     );
+    let circumstances: serde_json::Value = lm::files::read_json(&folder.path().join("run.json")).unwrap();
+    let of_report = lm::files::sha256_file(&folder.path().join("report.json")).unwrap();
+    assert_eq!(
+        circumstances,
+        serde_json::json!({"host": "here", "report_sha256": of_report})
+    );
+    report.check_columns(folder.path()).unwrap();
     let read = eval::columns::read_resamples(&folder.path().join("resamples.parquet")).unwrap();
     assert_eq!(format!("{read:?}"), format!("{:?}", evaluated.entries), "NaN and all");
     assert!(folder.path().join("scores.parquet").exists());
@@ -163,7 +173,7 @@ fn a_broken_evaluation_goes_on_where_it_stopped() {
     let (sites, sets, config) = (sites(model), sets(model), settings().try_into().unwrap());
     let whole = run(&sites, &sets, settings()).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let parts = Parts::new(folder.path().join("parts"));
+    let parts = Parts::new(folder.path().join("parts"), "this program".to_owned());
     // What a run that stopped leaves behind: some of its parts.
     evaluate(
         &Runner::new(model, 25),
@@ -196,6 +206,9 @@ fn a_broken_evaluation_goes_on_where_it_stopped() {
     assert_eq!(format!("{:?}", again.entries), format!("{:?}", whole.entries));
     let (_, fresh) = steps(&sets, None);
     assert!(calls < fresh, "{calls} of {fresh} steps");
+    // What an older program has measured is not taken over.
+    let newer = Parts::new(folder.path().join("parts"), "another program".to_owned());
+    assert_eq!(steps(&sets, Some(&newer)).1, fresh);
     // Another dictionary of the same name is another unit.
     let mut changed = self::sets(model);
     changed[2].identity = "drawn anew".to_owned();
@@ -204,6 +217,155 @@ fn a_broken_evaluation_goes_on_where_it_stopped() {
     assert!(none < some, "{none} {some}");
     parts.remove().unwrap();
     assert!(!folder.path().join("parts").exists());
+}
+
+/// Files of `dir`, by name.
+fn listed(dir: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn what_another_part_or_a_changed_one_says_is_measured_again() {
+    let World { model, task } = world();
+    let (sites, sets) = (sites(model), sets(model));
+    let small = EvalFile {
+        edits: vec![Method::Greedy],
+        thresholds: Vec::new(),
+        compare: Vec::new(),
+        ..settings()
+    };
+    let config = small.clone().try_into().unwrap();
+    let whole = run(&sites, &sets, small).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let parts = Parts::new(folder.path().join("parts"), "this program".to_owned());
+    let again = || {
+        let (runner, mut calls) = (Runner::new(model, 25), 0);
+        let found = evaluate(&runner, task, &sites, &sets, &config, Some(&parts), &mut |_, _| {
+            calls += 1
+        })
+        .unwrap();
+        assert_eq!(found.report.to_json().unwrap(), whole.report.to_json().unwrap());
+        assert_eq!(format!("{:?}", found.entries), format!("{:?}", whole.entries));
+        calls
+    };
+    let (fresh, kept) = (again(), again());
+    assert!(kept < fresh, "{kept} {fresh}");
+    let files = listed(&folder.path().join("parts"));
+    assert_eq!(files.len(), 2 * 4);
+    let bytes: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+    // Each under the name of the next, as whole files that say something of another set or site.
+    for (file, bytes) in files.iter().zip(bytes.iter().cycle().skip(1)) {
+        std::fs::write(file, bytes).unwrap();
+    }
+    assert_eq!(again(), fresh, "no part was what its name says");
+    assert_eq!(listed(&folder.path().join("parts")), files, "and all were put right");
+    // A part of another set under a name that is right but for what it is about.
+    let [a, b] = [&files[0], &files[1]].map(|file| file.file_name().unwrap().to_str().unwrap().to_owned());
+    let borrowed = format!("{}-{}", a.split('-').next().unwrap(), b.split('-').nth(1).unwrap());
+    std::fs::copy(&files[1], files[1].with_file_name(borrowed)).unwrap();
+    std::fs::remove_file(&files[0]).unwrap();
+    let calls = again();
+    assert!(kept < calls && calls < fresh, "{kept} {calls} {fresh}");
+    // A changed bit of a number, in one file after the other.
+    for (file, bytes) in files.iter().zip(&bytes) {
+        let mut changed = bytes.clone();
+        let place = changed.len() / 2;
+        changed[place] ^= 1;
+        std::fs::write(file, changed).unwrap();
+        again();
+        assert_eq!(&std::fs::read(file).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn a_report_stands_beside_its_own_resamples() {
+    let World { model, .. } = world();
+    let (sites, sets) = (sites(model), sets(model));
+    let small = |resamples| EvalFile {
+        edits: vec![Method::Greedy],
+        thresholds: Vec::new(),
+        compare: Vec::new(),
+        resamples,
+        ..settings()
+    };
+    let [first, second] = [20, 30].map(|resamples| run(&sites, &sets, small(resamples)).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let write = |evaluated: &Evaluated| evaluated.write(folder.path(), serde_json::json!({}));
+    write(&first).unwrap();
+    let old = listed(folder.path())
+        .iter()
+        .map(|file| std::fs::read(file).unwrap())
+        .collect::<Vec<_>>();
+    for name in ["report.json", "resamples.parquet", "run.json", "scores.parquet"] {
+        // One of the files cannot be written: all of the old ones stay.
+        let kept = std::fs::read(path(name)).unwrap();
+        std::fs::remove_file(path(name)).unwrap();
+        std::fs::create_dir(path(name)).unwrap();
+        let error = write(&second).unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
+        std::fs::remove_dir(path(name)).unwrap();
+        std::fs::write(path(name), kept).unwrap();
+        let now = listed(folder.path())
+            .iter()
+            .map(|file| std::fs::read(file).unwrap())
+            .collect::<Vec<_>>();
+        assert!(now == old, "{name}");
+    }
+    for name in ["resamples.parquet", "scores.parquet"] {
+        write(&second).unwrap();
+        let foreign = std::fs::read(path(name)).unwrap();
+        write(&first).unwrap();
+        first.report.check_columns(folder.path()).unwrap();
+        std::fs::write(path(name), foreign).unwrap();
+        let error = first.report.check_columns(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("report.json"), "{error}");
+        std::fs::remove_file(path(name)).unwrap();
+        first.report.check_columns(folder.path()).unwrap();
+    }
+}
+
+#[test]
+fn a_reconstruction_that_is_no_number_is_refused() {
+    let World { model, .. } = world();
+    let (sites, mut sets) = (sites(model), sets(model));
+    let node = node("blocks.1.hook_resid_pre@END");
+    sets[1]
+        .by_node
+        .insert(node, Box::new(Overflowing(node.width(model.config()))));
+    let error = run(&sites, &sets, settings()).unwrap_err().to_string();
+    assert!(error.contains("identity") && error.contains("not finite"), "{error}");
+}
+
+/// Codes and directions are finite, what they come to together is not.
+struct Overflowing(usize);
+
+impl Dictionary for Overflowing {
+    fn d_in(&self) -> usize {
+        self.0
+    }
+
+    fn n_latents(&self) -> usize {
+        2
+    }
+
+    fn device(&self) -> Device {
+        kernels::cpu()
+    }
+
+    fn encode(&self, activations: Tensor<2>, _: &[Labels]) -> Tensor<2> {
+        Tensor::ones([activations.dims()[0], 2], &self.device()).mul_scalar(1e20)
+    }
+
+    fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
+        let directions = Tensor::ones([2, self.0], &self.device()).mul_scalar(1e19);
+        codes.matmul(directions)
+    }
 }
 
 #[test]
@@ -398,6 +560,7 @@ fn a_supervised_dictionary_in_disguise_scores_as_itself() {
         name: name.to_owned(),
         family: name.to_owned(),
         identity: name.to_owned(),
+        folders: BTreeMap::new(),
         seeded: false,
         edit,
         by_node: recorded

@@ -39,6 +39,7 @@ fn supervised(model: &Gpt2, task: &dyn Task, sites: &Sites) -> DictionarySet {
         name: "supervised-mean".to_owned(),
         family: "supervised-mean".to_owned(),
         identity: "means".to_owned(),
+        folders: std::collections::BTreeMap::new(),
         seeded: false,
         edit: Edit::Supervised,
         by_node: by_node.collect(),

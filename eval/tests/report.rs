@@ -12,7 +12,7 @@ use eval::bootstrap::Bootstrap;
 use eval::columns::scores_parquet;
 use eval::ledger::{Entry, Key, Ledger, Selection};
 use eval::locate::{Candidate, Located};
-use eval::report::{Clean, DictionaryFacts, FORMAT_VERSION, ModelFacts};
+use eval::report::{Clean, Columns, DictionaryFacts, FORMAT_VERSION, ModelFacts};
 use eval::{EvalFile, Evidence, Method, Metric, Report, Site, Sites, table};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::data_type::AsBytes;
@@ -97,6 +97,7 @@ fn report() -> (Report, Vec<Entry>) {
         name: name.to_owned(),
         family: family.to_owned(),
         identity: "1234".to_owned(),
+        folders: BTreeMap::new(),
         seeded: true,
     };
     let dictionaries = [
@@ -134,6 +135,10 @@ fn report() -> (Report, Vec<Entry>) {
             n: 8,
         },
         dictionaries,
+        columns: Columns {
+            scores: "5c0e".to_owned(),
+            resamples: "4e5a".to_owned(),
+        },
         scores: entries.iter().map(|entry| entry.score.clone()).collect(),
         comparisons,
     };

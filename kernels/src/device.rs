@@ -264,7 +264,7 @@ fn wgpu_adapters() -> Vec<(Device, &'static str)> {
 }
 
 /// The widest vector instructions of this CPU, of those that make a difference here.
-fn instruction_set() -> &'static str {
+pub fn instruction_set() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") {

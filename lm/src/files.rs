@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::{self, BufWriter, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Serialize;
@@ -42,6 +42,28 @@ impl HostTensor {
 /// there is the old file or none. Missing folders are made, and what dead processes have left beside it is removed.
 pub fn write_atomic(path: &Path, write: impl FnOnce(&mut (dyn Write + Send)) -> io::Result<()>) -> Result<(), Error> {
     written(path, prepared(path, write).and_then(Temporary::persist))
+}
+
+/// Writes several files that belong together, as [`write_atomic`] writes one: all of them are whole on the disk before the
+/// first takes its name, so that a full disk leaves the old ones. They are renamed in the order given.
+pub fn write_together(files: &[(PathBuf, &[u8])]) -> Result<(), Error> {
+    let whole = files.iter().map(|(path, bytes)| written(path, on_disk(path, bytes)));
+    let whole: Vec<Temporary> = whole.collect::<Result<_, _>>()?;
+    for (file, (path, _)) in whole.into_iter().zip(files) {
+        written(path, file.persist())?;
+    }
+    Ok(())
+}
+
+/// A file whose bytes have reached the disk, and that can be renamed to `path`.
+fn on_disk(path: &Path, bytes: &[u8]) -> io::Result<Temporary> {
+    // Found now, a folder in the way of one file leaves the others as they are.
+    if path.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let file = prepared(path, |file| file.write_all(bytes))?;
+    file.file().sync_all()?;
+    Ok(file)
 }
 
 /// A file that is whole but for its name, which [`Temporary::persist`] gives it.
@@ -335,6 +357,28 @@ mod tests {
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
         assert!(matches!(read_tensors(&path), Err(Error::Format { .. })));
+    }
+
+    #[test]
+    fn files_that_belong_together_are_replaced_together_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let [a, b, c] = ["a", "b", "sub/c"].map(|name| folder.path().join(name));
+        let write = |text: &[u8]| write_together(&[(a.clone(), text), (b.clone(), text), (c.clone(), text)]);
+        write(b"old").unwrap();
+        // The last cannot be written: the first two stay.
+        fs::remove_file(&c).unwrap();
+        fs::create_dir(&c).unwrap();
+        let error = write(b"new").unwrap_err().to_string();
+        assert!(error.contains("sub/c"), "{error}");
+        assert_eq!([&a, &b].map(|path| fs::read(path).unwrap()), [b"old", b"old"]);
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            3,
+            "no temporary file is left"
+        );
+        fs::remove_dir(&c).unwrap();
+        write(b"new").unwrap();
+        assert_eq!([&a, &b, &c].map(|path| fs::read(path).unwrap()), [b"new"; 3]);
     }
 
     #[test]

@@ -48,13 +48,13 @@ impl fmt::Display for Method {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FitFile {
-    /// The methods, each giving one dictionary per node: `"mean"`, `"least-squares"`. Default both, as in the paper.
+    /// The methods, each once and giving one dictionary per node: `"mean"`, `"least-squares"`. Default both, as in the paper.
     pub methods: Option<Vec<Method>>,
-    /// What the features stand for, each giving one dictionary per node and method: `"independent"`, `"coupled"`, `"names"`.
-    /// Default the independent one, the paper's main one.
+    /// What the features stand for, each once and giving one dictionary per node and method: `"independent"`, `"coupled"`,
+    /// `"names"`. Default the independent one, the paper's main one.
     pub parametrizations: Option<Vec<Parametrization>>,
-    /// The attributes that get features: `"IO"`, `"S"`, `"Pos"`; `"Gender"`, `"OtherGender"` of the pronoun task. Default all
-    /// that the task edits: what is left out cannot be edited. Fewer than all only with the independent
+    /// The attributes that get features, each once: `"IO"`, `"S"`, `"Pos"`; `"Gender"`, `"OtherGender"` of the pronoun task.
+    /// Default all that the task edits: what is left out cannot be edited. Fewer than all only with the independent
     /// parametrization, the others are made of all three.
     pub attributes: Option<Vec<Attribute>>,
 }
@@ -66,8 +66,8 @@ pub struct FitConfig {
     pub methods: Vec<Method>,
     /// The parametrizations, at least one, each once, in the order of [`Parametrization::ALL`].
     pub parametrizations: Vec<Parametrization>,
-    /// The attributes, at least one, each once, in the order of [`Attribute::ALL`].
-    pub attributes: Vec<Attribute>,
+    /// The attributes, at least one, each once, in the order of [`Attribute::ALL`]; none where all are meant that the task edits.
+    pub attributes: Option<Vec<Attribute>>,
 }
 
 impl FitConfig {
@@ -75,22 +75,24 @@ impl FitConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] when the prompts have none of the attributes; [`Error::Parametrization`] when the parametrization is
+    /// [`Error::Config`] when the prompts lack one of the attributes; [`Error::Parametrization`] when the parametrization is
     /// not for their task.
     pub fn columns(&self, parametrization: Parametrization, all: ByAttribute, role: Role) -> Result<Columns, Error> {
-        let kept = all.iter().filter(|(attribute, _)| self.attributes.contains(attribute));
-        let n_values: ByAttribute = kept.collect();
-        if n_values.attributes().next().is_none() {
+        let Some(asked) = &self.attributes else {
+            return Columns::new(parametrization, all, role);
+        };
+        if let Some(foreign) = asked.iter().find(|attribute| all.get(**attribute).is_none()) {
             let known = all.attributes().map(|attribute| attribute.to_string());
             return Err(Error::Config {
                 field: "attributes",
                 reason: format!(
-                    "names none of those that the task edits: {}",
+                    "names {foreign}, but the task edits {}",
                     known.collect::<Vec<_>>().join(", ")
                 ),
             });
         }
-        Columns::new(parametrization, n_values, role)
+        let kept = all.iter().filter(|(attribute, _)| asked.contains(attribute));
+        Columns::new(parametrization, kept.collect(), role)
     }
 }
 
@@ -98,33 +100,17 @@ impl TryFrom<FitFile> for FitConfig {
     type Error = Error;
 
     fn try_from(file: FitFile) -> Result<Self, Error> {
-        let empty = |field| Error::Config {
-            field,
-            reason: "is empty, at least one is needed".to_owned(),
-        };
-        fn chosen<T: Copy + PartialEq, const N: usize>(all: [T; N], asked: Option<Vec<T>>, default: &[T]) -> Vec<T> {
-            let asked = asked.unwrap_or_else(|| default.to_vec());
-            all.into_iter().filter(|one| asked.contains(one)).collect()
-        }
+        let parametrizations = file.parametrizations.unwrap_or(vec![Parametrization::Independent]);
+        let attributes = file
+            .attributes
+            .map(|asked| chosen("attributes", &Attribute::ALL, &asked));
         let config = Self {
-            methods: chosen(Method::ALL, file.methods, &Method::ALL),
-            parametrizations: chosen(
-                Parametrization::ALL,
-                file.parametrizations,
-                &[Parametrization::Independent],
-            ),
-            attributes: chosen(Attribute::ALL, file.attributes, &Attribute::ALL),
+            methods: chosen("methods", &Method::ALL, &file.methods.unwrap_or(Method::ALL.to_vec()))?,
+            parametrizations: chosen("parametrizations", &Parametrization::ALL, &parametrizations)?,
+            attributes: attributes.transpose()?,
         };
-        for (field, is_empty) in [
-            ("methods", config.methods.is_empty()),
-            ("parametrizations", config.parametrizations.is_empty()),
-            ("attributes", config.attributes.is_empty()),
-        ] {
-            if is_empty {
-                return Err(empty(field));
-            }
-        }
-        let lacks = |needed: &Attribute| !config.attributes.contains(needed);
+        let attributes = config.attributes.as_ref();
+        let lacks = |needed: &Attribute| attributes.is_some_and(|attributes| !attributes.contains(needed));
         let torn = |parametrization: &&Parametrization| parametrization.needs().iter().any(lacks);
         if let Some(other) = config.parametrizations.iter().find(torn) {
             return Err(Error::Config {
@@ -136,6 +122,21 @@ impl TryFrom<FitFile> for FitConfig {
         }
         Ok(config)
     }
+}
+
+/// Those of `all` that are asked for, in its order.
+fn chosen<T: Copy + PartialEq>(field: &'static str, all: &[T], asked: &[T]) -> Result<Vec<T>, Error> {
+    let refuse = |reason: &str| Error::Config {
+        field,
+        reason: reason.to_owned(),
+    };
+    if asked.is_empty() {
+        return Err(refuse("is empty, at least one is needed"));
+    }
+    if (1..asked.len()).any(|place| asked[..place].contains(&asked[place])) {
+        return Err(refuse("lists one of its values twice"));
+    }
+    Ok(all.iter().filter(|one| asked.contains(one)).copied().collect())
 }
 
 #[cfg(test)]
@@ -158,8 +159,8 @@ mod tests {
     fn files_are_completed_or_refused() {
         let config = FitConfig::try_from(serde_json::from_str::<FitFile>("{}").unwrap()).unwrap();
         assert_eq!(
-            (config.methods.as_slice(), config.attributes.len()),
-            (Method::ALL.as_slice(), Attribute::ALL.len())
+            (config.methods.as_slice(), config.attributes),
+            (Method::ALL.as_slice(), None)
         );
         let file = r#"{ "methods": ["least-squares"], "attributes": ["Pos", "IO"] }"#;
         let config = FitConfig::try_from(serde_json::from_str::<FitFile>(file).unwrap()).unwrap();
@@ -182,13 +183,16 @@ mod tests {
             config.parametrizations,
             [Parametrization::Coupled, Parametrization::Names]
         );
-        let empty = serde_json::from_str::<FitFile>(r#"{ "methods": [] }"#).unwrap();
-        assert!(
-            FitConfig::try_from(empty)
-                .unwrap_err()
-                .to_string()
-                .contains("`methods`")
-        );
+        for (field, one) in [("methods", "mean"), ("parametrizations", "names"), ("attributes", "IO")] {
+            for text in [
+                format!("{{ \"{field}\": [] }}"),
+                format!("{{ \"{field}\": [\"{one}\", \"{one}\"] }}"),
+            ] {
+                let file = serde_json::from_str::<FitFile>(&text).unwrap();
+                let error = FitConfig::try_from(file).unwrap_err().to_string();
+                assert!(error.contains(&format!("`{field}`")), "{text}: {error}");
+            }
+        }
         let torn = r#"{ "parametrizations": ["independent", "coupled"], "attributes": ["IO", "Pos"] }"#;
         let error = FitConfig::try_from(serde_json::from_str::<FitFile>(torn).unwrap()).unwrap_err();
         assert!(

@@ -1,6 +1,6 @@
 //! Dictionaries that nobody trained, made for an evaluation from the activations of the experiment.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use activations::{Node, NodeRows, Store};
 use eval::baseline::{RandomSize, neurons, pca};
@@ -65,6 +65,7 @@ fn empty(kind: Baseline, config: &EvalConfig, matched: Option<&DictionarySet>, s
         name: name.to_owned(),
         family: name.to_owned(),
         identity: files::sha256_hex(made_from.as_bytes()),
+        folders: BTreeMap::new(),
         seeded: matches!(kind, Baseline::Random | Baseline::RandomFvu),
         edit: Edit::Greedy,
         by_node: ByNode::new(),

@@ -102,6 +102,7 @@ impl BenchEval {
         DictionarySet {
             family: "random".to_owned(),
             identity: name.clone(),
+            folders: std::collections::BTreeMap::new(),
             seeded: true,
             name,
             edit: Edit::Greedy,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use eval::columns::read_resamples;
 use eval::compare::{Evaluation, compare};
 use eval::metric::Test;
+use eval::report::{REPORT, RESAMPLES};
 use eval::{Method, Metric, Report, table};
 use lm::files;
 
@@ -37,6 +38,10 @@ pub(crate) struct Compare {
 
 impl Compare {
     pub(crate) fn run(self, _context: &Context) -> anyhow::Result<()> {
+        let repeated = (1..self.metric.len()).find(|&place| self.metric[..place].contains(&self.metric[place]));
+        if let Some(place) = repeated {
+            return Err(ConfigError(format!("--metric names {} twice", self.metric[place])).into());
+        }
         let runs = self.runs.iter().map(|run| read(run)).collect::<Result<Vec<_>, _>>()?;
         let of_edits = self.metric.iter().any(|metric| metric.test() == Test::Control);
         for run in runs.iter().filter(|_| of_edits) {
@@ -58,10 +63,13 @@ impl Compare {
     }
 }
 
+/// A report with the resamples that were written with it.
 fn read(run: &Path) -> anyhow::Result<Evaluation> {
+    let report = Report::read(&run.join(REPORT))?;
+    report.check_columns(run)?;
     Ok(Evaluation {
         name: run.display().to_string(),
-        report: Report::read(&run.join("report.json"))?,
-        entries: read_resamples(&run.join("resamples.parquet"))?,
+        report,
+        entries: read_resamples(&run.join(RESAMPLES))?,
     })
 }

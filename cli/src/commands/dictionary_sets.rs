@@ -27,37 +27,40 @@ pub(super) fn load(
 ) -> anyhow::Result<Vec<DictionarySet>> {
     let mut sets = Vec::new();
     for name in run_folder::folders(&run.supervised())? {
-        let (mut by_node, mut weights) = (ByNode::new(), Vec::new());
+        let (mut by_node, mut folders) = (ByNode::new(), BTreeMap::new());
         for &node in nodes {
             let dir = run.supervised().join(&name).join(node.dir_name());
             let (dictionary, origin) = SupervisedDictionary::load(&dir, &context.device)?;
             check_parent(&dir, &origin.parent, store)?;
             check_place(&dir, &origin.node.to_string(), &[node.to_string()])?;
-            weights.extend(["dictionary.safetensors", "config.json"].map(|file| dir.join(file)));
+            let files = ["dictionary.safetensors", "config.json"].map(|file| dir.join(file));
+            folders.insert(node.dir_name(), hash_of(&files)?);
             by_node.insert(node, Box::new(dictionary));
         }
         sets.push(DictionarySet {
             family: name.clone(),
             name,
-            identity: identity(&weights)?,
+            identity: identity(&by_node, &folders),
+            folders,
             seeded: false,
             edit: Edit::Supervised,
             by_node,
         });
     }
     for name in run_folder::folders(&run.sae())? {
-        let (mut by_node, mut weights, mut family) = (ByNode::new(), Vec::new(), name.clone());
+        let (mut by_node, mut folders, mut family) = (ByNode::new(), BTreeMap::new(), name.clone());
         let mut missing = Vec::new();
         for &node in nodes {
             // Made for this node, or for all positions of its hook; of a library that is not ours, perhaps.
             let places = [TrainingSite::Node(node), TrainingSite::Hook(node.hook, node.head)];
-            let dirs = places.map(|place| run.sae().join(&name).join(place.dir_name()));
-            let Some(dir) = dirs.into_iter().find(|dir| dir.exists()) else {
+            let folder = |place: TrainingSite| run.sae().join(&name).join(place.dir_name());
+            let Some(place) = places.into_iter().find(|place| folder(*place).exists()) else {
                 missing.push(node.to_string());
                 continue;
             };
+            let dir = folder(place);
             let (dictionary, origin) = Autoencoder::open(&dir, &context.device)?;
-            weights.extend(files_of(&dir, &origin)?);
+            folders.insert(place.dir_name(), hash_of_autoencoder(&dir, &origin)?);
             if let Origin::Trained(trained) = &origin {
                 let seed = format!("-seed{}", trained.variant.seed);
                 family = name.strip_suffix(&seed).unwrap_or(&name).to_owned();
@@ -86,7 +89,8 @@ pub(super) fn load(
         sets.push(DictionarySet {
             name,
             family,
-            identity: identity(&weights)?,
+            identity: identity(&by_node, &folders),
+            folders,
             seeded: true,
             edit: Edit::Greedy,
             by_node,
@@ -100,7 +104,12 @@ pub(super) fn load(
     Ok(sets)
 }
 
-/// The files that make a dictionary what it is; of a folder of another library all of them.
+/// Hash of the files that make an autoencoder what it is.
+pub(super) fn hash_of_autoencoder(dir: &Path, origin: &Origin) -> anyhow::Result<String> {
+    hash_of(&files_of(dir, origin)?)
+}
+
+/// The files that make an autoencoder what it is; of a folder of another library all of them.
 fn files_of(dir: &Path, origin: &Origin) -> anyhow::Result<Vec<PathBuf>> {
     if let Origin::Trained(_) = origin {
         return Ok(["sae_weights.safetensors", "cfg.json"]
@@ -118,12 +127,18 @@ fn files_of(dir: &Path, origin: &Origin) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Hash of the contents of all files.
-fn identity(weights: &[PathBuf]) -> anyhow::Result<String> {
+fn hash_of(paths: &[PathBuf]) -> anyhow::Result<String> {
     let mut all = String::new();
-    for path in weights {
+    for path in paths {
         all += &files::sha256_file(path)?;
     }
     Ok(files::sha256_hex(all.as_bytes()))
+}
+
+/// Hash of which dictionary stands at which node.
+fn identity(by_node: &ByNode, folders: &BTreeMap<String, String>) -> String {
+    let nodes: Vec<String> = by_node.keys().map(ToString::to_string).collect();
+    files::sha256_hex(format!("{nodes:?} {folders:?}").as_bytes())
 }
 
 /// A dictionary in the folder of another place must not be taken for one of that place.

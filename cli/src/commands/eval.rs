@@ -8,8 +8,9 @@ use anyhow::Context as _;
 use eval::interventions::Runner;
 use eval::{Cost, EvalConfig, Observer, Parts, evaluate, table};
 use indicatif::ProgressBar;
-use lm::{LoadOptions, files};
+use lm::LoadOptions;
 
+use super::held_folder::HeldFolder;
 use super::run_folder::{self, RunFolder};
 use super::{Context, baselines, dictionary_sets};
 use crate::{build, config, output};
@@ -45,6 +46,7 @@ impl Eval {
         let task = sites.task.open(&tokenizer)?;
         let run = RunFolder(self.run);
         let store = Store::open(&run.activations())?;
+        let held = HeldFolder::new(&run.0)?;
         let harvested = &store.manifest().provenance.model_hash;
         anyhow::ensure!(
             harvested == model.hash(),
@@ -65,7 +67,7 @@ impl Eval {
         let mut sets = dictionary_sets::load(&run, &store, &sites.nodes(), context)?;
         let baselines = baselines::make(&config, &sets, &store, &sites.nodes(), context)?;
         sets.extend(baselines);
-        let parts = Parts::new(run.unfinished());
+        let parts = Parts::new(run.unfinished(), context.program());
         let mut told = Told(context.progress.bar("eval", 0));
         let evaluated = evaluate(
             &Runner::new(&model, config.batch),
@@ -77,9 +79,10 @@ impl Eval {
             &mut told,
         )?;
         told.0.finish_and_clear();
-        evaluated.write(&run.0)?;
+        held.check()?;
+        evaluated.write(&run.0, circumstances(start, context))?;
+        held.check()?;
         parts.remove()?;
-        files::write_json(&run.0.join("run.json"), &circumstances(start, context))?;
         output::result(&table::tables(&evaluated.report))?;
         output::note(&format!(
             "eval: report.json, scores.parquet, resamples.parquet and run.json are in {}",

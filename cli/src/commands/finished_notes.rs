@@ -74,7 +74,8 @@ pub(crate) fn of_activations(site: TrainingSite, variant: &Variant, summary: &Su
     (!parts.is_empty()).then(|| format!("train: {site}{what}: {}", parts.join("; ")))
 }
 
-fn is_outweighed(summary: &Summary) -> bool {
+/// Whether a few rows may decide the unexplained variance.
+pub(super) fn is_outweighed(summary: &Summary) -> bool {
     let largest = summary.largest_variance.unwrap_or(0.0);
     summary.long_rows > 0 || (summary.rows >= MANY && largest > MUCH)
 }

@@ -7,6 +7,7 @@ use supervised::{FitConfig, FitFile, Origin, fit};
 use tasks::ByAttribute;
 
 use super::Context;
+use super::held_folder::HeldFolder;
 use super::run_folder::{self, RunFolder};
 use crate::config::{self, ConfigError};
 use crate::output;
@@ -30,13 +31,15 @@ pub(crate) struct Fit {
 impl Fit {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let file: FitFile = config::read(&self.config, &self.set)?;
-        let config =
-            FitConfig::try_from(file).map_err(|error| ConfigError(format!("{}: {error}", self.config.display())))?;
+        let refused = |error: supervised::Error| ConfigError(format!("{}: {error}", self.config.display()));
+        let config = FitConfig::try_from(file).map_err(refused)?;
         let run = RunFolder(self.run);
         let sites = run_folder::read_sites(&self.sites)?;
         let store = Store::open(&run.activations())?;
         run_folder::check_task(&store, &sites)?;
+        let held = HeldFolder::new(&run.0)?;
         let nodes = sites.nodes();
+        let mut written = Vec::new();
         let bar = context.progress.bar(
             "fit",
             nodes.len() * config.methods.len() * config.parametrizations.len(),
@@ -50,7 +53,7 @@ impl Fit {
                 .filter_map(|&attribute| Some((attribute, largest(attribute)? + 1)))
                 .collect();
             for &parametrization in &config.parametrizations {
-                let columns = config.columns(parametrization, n_values, node.role)?;
+                let columns = config.columns(parametrization, n_values, node.role).map_err(refused)?;
                 for &method in &config.methods {
                     let dictionary = fit(&rows, columns.clone(), method, &context.device)?;
                     let name = method.dictionary_name(parametrization);
@@ -58,12 +61,21 @@ impl Fit {
                         node,
                         parent: store.hash().to_owned(),
                     };
-                    dictionary.save(&run.supervised().join(name).join(node.dir_name()), &origin)?;
+                    let dir = run.supervised().join(name).join(node.dir_name());
+                    dictionary.save(&dir, &origin)?;
+                    written.push(dir);
                     bar.inc(1);
                 }
             }
         }
         bar.finish_and_clear();
+        held.check()?;
+        if let Some(gone) = written.iter().find(|dir| !dir.exists()) {
+            anyhow::bail!(
+                "{} was removed while this command ran; run the command again",
+                gone.display()
+            );
+        }
         output::note(&format!(
             "fit: supervised dictionaries in {}",
             run.supervised().display()

@@ -9,9 +9,9 @@ use lm::{Gpt2, HookPoint};
 use sae::{Autoencoder, Format, Origin, Trained};
 use serde::Deserialize;
 
-use super::Context;
 use super::run_folder::{self, RunFolder};
 use super::training_site::TrainingSite;
+use super::{Context, dictionary_sets};
 use crate::output;
 
 /// Arguments of the commands that look at them on text.
@@ -72,13 +72,17 @@ pub(crate) fn all(run: &RunFolder) -> anyhow::Result<Vec<AtHook>> {
     Ok(by_site.into_values().collect())
 }
 
-/// Loads one, of any library, and how it was trained if it was here; none for a transcoder, which reconstructs another hook.
-pub(crate) fn load(
-    dir: &Path,
-    hook: HookPoint,
-    model: &Gpt2,
-    context: &Context,
-) -> anyhow::Result<Option<(Autoencoder, Option<Box<Trained>>)>> {
+/// One that was loaded.
+pub(crate) struct Loaded {
+    pub(crate) autoencoder: Autoencoder,
+    /// How it was trained, if it was here.
+    pub(crate) trained: Option<Box<Trained>>,
+    /// Hash of the files that it was read from.
+    pub(crate) identity: String,
+}
+
+/// Loads one, of any library; none for a transcoder, which reconstructs another hook.
+pub(crate) fn load(dir: &Path, hook: HookPoint, model: &Gpt2, context: &Context) -> anyhow::Result<Option<Loaded>> {
     let opened = Autoencoder::open(dir, &context.device);
     let (autoencoder, origin) = match Format::of(dir)? {
         Format::Saelab => {
@@ -86,6 +90,7 @@ pub(crate) fn load(
         }
         _ => opened?,
     };
+    let identity = dictionary_sets::hash_of_autoencoder(dir, &origin)?;
     let trained = match origin {
         Origin::Trained(trained) => Some(trained),
         Origin::Imported { .. } => None,
@@ -109,5 +114,9 @@ pub(crate) fn load(
         dir.display(),
         autoencoder.d_in()
     );
-    Ok(Some((autoencoder, trained)))
+    Ok(Some(Loaded {
+        autoencoder,
+        trained,
+        identity,
+    }))
 }

@@ -3,6 +3,7 @@
 use burn::tensor::Device;
 
 use crate::args::{Args, Command};
+use crate::build;
 use crate::config::ConfigError;
 use crate::progress::Progress;
 
@@ -21,6 +22,7 @@ pub(crate) mod eval;
 mod finished_notes;
 pub(crate) mod fit;
 pub(crate) mod harvest;
+mod held_folder;
 mod hook_autoencoders;
 pub(crate) mod inspect;
 pub(crate) mod locate;
@@ -29,6 +31,7 @@ pub(crate) mod phenomena;
 pub(crate) mod pretrain;
 pub(crate) mod quality;
 pub(crate) mod run_folder;
+mod same_dictionaries;
 pub(crate) mod splice;
 pub(crate) mod store;
 pub(crate) mod trace;
@@ -46,6 +49,18 @@ pub(crate) struct Context {
     pub(crate) device: Device,
     pub(crate) device_name: String,
     pub(crate) progress: Progress,
+}
+
+impl Context {
+    /// All of program and machine that figures depend on: the sources, the device, and the instruction set, which changes the
+    /// last digits.
+    pub(crate) fn program(&self) -> String {
+        let device = match self.device_name.as_str() {
+            "cpu" => kernels::instruction_set(),
+            other => other,
+        };
+        format!("{} {device}", build::SOURCES)
+    }
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use eval::phenomena::{Job, PhenomenaConfig, Summary, job};
+use eval::phenomena::{Job, PhenomenaConfig, Records, Summary, job};
 use lm::files;
 
 use super::Context;
+use super::held_folder::HeldFolder;
 use crate::{config, output};
 
 /// Arguments of `saelab phenomena`.
@@ -24,9 +25,19 @@ pub(crate) struct Phenomena {
 impl Phenomena {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let config: PhenomenaConfig = config::read(&self.config, &self.set)?;
+        let held = HeldFolder::new(&self.out)?;
+        let folder = Records::new(self.out.clone(), context.program());
         let mut records = Vec::new();
         for job in &config.jobs {
-            records.push(job.finished(&self.out)?);
+            let record = folder.finished(job)?;
+            let path = folder.path(job)?;
+            if record.is_none() && path.exists() {
+                output::note(&format!(
+                    "phenomena: {} was made by another program, or changed since; it is made again",
+                    path.display()
+                ));
+            }
+            records.push(record);
         }
         let unfinished = config.jobs.iter().zip(&records).filter(|(_, record)| record.is_none());
         let left: Vec<Job> = unfinished.map(|(job, _)| job.clone()).collect();
@@ -38,7 +49,7 @@ impl Phenomena {
             left.iter().map(Job::seconds).sum::<f64>() / 60.0
         ));
         let bar = context.progress.bar("phenomena", steps);
-        let mut new = job::finish_all(&left, &self.out, &context.device, &|| bar.inc(1))?.into_iter();
+        let mut new = job::finish_all(&left, &folder, &context.device, &|| bar.inc(1))?.into_iter();
         let records = records
             .into_iter()
             .filter_map(|record| record.or_else(|| new.next()))
@@ -46,6 +57,15 @@ impl Phenomena {
         bar.finish_and_clear();
         let summary = Summary::new(records);
         files::write_json(&self.out.join("phenomena.json"), &summary)?;
+        held.check()?;
+        for job in &config.jobs {
+            let path = folder.path(job)?;
+            anyhow::ensure!(
+                path.exists(),
+                "{} was removed while this command ran; run the command again",
+                path.display()
+            );
+        }
         output::result(&summary.table())?;
         output::note(&format!("phenomena: phenomena.json is in {}", self.out.display()));
         Ok(())

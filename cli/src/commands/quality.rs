@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use eval::ledger::Selection;
+use eval::report::REPORT;
 use eval::{Method, Metric, Report, Score};
-use lm::files;
 
-use super::Context;
 use super::splice::{self, Spliced};
 use super::truth::{Scored, TruthFile};
+use super::{Context, same_dictionaries};
 use crate::config::ConfigError;
 use crate::output;
 use crate::picture::{self, Series};
@@ -23,33 +23,37 @@ pub(crate) struct Quality {
     /// SVG file to draw: control against approximation
     #[arg(long)]
     picture: Option<PathBuf>,
-    /// Latents exchanged by the edits that are shown
-    #[arg(long, default_value_t = 4)]
-    k: usize,
+    /// Latents exchanged by the edits that are shown, a column each; the picture shows the first
+    #[arg(long, value_delimiter = ',', default_value = "4,8,12")]
+    k: Vec<usize>,
 }
 
 /// A column: its heading, and the value of one dictionary.
-type Column<'a> = (&'a str, Box<dyn Fn(&str) -> Option<f64> + 'a>);
+type Column<'a> = (String, Box<dyn Fn(&str) -> Option<f64> + 'a>);
 
 impl Quality {
     pub(crate) fn run(self, _context: &Context) -> anyhow::Result<()> {
-        let spliced: Vec<Spliced> = files::read_json(&self.run.join("splice.json"))?;
-        let report = Report::read(&self.run.join("report.json"))?;
+        let spliced = Spliced::read_all(&self.run.join("splice.json"))?;
+        let report = Report::read(&self.run.join(REPORT))?;
         let truth = TruthFile::read(&self.run.join("truth.json"))?.scored;
+        report.check_columns(&self.run)?;
+        same_dictionaries::check(&self.run, &report, &spliced, &truth)?;
         let ks = &report.config.ks;
-        if !ks.contains(&self.k) {
-            return Err(ConfigError(format!(
-                "--k {}: {} has edits with k of {ks:?}",
-                self.k,
-                self.run.display()
-            ))
-            .into());
+        if let Some(k) = self.k.iter().find(|k| !ks.contains(k)) {
+            let reason = format!("--k {k}: {} has edits with k of {ks:?}", self.run.display());
+            return Err(ConfigError(reason).into());
         }
-        if let Some(path) = &self.picture {
-            let (x, y) = ("variance unexplained on held-out text", "edit accuracy");
-            picture::scatter(path, x, y, &series(&spliced, &report.scores, self.k))?;
+        if let Some(place) = (1..self.k.len()).find(|&place| self.k[..place].contains(&self.k[place])) {
+            return Err(ConfigError(format!("--k names {} twice", self.k[place])).into());
         }
-        output::result(&table(&spliced, &truth, &report.scores, self.k))
+        if let (Some(path), Some(&k)) = (&self.picture, self.k.first()) {
+            let (x, y) = (
+                "variance unexplained on held-out text",
+                format!("edit accuracy, k = {k}"),
+            );
+            picture::scatter(path, x, &y, &series(&spliced, &report.scores, k))?;
+        }
+        output::result(&table(&spliced, &truth, &report.scores, &self.k))
     }
 }
 
@@ -78,7 +82,7 @@ fn series(spliced: &[Spliced], scores: &[Score], k: usize) -> Vec<Series> {
     by_architecture.into_iter().map(series).collect()
 }
 
-fn table(spliced: &[Spliced], truth: &[Scored], scores: &[Score], k: usize) -> String {
+fn table(spliced: &[Spliced], truth: &[Scored], scores: &[Score], ks: &[usize]) -> String {
     let of_text = |value: fn(&Spliced) -> Option<f64>| {
         move |name: &str| mean(spliced.iter().filter(|row| row.dictionary == name).map(value))
     };
@@ -94,17 +98,27 @@ fn table(spliced: &[Spliced], truth: &[Scored], scores: &[Score], k: usize) -> S
         let fitting = truth.iter().filter(|row| row.dictionary == name);
         mean(fitting.map(|row| row.truth.families.get("all").map(|family| family.mcc)))
     };
-    let columns: Vec<Column<'_>> = vec![
-        ("L0", Box::new(of_text(|row| Some(row.summary?.l0)))),
-        ("FVU", Box::new(of_text(|row| row.summary?.fvu))),
-        ("CE recovered", Box::new(of_text(|row| row.recovered_from_zero))),
-        ("dead", Box::new(of_text(|row| Some(row.summary?.dead)))),
-        ("L0 at the node", Box::new(of_task(Metric::L0, None))),
-        ("sufficiency", Box::new(of_task(Metric::Sufficiency, None))),
-        ("edit", Box::new(of_task(Metric::EditAccuracy, Some(k)))),
-        ("F1", Box::new(of_task(Metric::F1, None))),
-        ("world MCC", Box::new(of_world)),
+    let mut columns: Vec<Column<'_>> = vec![
+        ("L0".to_owned(), Box::new(of_text(|row| Some(row.summary?.l0)))),
+        ("FVU".to_owned(), Box::new(of_text(|row| row.summary?.fvu))),
+        (
+            "FVU per token".to_owned(),
+            Box::new(of_text(|row| row.summary?.fvu_per_token)),
+        ),
+        (
+            "CE recovered".to_owned(),
+            Box::new(of_text(|row| row.recovered_from_zero)),
+        ),
+        ("dead".to_owned(), Box::new(of_text(|row| Some(row.summary?.dead)))),
+        ("dense".to_owned(), Box::new(of_text(|row| Some(row.dense)))),
+        ("L0 at the node".to_owned(), Box::new(of_task(Metric::L0, None))),
+        ("sufficiency".to_owned(), Box::new(of_task(Metric::Sufficiency, None))),
     ];
+    for &k in ks {
+        columns.push((format!("edit k={k}"), Box::new(of_task(Metric::EditAccuracy, Some(k)))));
+    }
+    columns.push(("F1".to_owned(), Box::new(of_task(Metric::F1, None))));
+    columns.push(("world MCC".to_owned(), Box::new(of_world)));
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for row in spliced {
         let members = groups.entry(without_seed(&row.dictionary)).or_default();
@@ -112,7 +126,7 @@ fn table(spliced: &[Spliced], truth: &[Scored], scores: &[Score], k: usize) -> S
             members.push(&row.dictionary);
         }
     }
-    let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
+    let headings: Vec<&str> = columns.iter().map(|(heading, _)| heading.as_str()).collect();
     let mut out = format!("| dictionary | seeds | {} |\n", headings.join(" | "));
     out += &format!("| --- | --- |{}\n", " --- |".repeat(columns.len()));
     for (group, names) in groups {

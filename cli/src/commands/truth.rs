@@ -6,13 +6,14 @@ use std::path::Path;
 use activations::SourceConfig;
 use anyhow::Context as _;
 use burn::tensor::{Tensor, activation::relu};
-use eval::{Truth, WorldSample};
+use eval::{DENSE, Truth, WorldSample};
 use lm::files;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tasks::world::World;
 
 use super::Context;
+use super::held_folder::HeldFolder;
 use super::hook_autoencoders::{self, HookArgs, TextFile};
 use super::run_folder::{self, RunFolder};
 use crate::config::{self, ConfigError};
@@ -25,8 +26,9 @@ pub(crate) struct TruthArgs {
     args: HookArgs,
 }
 
-/// Version of `truth.json`; of the first the latents of all scores were chosen by F1.
-const FORMAT_VERSION: u32 = 2;
+/// Version of `truth.json`; of the first the latents of all scores were chosen by F1, the second did not say which
+/// autoencoder a row is about.
+const FORMAT_VERSION: u32 = 3;
 
 /// What `truth.json` holds.
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,6 +55,9 @@ impl TruthFile {
 pub(crate) struct Scored {
     pub(crate) dictionary: String,
     pub(crate) site: String,
+    /// Hash of the model, and of the files of the autoencoder; none for the dimensions of the hook itself.
+    pub(crate) model: String,
+    pub(crate) identity: Option<String>,
     /// Tokens of all documents; half of them are scored.
     pub(crate) tokens: usize,
     pub(crate) truth: Truth,
@@ -72,30 +77,37 @@ impl TruthArgs {
         let (model, tokenizer) = run_folder::load_model(&args.model, &context.device)?;
         let run = RunFolder(args.run);
         let sites = hook_autoencoders::all(&run)?;
+        let held = HeldFolder::new(&run.0)?;
         let bar = context
             .progress
             .bar("truth", sites.iter().map(|site| site.autoencoders.len() + 1).sum());
         let mut all = Vec::new();
         for site in sites {
             let sample = WorldSample::new(&model, &tokenizer, &documents, site.hook, site.head)?;
-            let mut add = |dictionary: String, encode: &dyn Fn(Tensor<2>) -> Tensor<2>| {
+            let mut add = |dictionary: String, identity, encode: &dyn Fn(Tensor<2>) -> Tensor<2>| {
                 bar.inc(1);
+                let truth = sample
+                    .score(encode)
+                    .with_context(|| format!("{dictionary} at {}", site.site))?;
                 all.push(Scored {
                     dictionary,
                     site: site.site.clone(),
+                    model: model.hash().to_owned(),
+                    identity,
                     tokens: sample.tokens(),
-                    truth: sample.score(encode),
+                    truth,
                 });
+                anyhow::Ok(())
             };
             // The dimensions of the hook itself, each in both directions from its mean.
             let mean = sample.mean(); // [1, D]
-            add("neurons".to_owned(), &|x| {
+            add("neurons".to_owned(), None, &|x| {
                 let x = x - mean.clone();
                 Tensor::cat(vec![relu(x.clone()), relu(-x)], 1)
-            });
+            })?;
             for (dictionary, dir) in site.autoencoders {
-                if let Some((autoencoder, _)) = hook_autoencoders::load(&dir, site.hook, &model, context)? {
-                    add(dictionary, &|x| autoencoder.codes(x));
+                if let Some(loaded) = hook_autoencoders::load(&dir, site.hook, &model, context)? {
+                    add(dictionary, Some(loaded.identity), &|x| loaded.autoencoder.codes(x))?;
                 }
             }
         }
@@ -104,7 +116,9 @@ impl TruthArgs {
             format_version: FORMAT_VERSION,
             scored: all,
         };
+        held.check()?;
         files::write_json(&run.0.join("truth.json"), &all)?;
+        held.check()?;
         output::result(&table(&all.scored))?;
         output::note(&format!("truth: truth.json is in {}", run.0.display()));
         Ok(())
@@ -126,7 +140,7 @@ fn table(all: &[Scored]) -> String {
             let _ = writeln!(
                 out,
                 "{site}: {} predicates on {} tokens; means over predicates, MCC by family\n{:<24} {:>6} {:>6} {:>6} {:>6} \
-                 {:>9} {:>6} {}",
+                 {:>9} {:>6} {:>6} {}",
                 everything.predicates,
                 row.tokens,
                 "",
@@ -136,13 +150,14 @@ fn table(all: &[Scored]) -> String {
                 "found",
                 "explained",
                 "silent",
+                "dense",
                 names.join(" ")
             );
         }
         let by_family: Vec<String> = families.map(|(_, score)| format!("{:>9.3}", score.mcc)).collect();
         let _ = writeln!(
             out,
-            "{:<24} {:>6.3} {:>6.3} {:>6.3} {:>6.3} {:>9.3} {:>6.3} {}",
+            "{:<24} {:>6.3} {:>6.3} {:>6.3} {:>6.3} {:>9.3} {:>6.3} {:>6.3} {}",
             row.dictionary,
             everything.f1,
             everything.mcc,
@@ -150,8 +165,14 @@ fn table(all: &[Scored]) -> String {
             everything.found,
             row.truth.explained,
             row.truth.silent,
+            row.truth.dense,
             by_family.join(" ")
         );
     }
-    out + "\nfound: predicates whose latent reaches an MCC of 0.5; explained: active latents whose predicate does\n"
+    let notes = format!(
+        "\nfound: predicates whose latent reaches an MCC of 0.5; explained: active latents whose predicate does; dense: latents \
+         active on more than {:.0} % of the tokens\n",
+        100.0 * DENSE
+    );
+    out + &notes
 }

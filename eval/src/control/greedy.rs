@@ -21,7 +21,7 @@ pub fn greedy_row(
     k: usize,
 ) -> Vec<Swap> {
     let mut residual: Vec<f32> = target.iter().zip(source).map(|(t, s)| t - s).collect(); // [D]
-    let mut picked = Vec::with_capacity(k);
+    let mut picked = Vec::with_capacity(k.min(candidates.len()));
     while picked.len() < k {
         let mut best = None;
         let mut best_gain = 0.0;

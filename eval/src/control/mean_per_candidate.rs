@@ -39,7 +39,7 @@ fn picks(source: &[f32], target: &[f32], mut candidates: Vec<Swap>, directions: 
         from: 0.0,
         to: 0.0,
     }));
-    let mut picked = Vec::with_capacity(k);
+    let mut picked = Vec::new();
     while picked.len() < k {
         let left = |swap: &Swap| -> Vec<f32> {
             let row = directions.rows.row(swap.latent as usize);

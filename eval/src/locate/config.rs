@@ -106,25 +106,40 @@ impl TryFrom<LocateFile> for LocateConfig {
 mod tests {
     use super::*;
 
+    /// Every key at its least and largest value and beyond them: taken, or refused under its own name.
     #[test]
-    fn settings_are_checked() {
-        let file = LocateFile {
-            max_sites: 5,
-            max_head_sites: 4,
+    fn every_key_is_taken_at_its_borders_and_refused_beyond() {
+        let cases: &[(&str, &[&str], &[&str])] = &[
+            ("task", &["\"pronoun\""], &["\"nothing\""]),
+            ("prompts", &["2", "1000000000"], &["0", "1", "-1"]),
+            ("seed", &["0"], &["-1"]),
+            ("batch", &["1"], &["0"]),
+            ("min_changed", &["0", "1"], &["-0.1", "1.1"]),
+            ("min_removed", &["0", "1"], &["-0.1", "1.1"]),
+            // The default `max_head_sites` is 4, and the indirect-object task edits three attributes.
+            ("max_sites", &["7", "1000000000"], &["0", "6"]),
+            ("max_head_sites", &["0", "5"], &["6"]),
+        ];
+        let defaults = serde_json::to_value(LocateFile::default()).unwrap();
+        assert_eq!(defaults.as_object().unwrap().len(), cases.len());
+        for (key, taken, refused) in cases {
+            let parse = |value: &str| serde_json::from_str::<LocateConfig>(&format!("{{\"{key}\": {value}}}"));
+            for value in *taken {
+                parse(value).unwrap_or_else(|error| panic!("{key} = {value}: {error}"));
+            }
+            for value in *refused {
+                let message = parse(value).expect_err(value).to_string();
+                // What serde refuses gets its key from the reader of the file.
+                let named = message.contains("expected") || message.contains(&format!("`{key}`"));
+                assert!(named, "{key} = {value}: {message}");
+            }
+        }
+        let nan = LocateFile {
+            min_changed: f64::NAN,
             ..LocateFile::default()
         };
         assert!(
-            LocateConfig::try_from(file)
-                .unwrap_err()
-                .to_string()
-                .contains("`max_sites`")
-        );
-        let file = LocateFile {
-            min_changed: 1.5,
-            ..LocateFile::default()
-        };
-        assert!(
-            LocateConfig::try_from(file)
+            LocateConfig::try_from(nan)
                 .unwrap_err()
                 .to_string()
                 .contains("`min_changed`")

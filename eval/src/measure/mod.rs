@@ -15,7 +15,6 @@ mod phenomena;
 use crate::Error;
 use crate::bootstrap::Bootstrap;
 use crate::config::{EvalConfig, EvalFile};
-use crate::control::exhaustive_reaches;
 use crate::dictionaries::{Codes, DictionarySet, Directions, Edit, encode, reconstruct};
 use crate::interventions::{CleanRun, Outcome, Runner, Want};
 use crate::ledger::{Entry, Ledger};
@@ -102,13 +101,8 @@ pub(crate) fn edits_of(set: &DictionarySet, config: &EvalConfig) -> Vec<(Method,
     if set.edit == Edit::Supervised {
         return vec![(Method::Supervised, None)];
     }
-    let possible = |method: Method, k: usize| match method {
-        Method::Exhaustive => exhaustive_reaches(k),
-        Method::Guided => k.is_multiple_of(2),
-        _ => true,
-    };
     let of_method = |&method: &Method| {
-        let ks = config.ks.iter().copied().filter(move |&k| possible(method, k));
+        let ks = config.ks.iter().copied().filter(move |&k| method.exchanges(k));
         ks.map(move |k| (method, Some(k)))
     };
     config.edits.iter().flat_map(of_method).collect()
@@ -178,11 +172,10 @@ pub(crate) struct Evaluation<'a> {
     pub(crate) steps: Steps<'a>,
 }
 
-/// All that the scores of a unit depend on.
+/// All that the scores of a unit depend on, the program apart ([`Parts`] knows it).
 #[derive(Serialize)]
 struct About<'a> {
     version: u32,
-    program: &'a str,
     model: &'a str,
     prompts: &'a str,
     /// Identity of the reference dictionary, which checks and ratings look at.
@@ -210,7 +203,6 @@ impl Evaluation<'_> {
             let config = self.config;
             let about = About {
                 version: FORMAT_VERSION,
-                program: env!("CARGO_PKG_VERSION"),
                 model: self.model,
                 prompts: &prompts,
                 reference: reference.map(|set| set.identity.as_str()),
@@ -263,7 +255,7 @@ impl Evaluation<'_> {
     /// Encodes the samples at each node of the site.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] when a code is not a number.
+    /// [`Error::NotFinite`] when a code or a reconstruction is not finite.
     fn unit<'u>(&self, site: &'u Site, set: &'u DictionarySet) -> Result<Unit<'u>, Error> {
         let code = |node: &Node| {
             let dictionary = set.by_node[node].as_ref();
@@ -289,10 +281,10 @@ impl Evaluation<'_> {
         };
         for (part, sample) in unit.coded.iter().zip(&unit.sample) {
             let samples = part.targets.values().chain([&part.codes, sample]);
-            if !samples
+            let codes_finite = samples
                 .flat_map(|codes| codes.rows.iter().flatten())
-                .all(|entry| entry.1.is_finite())
-            {
+                .all(|entry| entry.1.is_finite());
+            if !codes_finite || !part.rebuilt.values().iter().all(|x| x.is_finite()) {
                 return Err(Error::NotFinite {
                     set: set.name.clone(),
                     node: part.node,

@@ -27,12 +27,12 @@ pub struct PhenomenaFile {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AnalyticFile {
-    /// Random latents. Default 1,000, as in the paper.
+    /// Random latents; at least 1. Default 1,000, as in the paper.
     pub encoders: usize,
     /// Draws; half choose the settings, half measure. Default 40,000: a standard error of about 0.01 at lambda 6, where
     /// the margin is about 0.2.
     pub samples: usize,
-    /// Thresholds that are tried, in geometric progression from 4 to 64. Default 49: 6 % apart.
+    /// Thresholds that are tried, in geometric progression from 4 to 64; at least those two. Default 49: 6 % apart.
     pub thresholds: usize,
     /// Seed. Default 0.
     pub seed: u64,
@@ -146,7 +146,7 @@ impl TryFrom<PhenomenaFile> for PhenomenaConfig {
         {
             at_least("encoders", encoders, 1)?;
             at_least("samples", samples, 4)?;
-            at_least("thresholds", thresholds, 1)?;
+            at_least("thresholds", thresholds, 2)?;
             jobs.push(Job::SplittingAnalytic(splitting_analytic::Settings {
                 encoders,
                 samples,
@@ -217,7 +217,8 @@ fn each(latents: &[usize], lambdas: &[f64], seeds: &[u64], mut job: impl FnMut(u
             if !(lambda >= 0.0 && lambda.is_finite()) {
                 return refuse("lambdas", format!("holds {lambda}; a weight is not negative"));
             }
-            seeds.iter().for_each(|&seed| job(latents, lambda, seed));
+            // Adding 0 makes a negative zero positive: the two are one configuration.
+            seeds.iter().for_each(|&seed| job(latents, lambda + 0.0, seed));
         }
     }
     Ok(())
@@ -272,40 +273,85 @@ mod tests {
         assert_eq!(names.len(), jobs.len());
     }
 
+    /// Every key of every toy at its least value, beyond it, empty and doubled: taken, or refused under its own name.
     #[test]
-    fn wrong_values_name_their_field() {
-        for (text, part) in [
-            ("{}", "asks for no toy"),
-            (r#"{"occlusion": [{"latents": [], "lambdas": [1]}]}"#, "`latents`"),
-            (r#"{"occlusion": [{"latents": [8], "lambdas": [-1]}]}"#, "`lambdas`"),
-            (
-                r#"{"occlusion": [{"latents": [8], "lambdas": [1], "ratios": [0.5]}]}"#,
-                "`ratios`",
-            ),
-            (
-                r#"{"occlusion": [{"latents": [8], "lambdas": [1], "samples": 5}]}"#,
-                "`samples`",
-            ),
-            (
-                r#"{"splitting": [{"latents": [8], "lambdas": [1], "steps": 0}]}"#,
-                "`steps`",
-            ),
-            (
-                r#"{"splitting": [{"latents": [0], "lambdas": [1], "steps": 1}]}"#,
-                "`latents`",
-            ),
-            (
-                r#"{"splitting": [{"latents": [8], "lambdas": [1], "steps": 1, "learning_rate": 0}]}"#,
-                "`learning_rate`",
-            ),
-            (r#"{"splitting_analytic": {"samples": 1}}"#, "`samples`"),
-            (
-                r#"{"splitting": [{"latents": [8], "lambdas": [1], "steps": 1, "step": 1}]}"#,
-                "step",
-            ),
-        ] {
-            let message = config(text).unwrap_err();
-            assert!(message.contains(part), "{message}");
+    fn every_key_is_taken_at_its_borders_and_refused_beyond() {
+        let analytic: &[(&str, &[&str], &[&str])] = &[
+            ("encoders", &["1", "1000000000"], &["0", "-1"]),
+            ("samples", &["4"], &["0", "3"]),
+            ("thresholds", &["2"], &["0", "1"]),
+            ("seed", &["0", "9223372036854775807"], &["-1"]),
+        ];
+        let splitting: &[(&str, &[&str], &[&str])] = &[
+            ("latents", &["[1]", "[8, 8]"], &["[]", "[0]", "[8, 0]"]),
+            ("lambdas", &["[0]", "[-0.0]", "[1e300]"], &["[]", "[-1]"]),
+            ("seeds", &["[0, 0]"], &["[]", "[-1]"]),
+            ("steps", &["1"], &["0"]),
+            ("batch", &["1"], &["0"]),
+            ("learning_rate", &["1e-300", "1e300"], &["0", "-1"]),
+        ];
+        let occlusion: &[(&str, &[&str], &[&str])] = &[
+            ("ratios", &["[1]", "[1.0, 1e300]", "[2, 2]"], &["[]", "[0.999]", "[0]"]),
+            ("latents", &["[1]"], &["[]", "[0]"]),
+            ("lambdas", &["[0]"], &["[]", "[-1]"]),
+            ("seeds", &["[0]"], &["[]"]),
+            ("epochs", &["1"], &["0"]),
+            ("samples", &["1024"], &["0", "1023"]),
+            ("batch", &["1", "20000"], &["0"]),
+            ("learning_rate", &["1e-300"], &["0"]),
+        ];
+        let toys = [
+            ("splitting_analytic", "", analytic),
+            ("splitting", r#""latents": [8], "lambdas": [1], "steps": 1"#, splitting),
+            ("occlusion", r#""latents": [8], "lambdas": [1]"#, occlusion),
+        ];
+        for (toy, required, keys) in toys {
+            for (key, taken, refused) in keys {
+                let with = |value: &str| {
+                    let others = required
+                        .split(", \"")
+                        .filter(|part| !part.trim_start_matches('"').starts_with(key));
+                    let others: Vec<String> = others
+                        .filter(|part| !part.is_empty())
+                        .map(|part| format!("\"{}, ", part.trim_start_matches('"')))
+                        .collect();
+                    let table = format!("{{{}\"{key}\": {value}}}", others.concat());
+                    match toy {
+                        "splitting_analytic" => config(&format!("{{\"{toy}\": {table}}}")),
+                        _ => config(&format!("{{\"{toy}\": [{table}]}}")),
+                    }
+                };
+                for value in *taken {
+                    let jobs = with(value)
+                        .unwrap_or_else(|error| panic!("{toy}.{key} = {value}: {error}"))
+                        .jobs;
+                    assert_eq!(
+                        jobs.len(),
+                        1 + usize::from(value.contains("1e300") && *key == "ratios"),
+                        "{key} = {value}"
+                    );
+                }
+                for value in *refused {
+                    let message = with(value).expect_err(value);
+                    // What serde refuses gets its key from the reader of the file.
+                    let named = message.contains("expected") || message.contains(&format!("`{key}`"));
+                    assert!(named, "{toy}.{key} = {value}: {message}");
+                }
+            }
         }
+        for text in ["{}", r#"{"splitting": [], "occlusion": []}"#] {
+            assert!(config(text).unwrap_err().contains("asks for no toy"));
+        }
+        let step = r#"{"splitting": [{"latents": [8], "lambdas": [1], "steps": 1, "step": 1}]}"#;
+        assert!(config(step).unwrap_err().contains("step"));
+    }
+
+    #[test]
+    fn a_negative_zero_is_the_configuration_of_zero() {
+        let name = |lambda: &str| {
+            let text = format!(r#"{{"splitting": [{{"latents": [2], "lambdas": [{lambda}], "steps": 1}}]}}"#);
+            config(&text).unwrap().jobs[0].file_name().unwrap()
+        };
+        assert_eq!(name("-0.0"), name("0.0"));
     }
 }

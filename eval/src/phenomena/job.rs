@@ -1,17 +1,20 @@
 //! One configuration of a toy, and the file that holds what it showed.
 //!
 //! A finished configuration is a JSON file of its own, named after its settings and the first digits of their hash:
-//! a run that is broken off goes on where it stopped, and two configs that share a configuration share its file.
+//! a run that is broken off continues where it stopped, and two configs that share a configuration share its file. The last
+//! line of a file is the hash of the program and of all that stands before it: a file that was changed, that belongs to
+//! other settings than its name says or that another program made is not used, its configuration is run again.
 //! The toys are those of Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)).
 
 use super::{occlusion_toy, splitting_analytic, splitting_toy};
 use crate::Error;
 use burn::tensor::Device;
-use lm::files;
+use lm::files::{self, Sha256Hex};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -56,9 +59,12 @@ impl Job {
     pub fn name(&self) -> String {
         match self {
             Self::SplittingAnalytic(of) => format!("splitting-analytic-seed{}", of.seed),
-            Self::Splitting(of) => format!("splitting-f{}-lambda{}-seed{}", of.latents, of.lambda, of.seed),
+            Self::Splitting(of) => {
+                let (latents, lambda, seed) = (of.latents, short(of.lambda), of.seed);
+                format!("splitting-f{latents}-lambda{lambda}-seed{seed}")
+            }
             Self::Occlusion(of) => {
-                let (ratio, latents, lambda, seed) = (of.ratio, of.latents, of.lambda, of.seed);
+                let (ratio, latents, lambda, seed) = (short(of.ratio), of.latents, short(of.lambda), of.seed);
                 format!("occlusion-ratio{ratio}-f{latents}-lambda{lambda}-seed{seed}")
             }
         }
@@ -92,15 +98,20 @@ impl Job {
     /// Seconds that it takes on two cores, roughly.
     pub fn seconds(&self) -> f64 {
         // Of an entry of a batch's codes and of a step: between what few active latents cost, which is half, and many, which is
-        // three times as much.
+        // three times as much. Counted in f64: the largest grids have more entries than a usize can count.
         const OF_ENTRY: f64 = 1e-8;
         const OF_STEP: f64 = 4e-4;
         let entries = match self {
-            Self::SplittingAnalytic(of) => of.samples * of.encoders * of.thresholds / 10,
-            Self::Splitting(of) => of.steps * of.batch * of.latents,
-            Self::Occlusion(of) => of.steps() * of.batch * of.latents,
+            Self::SplittingAnalytic(of) => [of.samples, of.encoders, of.thresholds],
+            Self::Splitting(of) => [of.steps, of.batch, of.latents],
+            Self::Occlusion(of) => [of.steps(), of.batch, of.latents],
         };
-        entries as f64 * OF_ENTRY + self.steps() as f64 * OF_STEP
+        let entries: f64 = entries.map(|factor| factor as f64).iter().product();
+        let of_entry = match self {
+            Self::SplittingAnalytic(_) => OF_ENTRY / 10.0,
+            _ => OF_ENTRY,
+        };
+        entries * of_entry + self.steps() as f64 * OF_STEP
     }
 
     /// Runs it; tells each optimiser step.
@@ -115,42 +126,102 @@ impl Job {
         })
     }
 
-    /// The record of this configuration in `dir`, if it is finished.
-    ///
-    /// # Errors
-    /// A file that is no record, or one of other settings.
-    pub fn finished(&self, dir: &Path) -> Result<Option<Record>, Error> {
-        let path = dir.join(self.file_name()?);
-        path.exists().then(|| self.read(path)).transpose()
-    }
-
-    /// Runs it, writes its record to `dir` and gives what was written; tells each optimiser step.
+    /// Runs it, writes its record to `records` and gives what was written; tells each optimiser step.
     ///
     /// # Errors
     /// As [`Job::run`], and a folder that cannot be written.
-    pub fn finish(&self, dir: &Path, device: &Device, on_step: &mut dyn FnMut()) -> Result<Record, Error> {
+    pub fn finish(&self, records: &Records, device: &Device, on_step: &mut dyn FnMut()) -> Result<Record, Error> {
         let record = Record {
             hash: self.hash()?,
             settings: self.clone(),
             outcome: self.run(device, on_step)?,
         };
-        let path = dir.join(self.file_name()?);
-        files::write_json(&path, &record)?;
-        // The last bit of a number may be lost in JSON: the file is read, so that a run that goes on gives the same bytes.
-        self.read(path)
-    }
-
-    fn read(&self, path: PathBuf) -> Result<Record, Error> {
-        let record: Record = files::read_json(&path)?;
-        if record.hash != self.hash()? {
-            return Err(Error::OtherSettings { path });
-        }
+        let text = records.sealed(&serde_json::to_string_pretty(&record)?);
+        files::write_atomic(&records.path(self)?, |file| file.write_all(text.as_bytes()))?;
+        // The last bit of a number may be lost in JSON: the text is read, so that a run that continues gives the same bytes.
         Ok(Record {
             settings: self.clone(),
-            ..record
+            ..serde_json::from_str(&text)?
         })
     }
 }
+
+/// A number as it is written, or with an exponent where that has more digits than a file name should.
+fn short(number: f64) -> String {
+    let written = number.to_string();
+    if written.len() > 12 {
+        format!("{number:e}")
+    } else {
+        written
+    }
+}
+
+/// The folder of the records of finished configurations.
+#[derive(Debug, Clone)]
+pub struct Records {
+    folder: PathBuf,
+    program: String,
+}
+
+impl Records {
+    /// Records in `folder`, which need not exist yet. `program` names what runs the toys: its revision, and all else of it or
+    /// of the machine that outcomes may depend on. What another program has made is not used.
+    pub fn new(folder: PathBuf, program: String) -> Self {
+        Self { folder, program }
+    }
+
+    /// Where the record of a configuration stands once it is finished.
+    ///
+    /// # Errors
+    /// Settings that JSON cannot hold.
+    pub fn path(&self, job: &Job) -> Result<PathBuf, Error> {
+        Ok(self.folder.join(job.file_name()?))
+    }
+
+    /// The record of a configuration; none when it is not finished, or when what stands in its place is not a record of it as
+    /// this program wrote it.
+    ///
+    /// # Errors
+    /// A file that is there and cannot be read.
+    pub fn finished(&self, job: &Job) -> Result<Option<Record>, Error> {
+        let path = self.path(job)?;
+        let text = match std::fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(|source| Error::Read { path, source })?,
+        };
+        let hash = job.hash()?;
+        let record = self.opened(&text).filter(|record| record.hash == hash);
+        Ok(record.map(|record| Record {
+            settings: job.clone(),
+            ..record
+        }))
+    }
+
+    /// A record's JSON with the seal as its last key.
+    fn sealed(&self, record: &str) -> String {
+        let body = record.trim_end_matches('}').trim_end();
+        format!("{body}{}", self.seal(body))
+    }
+
+    /// The record in a file, if its seal is that of its bytes and of this program.
+    fn opened(&self, file: &[u8]) -> Option<Record> {
+        let text = std::str::from_utf8(file).ok()?;
+        let body = &text[..text.rfind(SEAL)?];
+        (text[body.len()..] == self.seal(body)).then_some(())?;
+        serde_json::from_str(text).ok()
+    }
+
+    /// What follows `body`, the JSON of a record without its last bracket.
+    fn seal(&self, body: &str) -> String {
+        let mut hash = Sha256Hex::default();
+        hash.update(self.program.as_bytes());
+        hash.update(body.as_bytes());
+        format!("{SEAL}{}\"\n}}\n", hash.finish())
+    }
+}
+
+/// Between a record and the hash that seals it.
+const SEAL: &str = ",\n  \"sha256\": \"";
 
 /// Finishes `jobs`, several at once, and gives their records in the same order; tells each optimiser step.
 ///
@@ -161,7 +232,7 @@ impl Job {
 /// As [`Job::finish`]; what was finished before is kept.
 pub fn finish_all(
     jobs: &[Job],
-    dir: &Path,
+    records: &Records,
     device: &Device,
     on_step: &(dyn Fn() + Sync),
 ) -> Result<Vec<Record>, Error> {
@@ -169,7 +240,7 @@ pub fn finish_all(
     let (next, results) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let work = || {
         while let Some((place, job)) = jobs.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed)) {
-            let result = job.finish(dir, device, &mut || on_step());
+            let result = job.finish(records, device, &mut || on_step());
             if result.is_err() {
                 next.store(jobs.len(), Ordering::Relaxed);
             }
@@ -204,19 +275,43 @@ mod tests {
         })
     }
 
-    #[test]
-    fn a_finished_configuration_is_read_back_and_another_is_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut steps = 0;
-        let record = job(0).finish(dir.path(), &cpu(), &mut || steps += 1).unwrap();
-        assert_eq!((steps, job(0).steps()), (5, 5));
-        assert_eq!(job(0).finished(dir.path()).unwrap(), Some(record));
-        assert_eq!(job(1).finished(dir.path()).unwrap(), None);
+    fn records(dir: &tempfile::TempDir) -> Records {
+        Records::new(dir.path().to_owned(), "this".to_owned())
+    }
 
-        let (from, to) = (job(0).file_name().unwrap(), job(1).file_name().unwrap());
-        std::fs::rename(dir.path().join(from), dir.path().join(to)).unwrap();
-        let error = job(1).finished(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("other settings") && error.contains("seed1"), "{error}");
+    #[test]
+    fn only_what_this_program_made_of_these_settings_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = records(&dir);
+        let mut steps = 0;
+        let record = job(0).finish(&records, &cpu(), &mut || steps += 1).unwrap();
+        assert_eq!((steps, job(0).steps()), (5, 5));
+        assert_eq!(records.finished(&job(0)).unwrap(), Some(record.clone()));
+        assert_eq!(records.finished(&job(1)).unwrap(), None);
+        let newer = Records::new(dir.path().to_owned(), "a newer one".to_owned());
+        assert_eq!(newer.finished(&job(0)).unwrap(), None);
+
+        let (path, whole) = (
+            records.path(&job(0)).unwrap(),
+            std::fs::read(records.path(&job(0)).unwrap()).unwrap(),
+        );
+        let as_json: Record = files::read_json(&path).unwrap();
+        assert_eq!(as_json.hash, record.hash, "the file is JSON, the seal its last key");
+        // Under the name of another configuration.
+        std::fs::write(records.path(&job(1)).unwrap(), &whole).unwrap();
+        assert_eq!(records.finished(&job(1)).unwrap(), None);
+        // Any byte that is changed, and any end that is cut off.
+        for place in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[place] ^= 1;
+            std::fs::write(&path, &changed).unwrap();
+            assert_eq!(records.finished(&job(0)).unwrap(), None, "byte {place}");
+            std::fs::write(&path, &whole[..place]).unwrap();
+            assert_eq!(records.finished(&job(0)).unwrap(), None, "cut at {place}");
+        }
+        // It is run again, to the same bytes.
+        assert_eq!(job(0).finish(&records, &cpu(), &mut || ()).unwrap(), record);
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
     }
 
     #[test]
@@ -225,16 +320,16 @@ mod tests {
         let jobs: Vec<Job> = (0..5).map(job).collect();
         let expected: Vec<Record> = jobs
             .iter()
-            .map(|job| job.finish(one_by_one.path(), &cpu(), &mut || ()).unwrap())
+            .map(|job| job.finish(&records(&one_by_one), &cpu(), &mut || ()).unwrap())
             .collect();
         let steps = AtomicUsize::new(0);
         let count = || {
             steps.fetch_add(1, Ordering::Relaxed);
         };
-        let found = finish_all(&jobs, at_once.path(), &cpu(), &count).unwrap();
+        let found = finish_all(&jobs, &records(&at_once), &cpu(), &count).unwrap();
         assert_eq!((found, steps.into_inner()), (expected, 25));
         for job in &jobs {
-            let [a, b] = [&one_by_one, &at_once].map(|dir| std::fs::read(dir.path().join(job.file_name().unwrap())));
+            let [a, b] = [&one_by_one, &at_once].map(|dir| std::fs::read(records(dir).path(job).unwrap()));
             assert_eq!(a.unwrap(), b.unwrap());
         }
     }
@@ -244,7 +339,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let jobs: Vec<Job> = (0..5).map(job).collect();
         // A file cannot be a folder.
-        assert!(finish_all(&jobs, file.path(), &cpu(), &|| ()).is_err());
+        let records = Records::new(file.path().to_owned(), String::new());
+        assert!(finish_all(&jobs, &records, &cpu(), &|| ()).is_err());
     }
 
     #[test]
@@ -267,8 +363,28 @@ mod tests {
         });
         for job in [analytic, occlusion, job(3)] {
             let dir = tempfile::tempdir().unwrap();
-            let record = job.finish(dir.path(), &cpu(), &mut || ()).unwrap();
-            assert_eq!(job.finished(dir.path()).unwrap(), Some(record));
+            let record = job.finish(&records(&dir), &cpu(), &mut || ()).unwrap();
+            assert_eq!(records(&dir).finished(&job).unwrap(), Some(record));
         }
+    }
+
+    #[test]
+    fn names_fit_a_file_system() {
+        assert_eq!(
+            [1.319, 0.0125, 1e300, 1e-9].map(short),
+            ["1.319", "0.0125", "1e300", "1e-9"].map(str::to_owned)
+        );
+    }
+
+    #[test]
+    fn the_largest_grid_has_a_cost() {
+        let most = 1_000_000_000;
+        let job = Job::SplittingAnalytic(splitting_analytic::Settings {
+            encoders: most,
+            samples: most,
+            thresholds: most,
+            seed: 0,
+        });
+        assert!((job.seconds() / 1e18 - 1.0).abs() < 1e-9, "{}", job.seconds());
     }
 }

@@ -124,6 +124,7 @@ pub(crate) fn sets(model: &Gpt2) -> Vec<DictionarySet> {
         name: name.to_owned(),
         family: name.to_owned(),
         identity: name.to_owned(),
+        folders: std::collections::BTreeMap::new(),
         seeded: false,
         edit,
         by_node: nodes.iter().map(|node| (*node, make(node))).collect(),
