@@ -97,7 +97,7 @@ impl Backend {
         if self == Self::Cpu {
             let threads = thread::available_parallelism().map_or(1, usize::from);
             let name = self.name().to_owned();
-            let description = format!("{threads} threads, {}", instruction_set());
+            let description = format!("{threads} threads, {}", crate::instruction_set());
             return Ok(vec![Found { name, description }]);
         }
         let devices = self.devices()?.into_iter().enumerate();
@@ -261,28 +261,6 @@ fn wgpu_adapters() -> Vec<(Device, &'static str)> {
     // burn opens the first software driver only, however many there are.
     found.extend(cpus.into_iter().take(1).map(|device| (device, "software driver")));
     found
-}
-
-/// The widest vector instructions of this CPU, of those that make a difference here.
-pub fn instruction_set() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f") {
-            "AVX-512"
-        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            "AVX2"
-        } else {
-            "SSE2"
-        }
-    }
-    #[cfg(target_arch = "aarch64")]
-    {
-        "NEON"
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    {
-        std::env::consts::ARCH
-    }
 }
 
 #[cfg(test)]

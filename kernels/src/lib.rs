@@ -50,7 +50,7 @@ mod vector;
 
 pub use active::ActiveSet;
 pub use adam::{Adam, AdamConfig, Moments, Update, squared_norm};
-pub use device::{Backend, DeviceError, Found, cpu, instruction_set, is_cpu, is_gpu, open};
+pub use device::{Backend, DeviceError, Found, cpu, is_cpu, is_gpu, open};
 pub use encode::{Auxiliary, Encoded, Encoding, NotFinite, Rule, encode};
 pub use entries::Entries;
 pub use f16::{narrow_f16, widen_f16};

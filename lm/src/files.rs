@@ -258,15 +258,16 @@ pub fn write_tensors(
     tensors: &BTreeMap<String, HostTensor>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), Error> {
-    let bytes = written(path, tensor_bytes(tensors, metadata))?;
+    let bytes = tensor_bytes(path, tensors, metadata)?;
     write_atomic(path, |file| file.write_all(&bytes))
 }
 
-/// The bytes of a safetensors file of F32 tensors.
-pub(crate) fn tensor_bytes(
+/// The bytes of a safetensors file of F32 tensors; `path` is where they will stand.
+pub fn tensor_bytes(
+    path: &Path,
     tensors: &BTreeMap<String, HostTensor>,
     metadata: &BTreeMap<String, String>,
-) -> io::Result<Vec<u8>> {
+) -> Result<Vec<u8>, Error> {
     let data: Vec<Vec<u8>> = tensors
         .values()
         .map(|tensor| tensor.data.iter().flat_map(|x| x.to_le_bytes()).collect())
@@ -276,14 +277,21 @@ pub(crate) fn tensor_bytes(
         .zip(&data)
         .map(|((name, tensor), bytes)| Ok((name, TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?)))
         .collect::<Result<_, safetensors::SafeTensorError>>()
-        .map_err(io::Error::other)?;
+        .map_err(|error| not_writable(path, error))?;
     // The metadata map of the format has no fixed order, so more than one entry would make the bytes vary: one entry
     // holds all of them as JSON, beside the `format` that Hugging Face's readers ask for.
     let header = match metadata.is_empty() {
         true => HashMap::from([("format".to_owned(), "pt".to_owned())]),
         false => HashMap::from([("saelab".to_owned(), serde_json::json!(metadata).to_string())]),
     };
-    safetensors::serialize(views, Some(header)).map_err(io::Error::other)
+    safetensors::serialize(views, Some(header)).map_err(|error| not_writable(path, error))
+}
+
+fn not_writable(path: &Path, error: safetensors::SafeTensorError) -> Error {
+    Error::Write {
+        path: path.to_owned(),
+        cause: io::Error::other(error),
+    }
 }
 
 fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, Error> {

@@ -373,7 +373,7 @@ impl Trainer {
             .map(|(name, tensor)| (format!("transformer.{name}"), tensor))
             .collect();
         let path = dir.join(WEIGHTS);
-        let bytes = files::written(&path, files::tensor_bytes(&named, &BTreeMap::new()))?;
+        let bytes = files::tensor_bytes(&path, &named, &BTreeMap::new())?;
         let weights = files::written(&path, files::prepared(&path, |file| file.write_all(&bytes)))?;
         files::write_json(&dir.join("config.json"), &self.model.to_hugging_face(bos))?;
         files::written(&path, weights.persist())

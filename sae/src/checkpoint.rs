@@ -1,18 +1,24 @@
 //! An autoencoder of this project on disk: the folder that SAELens reads, and beside it `config.json`, where it comes from.
 //!
-//! `config.json` is written last, so a folder that has one is whole.
+//! `config.json` holds a hash of each file that decides what the autoencoder computes, and one of itself. It is written first
+//! and the weights last, so a folder that has weights is whole, and one without is no autoencoder of any library.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use lm::files;
-use serde::{Deserialize, Serialize};
+use lm::{HookPoint, files};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
-use crate::formats::{WEIGHTS, damaged};
+use crate::formats::folder::{self, File};
+use crate::formats::{NamedHook, damaged, saelens};
 use crate::{Autoencoder, Error, Summary, Variant};
 
 const FORMAT_VERSION: u32 = 5;
-const CONFIG: &str = "config.json";
+pub(crate) const CONFIG: &str = "config.json";
+/// What stands in the place of the file's own hash while that is taken.
+const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// Where an autoencoder comes from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,9 +28,16 @@ pub enum Origin {
     Trained(Box<Trained>),
     /// It was converted from the folder of another library.
     Imported {
-        /// The folder.
+        /// The folder, whose name is written as far as it is UTF-8.
+        #[serde(serialize_with = "as_text")]
         path: PathBuf,
+        /// The hook that it named.
+        hook: Option<NamedHook>,
     },
+}
+
+fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 /// How an autoencoder was trained, and how it turned out.
@@ -47,26 +60,43 @@ pub struct Trained {
 }
 
 impl Origin {
-    /// What SAELens shows of it.
-    pub(crate) fn metadata(&self) -> serde_json::Map<String, serde_json::Value> {
-        let pairs = match self {
-            Self::Imported { path } => serde_json::json!({ "imported_from": path }),
+    /// The hook that the folder names, if it names one.
+    pub fn hook(&self) -> Option<NamedHook> {
+        match self {
+            Self::Imported { hook, .. } => hook.clone(),
             Self::Trained(trained) => {
-                let (hook, head) = hook_and_head(&trained.site);
-                serde_json::json!({
-                    "hook_name": hook,
-                    "hook_head_index": head,
-                    "hook_name_out": trained.variant.target,
-                    "training_architecture": trained.variant.architecture.name(),
-                    "training_architecture_details": trained.variant.architecture,
-                    "l0": trained.summary.l0,
-                })
+                let (name, head) = hook_and_head(&trained.site);
+                Some(NamedHook { name, head })
             }
-        };
-        match pairs {
-            serde_json::Value::Object(map) => map,
-            _ => serde_json::Map::new(),
         }
+    }
+
+    /// The hook that the folder names, where that is understood and another than `hook` and `head`.
+    pub fn other_hook(&self, hook: HookPoint, head: Option<usize>) -> Option<NamedHook> {
+        self.hook().filter(|named| named.contradicts(hook, head))
+    }
+
+    /// What SAELens shows of it.
+    pub(crate) fn metadata(&self) -> serde_json::Map<String, Value> {
+        let mut map = serde_json::Map::new();
+        if let Some(hook) = self.hook() {
+            map.insert("hook_name".to_owned(), hook.transformer_lens().into());
+            map.insert("hook_head_index".to_owned(), hook.head.into());
+        }
+        match self {
+            Self::Imported { path, .. } => {
+                map.insert("imported_from".to_owned(), path.display().to_string().into());
+            }
+            Self::Trained(trained) => {
+                let Trained { variant, summary, .. } = trained.as_ref();
+                map.insert("hook_name_out".to_owned(), serde_json::json!(variant.target));
+                map.insert("training_architecture".to_owned(), variant.architecture.name().into());
+                let details = serde_json::json!(variant.architecture);
+                map.insert("training_architecture_details".to_owned(), details);
+                map.insert("l0".to_owned(), summary.l0.into());
+            }
+        }
+        map
     }
 }
 
@@ -83,24 +113,72 @@ fn hook_and_head(site: &str) -> (String, Option<usize>) {
 #[serde(deny_unknown_fields)]
 struct Config {
     format_version: u32,
-    weights: String,
+    /// SHA-256 of each file beside this one.
+    files: BTreeMap<String, String>,
     origin: Origin,
+    /// SHA-256 of this file with [`NO_HASH`] here.
+    sha256: String,
+}
+
+impl Config {
+    /// Reads `config.json` and checks its own hash.
+    fn read(path: &Path) -> Result<Self, Error> {
+        let bytes = files::read(path)?;
+        let unreadable = |error: serde_json::Error| {
+            let reason = format!("{error}; a folder of SAELens has no file of that name");
+            damaged(path, reason)
+        };
+        let value: Value = serde_json::from_slice(&bytes).map_err(unreadable)?;
+        if let Some(version) = value
+            .get("format_version")
+            .filter(|version| **version != FORMAT_VERSION)
+        {
+            let reason = format!("it has format version {version}, expected {FORMAT_VERSION}");
+            return Err(damaged(path, reason));
+        }
+        let config: Self = serde_json::from_slice(&bytes).map_err(unreadable)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let unhashed = text
+            .rsplit_once(&config.sha256)
+            .map(|(before, after)| [before, NO_HASH, after].concat());
+        match unhashed.is_some_and(|text| files::sha256_hex(text.as_bytes()) == config.sha256) {
+            true => Ok(config),
+            false => Err(damaged(
+                path,
+                "its hash is not the one it holds: it was changed".to_owned(),
+            )),
+        }
+    }
 }
 
 impl Autoencoder {
-    /// Writes the folder.
+    /// Writes the folder; an autoencoder that stands there is replaced.
     ///
     /// # Errors
     ///
     /// Files that cannot be written.
     pub fn save(&self, dir: &Path, origin: &Origin) -> Result<(), Error> {
-        self.save_saelens(dir, origin.metadata())?;
+        folder::replace(dir, &self.files(dir, origin)?)
+    }
+
+    /// The files of the folder, in the order in which they are written.
+    pub(crate) fn files(&self, dir: &Path, origin: &Origin) -> Result<Vec<File>, Error> {
+        let beside = saelens::files(self, dir, origin.metadata())?;
+        let hashes = beside
+            .iter()
+            .map(|(name, bytes)| ((*name).to_owned(), files::sha256_hex(bytes)));
         let config = Config {
             format_version: FORMAT_VERSION,
-            weights: files::sha256_file(&dir.join(WEIGHTS))?,
+            files: hashes.collect(),
             origin: origin.clone(),
+            sha256: NO_HASH.to_owned(),
         };
-        Ok(files::write_json(&dir.join(CONFIG), &config)?)
+        let (name, bytes) = folder::json(dir, CONFIG, &config)?;
+        let text = String::from_utf8_lossy(&bytes);
+        #[expect(clippy::expect_used, reason = "it was written just before, as the last field")]
+        let (before, after) = text.rsplit_once(NO_HASH).expect("the place of the hash is in the file");
+        let hashed = [before, &files::sha256_hex(&bytes), after].concat();
+        Ok(std::iter::once((name, hashed.into_bytes())).chain(beside).collect())
     }
 
     /// Reads a folder and where it comes from.
@@ -109,16 +187,14 @@ impl Autoencoder {
     ///
     /// Files that are missing, damaged or do not fit together.
     pub fn load(dir: &Path, device: &Device) -> Result<(Self, Origin), Error> {
-        let config_path = dir.join(CONFIG);
-        let config: Config = files::read_json(&config_path)?;
-        if config.format_version != FORMAT_VERSION {
-            let reason = format!("format version {}, expected {FORMAT_VERSION}", config.format_version);
-            return Err(damaged(&config_path, reason));
+        let config = Config::read(&dir.join(CONFIG))?;
+        for name in [saelens::CONFIG, saelens::WEIGHTS] {
+            let path = dir.join(name);
+            if config.files.get(name) != Some(&files::sha256_file(&path)?) {
+                return Err(damaged(&path, format!("its hash is not the one in {CONFIG}")));
+            }
         }
-        let path = dir.join(WEIGHTS);
-        if files::sha256_file(&path)? != config.weights {
-            return Err(damaged(&path, "its hash is not the one in config.json".to_owned()));
-        }
-        Ok((Self::load_saelens(dir, device)?, config.origin))
+        let (model, _) = saelens::load(dir, device)?;
+        Ok((model.checked(dir)?, config.origin))
     }
 }

@@ -22,6 +22,22 @@ pub enum Error {
         /// What was found.
         reason: String,
     },
+    /// A folder says what contradicts itself, or what is not implemented.
+    #[error("{}: {reason}", path.display())]
+    Refused {
+        /// Its file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// A folder that is to be written holds a file of another autoencoder.
+    #[error("{} holds a {file} of another autoencoder already; choose another folder", path.display())]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+        /// The file.
+        file: &'static str,
+    },
     /// Another library has no folder for such an autoencoder.
     #[error("{library} cannot hold this autoencoder: {reason}")]
     Unsupported {

@@ -46,7 +46,7 @@ pub use checkpoint::{Origin, Trained};
 pub use config::{OneOrMany, TrainConfig, TrainFile, Variant, VariantFile};
 pub use error::Error;
 pub use finish::{Finished, Parts};
-pub use formats::Format;
+pub use formats::{Format, NamedHook};
 pub use grid::{Grid, train};
 pub use normalisation::Normalisation;
 pub use parameters::Parameters;

@@ -94,7 +94,10 @@ fn every_layout_that_can_hold_an_autoencoder_gives_it_back() {
             Format::DictionaryLearning,
         ] {
             let out = tempfile::tempdir().unwrap();
-            let origin = Origin::Imported { path: path.clone() };
+            let origin = Origin::Imported {
+                path: path.clone(),
+                hook: None,
+            };
             match model.write(out.path(), format, &origin) {
                 Err(Error::Unsupported { .. }) => continue,
                 other => other.unwrap(),
@@ -159,7 +162,7 @@ fn what_is_not_implemented_is_refused_by_name() {
         let changed = text.replace(from, to);
         assert_ne!(changed, text);
         std::fs::write(copy.path().join("cfg.json"), changed).unwrap();
-        let error: Error = Autoencoder::load_saelens(copy.path(), &cpu()).unwrap_err();
+        let error: Error = Autoencoder::read(copy.path(), &cpu()).unwrap_err();
         let line = error.to_string();
         assert!(line.contains(part) && !line.contains('\n'), "{line}");
     }

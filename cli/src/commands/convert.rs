@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
-use sae::{Autoencoder, Format, Origin};
+use sae::{Autoencoder, Format};
 
 use super::Context;
 use crate::output;
@@ -23,20 +22,7 @@ pub(crate) struct Convert {
 impl Convert {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let format = Format::of(&self.input)?;
-        if let Ok(there) = Format::of(&self.out) {
-            anyhow::bail!(
-                "{} holds an autoencoder of {there} already; choose another folder",
-                self.out.display()
-            );
-        }
-        let (model, origin) = match format {
-            Format::Saelab => Autoencoder::load(&self.input, &context.device)?,
-            _ => {
-                let path = std::path::absolute(&self.input).context("the input folder has no name")?;
-                let model = Autoencoder::read(&self.input, &context.device)?;
-                (model, Origin::Imported { path })
-            }
-        };
+        let (model, origin) = Autoencoder::open(&self.input, &context.device)?;
         model.write(&self.out, self.to, &origin)?;
         output::note(&format!("convert: {format} to {} in {}", self.to, self.out.display()));
         Ok(())

@@ -11,6 +11,7 @@ use sae::{Autoencoder, Origin};
 use supervised::SupervisedDictionary;
 
 use super::Context;
+use super::hook_autoencoders;
 use super::run_folder::{self, RunFolder};
 use super::training_site::TrainingSite;
 use crate::output;
@@ -32,7 +33,12 @@ pub(super) fn load(
             let dir = run.supervised().join(&name).join(node.dir_name());
             let (dictionary, origin) = SupervisedDictionary::load(&dir, &context.device)?;
             check_parent(&dir, &origin.parent, store)?;
-            check_place(&dir, &origin.node.to_string(), &[node.to_string()])?;
+            anyhow::ensure!(
+                origin.node == node,
+                "{} holds a dictionary of {}; move it to the folder of that name",
+                dir.display(),
+                origin.node
+            );
             let files = ["dictionary.safetensors", "config.json"].map(|file| dir.join(file));
             folders.insert(node.dir_name(), hash_of(&files)?);
             by_node.insert(node, Box::new(dictionary));
@@ -60,11 +66,11 @@ pub(super) fn load(
             };
             let dir = folder(place);
             let (dictionary, origin) = Autoencoder::open(&dir, &context.device)?;
+            hook_autoencoders::check_site(&dir, &origin, &places)?;
             folders.insert(place.dir_name(), hash_of_autoencoder(&dir, &origin)?);
             if let Origin::Trained(trained) = &origin {
                 let seed = format!("-seed{}", trained.variant.seed);
                 family = name.strip_suffix(&seed).unwrap_or(&name).to_owned();
-                check_place(&dir, &trained.site, &places.map(|place| place.to_string()))?;
                 match trained.site.contains('@') {
                     true => check_parent(&dir, &trained.parent, store)?,
                     false => anyhow::ensure!(
@@ -139,16 +145,6 @@ fn hash_of(paths: &[PathBuf]) -> anyhow::Result<String> {
 fn identity(by_node: &ByNode, folders: &BTreeMap<String, String>) -> String {
     let nodes: Vec<String> = by_node.keys().map(ToString::to_string).collect();
     files::sha256_hex(format!("{nodes:?} {folders:?}").as_bytes())
-}
-
-/// A dictionary in the folder of another place must not be taken for one of that place.
-fn check_place(dir: &Path, found: &str, expected: &[String]) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        expected.iter().any(|place| place == found),
-        "{} holds a dictionary of {found}; move it to the folder of that name",
-        dir.display()
-    );
-    Ok(())
 }
 
 /// A dictionary made from other activations than those in the experiment's folder must not be compared.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use activations::{Dictionary, SourceConfig};
-use anyhow::Context as _;
 use lm::{Gpt2, HookPoint};
 use sae::{Autoencoder, Format, Origin, Trained};
 use serde::Deserialize;
@@ -83,13 +82,12 @@ pub(crate) struct Loaded {
 
 /// Loads one, of any library; none for a transcoder, which reconstructs another hook.
 pub(crate) fn load(dir: &Path, hook: HookPoint, model: &Gpt2, context: &Context) -> anyhow::Result<Option<Loaded>> {
-    let opened = Autoencoder::open(dir, &context.device);
-    let (autoencoder, origin) = match Format::of(dir)? {
-        Format::Saelab => {
-            opened.with_context(|| format!("{} is not finished; run `saelab train` first", dir.display()))?
-        }
-        _ => opened?,
-    };
+    if Format::of(dir).is_err() && dir.join("metrics.jsonl").exists() {
+        anyhow::bail!("{} is not finished; run `saelab train` first", dir.display());
+    }
+    let (autoencoder, origin) = Autoencoder::open(dir, &context.device)?;
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    check_site(dir, &origin, &[name.parse()?])?;
     let identity = dictionary_sets::hash_of_autoencoder(dir, &origin)?;
     let trained = match origin {
         Origin::Trained(trained) => Some(trained),
@@ -119,4 +117,25 @@ pub(crate) fn load(dir: &Path, hook: HookPoint, model: &Gpt2, context: &Context)
         trained,
         identity,
     }))
+}
+
+/// An autoencoder must not be scored as one of another place than it says; `sites` are those that its folder may stand for.
+pub(super) fn check_site(dir: &Path, origin: &Origin, sites: &[TrainingSite]) -> anyhow::Result<()> {
+    let elsewhere = match origin {
+        Origin::Trained(trained) => sites
+            .iter()
+            .all(|site| site.to_string() != trained.site)
+            .then(|| trained.site.clone()),
+        Origin::Imported { .. } => sites.iter().find_map(|site| {
+            let (hook, head) = site.place();
+            origin.other_hook(hook, head).map(|named| named.to_string())
+        }),
+    };
+    if let (Some(named), Some(site)) = (elsewhere, sites.first()) {
+        anyhow::bail!(
+            "{} stands for {site}, but says that it is of {named}; move it to the folder of that name",
+            dir.display()
+        );
+    }
+    Ok(())
 }

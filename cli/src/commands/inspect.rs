@@ -19,13 +19,7 @@ pub(crate) struct Inspect {
 impl Inspect {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let format = Format::of(&self.sae)?;
-        let (model, origin) = match format {
-            Format::Saelab => {
-                let (model, origin) = Autoencoder::load(&self.sae, &context.device)?;
-                (model, Some(origin))
-            }
-            _ => (Autoencoder::read(&self.sae, &context.device)?, None),
-        };
+        let (model, origin) = Autoencoder::open(&self.sae, &context.device)?;
         let p = &model.parameters;
         let norms = |rows: &burn::tensor::Tensor<2>| spread(to_vec(rows.clone().square().sum_dim(1).sqrt()));
         let k = match model.activation {
@@ -35,13 +29,14 @@ impl Inspect {
         let thresholds = matches!(model.activation, Activation::Jumprelu)
             .then(|| p.extra.first().map(|thresholds| spread(to_vec(thresholds.clone()))));
         let trained = match &origin {
-            Some(Origin::Trained(trained)) => Some(serde_json::json!({
+            Origin::Trained(trained) => Some(serde_json::json!({
                 "site": trained.site, "activations": trained.parent, "as": trained.variant, "measured": trained.summary,
             })),
-            _ => None,
+            Origin::Imported { .. } => None,
         };
+        // A folder of another library says nothing of where it was before.
         let imported = match &origin {
-            Some(Origin::Imported { path }) => Some(path),
+            Origin::Imported { path, .. } if format == Format::Saelab => Some(path.display().to_string()),
             _ => None,
         };
         let report = serde_json::json!({
@@ -61,6 +56,7 @@ impl Inspect {
             "thresholds": thresholds,
             "trained": trained,
             "imported_from": imported,
+            "hook": origin.hook().map(|hook| hook.to_string()),
         });
         output::result(&serde_json::to_string_pretty(&report)?)
     }

@@ -95,7 +95,7 @@ impl TrainingFolder {
                     )),
                 }
             }
-            (Ok((_, Origin::Imported { path })), _) => Standing::Other(format!(
+            (Ok((_, Origin::Imported { path, .. })), _) => Standing::Other(format!(
                 "holds an autoencoder that was converted from {}",
                 path.display()
             )),

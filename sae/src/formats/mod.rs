@@ -1,22 +1,30 @@
 //! Folders of the field's libraries: which names and layouts hold the same numbers.
 
 mod dictionary_learning;
-mod saelens;
+pub(crate) mod folder;
+mod hooks;
+#[cfg(test)]
+mod hostile;
+mod keys;
+#[cfg(test)]
+mod mutations;
+pub(crate) mod saelens;
+mod saelens_keys;
 mod sparsify;
+mod tensors;
 mod torch;
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use burn::tensor::{Device, Tensor};
-use kernels::{from_vec, to_vec};
+use kernels::to_vec;
 use lm::HostTensor;
 
-use crate::{Activation, Autoencoder, Error, Origin, Parameters};
+use crate::{Activation, Autoencoder, Error, Origin, Parameters, checkpoint};
 
-pub(crate) use saelens::WEIGHTS;
+pub use hooks::NamedHook;
 
 /// A layout of an autoencoder's folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,30 +42,36 @@ pub enum Format {
 impl Format {
     const ALL: [Self; 4] = [Self::Saelab, Self::Saelens, Self::Sparsify, Self::DictionaryLearning];
 
-    /// The layout of a folder, by the files in it.
+    /// The layout of a folder, by its file of weights, which is written last.
     ///
     /// # Errors
     ///
-    /// A folder that is none.
+    /// A folder without weights, or with those of several libraries.
     pub fn of(dir: &Path) -> Result<Self, Error> {
         let has = |name: &str| dir.join(name).exists();
-        if has(dictionary_learning::WEIGHTS) {
-            Ok(Self::DictionaryLearning)
-        } else if has(sparsify::WEIGHTS) {
-            Ok(Self::Sparsify)
-        } else if has(WEIGHTS) {
-            Ok(if has("config.json") {
-                Self::Saelab
-            } else {
-                Self::Saelens
-            })
-        } else {
-            let reason = format!(
-                "it holds none of {WEIGHTS} (SAELens), {} (sparsify) and {} (dictionary_learning)",
-                sparsify::WEIGHTS,
-                dictionary_learning::WEIGHTS
-            );
-            Err(damaged(dir, reason))
+        let weights = [dictionary_learning::WEIGHTS, sparsify::WEIGHTS, saelens::WEIGHTS];
+        let found: Vec<&str> = weights.into_iter().filter(|name| has(name)).collect();
+        match found.as_slice() {
+            [dictionary_learning::WEIGHTS] => Ok(Self::DictionaryLearning),
+            [sparsify::WEIGHTS] => Ok(Self::Sparsify),
+            [_] if has(checkpoint::CONFIG) => Ok(Self::Saelab),
+            [_] => Ok(Self::Saelens),
+            [] => Err(damaged(
+                dir,
+                format!(
+                    "it holds none of {} (SAELens), {} (sparsify) and {} (dictionary_learning)",
+                    saelens::WEIGHTS,
+                    sparsify::WEIGHTS,
+                    dictionary_learning::WEIGHTS
+                ),
+            )),
+            several => {
+                let reason = format!(
+                    "it holds {}; which library's folder it is cannot be told",
+                    several.join(" and ")
+                );
+                Err(refused(dir, reason))
+            }
         }
     }
 }
@@ -92,30 +106,48 @@ impl Autoencoder {
         Ok(Self::open(dir, device)?.0)
     }
 
-    /// The same, and where it comes from: of a folder of another library only which one it was.
+    /// The same, and where it comes from: of a folder of another library which one it was, and the hook that it names.
     ///
     /// # Errors
     ///
     /// Those of [`Autoencoder::read`].
     pub fn open(dir: &Path, device: &Device) -> Result<(Self, Origin), Error> {
-        let model = match Format::of(dir)? {
+        let (model, hook) = match Format::of(dir)? {
             Format::Saelab => return Self::load(dir, device),
-            Format::Saelens => Self::load_saelens(dir, device)?,
+            Format::Saelens => saelens::load(dir, device)?,
             Format::Sparsify => sparsify::load(dir, device)?,
             Format::DictionaryLearning => dictionary_learning::load(dir, device)?,
         };
-        let path = dir.to_owned();
-        Ok((model, Origin::Imported { path }))
+        let model = model.checked(dir)?;
+        // A folder without an absolute path has a file in it all the same.
+        let path = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+        Ok((model, Origin::Imported { path, hook }))
     }
 
-    /// Writes a folder for one of the libraries; `origin` is kept where there is room for it.
+    /// Refuses weights that are finite in the file, but not once scales are folded in or a gate's log-scales are scales.
+    pub(crate) fn checked(self, dir: &Path) -> Result<Self, Error> {
+        let scales = match self.activation {
+            Activation::Gated => to_vec(self.parameters.extra[0].clone().exp()),
+            _ => Vec::new(),
+        };
+        match self.parameters.are_finite() && scales.iter().all(|scale| scale.is_finite()) {
+            true => Ok(self),
+            false => Err(refused(
+                dir,
+                "its weights are so large that scaling them makes them infinite".to_owned(),
+            )),
+        }
+    }
+
+    /// Writes a folder for one of the libraries, which may hold other files but no other autoencoder; `origin` is kept where
+    /// there is room for it. What an interrupted call left in the folder is finished.
     ///
     /// # Errors
     ///
-    /// What the library cannot express; files that cannot be written.
+    /// What the library cannot express; a folder that holds a file of another autoencoder; files that cannot be written.
     pub fn write(&self, dir: &Path, format: Format, origin: &Origin) -> Result<(), Error> {
-        match format {
-            Format::Saelab => self.save(dir, origin),
+        let files = match format {
+            Format::Saelab => self.files(dir, origin)?,
             Format::Saelens => {
                 let known = match self.activation {
                     Activation::Relu | Activation::Jumprelu => true,
@@ -127,16 +159,26 @@ impl Autoencoder {
                     let kind = if self.transcodes { "transcoders" } else { "autoencoders" };
                     return Err(unsupported("SAELens", format!("it knows no {name} {kind}")));
                 }
-                self.save_saelens(dir, origin.metadata())
+                saelens::files(self, dir, origin.metadata())?
             }
-            Format::Sparsify => sparsify::save(self, dir),
-            Format::DictionaryLearning => dictionary_learning::save(self, dir),
-        }
+            Format::Sparsify => sparsify::files(self, dir)?,
+            Format::DictionaryLearning => dictionary_learning::files(self, dir, origin.hook().as_ref())?,
+        };
+        folder::write_beside(dir, &files)
     }
 }
 
+/// A folder or file that is not what was written.
 pub(crate) fn damaged(path: &Path, reason: String) -> Error {
     Error::Checkpoint {
+        path: path.to_owned(),
+        reason,
+    }
+}
+
+/// A folder or file that holds something which is contradictory or not implemented.
+fn refused(path: &Path, reason: String) -> Error {
+    Error::Refused {
         path: path.to_owned(),
         reason,
     }
@@ -146,24 +188,18 @@ fn unsupported(library: &'static str, reason: String) -> Error {
     Error::Unsupported { library, reason }
 }
 
-/// The tensors of a file, taken out one by one with the shape that each must have.
-struct Tensors {
-    path: PathBuf,
-    tensors: BTreeMap<String, HostTensor>,
-    device: Device,
-}
-
-impl Tensors {
-    fn take<const D: usize>(&mut self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, Error> {
-        match self.tensors.remove(name) {
-            Some(tensor) if tensor.shape == shape => Ok(from_vec(tensor.data, shape, &self.device)),
-            Some(tensor) => Err(damaged(
-                &self.path,
-                format!("`{name}` has shape {:?}, expected {shape:?}", tensor.shape),
-            )),
-            None => Err(damaged(&self.path, format!("`{name}` is missing"))),
-        }
+/// Text from a file in one line of moderate length, without control characters.
+fn shown(text: &str) -> String {
+    const MOST: usize = 200;
+    let mut line: String = text
+        .chars()
+        .take(MOST)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    if text.chars().nth(MOST).is_some() {
+        line.push_str("...");
     }
+    line
 }
 
 /// A tensor for a file.

@@ -1,81 +1,83 @@
 //! sparsify (EleutherAI): `sae.safetensors` and `cfg.json`.
 //!
 //! `h = (x - b_dec) W_encᵀ + b`, a transcoder without the subtraction; ReLU, then the largest of each row (`topk`) or of each
-//! group of neighbours (`groupmax`). It knows no other activation function.
+//! group of neighbours (`groupmax`). It knows no other activation function. Transcoders are read as its versions since
+//! February 2025 read them; the ones before subtracted the bias from a transcoder's inputs too.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::Device;
-use lm::files;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{Tensors, damaged, host, move_b_dec, unsupported};
+use super::folder::File;
+use super::keys::Keys;
+use super::tensors::Tensors;
+use super::{NamedHook, folder, hooks, host, move_b_dec, unsupported};
 use crate::{Activation, Autoencoder, Error, Normalisation, Parameters};
 
 pub(super) const WEIGHTS: &str = "sae.safetensors";
 const CONFIG: &str = "cfg.json";
+/// Its defaults for keys that are left out.
+const DEFAULT_K: usize = 32;
+const DEFAULT_EXPANSION: usize = 32;
+/// Keys that change training only: the norm of the decoder's rows, and a second loss.
+const HARMLESS: &[&str] = &["normalize_decoder", "multi_topk"];
 
-/// `cfg.json`; what does not change the computation is ignored.
-#[derive(Debug, Serialize, Deserialize)]
+/// `cfg.json` as it is written.
+#[derive(Debug, Serialize)]
 struct Config {
-    #[serde(default = "topk")]
-    activation: String,
-    #[serde(default = "expansion")]
+    activation: &'static str,
     expansion_factor: usize,
-    #[serde(default = "yes")]
     normalize_decoder: bool,
-    #[serde(default)]
     num_latents: usize,
-    #[serde(default = "k")]
     k: usize,
-    #[serde(default)]
     multi_topk: bool,
-    #[serde(default)]
     skip_connection: bool,
-    #[serde(default)]
     transcode: bool,
     d_in: usize,
 }
 
-fn topk() -> String {
-    "topk".to_owned()
-}
-
-fn expansion() -> usize {
-    32
-}
-
-fn k() -> usize {
-    32
-}
-
-fn yes() -> bool {
-    true
-}
-
-pub(super) fn load(dir: &Path, device: &Device) -> Result<Autoencoder, Error> {
-    let config_path = dir.join(CONFIG);
-    let config: Config = files::read_json(&config_path)?;
-    let (d, k) = (config.d_in, config.k);
-    let n_latents = match config.num_latents {
-        0 => d * config.expansion_factor,
+pub(super) fn load(dir: &Path, device: &Device) -> Result<(Autoencoder, Option<NamedHook>), Error> {
+    let mut keys = Keys::read(&dir.join(CONFIG))?;
+    let d = keys.width("d_in")?;
+    let d = keys.required("d_in", d)?;
+    let expansion = keys.whole("expansion_factor")?.unwrap_or(DEFAULT_EXPANSION);
+    let n_latents = match keys.whole("num_latents")?.unwrap_or(0) {
+        0 => match d.checked_mul(expansion) {
+            Some(n) if n > 0 => n,
+            _ => {
+                return Err(keys.refuse(
+                    "expansion_factor",
+                    expansion,
+                    "a number of latents, since `num_latents` is 0",
+                ));
+            }
+        },
         n => n,
     };
-    let activation = match config.activation.as_str() {
-        "topk" => Activation::Topk { k },
-        "groupmax" if k > 0 && n_latents.is_multiple_of(k) => Activation::Groupmax { k },
-        other => {
-            let reason = format!("`activation` is \"{other}\" with k = {k}, expected \"topk\" or \"groupmax\"");
-            return Err(damaged(&config_path, reason));
+    let k = keys.whole("k")?.unwrap_or(DEFAULT_K);
+    if !(1..=n_latents).contains(&k) {
+        return Err(keys.refuse("k", k, &format!("1 to the number of latents, {n_latents}")));
+    }
+    let activation = match keys.text("activation")?.as_deref() {
+        None | Some("topk") => Activation::Topk { k },
+        Some("groupmax") if n_latents.is_multiple_of(k) => Activation::Groupmax { k },
+        Some("groupmax") => {
+            let expected =
+                format!("a divisor of the number of latents, {n_latents}, since `activation` is \"groupmax\"");
+            return Err(keys.refuse("k", k, &expected));
         }
+        Some(other) => return Err(keys.refuse("activation", format!("\"{other}\""), "\"topk\" or \"groupmax\"")),
     };
-    let path = dir.join(WEIGHTS);
-    let mut tensors = Tensors {
-        tensors: files::read_tensors(&path)?,
-        device: device.clone(),
-        path,
-    };
+    let skips = keys.flag("skip_connection")?.unwrap_or(false);
+    let transcodes = keys.flag("transcode")?.unwrap_or(false);
+    // Of its first versions: the largest entries by absolute value, without a ReLU.
+    if keys.flag("signed")? == Some(true) {
+        return Err(keys.refuse("signed", true, "false; codes below 0 are not implemented"));
+    }
+    keys.finish(HARMLESS)?;
+    let mut tensors = Tensors::of_safetensors(dir.join(WEIGHTS), device)?;
     let parameters = Parameters {
         w_enc: tensors.take("encoder.weight", [n_latents, d])?,
         b_enc: tensors.take("encoder.bias", [n_latents])?,
@@ -83,18 +85,30 @@ pub(super) fn load(dir: &Path, device: &Device) -> Result<Autoencoder, Error> {
         b_dec: tensors.take("b_dec", [d])?,
         extra: Vec::new(),
     };
-    let skip = config
-        .skip_connection
-        .then(|| tensors.take("W_skip", [d, d]))
-        .transpose()?;
-    Ok(Autoencoder {
-        transcodes: config.transcode,
+    let skip = skips.then(|| tensors.take("W_skip", [d, d])).transpose()?;
+    tensors.finish()?;
+    let model = Autoencoder {
+        transcodes,
         skip,
-        ..Autoencoder::plain(activation, !config.transcode, parameters)
+        ..Autoencoder::plain(activation, !transcodes, parameters)
+    };
+    Ok((model, named_hook(dir, transcodes)))
+}
+
+/// The module that the folder is named after, whose output it encodes; a transcoder encodes the input.
+fn named_hook(dir: &Path, transcodes: bool) -> Option<NamedHook> {
+    let name = dir
+        .file_name()?
+        .to_str()
+        .filter(|name| hooks::of_module(name).is_some())?;
+    (!transcodes).then(|| NamedHook {
+        name: name.to_owned(),
+        head: None,
     })
 }
 
-pub(super) fn save(model: &Autoencoder, dir: &Path) -> Result<(), Error> {
+/// The files that sparsify reads, in the order in which they are written.
+pub(super) fn files(model: &Autoencoder, dir: &Path) -> Result<Vec<File>, Error> {
     let (activation, k) = match model.activation {
         Activation::Topk { k } => ("topk", k),
         Activation::Groupmax { k } => ("groupmax", k),
@@ -125,9 +139,8 @@ pub(super) fn save(model: &Autoencoder, dir: &Path) -> Result<(), Error> {
     if let Some(skip) = &model.skip {
         tensors.insert("W_skip".to_owned(), host(skip));
     }
-    files::write_tensors(&dir.join(WEIGHTS), &tensors, &BTreeMap::new())?;
     let config = Config {
-        activation: activation.to_owned(),
+        activation,
         expansion_factor: (p.n_latents() / p.d_in()).max(1),
         normalize_decoder: true,
         num_latents: p.n_latents(),
@@ -137,5 +150,8 @@ pub(super) fn save(model: &Autoencoder, dir: &Path) -> Result<(), Error> {
         transcode: model.transcodes,
         d_in: p.d_in(),
     };
-    Ok(files::write_json(&dir.join(CONFIG), &config)?)
+    Ok(vec![
+        folder::json(dir, CONFIG, &config)?,
+        folder::safetensors(dir, WEIGHTS, &tensors)?,
+    ])
 }

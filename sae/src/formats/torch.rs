@@ -1,20 +1,26 @@
 //! Files of `torch.save`: a dictionary of tensors, as `torch.load(weights_only=True)` accepts it.
 //!
-//! The file is a zip archive of one pickle, which names the tensors, and of their raw numbers. Reading is left to a library;
-//! writing needs a dozen opcodes of the pickle protocol 2, and gives equal bytes for equal tensors.
+//! The file is a zip archive of one pickle, which names the tensors, and of their raw numbers. Reading is left to a library,
+//! once it is certain that nothing in the file is larger than the file: neither an entry, which `torch.save` never compresses,
+//! nor a tensor, whose strides could repeat one number. Writing needs a dozen opcodes of the pickle protocol 2, and gives equal
+//! bytes for equal tensors.
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, Write as _};
+use std::fs::File;
+use std::io::{BufReader, Cursor, Write as _};
 use std::path::Path;
 
+use lm::HostTensor;
 use lm::files::words;
-use lm::{HostTensor, files};
 use pytorch_reader::{DType, PytorchReader};
 use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-use super::damaged;
+use super::{damaged, refused, shown};
 use crate::Error;
+
+/// The largest pickle that is read. That of a dictionary's few tensors has about a thousand bytes.
+const MOST_PICKLE: u64 = 1 << 20;
 
 /// Numbers of a tensor that is written.
 pub(super) enum Numbers {
@@ -24,14 +30,30 @@ pub(super) enum Numbers {
 
 /// All tensors of a file as `f32`; whole numbers too.
 pub(super) fn read(path: &Path) -> Result<BTreeMap<String, HostTensor>, Error> {
-    // The library's errors say nothing of the path.
-    files::read(path)?;
-    let reader = PytorchReader::new(path).map_err(|error| damaged(path, error.to_string()))?;
+    let file = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+    let (length, file) = file.map_err(|cause| lm::Error::Read {
+        path: path.to_owned(),
+        cause,
+    })?;
+    check_archive(path, file)?;
+    let reader = PytorchReader::new(path).map_err(|error| damaged(path, one_line(&error)))?;
+    let mut all = 0_u64;
+    for tensor in reader.tensors().values() {
+        let size = tensor.byte_len() as u64;
+        all = all.saturating_add(size);
+        // Tensors may share their numbers, as tied weights do.
+        if size > length || all / 2 > length {
+            let reason = format!(
+                "`{}` of shape {:?} needs {size} bytes, more than the file of {length} bytes can hold",
+                shown(&tensor.name),
+                tensor.shape()
+            );
+            return Err(refused(path, reason));
+        }
+    }
     let mut tensors = BTreeMap::new();
     for (name, tensor) in reader.into_tensors() {
-        let bytes = tensor
-            .read()
-            .map_err(|error| damaged(path, format!("`{name}`: {error}")))?;
+        let bytes = tensor.read().map_err(|error| damaged(path, one_line(&error)))?;
         let data: Vec<f32> = match tensor.dtype() {
             DType::F32 => words(&bytes).map(f32::from_le_bytes).collect(),
             DType::F64 => words(&bytes).map(|word| f64::from_le_bytes(word) as f32).collect(),
@@ -44,10 +66,8 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, HostTensor>, Error> {
             DType::I32 => words(&bytes).map(|word| i32::from_le_bytes(word) as f32).collect(),
             DType::I64 => words(&bytes).map(|word| i64::from_le_bytes(word) as f32).collect(),
             other => {
-                return Err(damaged(
-                    path,
-                    format!("`{name}` has dtype {other:?}, expected a float type"),
-                ));
+                let reason = format!("`{}` has dtype {other:?}, expected a float type", shown(&name));
+                return Err(refused(path, reason));
             }
         };
         tensors.insert(name, HostTensor::new(tensor.shape(), data));
@@ -55,8 +75,47 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, HostTensor>, Error> {
     Ok(tensors)
 }
 
-/// Writes tensors, in the order given.
-pub(super) fn write(path: &Path, tensors: &[(&str, Vec<usize>, Numbers)]) -> Result<(), Error> {
+/// Refuses an archive that unpacks to more than its size, or whose pickle is that of something else than a few tensors.
+fn check_archive(path: &Path, file: File) -> Result<(), Error> {
+    let broken = |error: zip::result::ZipError| {
+        damaged(
+            path,
+            format!(
+                "it is not a whole zip archive, as `torch.save` writes since PyTorch 1.6 ({})",
+                one_line(&error)
+            ),
+        )
+    };
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(broken)?;
+    for index in 0..archive.len() {
+        let entry = archive.by_index_raw(index).map_err(broken)?;
+        let name = entry.name().map_err(broken)?.into_owned();
+        if entry.compression() != CompressionMethod::Stored {
+            let reason = format!(
+                "its entry `{}` is compressed, which `torch.save` never does",
+                shown(&name)
+            );
+            return Err(refused(path, reason));
+        }
+        if name.ends_with("data.pkl") && entry.size() > MOST_PICKLE {
+            let reason = format!(
+                "its entry `{}` of {} bytes is no dictionary of a few tensors",
+                shown(&name),
+                entry.size()
+            );
+            return Err(refused(path, reason));
+        }
+    }
+    Ok(())
+}
+
+/// A library's message in one line of moderate length.
+fn one_line(error: &dyn std::fmt::Display) -> String {
+    shown(&error.to_string())
+}
+
+/// The bytes of a file of tensors, in the order given.
+pub(super) fn bytes(path: &Path, tensors: &[(&str, Vec<usize>, Numbers)]) -> Result<Vec<u8>, Error> {
     let mut pickle = Pickle(vec![0x80, 2, b'}', b'(']); // PROTO 2, EMPTY_DICT, MARK
     let mut storages = Vec::new();
     for (i, (name, shape, numbers)) in tensors.iter().enumerate() {
@@ -88,7 +147,7 @@ pub(super) fn write(path: &Path, tensors: &[(&str, Vec<usize>, Numbers)]) -> Res
         path: path.to_owned(),
         cause: std::io::Error::other(error),
     })?;
-    Ok(files::write_atomic(path, |file| file.write_all(&bytes))?)
+    Ok(bytes)
 }
 
 /// A pickle that grows.
