@@ -3,11 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use activations::store::{Batch, HookShape, Layout, Provenance, ROW_GROUP_ROWS, Row, Shuffle};
-use activations::{Dtype, Error, Filter, Part, Store, StoreWriter, Stream, StreamConfig};
+use activations::{Dtype, Error, Filter, HeldOut, Part, Store, StoreWriter, Stream, StreamConfig};
 use lm::HookPoint;
 
 const RESID: HookPoint = HookPoint::ResidPre(1);
@@ -22,6 +22,7 @@ fn row(index: usize) -> Row {
         document: (index / DOCUMENT) as u32,
         position: (index % DOCUMENT) as u32 + 1,
         token: index as u32,
+        special: index.is_multiple_of(DOCUMENT),
         ..Row::default()
     }
 }
@@ -292,6 +293,67 @@ fn a_filter_reads_only_the_row_groups_that_may_hold_its_rows() {
         },
     );
     assert!(matches!(empty, Err(Error::Stream { .. })));
+}
+
+#[test]
+fn held_out_and_special_rows_never_come_and_all_others_once_an_epoch() {
+    let rows = 40 * DOCUMENT;
+    let mut chosen = Vec::new();
+    // However the rows lie in shards, the same documents are held out; the last shard may be one row.
+    for (per_shard, window) in [(64, Some(3)), (1333, None), (rows - 1, Some(1))] {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &text(rows, per_shard, window, Dtype::F16), Part::WHOLE).unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let held_out = store.held_out(RESID, 0.1, 7).unwrap();
+        // In memory.
+        let stored = store.hook(RESID, None).unwrap().rows;
+        let kept = stored.iter().filter(|row| !row.special);
+        assert_eq!(held_out, HeldOut::choose(kept, 0.1, 7));
+        // One token of a document is special, and 4 of 40 documents are held out.
+        let documents = 40 * (DOCUMENT - 1);
+        assert_eq!((held_out.of(), held_out.rows()), (documents, documents / 10));
+        let expected: BTreeSet<u32> = (0..rows)
+            .map(row)
+            .filter(|row| !row.special && !held_out.holds(row))
+            .map(|row| row.token)
+            .collect();
+        let filter = Filter {
+            without_special: true,
+            without_held_out: held_out.clone(),
+            ..Filter::default()
+        };
+        let streamed = StreamConfig {
+            filter,
+            ..config(44, 64 * 3 * WIDTH * 2 * 5 / 2)
+        };
+        let mut stream = Stream::new(&store, streamed).unwrap();
+        assert_eq!(stream.rows(), expected.len());
+        // 81 batches are an epoch.
+        let batches = take(&mut stream, 2 * expected.len() / 44);
+        let tokens: Vec<u32> = batches
+            .iter()
+            .flat_map(|batch| batch.rows.iter().map(|row| row.token))
+            .collect();
+        for epoch in tokens.chunks(expected.len()) {
+            assert_eq!(epoch.iter().copied().collect::<BTreeSet<u32>>(), expected);
+        }
+        for batch in &batches {
+            for (place, found) in batch.rows.iter().enumerate() {
+                let of = |hook: usize| &batch.values[hook][place * WIDTH..(place + 1) * WIDTH];
+                assert_eq!(of(0), vector(found.token as usize, RESID, WIDTH));
+                assert_eq!(
+                    of(1),
+                    &vector(found.token as usize, HookPoint::Z(0), 2 * WIDTH)[WIDTH..]
+                );
+            }
+        }
+        for step in [80, 0, 33] {
+            stream.seek(step);
+            assert_eq!(stream.next_batch().unwrap(), batches[step], "step {step}");
+        }
+        chosen.push(expected);
+    }
+    assert!(chosen.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
 #[test]

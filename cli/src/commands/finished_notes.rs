@@ -83,3 +83,48 @@ pub(super) fn is_outweighed(summary: &Summary) -> bool {
 fn percent(share: Option<f64>) -> f64 {
     share.unwrap_or(0.0) * 100.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(changes: serde_json::Value) -> Option<String> {
+        let mut summary = serde_json::json!({
+            "fvu": 0.007, "fvu_per_token": 0.031, "fvu_uncentred": 0.006, "cosine": 0.99, "l0": 16.0, "dead": 0.0, "dense": 0.0,
+            "rows": 2692, "held_out": true, "all_rows": 26_921, "long_rows": 0, "largest_variance": 0.01, "largest_error": 0.01,
+            "dominant": null,
+        });
+        summary
+            .as_object_mut()
+            .unwrap()
+            .extend(changes.as_object().unwrap().clone());
+        let variant = serde_json::json!({
+            "name": "sae", "architecture": {"architecture": "topk", "k": 3}, "seed": 0, "learning_rate": 1e-3, "target": null,
+        });
+        let [variant, summary] = [variant, summary];
+        of_activations(
+            "blocks.2.hook_resid_pre".parse().unwrap(),
+            &serde_json::from_value(variant).unwrap(),
+            &serde_json::from_value(summary).unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_few_long_rows_and_a_far_dimension_are_spoken_of_and_nothing_else() {
+        assert_eq!(note(serde_json::json!({})), None);
+        let long = note(serde_json::json!({"long_rows": 27, "largest_variance": 0.97})).unwrap();
+        assert!(
+            long.contains("27 of 26921 rows") && long.contains("97 % of the variance"),
+            "{long}"
+        );
+        assert!(note(serde_json::json!({"largest_variance": 0.6})).is_some());
+        // Of 16 rows the longest is a sixteenth.
+        assert_eq!(note(serde_json::json!({"largest_variance": 0.6, "rows": 16})), None);
+        let far = serde_json::json!({"dominant": {"dimension": 5, "share": 0.98, "deviations": 100.0}});
+        let far = note(far).unwrap();
+        assert!(
+            far.contains("dimension 5 is 100 standard deviations") && far.contains("98 %"),
+            "{far}"
+        );
+    }
+}

@@ -215,10 +215,7 @@ fn table(all: &[Spliced]) -> String {
 /// What the columns are of, and where a few rows decide them.
 fn notes(all: &[Spliced]) -> String {
     let mut notes = String::new();
-    if all
-        .iter()
-        .any(|row| row.summary.is_some_and(|summary| summary.held_out))
-    {
+    if all.iter().any(is_of_held_out_rows) {
         notes +=
             "FVU (of all rows together, and the mean over each token's own), L0, dead: on what its training held out\n";
     }
@@ -251,7 +248,12 @@ fn notes(all: &[Spliced]) -> String {
 }
 
 /// The line below a table in which some names are marked.
-pub(crate) const TRAINED_ROWS: &str = "*: FVU, L0, dead on rows that it was trained on; its training held out none\n";
+pub(crate) const TRAINED_ROWS: &str =
+    "*: FVU, L0, dead on the rows that it was trained on, none of which was set aside\n";
+
+fn is_of_held_out_rows(row: &Spliced) -> bool {
+    row.summary.is_some_and(|summary| summary.held_out)
+}
 
 /// Whether the figures of its training are not of held-out rows.
 pub(crate) fn is_of_trained_rows(row: &Spliced) -> bool {

@@ -142,7 +142,7 @@ impl Train {
             false => TrainingRows::in_memory(store, site, targets, config)?,
         };
         output::note(&rows.note(config));
-        estimate(&split, &variants, config, context);
+        let (n_rows, width) = (split.inputs.len(), split.inputs.width);
         let grid = match self.stream {
             true => rows
                 .stream(config)
@@ -151,6 +151,7 @@ impl Train {
             false => Grid::new(split, variants.clone(), config, &context.device),
         };
         let mut grid = grid.map_err(refused)?;
+        estimate(n_rows, width, &variants, config, context);
         let first = self.resume(&mut grid, site, &checkpoints)?;
         for variant in &variants {
             folder(variant).begin()?;
@@ -234,18 +235,16 @@ fn checkpoints(run: &RunFolder, site: Site, config: &TrainConfig, store: &Store)
 /// What a config asks for and the store cannot give is a fault of the config.
 fn refused(error: Error) -> anyhow::Error {
     match error {
-        Error::Config { .. } => ConfigError(error.to_string()).into(),
+        Error::Config { .. } | Error::Activations(activations::Error::Stream { .. }) => {
+            ConfigError(error.to_string()).into()
+        }
         other => other.into(),
     }
 }
 
 /// Says what a site will cost: the time from one encoder product on this machine, memory and disk from the sizes.
-fn estimate(split: &Split, variants: &[Variant], config: &TrainConfig, context: &Context) {
-    let rows = &split.inputs;
-    let Ok(f) = config.n_latents(rows.width) else {
-        return; // It is refused with the same words by the grid.
-    };
-    let (d, n) = (rows.width, variants.len());
+fn estimate(n_rows: usize, d: usize, variants: &[Variant], config: &TrainConfig, context: &Context) {
+    let (f, n) = (d * config.expansion, variants.len());
     let values = vec![1.0; config.batch.max(f) * d];
     let matrix = |rows: usize| kernels::from_vec::<2>(values[..rows * d].to_vec(), [rows, d], &context.device);
     let (x, w_enc) = (matrix(config.batch), matrix(f));
@@ -259,14 +258,13 @@ fn estimate(split: &Split, variants: &[Variant], config: &TrainConfig, context: 
     let products = |variant: &Variant| if variant.architecture.k().is_some() { 1.5 } else { 7.0 };
     let step: f64 = variants.iter().map(|variant| products(variant) * product + 5e-4).sum();
     let parameters = (2 * f * d + 2 * f + d) as f64;
-    let memory =
-        rows.values.len() as f64 * 4.0 + parameters * (16 * n + 4) as f64 + (config.batch * (f + 4 * d) * 8) as f64;
+    let memory = (n_rows * d) as f64 * 4.0 + parameters * (16 * n + 4) as f64 + (config.batch * (f + 4 * d) * 8) as f64;
     let disk = parameters * (4 + 2 * 12) as f64 * n as f64;
     output::note(&format!(
         "train: about {:.0} s, {:.0} MB of memory and {:.0} MB of disk for {n} of width {d} with {f} latents on {} rows",
         (step * config.steps as f64).ceil(),
         memory / 1e6,
         disk / 1e6,
-        rows.len()
+        n_rows
     ));
 }

@@ -371,8 +371,8 @@ mod tests {
     #[test]
     fn names_fit_a_file_system() {
         assert_eq!(
-            [1.319, 0.0125, 1e300, 1e-9].map(short),
-            ["1.319", "0.0125", "1e300", "1e-9"].map(str::to_owned)
+            [1.319, 0.0125, 1e300, 1e-12].map(short),
+            ["1.319", "0.0125", "1e300", "1e-12"].map(str::to_owned)
         );
     }
 
