@@ -52,12 +52,19 @@ pub struct Gpt2Config {
 #[derive(Debug, Deserialize, Serialize)]
 struct Raw {
     model_type: Option<String>,
-    n_layer: usize,
-    n_head: usize,
-    n_embd: usize,
-    n_inner: Option<usize>,
-    n_positions: usize,
-    vocab_size: usize,
+    // Of any type, so that an error names the field.
+    #[serde(default)]
+    n_layer: Value,
+    #[serde(default)]
+    n_head: Value,
+    #[serde(default)]
+    n_embd: Value,
+    #[serde(default)]
+    n_inner: Value,
+    #[serde(default)]
+    n_positions: Value,
+    #[serde(default)]
+    vocab_size: Value,
     #[serde(default = "default_activation")]
     activation_function: String,
     #[serde(default = "default_epsilon")]
@@ -123,18 +130,24 @@ impl Gpt2Config {
                 return Err(unsupported("activation_function", raw.activation_function, supported));
             }
         };
-        for (field, value) in [
-            ("n_layer", raw.n_layer),
-            ("n_inner", raw.n_inner.unwrap_or(1)),
-            ("n_head", raw.n_head),
-            ("n_embd", raw.n_embd),
-            ("n_positions", raw.n_positions),
-            ("vocab_size", raw.vocab_size),
-        ] {
-            if !(1..=LARGEST_SIZE).contains(&value) {
-                return Err(unsupported(field, value.to_string(), "from 1 to 16777216"));
-            }
-        }
+        let size = |field, value: &Value| {
+            let size = value.as_u64().and_then(|size| usize::try_from(size).ok());
+            let found = if value.is_null() {
+                "not there".to_owned()
+            } else {
+                value.to_string()
+            };
+            let refused = || unsupported(field, found, "a whole number from 1 to 16777216");
+            size.filter(|size| (1..=LARGEST_SIZE).contains(size))
+                .ok_or_else(refused)
+        };
+        let (n_layer, n_head) = (size("n_layer", &raw.n_layer)?, size("n_head", &raw.n_head)?);
+        let (d_model, n_ctx) = (size("n_embd", &raw.n_embd)?, size("n_positions", &raw.n_positions)?);
+        let d_vocab = size("vocab_size", &raw.vocab_size)?;
+        let d_mlp = match &raw.n_inner {
+            Value::Null => 4 * d_model,
+            inner => size("n_inner", inner)?,
+        };
         let epsilon = raw.layer_norm_epsilon;
         if !(epsilon.is_finite() && epsilon > 0.0) {
             return Err(unsupported(
@@ -143,17 +156,17 @@ impl Gpt2Config {
                 "a number above 0",
             ));
         }
-        if !raw.n_embd.is_multiple_of(raw.n_head) {
-            return Err(unsupported("n_embd", raw.n_embd.to_string(), "a multiple of n_head"));
+        if !d_model.is_multiple_of(n_head) {
+            return Err(unsupported("n_embd", d_model.to_string(), "a multiple of n_head"));
         }
         Ok(Self {
-            n_layer: raw.n_layer,
-            n_head: raw.n_head,
-            d_model: raw.n_embd,
-            d_head: raw.n_embd / raw.n_head,
-            d_mlp: raw.n_inner.unwrap_or(4 * raw.n_embd),
-            n_ctx: raw.n_positions,
-            d_vocab: raw.vocab_size,
+            n_layer,
+            n_head,
+            d_model,
+            d_head: d_model / n_head,
+            d_mlp,
+            n_ctx,
+            d_vocab,
             layer_norm_epsilon: raw.layer_norm_epsilon,
             activation,
             scale_attn_weights: raw.scale_attn_weights,
@@ -234,6 +247,18 @@ mod tests {
             let error = read(key, value).unwrap_err().to_string();
             assert!(error.contains(&format!("`{key}`")), "{error}");
         }
+        for value in ["-1", "1.5", "1e300", "\"2\"", "0", "16777217", "[2]", "{}", "true"] {
+            for key in ["n_layer", "n_head", "n_embd", "n_inner", "n_positions", "vocab_size"] {
+                let error = read(key, serde_json::from_str(value).unwrap()).unwrap_err().to_string();
+                assert!(
+                    error.contains(&format!("`{key}` is {}", value.replace("1e300", "1e+300"))),
+                    "{error}"
+                );
+            }
+        }
+        let error = read("n_layer", Value::Null).unwrap_err().to_string();
+        assert!(error.contains("`n_layer` is not there"), "{error}");
+        assert_eq!(read("n_inner", Value::Null).unwrap().d_mlp, 4 * 8);
         for (key, value) in [("pruned_heads", serde_json::json!({})), ("summary_type", "mean".into())] {
             assert_eq!(read(key, value).unwrap(), Gpt2Config::new(2, 2, 8, 16, 32));
         }

@@ -198,7 +198,7 @@ pub enum Error {
         /// The model.
         model: String,
         /// The file.
-        file: String,
+        file: Box<str>,
         /// Bytes that are in the cache.
         done: u64,
         /// Bytes of the whole file.
@@ -214,7 +214,7 @@ pub enum Error {
         /// The model.
         model: String,
         /// The file.
-        file: String,
+        file: Box<str>,
         /// Hash that the hub announced.
         expected: String,
         /// Hash of the bytes.

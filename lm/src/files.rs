@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::temporary::Temporary;
-pub use crate::temporary::{end_temporaries, remove_leftovers};
+pub use crate::temporary::{TemporaryFolder, end_temporaries, remove_leftovers};
 
 /// A tensor in host memory, row-major.
 #[derive(Debug, Clone, PartialEq)]
@@ -215,20 +215,28 @@ pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, HostTensor>, Error> 
         .collect()
 }
 
-/// The same, and what [`write_tensors`] was given as metadata; empty where another program wrote the file.
-pub(crate) fn read_with_metadata(
-    path: &Path,
-) -> Result<(BTreeMap<String, HostTensor>, BTreeMap<String, String>), Error> {
+/// What [`write_tensors`] has written.
+pub(crate) struct Written {
+    pub(crate) tensors: BTreeMap<String, HostTensor>,
+    /// Empty where another program wrote the file.
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+/// The tensors of a file, as [`read_tensors`] gives them, and its metadata.
+pub(crate) fn read_with_metadata(path: &Path) -> Result<Written, Error> {
     let bytes = read(path)?;
     let file = parse(path, &bytes)?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| not_whole(path, &error))?;
     let ours = header.metadata().as_ref().and_then(|map| map.get("saelab"));
-    let metadata = ours.and_then(|text| serde_json::from_str(text).ok());
+    let metadata = ours
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
     let tensors = file.tensors();
     let tensors = tensors
         .iter()
-        .map(|(name, view)| Ok((name.clone(), to_f32(path, name, view)?)));
-    Ok((tensors.collect::<Result<_, Error>>()?, metadata.unwrap_or_default()))
+        .map(|(name, view)| Ok((name.clone(), to_f32(path, name, view)?)))
+        .collect::<Result<_, Error>>()?;
+    Ok(Written { tensors, metadata })
 }
 
 /// One integer tensor (I64 or I32) of a safetensors file: its shape and values.

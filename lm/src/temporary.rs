@@ -122,6 +122,8 @@ fn is_ours(_: &fs::Metadata) -> bool {
 /// The temporary files of this process, and the folders that were searched for what others have left.
 struct Registry {
     files: BTreeSet<PathBuf>,
+    /// Folders that are being filled.
+    folders: BTreeSet<PathBuf>,
     /// Beginnings of files that another process can continue, with the names under which it finds them.
     beginnings: BTreeMap<PathBuf, PathBuf>,
     searched: BTreeSet<PathBuf>,
@@ -130,6 +132,7 @@ struct Registry {
 fn registry() -> MutexGuard<'static, Registry> {
     static REGISTRY: Mutex<Registry> = Mutex::new(Registry {
         files: BTreeSet::new(),
+        folders: BTreeSet::new(),
         beginnings: BTreeMap::new(),
         searched: BTreeSet::new(),
     });
@@ -143,6 +146,9 @@ pub fn end_temporaries() {
     for path in &registry.files {
         // There is nobody left to tell, and the next process tries again.
         let _ = fs::remove_file(path);
+    }
+    for path in &registry.folders {
+        let _ = fs::remove_dir_all(path);
     }
     for (part, common) in &registry.beginnings {
         hand_over(part, common);
@@ -234,6 +240,25 @@ impl Drop for Temporary {
             let _ = fs::remove_file(&self.path);
             registry.files.remove(&self.path);
         }
+    }
+}
+
+/// A folder that is being filled and gets another name when it is whole. While this lives, [`end_temporaries`] removes the folder;
+/// dropping it removes nothing.
+#[derive(Debug)]
+pub struct TemporaryFolder(PathBuf);
+
+impl TemporaryFolder {
+    /// The folder at `path`, which need not be there yet.
+    pub fn new(path: &Path) -> Self {
+        registry().folders.insert(path.to_owned());
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        registry().folders.remove(&self.0);
     }
 }
 

@@ -12,7 +12,7 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 use kernels::{Adam, AdamConfig, Scalar, Update, random, squared_norm, to_vec};
 use rayon::prelude::*;
 
-use crate::files::Sha256Hex;
+use crate::files::{Sha256Hex, Written};
 use crate::interchange::{self, Interchange, N_LOSSES, Pair};
 use crate::shards::WEIGHTS;
 use crate::weights::{Weights, layout};
@@ -309,7 +309,7 @@ impl Trainer {
         settings: &str,
         device: &Device,
     ) -> Result<Self, Error> {
-        let (mut tensors, metadata) = match files::read_with_metadata(path) {
+        let Written { mut tensors, metadata } = match files::read_with_metadata(path) {
             Err(Error::Format { path, reason }) => return Err(Error::Checkpoint { path, reason }),
             other => other?,
         };

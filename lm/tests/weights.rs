@@ -232,8 +232,8 @@ fn a_config_that_does_not_belong_to_the_weights_is_refused_before_its_tensors_ar
         ("n_layer", serde_json::json!(0), "`n_layer` is 0"),
         ("n_layer", serde_json::json!(-1), "-1"),
         ("n_layer", serde_json::json!(1.5), "1.5"),
-        ("n_layer", serde_json::json!(1e300), "config.json"),
-        ("n_layer", serde_json::json!("2"), "config.json"),
+        ("n_layer", serde_json::json!(1e300), "`n_layer` is 1e+300"),
+        ("n_layer", serde_json::json!("2"), "`n_layer` is \"2\""),
         (
             "n_layer",
             serde_json::json!(u64::MAX),

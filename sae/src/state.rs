@@ -112,6 +112,7 @@ impl Grid {
         let (dir, short, partial) = (&checkpoints.dir, checkpoints.short(), checkpoints.partial());
         let whole = dir.join(format!("step-{step:08}-{short}"));
         files::remove_folder(&partial)?;
+        let _in_work = files::TemporaryFolder::new(&partial);
         let mut settings = self.settings();
         let (mut members, mut sums) = (BTreeMap::new(), String::new());
         let mut add = |name: &str| -> Result<(), Error> {

@@ -68,6 +68,10 @@ pub(crate) fn folders(dir: &Path) -> anyhow::Result<Vec<String>> {
 
 /// The folder of a model: the one that is named, or, where there is none, what the Hugging Face cache holds of that name.
 pub(crate) fn model_folder(named: &Path) -> anyhow::Result<PathBuf> {
+    anyhow::ensure!(
+        !named.as_os_str().is_empty(),
+        "the name of the model is empty; name its folder, or a model that was pulled"
+    );
     let is_there = named
         .try_exists()
         .with_context(|| format!("cannot look for the model {}", named.display()))?;

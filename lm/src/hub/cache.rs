@@ -142,7 +142,7 @@ impl Hub {
             files::written(&part, fs::remove_file(&part))?;
             return Err(Error::HubHash {
                 model: model.to_string(),
-                file: remote.file.clone(),
+                file: remote.file.as_str().into(),
                 expected: remote.checksum.hex().to_owned(),
                 found,
             });
@@ -266,7 +266,7 @@ impl Hub {
         if done < total {
             return Err(Error::HubBroken {
                 model: model.to_string(),
-                file: remote.file.clone(),
+                file: remote.file.as_str().into(),
                 done,
                 total,
                 cause: ended.map_or_else(String::new, |cause| format!(" ({cause})")),
