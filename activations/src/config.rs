@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 
 use lm::{HookPoint, LoadOptions};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tasks::{Role, TaskName};
 
 use crate::harvest::{Fill, LongDocuments, Packing};
@@ -49,9 +50,8 @@ pub struct HarvestFile {
     /// Vectors of text that are shuffled together before they are written, rounded up to whole shards; they are held in
     /// memory. Default 65536; 0 keeps the order of the text. Not for prompts, whose order says which is which.
     pub shuffle_window: Option<usize>,
-    /// Seed of that shuffle. Default 0.
-    #[serde(default)]
-    pub shuffle_seed: u64,
+    /// Seed of that shuffle. Default 0. Not for prompts.
+    pub shuffle_seed: Option<u64>,
     /// Position 0 and special tokens of a text: `exclude` or `mark` (stored, with `special` set). Default `exclude`: the
     /// vector of position 0 is the same in every window, and many times as long as any other.
     #[serde(default)]
@@ -70,7 +70,7 @@ pub enum SpecialTokens {
 }
 
 /// What the model reads.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum SourceConfig {
     /// Prompts of a task (training sample).
@@ -98,9 +98,10 @@ pub enum SourceConfig {
     Text {
         /// A file or glob, or a list of them: plain text and JSON lines (a document a line), each as it comes or with gzip
         /// (`.gz`) or zstd (`.zst`), and Parquet. Required.
+        #[serde(skip_serializing)]
         path: Patterns,
         /// Field of the JSON objects, or column of the Parquet files, that holds the text. Default `text`.
-        #[serde(default = "text_field")]
+        #[serde(default = "text_field", skip_serializing)]
         text_field: String,
         /// Longest window in tokens, beginning-of-text token included. Default 128, the usual context for autoencoders.
         #[serde(default = "default_context")]
@@ -117,7 +118,7 @@ pub enum SourceConfig {
 
 /// One path or glob, or several.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a path or a list of paths")]
 pub enum Patterns {
     /// One.
     One(String),
@@ -247,7 +248,11 @@ impl TryFrom<HarvestFile> for HarvestConfig {
             (None, Some(_), Some(roles)) if roles.is_empty() => {
                 return refuse("roles", "is empty, at least one is needed");
             }
-            (None, Some(hooks), roles) => Selection::Hooks { hooks, roles },
+            (None, Some(hooks), roles) => {
+                refuse_twice("hooks", &hooks)?;
+                refuse_twice("roles", roles.as_deref().unwrap_or_default())?;
+                Selection::Hooks { hooks, roles }
+            }
         };
         file.source.validate()?;
         let batch = file.batch.unwrap_or(DEFAULT_BATCH);
@@ -260,6 +265,9 @@ impl TryFrom<HarvestFile> for HarvestConfig {
         }
         if !text && file.shuffle_window.is_some_and(|window| window > 0) {
             return refuse("shuffle_window", "is for text only, the order of prompts is kept");
+        }
+        if !text && file.shuffle_seed.is_some() {
+            return refuse("shuffle_seed", "is for text only, the order of prompts is kept");
         }
         let window = file.shuffle_window.unwrap_or(DEFAULT_SHUFFLE_WINDOW);
         let keep_special = file.special_tokens == SpecialTokens::Mark;
@@ -276,9 +284,40 @@ impl TryFrom<HarvestFile> for HarvestConfig {
             batch,
             rows_per_shard,
             dtype: file.dtype,
-            shuffle: (text && window > 0).then_some((window, file.shuffle_seed)),
+            shuffle: (text && window > 0).then_some((window, file.shuffle_seed.unwrap_or(0))),
             keep_special,
         })
+    }
+}
+
+/// Refuses a list that names something twice: it would be stored once.
+fn refuse_twice<T: PartialEq + std::fmt::Display>(field: &'static str, named: &[T]) -> Result<(), Error> {
+    let again = named
+        .iter()
+        .enumerate()
+        .find(|(place, name)| named[..*place].contains(name));
+    match again {
+        Some((_, name)) => Err(Error::Config {
+            field,
+            reason: format!("names {name} twice"),
+        }),
+        None => Ok(()),
+    }
+}
+
+impl HarvestConfig {
+    /// The settings that a [`crate::HarvestPlan`] made from this config does not show by itself, by their keys: what its
+    /// source is (not where its text lies: that is known by its contents), and what is done to the weights.
+    ///
+    /// # Errors
+    ///
+    /// None that is known: every source can be written as JSON.
+    pub fn asked(&self) -> Result<Map<String, Value>, serde_json::Error> {
+        let mut asked = Map::new();
+        asked.insert("source".to_owned(), serde_json::to_value(&self.source)?);
+        let refactor = Value::from(self.load.refactor_attention);
+        asked.insert("refactor_attention".to_owned(), refactor);
+        Ok(asked)
     }
 }
 

@@ -64,16 +64,34 @@ pub enum Error {
         /// The role.
         role: tasks::Role,
     },
-    /// The folder has no manifest: the harvest was never finished.
-    #[error("{path} is missing: the store is incomplete, run `saelab harvest` with the same config to finish it")]
-    MissingManifest {
-        /// Where the manifest should be.
+    /// There is no store to read.
+    #[error("{path}: {reason}; a store is made by `saelab harvest CONFIG --out FOLDER`")]
+    NoStore {
+        /// The folder that was named.
+        path: PathBuf,
+        /// Why it is no store.
+        reason: String,
+    },
+    /// The harvest was never finished.
+    #[error(
+        "{path}: the harvest is not finished, it lacks {missing}; run `saelab harvest` with the same config and --out"
+    )]
+    Incomplete {
+        /// The folder of the store.
+        path: PathBuf,
+        /// The first of the files that are missing, and how many more there are.
+        missing: String,
+    },
+    /// A shard that the manifest names is not there.
+    #[error("{path} is missing; run `saelab harvest` with the same config and --out to write it again")]
+    MissingShard {
+        /// The shard.
         path: PathBuf,
     },
-    /// The manifest is not readable as one, or contradicts itself.
-    #[error("{path}: not a valid manifest ({reason}); delete the folder and harvest again")]
+    /// The manifest or the file of settings is not readable as one, or contradicts itself.
+    #[error("{path} is damaged ({reason}); delete it and run `saelab harvest` with the same config and --out again")]
     BadManifest {
-        /// The manifest.
+        /// The manifest, or the file of settings.
         path: PathBuf,
         /// The cause.
         reason: String,
@@ -88,17 +106,50 @@ pub enum Error {
         /// The version found, or `none`.
         found: String,
     },
-    /// The store was made from another config, model or tokenizer.
-    #[error(
-        "{path} belongs to config hash {found}, this run has {expected}: use another output folder or delete this one"
-    )]
+    /// The folder belongs to a harvest with other settings.
+    #[error("{path} is of a harvest with other settings ({}): choose another --out, or delete the folder", differences.join("; "))]
     OtherConfig {
-        /// The manifest or shard.
+        /// The manifest, file of settings, or shard.
         path: PathBuf,
-        /// Hash of this run.
-        expected: String,
-        /// Hash found.
+        /// The settings that differ, each as `key: found -> asked for`.
+        differences: Vec<String>,
+    },
+    /// The shard was made by a harvest with other settings than those of its store.
+    #[error(
+        "{path} was copied here from another store ({}); run `saelab harvest` with the same config and --out to write it again",
+        differences.join("; ")
+    )]
+    ForeignShard {
+        /// The shard.
+        path: PathBuf,
+        /// The settings that differ, each as `key: the shard's -> the store's`.
+        differences: Vec<String>,
+    },
+    /// The shard is one of this store, but stands in the place of another.
+    #[error(
+        "{path} is {found}, not the shard of that name; run `saelab harvest` with the same config and --out to write both again"
+    )]
+    MisplacedShard {
+        /// The shard.
+        path: PathBuf,
+        /// Its number and hook.
         found: String,
+    },
+    /// The folder for output holds something else.
+    #[error("{path}: {reason}; choose another --out")]
+    Occupied {
+        /// What is in the way.
+        path: PathBuf,
+        /// What it is.
+        reason: String,
+    },
+    /// Files that this process has written are no longer there.
+    #[error(
+        "{path} is gone, or is not what was written there: another program has changed the folder; run the same command again"
+    )]
+    Vanished {
+        /// The first file that is missing.
+        path: PathBuf,
     },
     /// The shard is not a whole Parquet file with the columns of this format.
     #[error("{path}: not a whole shard ({reason}); delete it and run `saelab harvest` again")]

@@ -19,7 +19,7 @@ pub use corpus::Corpus;
 pub use dictionary::Dictionary;
 pub use dtype::Dtype;
 pub use error::Error;
-pub use harvest::{Cost, Fill, HarvestPlan, LongDocuments, Packing, Progress, Source, Window, Windows, harvest};
+pub use harvest::{Cost, Event, Fill, HarvestPlan, LongDocuments, Packing, Progress, Source, Window, Windows, harvest};
 pub use node::Node;
 pub use order::BatchOrder;
 pub use store::{Filter, HeldOut, HookRows, Manifest, NodeRows, Part, Store, StoreWriter, Stream, StreamConfig};

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use activations::{Error, HarvestPlan, Node, Packing, Progress, Source, Store, harvest};
+use activations::{Dtype, Error, Event, HarvestPlan, Node, Packing, Progress, Source, Store, harvest};
 use lm::{Gpt2, HookPoint, Logits, Request, Start, TokenBatch, Tokenizer};
 use tasks::{IoiTask, Role, Sample, Task, lists};
 
@@ -54,13 +54,11 @@ fn text_is_stored_as_the_model_sees_it() {
     let documents = vec![document(0..12), document(3..7), document(20..35), String::new()];
     let mut seen = Vec::new();
     let plan = text_plan(documents.clone(), 6);
-    let manifest = harvest(&model, &tokenizer, &plan, dir.path(), &mut |progress| {
-        seen.push(progress)
-    })
-    .unwrap()
-    .unwrap();
+    let manifest = harvest(&model, &tokenizer, &plan, dir.path(), &mut |event| seen.push(event))
+        .unwrap()
+        .unwrap();
     assert_eq!(manifest.rows, 12 + 4 + 15);
-    assert_eq!(seen.last(), Some(&Progress { done: 7, total: 7 }));
+    assert_eq!(seen.last(), Some(&Event::Progress(Progress { done: 7, total: 7 })));
 
     let store = Store::open(dir.path()).unwrap();
     assert_eq!(store.manifest(), &manifest);
@@ -217,7 +215,50 @@ fn a_second_harvest_completes_the_first() {
     // Other text is another config: the folder is not mixed.
     let other = text_plan(vec![document(1..41)], 9);
     let error = harvest(&model, &tokenizer, &other, dir.path(), &mut |_| ()).unwrap_err();
-    assert!(matches!(error, Error::OtherConfig { .. }), "{error}");
+    assert!(
+        matches!(&error, Error::OtherConfig { differences, .. } if differences[0].starts_with("read.sha256: ")),
+        "{error}"
+    );
+
+    // Settings that differ are named by their keys.
+    let others = HarvestPlan {
+        dtype: Dtype::F16,
+        hooks: vec![HookPoint::ResidPre(1)],
+        shuffle: Some((10, 3)),
+        keep_special: true,
+        batch: 5,
+        ..plan
+    };
+    let message = harvest(&model, &tokenizer, &others, dir.path(), &mut |_| ())
+        .unwrap_err()
+        .to_string();
+    for difference in [
+        "batch: 2 -> 5",
+        "dtype: f32 -> f16",
+        r#"hooks: ["blocks.1.hook_resid_pre","blocks.0.attn.hook_z","blocks.1.mlp.hook_post"] -> ["blocks.1.hook_resid_pre"]"#,
+        "shuffle_seed: null -> 3",
+        "shuffle_window: 0 -> 14",
+        "special_tokens: exclude -> mark",
+    ] {
+        assert!(message.contains(difference), "{difference}: {message}");
+    }
+}
+
+#[test]
+fn what_was_asked_for_is_kept_and_compared() {
+    let (model, tokenizer, dir) = (model(), tokenizer(), tempfile::tempdir().unwrap());
+    let mut plan = text_plan(vec![document(0..40)], 9);
+    let asked = |context: usize| serde_json::json!({ "source": { "context": context } });
+    plan.asked = asked(9).as_object().unwrap().clone();
+    let manifest = harvest(&model, &tokenizer, &plan, dir.path(), &mut |_| ())
+        .unwrap()
+        .unwrap();
+    let settings = &manifest.provenance.settings;
+    assert_eq!(settings["source"], serde_json::json!({ "context": 9 }));
+    assert_eq!(settings["read"]["sequences"], 5);
+    plan.asked = asked(10).as_object().unwrap().clone();
+    let error = harvest(&model, &tokenizer, &plan, dir.path(), &mut |_| ()).unwrap_err();
+    assert!(error.to_string().contains("(source.context: 9 -> 10)"), "{error}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use activations::store::MANIFEST_FILE;
-use activations::{Error, Store};
+use activations::{Error, Manifest, Store};
 use arrow::array::{AsArray, FixedSizeBinaryArray};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -45,7 +45,17 @@ fn edit_manifest(dir: &Path, from: &str, to: &str) {
     let path = dir.join(MANIFEST_FILE);
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains(from), "{text}");
-    fs::write(path, text.replacen(from, to, 1)).unwrap();
+    fs::write(path, resealed(text.replacen(from, to, 1))).unwrap();
+}
+
+/// The manifest with the hash of its own contents, if it is one.
+fn resealed(text: String) -> String {
+    let Ok(mut manifest) = serde_json::from_str::<Manifest>(&text) else {
+        return text;
+    };
+    manifest.sha256.clear();
+    manifest.sha256 = lm::files::sha256_hex(&serde_json::to_vec(&manifest).unwrap());
+    serde_json::to_string_pretty(&manifest).unwrap()
 }
 
 /// Writes the shard anew with other columns and footer, and lets the manifest know its checksum.
@@ -89,26 +99,73 @@ fn with_vectors(batch: RecordBatch, bytes: usize, change: impl Fn(Vec<u8>) -> Ve
 #[test]
 fn missing_manifest() {
     let error = after(|dir| fs::remove_file(dir.join(MANIFEST_FILE)).unwrap());
-    assert!(matches!(error, Error::MissingManifest { .. }), "{error:?}");
+    assert!(
+        matches!(&error, Error::Incomplete { missing, .. } if missing == MANIFEST_FILE),
+        "{error:?}"
+    );
+    let error = after(|dir| {
+        fs::remove_file(dir.join(MANIFEST_FILE)).unwrap();
+        fs::remove_dir_all(dir.join("blocks.0.attn.hook_z")).unwrap();
+        fs::remove_file(dir.join(SHARD)).unwrap();
+    });
+    let expected =
+        "lacks manifest.json, blocks.1.hook_resid_pre/00001.parquet, blocks.0.attn.hook_z/00000.parquet and 2 more;";
+    assert!(error.to_string().contains(expected), "{error}");
+}
+
+#[test]
+fn no_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let nowhere = dir.path().join("nowhere");
+    for (path, reason) in [
+        (nowhere.as_path(), "no such folder"),
+        (dir.path(), "neither a manifest.json nor a harvest.json"),
+        (
+            Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")),
+            "is a file",
+        ),
+    ] {
+        let error = Store::open(path).unwrap_err();
+        assert!(matches!(error, Error::NoStore { .. }), "{error:?}");
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+    assert!(!nowhere.exists());
 }
 
 #[test]
 fn manifest_that_is_none() {
     for (from, to) in [
         ("{", ""),
-        ("\"dtype\"", "\"type\""),
-        ("\"f32\"", "\"f64\""),
+        ("\n  \"dtype\"", "\n  \"type\""), // not that of the settings
+        ("\n  \"dtype\": \"f32\"", "\n  \"dtype\": \"f64\""),
         ("\"rows\": 8", "\"rows\": 9"),
         ("00001.parquet", "../x.parquet"),
     ] {
         let error = after(|dir| edit_manifest(dir, from, to));
         assert!(matches!(error, Error::BadManifest { .. }), "{error:?}");
     }
+    // What would pass all other checks: the heads of a width, the shuffle, the order of roles.
+    for (from, to) in [
+        ("\"heads\": 3", "\"heads\": 6"),
+        ("\"S2\"", "\"S1\""),
+        ("\"batch\": 4", "\"batch\": 5"),
+    ] {
+        let error = after(|dir| {
+            let path = dir.join(MANIFEST_FILE);
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.contains(from), "{text}");
+            fs::write(path, text.replacen(from, to, 1)).unwrap();
+        });
+        assert!(
+            matches!(&error, Error::BadManifest { reason, .. } if reason.contains("sha256")),
+            "{error:?}"
+        );
+    }
 }
 
 #[test]
 fn wrong_version() {
-    let error = after(|dir| edit_manifest(dir, "\"format_version\": 2", "\"format_version\": 1"));
+    let error = after(|dir| edit_manifest(dir, "\"format_version\": 3", "\"format_version\": 1"));
     assert!(
         matches!(&error, Error::WrongVersion { found, .. } if found == "1"),
         "{error:?}"
@@ -145,7 +202,7 @@ fn truncated_shard() {
 #[test]
 fn missing_shard() {
     let error = after(|dir| fs::remove_file(dir.join(SHARD)).unwrap());
-    assert!(matches!(error, Error::Io { .. }), "{error:?}");
+    assert!(matches!(error, Error::MissingShard { .. }), "{error:?}");
 }
 
 #[test]
@@ -165,10 +222,11 @@ fn changed_byte() {
         });
         let named = matches!(
             error,
-            Error::Checksum { .. } | Error::Truncated { .. } | Error::OtherConfig { .. } | Error::WrongVersion { .. }
+            Error::Checksum { .. } | Error::Truncated { .. } | Error::ForeignShard { .. } | Error::WrongVersion { .. }
         );
+        let sizes = matches!(error, Error::WrongRows { .. } | Error::WrongWidth { .. });
         assert!(
-            named || matches!(error, Error::WrongRows { .. } | Error::WrongWidth { .. }),
+            named || sizes || matches!(error, Error::MisplacedShard { .. }),
             "{place}: {error:?}"
         );
     }
@@ -179,19 +237,30 @@ fn shard_of_another_store() {
     let error = after(|dir| {
         let other = tempfile::tempdir().unwrap();
         let mut layout = layout(10, 4, 8);
-        layout.provenance.config_hash = "of another model".into();
+        layout.provenance.settings["batch"] = 5.into();
         write(other.path(), layout, 10).unwrap();
         fs::copy(other.path().join(SHARD), dir.join(SHARD)).unwrap();
     });
     assert!(
-        matches!(&error, Error::OtherConfig { found, .. } if found == "of another model"),
+        matches!(&error, Error::ForeignShard { differences, .. } if *differences == ["batch: 5 -> 4"]),
         "{error:?}"
     );
-    // The right config, the wrong place.
-    let error = after(|dir| {
-        fs::copy(dir.join(SHARD.replace("00001", "00000")), dir.join(SHARD)).unwrap();
-    });
-    assert!(matches!(error, Error::Checksum { .. }), "{error:?}");
+    // The right store, the wrong place.
+    for (from, place) in [
+        (SHARD.replace("00001", "00000"), "shard 0 of blocks.1.hook_resid_pre"),
+        (
+            SHARD.replace("blocks.1.hook_resid_pre", "blocks.0.attn.hook_z"),
+            "shard 1 of blocks.0.attn.hook_z",
+        ),
+    ] {
+        let error = after(|dir| {
+            fs::copy(dir.join(&from), dir.join(SHARD)).unwrap();
+        });
+        assert!(
+            matches!(&error, Error::MisplacedShard { found, .. } if found == place),
+            "{error:?}"
+        );
+    }
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn text(rows: usize, rows_per_shard: usize, window: Option<usize>, dtype: Dtype)
         provenance: Provenance {
             model_hash: "model".into(),
             tokenizer_hash: "tokenizer".into(),
-            config_hash: "config".into(),
+            settings: serde_json::json!("settings"),
         },
     }
 }
@@ -75,7 +75,7 @@ fn vector(index: usize, hook: HookPoint, width: usize) -> Vec<f32> {
 }
 
 fn write(dir: &Path, layout: &Layout, part: Part) -> Option<activations::Manifest> {
-    let mut writer = StoreWriter::create(dir, layout.clone(), part).unwrap();
+    let mut writer = StoreWriter::create(dir, layout.clone(), part, &mut |locking| panic!("{locking:?}")).unwrap();
     for (&hook, shape) in &layout.hooks {
         let wanted = writer.wanted(hook);
         for start in (0..layout.rows).step_by(37) {
@@ -223,7 +223,7 @@ fn several_workers_write_the_bytes_of_one() {
     let manifest = write(one.path(), &layout, Part::WHOLE).unwrap();
     let part = |index| Part { index, of: 3 };
     assert_eq!(write(two.path(), &layout, part(2)), None);
-    assert!(matches!(Store::open(two.path()), Err(Error::MissingManifest { .. })));
+    assert!(matches!(Store::open(two.path()), Err(Error::Incomplete { .. })));
     // What a killed worker left behind goes away.
     std::fs::write(two.path().join(format!("{RESID}/.partial-x")), b"half a shard").unwrap();
     assert_eq!(write(two.path(), &layout, part(0)), None);

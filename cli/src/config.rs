@@ -5,6 +5,8 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use crate::misfit;
+
 /// A config or command line that cannot be meant; the program ends with exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -22,9 +24,9 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path, sets: &[String]) -> Result<
     }
     let value = Value::Table(table);
     check_counts("", &value).map_err(fail)?;
-    value
-        .try_into()
-        .map_err(|error: toml::de::Error| fail(one_line(&error, None)))
+    value.clone().try_into().map_err(|error: toml::de::Error| {
+        fail(misfit::describe::<T>(&value, &error).unwrap_or_else(|| one_line(&error, None)))
+    })
 }
 
 /// The largest count that any config may ask for. Sizes that are products of two counts cannot

@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod memory;
 mod metrics;
+mod misfit;
 mod output;
 mod picture;
 mod progress;

@@ -136,7 +136,7 @@ fn killed_fifty_times_and_run_again_gives_the_same_store() {
 fn parts_in_one_folder_or_in_several_are_the_whole() {
     let folder = Folder::new(60);
     succeeds(folder.harvest("whole", &[]).output().unwrap());
-    // Two processes at once in one folder: whoever comes last writes the manifest.
+    // Two processes at once in one folder: the last of them writes the manifest.
     let workers: Vec<_> = ["1/2", "2/2"]
         .map(|part| folder.harvest("shared", &["--shard", part]).spawn().unwrap())
         .into();
@@ -164,6 +164,84 @@ fn parts_in_one_folder_or_in_several_are_the_whole() {
         let output = folder.harvest("wrong", &["--shard", wrong]).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{wrong}");
     }
+}
+
+#[test]
+fn two_equal_harvests_at_once_are_one() {
+    let folder = Folder::new(60);
+    succeeds(folder.harvest("whole", &[]).output().unwrap());
+    let expected = folder.files("whole");
+    for i in 0..4 {
+        let out = format!("twice-{i}");
+        let workers: Vec<_> = (0..3)
+            .map(|_| folder.harvest(&out, &[]).stderr(Stdio::null()).spawn().unwrap())
+            .collect();
+        for mut worker in workers {
+            assert!(worker.wait().unwrap().success());
+        }
+        assert!(folder.files(&out) == expected);
+    }
+}
+
+#[test]
+fn a_store_that_may_not_be_written_is_reused_when_it_is_complete() {
+    let folder = Folder::new(10);
+    succeeds(folder.harvest("store", &[]).output().unwrap());
+    // Root may write everywhere but on a file system that is mounted for reading only.
+    let script = r#"mount --bind "$STORE" "$STORE" && mount -o remount,bind,ro "$STORE" || exit 77
+exec "$SAELAB" harvest "$CONFIG" --out "$STORE""#;
+    let run = |spaces: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(spaces).args(["sh", "-c", script]);
+        command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        command.envs([
+            ("SAELAB", env!("CARGO_BIN_EXE_saelab").to_owned()),
+            ("STORE", folder.path("store")),
+            ("CONFIG", folder.path("config.toml")),
+        ]);
+        command.output().unwrap()
+    };
+    let mountable =
+        |spaces: &[&str]| Some(run(spaces)).filter(|output| matches!(output.status.code(), Some(0 | 1 | 2)));
+    let said = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let output = mountable(&["--mount"])
+        .filter(|output| !said(output).contains("unshare"))
+        .or_else(|| {
+            mountable(&["--user", "--map-root-user", "--mount"]).filter(|output| !said(output).contains("unshare"))
+        });
+    let Some(output) = output else {
+        let skipped = "skipped: a_store_that_may_not_be_written: no file system can be mounted here";
+        std::io::Write::write_all(&mut std::io::stderr(), format!("{skipped}\n").as_bytes()).unwrap();
+        return;
+    };
+    assert!(output.status.success(), "{}", said(&output));
+    // One that lacks a shard cannot be completed there, and says where.
+    std::fs::remove_file(folder.path("store/blocks.1.hook_resid_pre/00000.parquet")).unwrap();
+    let output = run(&["--mount"]);
+    if output.status.code() == Some(1) && !said(&output).contains("unshare") {
+        assert!(
+            said(&output).contains(&folder.path("store")) && said(&output).contains("Read-only"),
+            "{}",
+            said(&output)
+        );
+    }
+}
+
+#[test]
+fn a_folder_removed_meanwhile_is_an_error() {
+    let folder = Folder::new(300);
+    let child = folder.harvest("store", &[]).stderr(Stdio::piped()).spawn().unwrap();
+    let shard = folder.path("store/blocks.1.hook_resid_pre/00000.parquet");
+    let start = Instant::now();
+    while !Path::new(&shard).exists() && start.elapsed() < Duration::from_secs(600) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::fs::rename(folder.path("store"), folder.path("removed")).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.lines().last().unwrap().contains("is gone"), "{text}");
+    assert!(!Path::new(&folder.path("store/manifest.json")).exists());
 }
 
 #[test]
@@ -284,12 +362,12 @@ fn a_small_disk_that_is_full_is_named_and_the_harvest_completed_when_there_is_ro
             && line.contains("free some space"),
         "{line}"
     );
-    // Some whole shards and nothing else: no manifest, no half file.
+    // Some whole shards and the settings: no manifest, no half file.
     let full = folder.files("copies/full");
-    assert!(!full.is_empty() && full.len() < whole.len() - 1, "{:?}", full.keys());
+    assert!(full.len() > 1 && full.len() < whole.len() - 1, "{:?}", full.keys());
     assert!(
         full.iter()
-            .all(|(name, bytes)| name.ends_with(".parquet") && whole.get(name) == Some(bytes))
+            .all(|(name, bytes)| name != "manifest.json" && whole.get(name) == Some(bytes))
     );
     assert!(folder.files("copies/completed") == whole);
 }

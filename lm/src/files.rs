@@ -125,7 +125,7 @@ pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Error
     })
 }
 
-/// Where two JSON values differ: `path: old -> new` for each place.
+/// Where two JSON values differ: `path: old -> new` for each place; strings stand without quotes.
 pub fn json_differences(old: &Value, new: &Value) -> Vec<String> {
     let mut differences = Vec::new();
     compare("", old, new, &mut differences);
@@ -144,7 +144,8 @@ fn compare(path: &str, old: &Value, new: &Value, differences: &mut Vec<String>) 
             compare(&inner, &of(old), &of(new), differences);
         }
     } else if old != new {
-        differences.push(format!("{path}: {old} -> {new}"));
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        differences.push(format!("{path}: {} -> {}", text(old), text(new)));
     }
 }
 
@@ -353,11 +354,19 @@ mod tests {
     #[test]
     fn differences_are_listed_with_their_path() {
         let (old, new) = (
-            serde_json::json!({"steps": 10, "a": {"k": 8, "x": 1}}),
-            serde_json::json!({"steps": 20, "a": {"k": 16, "x": 1}, "seed": 1}),
+            serde_json::json!({"steps": 10, "a": {"k": 8, "x": 1}, "dtype": "f32"}),
+            serde_json::json!({"steps": 20, "a": {"k": 16, "x": 1}, "dtype": "f16", "seed": 1}),
         );
         let found = json_differences(&old, &new);
-        assert_eq!(found, ["a.k: 8 -> 16", "seed: null -> 1", "steps: 10 -> 20"]);
+        assert_eq!(
+            found,
+            [
+                "a.k: 8 -> 16",
+                "dtype: f32 -> f16",
+                "seed: null -> 1",
+                "steps: 10 -> 20"
+            ]
+        );
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use burn::tensor::{Int, Tensor, TensorData};
 use lm::{Gpt2, Gpt2Config, HookPoint, Logits, Request, Start, TokenBatch, Tokenizer, Trace};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tasks::{Prompt, Role};
 
 pub use packing::{Fill, LongDocuments, Packing, Window};
@@ -25,7 +25,9 @@ use sequence::{Sequence, Sequences, prompt_sequences};
 pub use windows::Windows;
 
 use crate::node::validate_hook;
-use crate::store::{FORMAT_VERSION, HookShape, Layout, Manifest, Part, Provenance, Row, Shuffle, StoreWriter, Wanted};
+use crate::store::{
+    FORMAT_VERSION, HookShape, Layout, Locking, Manifest, Part, Provenance, Row, Shuffle, StoreWriter, Wanted,
+};
 use crate::{Dtype, Error, Node};
 
 /// Batches whose vectors may wait for the writing thread.
@@ -50,6 +52,9 @@ pub struct HarvestPlan {
     pub shuffle: Option<(usize, u64)>,
     /// Whether position 0 and special tokens of a text are stored.
     pub keep_special: bool,
+    /// Settings that the other fields do not show, by the config's key: they stand in the store beside the others, and two
+    /// harvests that differ in them are two harvests.
+    pub asked: Map<String, Value>,
     /// The share of this process.
     pub part: Part,
 }
@@ -61,6 +66,15 @@ pub enum Source {
     Prompts(Vec<Prompt>),
     /// Windows of text ([`Packing::spooled_windows`]).
     Text(Windows),
+}
+
+/// What a harvest tells while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// How far it is.
+    Progress(Progress),
+    /// Something about the lock of the store's folder.
+    Lock(Locking),
 }
 
 /// How far a harvest is.
@@ -101,6 +115,7 @@ impl HarvestPlan {
             dtype: Dtype::F32,
             shuffle: None,
             keep_special: false,
+            asked: Map::new(),
             part: Part::WHOLE,
         }
     }
@@ -145,6 +160,35 @@ impl HarvestPlan {
             self.rows_per_shard * shuffle.map_or(1, |shuffle| shuffle.shards),
             shuffle,
         )
+    }
+
+    /// All settings that the stored bytes depend on.
+    fn settings(&self, model: &Gpt2, tokenizer: &Tokenizer, sequences: &Sequences<'_>) -> Result<Value, Error> {
+        let (hooks, roles): (BTreeSet<_>, BTreeSet<_>) = (self.hooks.iter().collect(), self.roles.iter().collect());
+        let (window, shuffle) = self.layout_window();
+        let special = match (&self.source, self.keep_special) {
+            (Source::Prompts(_), _) => None,
+            (Source::Text(_), false) => Some("exclude"),
+            (Source::Text(_), true) => Some("mark"),
+        };
+        let tokens = (0..sequences.len()).map(|index| sequences.tokens(index)).sum::<usize>();
+        let own = json!({
+            "format_version": FORMAT_VERSION,
+            "model": model.hash(),
+            "tokenizer": tokenizer.hash(),
+            "hooks": hooks,
+            "roles": roles,
+            "read": { "sequences": sequences.len(), "tokens": tokens, "sha256": sequences.digest()? },
+            "batch": self.batch, // the shape of a matrix product may change its last bits
+            "rows_per_shard": self.rows_per_shard,
+            "dtype": self.dtype,
+            "shuffle_window": shuffle.map_or(0, |_| window),
+            "shuffle_seed": shuffle.map(|shuffle| shuffle.seed),
+            "special_tokens": special,
+        });
+        let mut settings = self.asked.clone();
+        settings.extend(own.as_object().cloned().unwrap_or_default());
+        Ok(Value::Object(settings))
     }
 
     /// The hooks and their shapes in this model.
@@ -199,39 +243,28 @@ impl HarvestPlan {
 /// Runs `plan` and stores the vectors in the folder `out`; finishes a harvest of the same plan that was interrupted.
 ///
 /// Rows of prompts stand in the order of the prompts, within a prompt in the order of the roles. Rows of text come window by
-/// window, in the order of [`Windows`], and are shuffled as the plan says. There is no manifest yet when other parts still owe shards.
+/// window, in the order of [`Windows`], and are shuffled as the plan says. There is no manifest yet when other parts still owe
+/// shards. Where another process writes the store, this one waits until it has ended.
 ///
 /// # Errors
 ///
-/// A plan that does not fit the model, a folder of another config, numbers that are not finite, and whatever the disk says;
-/// shards that were finished stay.
+/// A plan that does not fit the model, a folder of other settings or other contents, numbers that are not finite, a folder
+/// that was removed meanwhile, and whatever the disk says; shards that were finished stay.
 pub fn harvest(
     model: &Gpt2,
     tokenizer: &Tokenizer,
     plan: &HarvestPlan,
     out: &Path,
-    on_progress: &mut dyn FnMut(Progress),
+    on_event: &mut dyn FnMut(Event),
 ) -> Result<Option<Manifest>, Error> {
     let hooks = plan.shapes(model.config())?;
     let sequences = plan.sequences(tokenizer, model.config().n_ctx)?;
     let roles: BTreeSet<Role> = plan.roles.iter().copied().collect();
     let (_, shuffle) = plan.layout_window();
-    let config = json!({
-        "format_version": FORMAT_VERSION,
-        "model": model.hash(),
-        "tokenizer": tokenizer.hash(),
-        "hooks": hooks.keys().map(HookPoint::to_string).collect::<Vec<_>>(),
-        "roles": roles.iter().map(Role::to_string).collect::<Vec<_>>(),
-        "source": sequences.digest()?,
-        "batch": plan.batch, // the shape of a matrix product may change its last bits
-        "rows_per_shard": plan.rows_per_shard,
-        "dtype": plan.dtype,
-        "shuffle": shuffle,
-    });
     let provenance = Provenance {
         model_hash: model.hash().to_owned(),
         tokenizer_hash: tokenizer.hash().to_owned(),
-        config_hash: lm::files::sha256_hex(config.to_string().as_bytes()),
+        settings: plan.settings(model, tokenizer, &sequences)?,
     };
     let layout = Layout {
         provenance,
@@ -243,11 +276,12 @@ pub fn harvest(
         roles: roles.into_iter().collect(),
     };
     let hooks: Vec<HookPoint> = layout.hooks.keys().copied().collect();
-    let mut writer = StoreWriter::create(out, layout, plan.part)?;
+    let mut writer = StoreWriter::create(out, layout, plan.part, &mut |locking| on_event(Event::Lock(locking)))?;
     let wanted = hooks.iter().map(|&hook| (hook, writer.wanted(hook))).collect();
     let (sender, receiver) = sync_channel::<Pushed>(AHEAD);
     let (ran, written) = std::thread::scope(|scope| -> Result<_, Error> {
-        let writing = std::thread::Builder::new().spawn_scoped(scope, move || {
+        let writing = std::thread::Builder::new().name("store".to_owned());
+        let writing = writing.spawn_scoped(scope, move || {
             for Pushed { start, rows, vectors } in receiver {
                 for (hook, values) in vectors {
                     writer.push(hook, start, &rows, &values)?;
@@ -260,7 +294,7 @@ pub fn harvest(
                 "no thread could be started to write with ({error}); raise the limit of processes (ulimit -u)"
             ),
         })?;
-        let ran = forward(model, &sequences, plan.batch, &wanted, &sender, on_progress);
+        let ran = forward(model, &sequences, plan.batch, &wanted, &sender, on_event);
         drop(sender);
         Ok((ran, writing.join()))
     })?;
@@ -289,7 +323,7 @@ fn forward(
     batch: usize,
     wanted: &BTreeMap<HookPoint, Wanted>,
     sender: &SyncSender<Pushed>,
-    on_progress: &mut dyn FnMut(Progress),
+    on_event: &mut dyn FnMut(Event),
 ) -> Result<(), Error> {
     let (mut done, mut start, total) = (0, 0, sequences.len());
     while done < total {
@@ -320,7 +354,7 @@ fn forward(
             }
         }
         (start, done) = (end, places.end);
-        on_progress(Progress { done, total });
+        on_event(Event::Progress(Progress { done, total }));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lm::Tokenizer;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::windows::{Windows, WindowsWriter};
 use crate::Error;
@@ -29,7 +29,7 @@ pub struct Packing {
 }
 
 /// What a window may hold.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fill {
     /// Tokens of one document; the last window of a document is shorter.
@@ -40,7 +40,7 @@ pub enum Fill {
 }
 
 /// What becomes of a document that is longer than a window.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LongDocuments {
     /// It is cut into several windows, each behind its own beginning-of-text token.

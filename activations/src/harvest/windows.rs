@@ -47,22 +47,25 @@ pub(super) struct WindowsWriter {
 }
 
 impl WindowsWriter {
-    /// Windows whose file, if one is needed, is on the disk on which `beside` is or will be.
+    /// Windows whose file, if one is needed, is on the disk on which `beside` is or will be; where nothing may be written there,
+    /// as beside a complete store that is shared, among the system's temporary files.
     pub(super) fn new(beside: &Path) -> Self {
         Self::with_memory(beside, MEMORY)
     }
 
     fn with_memory(beside: &Path, memory: usize) -> Self {
         // The folder of a store is made when its first shard is there.
-        let folder = beside
-            .ancestors()
-            .find(|folder| folder.is_dir())
-            .unwrap_or(Path::new("."));
+        let parents = beside.ancestors().map(|folder| match folder.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => folder,
+        });
+        let mut writable = parents.filter(|folder| folder.is_dir() && tempfile::tempfile_in(folder).is_ok());
+        let folder = writable.next().map_or_else(std::env::temp_dir, Path::to_owned);
         Self {
-            bytes: SpooledTempFile::new_in(memory, folder),
+            bytes: SpooledTempFile::new_in(memory, &folder),
             places: Vec::new(),
             end: 0,
-            folder: folder.to_owned(),
+            folder,
         }
     }
 

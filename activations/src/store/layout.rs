@@ -63,7 +63,8 @@ impl Part {
     pub const WHOLE: Self = Self { index: 0, of: 1 };
 
     pub(super) fn holds(self, window: usize, windows: usize) -> bool {
-        window * self.of / windows.max(1) == self.index
+        // In 128 bits: nobody counts the parts that the command line may ask for.
+        window as u128 * self.of as u128 / windows.max(1) as u128 == self.index as u128
     }
 }
 

@@ -1,29 +1,30 @@
 //! `manifest.json`: what a store holds and what it was made from.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 
 use lm::HookPoint;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tasks::Role;
 
+use super::claim::{self, Begun};
 use super::layout::Shuffle;
-use super::shard::FORMAT_VERSION;
 use crate::{Dtype, Error};
 
 /// Name of the manifest in the store's folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
 
-/// What the stored numbers depend on, by hash (sha256, hexadecimal).
+/// What the stored numbers depend on; hashes are sha256, hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     /// Hash of the model's weights and configuration.
     pub model_hash: String,
     /// Hash of the tokenizer.
     pub tokenizer_hash: String,
-    /// Hash of everything that was asked for: source, hooks, roles, batch and shard size, model and tokenizer.
-    pub config_hash: String,
+    /// All settings of the harvest, by the config's keys where there is one, with hashes of what was read. Two harvests are
+    /// the same when these are equal.
+    pub settings: Value,
 }
 
 /// Contents of a store.
@@ -46,6 +47,8 @@ pub struct Manifest {
     pub roles: Vec<Role>,
     /// The stored hooks.
     pub hooks: BTreeMap<HookPoint, HookEntry>,
+    /// sha256 of the manifest as compact JSON with an empty string in this place, hexadecimal: a changed number is found.
+    pub sha256: String,
 }
 
 /// The shards of one hook.
@@ -68,10 +71,14 @@ pub struct ShardEntry {
     pub file: String,
     /// Vectors in the file.
     pub rows: usize,
+    /// Size of the file in bytes.
+    pub bytes: u64,
     /// sha256 of the file's bytes, hexadecimal: what the shard is.
     pub sha256: String,
-    /// CRC-32C of the file's bytes: what every reader checks.
+    /// CRC-32C of the file's bytes: what a reader of the whole file checks.
     pub crc32c: u32,
+    /// CRC-32C of the file's footer: what a reader of some row groups checks, beside the checksums of those in the footer.
+    pub footer_crc32c: u32,
 }
 
 /// Path of a shard inside the store's folder.
@@ -82,39 +89,46 @@ pub(super) fn shard_file(hook: HookPoint, shard: usize) -> String {
 impl Manifest {
     /// Reads and checks the manifest of the store in `dir`; also returns the sha256 of its bytes.
     pub(super) fn read(dir: &Path) -> Result<(Self, String), Error> {
+        Self::find(dir)?.ok_or_else(|| unfinished(dir))
+    }
+
+    /// As [`Manifest::read`]; `None` where there is no manifest.
+    pub(super) fn find(dir: &Path) -> Result<Option<(Self, String)>, Error> {
         let path = dir.join(MANIFEST_FILE);
-        let bytes = std::fs::read(&path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => Error::MissingManifest { path: path.clone() },
-            _ => Error::Io {
-                path: path.clone(),
-                source,
-            },
-        })?;
+        let Some(bytes) = claim::read_file(&path)? else {
+            return Ok(None);
+        };
         let bad = |reason: String| Error::BadManifest {
             path: path.clone(),
             reason,
         };
         // The version is read alone first: another version may have other fields.
-        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
-        let version = &value["format_version"];
-        if *version != FORMAT_VERSION {
-            let found = if version.is_null() {
-                "none".to_owned()
-            } else {
-                version.to_string()
-            };
-            return Err(Error::WrongVersion {
-                path,
-                expected: FORMAT_VERSION,
-                found,
-            });
-        }
+        let value: Value = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+        claim::check_version(&path, &value)?;
         let manifest: Self = serde_json::from_value(value).map_err(|error| bad(error.to_string()))?;
         manifest.check().map_err(bad)?;
-        Ok((manifest, lm::files::sha256_hex(&bytes)))
+        Ok(Some((manifest, lm::files::sha256_hex(&bytes))))
+    }
+
+    /// The manifest with its own hash.
+    pub(super) fn sealed(self) -> Result<Self, serde_json::Error> {
+        let sha256 = self.seal()?;
+        Ok(Self { sha256, ..self })
+    }
+
+    fn seal(&self) -> Result<String, serde_json::Error> {
+        let unsealed = Self {
+            sha256: String::new(),
+            ..self.clone()
+        };
+        Ok(lm::files::sha256_hex(&serde_json::to_vec(&unsealed)?))
     }
 
     fn check(&self) -> Result<(), String> {
+        let sealed = self.seal().map_err(|error| error.to_string())?;
+        if self.sha256 != sealed {
+            return Err("its contents do not have the sha256 that it names: it was changed".to_owned());
+        }
         if self.rows_per_shard == 0 {
             return Err("shards of 0 rows".to_owned());
         }
@@ -142,5 +156,35 @@ impl Manifest {
             }
         }
         Ok(())
+    }
+}
+
+/// The error of a folder without a manifest: no folder, no store, or a store of which something is missing.
+fn unfinished(dir: &Path) -> Error {
+    const NAMED: usize = 3;
+    let none = |reason: &str| Error::NoStore {
+        path: dir.to_owned(),
+        reason: reason.to_owned(),
+    };
+    if !dir.is_dir() {
+        return none(match dir.exists() {
+            true => "is a file, not the folder of a store",
+            false => "no such folder",
+        });
+    }
+    match Begun::read(dir) {
+        Err(error) => error,
+        Ok(None) => none("holds neither a manifest.json nor a harvest.json, so it is not the folder of a store"),
+        Ok(Some(begun)) => {
+            let (first, count) = begun.missing(dir, NAMED);
+            let more = match count.saturating_sub(first.len()) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            Error::Incomplete {
+                path: dir.to_owned(),
+                missing: format!("{}{more}", first.join(", ")),
+            }
+        }
     }
 }

@@ -1,14 +1,15 @@
 //! The store: activations as Parquet files that pandas, polars, pyarrow and DuckDB open.
 //!
 //! ```text
+//! STORE/harvest.json                         written first: the settings of the harvest that the folder belongs to
 //! STORE/manifest.json                        written last: a folder without it is an unfinished harvest
 //! STORE/blocks.3.attn.hook_z/00000.parquet   one folder per hook, one shard per `rows_per_shard` vectors
 //! ```
 //!
 //! One row of a shard is one vector, with where it came from ([`Row`]). For `q`, `k`, `v`, `z` the vector holds all heads
-//! side by side; the reader cuts out the head. All hooks of a store have the same rows in the same order. Every shard names
-//! model, tokenizer and config by hash in its footer and carries checksums of its content, so that a harvest that was
-//! interrupted can tell which shards are whole.
+//! side by side; the reader cuts out the head. All hooks of a store have the same rows in the same order. Every shard says
+//! in its footer which one it is (settings of the harvest, hook, number) and carries checksums of its content, so that a harvest
+//! that was interrupted can tell which shards are whole and in their places.
 //!
 //! The `activation` column is fixed-size binary, plain and uncompressed: of the layouts in `examples/layouts.rs` it is the
 //! fastest to write and to read, by far. [`export_lists`] gives the numeric form to readers that want one.
@@ -17,10 +18,13 @@
 //! * [`Store`]: all rows of a node or hook, in memory.
 //! * [`Stream`]: shuffled batches of a store of any size, read ahead by a thread.
 
+mod claim;
 mod export;
+mod folder;
 mod hashed;
 mod held_out;
 mod layout;
+mod lock;
 mod manifest;
 mod open_shard;
 mod pool;
@@ -31,9 +35,11 @@ mod statistics;
 mod stream;
 mod writer;
 
+pub use claim::SETTINGS_FILE;
 pub use export::export_lists;
 pub use held_out::{HeldOut, Unit};
 pub use layout::{HookShape, Layout, Part, Shuffle};
+pub use lock::Locking;
 pub use manifest::{HookEntry, MANIFEST_FILE, Manifest, Provenance, ShardEntry};
 pub use reader::{HookRows, NodeRows, Store};
 pub use schema::Row;

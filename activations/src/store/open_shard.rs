@@ -16,9 +16,11 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::ChunkReader;
 use parquet::file::serialized_reader::SerializedPageReader;
+use serde_json::Value;
 
+use super::hashed::footer_crc32c;
 use super::schema::{ACTIVATION, Row, declared_bytes, rows_of};
-use super::shard::{Expected, FORMAT_VERSION, ROW_GROUP_ROWS, checksum};
+use super::shard::{Expected, FORMAT_VERSION, ROW_GROUP_ROWS, ShardData, checksum};
 use super::statistics::Statistics;
 use crate::Error;
 
@@ -55,15 +57,24 @@ pub(super) struct OpenShard<'a, S> {
 impl<'a> OpenShard<'a, File> {
     /// Opens the file and checks what its footer says.
     pub(super) fn on_disk(path: &'a Path, expected: Expected<'a>) -> Result<Self, Error> {
-        let file = File::open(path).map_err(|source| Error::io(path, source))?;
-        Self::new(path, expected, file)
+        let mut file = File::open(path).map_err(|source| unreadable(path, source))?;
+        let found = footer_crc32c(&mut file).map_err(|source| unreadable(path, source))?;
+        let open = Self::new(path, expected, file)?;
+        match expected.footer_crc32c {
+            Some(expected) if expected != found => Err(Error::Checksum {
+                path: path.to_owned(),
+                expected,
+                found,
+            }),
+            _ => Ok(open),
+        }
     }
 }
 
 impl<'a> OpenShard<'a, Bytes> {
     /// Reads the whole file, checks what its footer says, and the checksum of its bytes.
     pub(super) fn in_memory(path: &'a Path, expected: Expected<'a>, crc32c: u32) -> Result<Self, Error> {
-        let (bytes, found) = read_checked(path).map_err(|source| Error::io(path, source))?;
+        let (bytes, found) = read_checked(path).map_err(|source| unreadable(path, source))?;
         let open = Self::new(path, expected, Bytes::from(bytes))?;
         match found == crc32c {
             true => Ok(open),
@@ -93,20 +104,24 @@ impl<'a, S: Source> OpenShard<'a, S> {
                 found: version.to_owned(),
             });
         }
-        let config = open.footer("config_hash").unwrap_or_default();
-        if config != expected.provenance.config_hash {
-            return Err(Error::OtherConfig {
+        let settings = open.footer("settings").and_then(|text| serde_json::from_str(text).ok());
+        let settings: Value = settings.unwrap_or_default();
+        if settings != expected.provenance.settings {
+            return Err(Error::ForeignShard {
                 path: path.to_owned(),
-                expected: expected.provenance.config_hash.clone(),
-                found: config.to_owned(),
+                differences: lm::files::json_differences(&settings, &expected.provenance.settings),
             });
         }
-        let (hook, dtype) = (expected.hook.to_string(), expected.dtype.name().to_owned());
-        for (key, expected) in [("hook", hook), ("dtype", dtype)] {
-            let found = open.footer(key).unwrap_or_default();
-            if found != expected {
-                return Err(truncated(path, format!("{key} {expected} expected, found {found:?}")));
-            }
+        let place = [
+            ("hook", expected.hook.to_string()),
+            ("shard", expected.shard.to_string()),
+        ];
+        if place.iter().any(|(key, expected)| open.footer(key) != Some(expected)) {
+            let [hook, shard] = ["hook", "shard"].map(|key| open.footer(key).unwrap_or("none"));
+            return Err(Error::MisplacedShard {
+                path: path.to_owned(),
+                found: format!("shard {shard} of {hook}"),
+            });
         }
         let found = declared_bytes(open.metadata.schema())
             .ok_or_else(|| truncated(path, format!("no column {ACTIVATION} of fixed-size binary")))?;
@@ -243,9 +258,23 @@ impl<'a, S: Source> OpenShard<'a, S> {
         }
     }
 
-    /// Whether the contents are those that were written.
-    pub(super) fn verify(&self) -> bool {
-        (0..self.groups().len()).all(|group| self.checked(group).is_ok())
+    /// All that the shard holds, checked against the footer's checksums.
+    pub(super) fn contents(&self) -> Result<ShardData, Error> {
+        let mut data = ShardData::default();
+        for group in 0..self.groups().len() {
+            let (rows, pages) = self.checked(group)?;
+            data.rows.extend(rows);
+            pages.iter().for_each(|page| data.vectors.extend_from_slice(page));
+        }
+        Ok(data)
+    }
+}
+
+/// A shard that is not there, or that the system does not let us read.
+fn unreadable(path: &Path, source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::NotFound => Error::MissingShard { path: path.to_owned() },
+        _ => Error::io(path, source),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{Error, Node};
 
 /// A finished store, open for reading.
 ///
-/// Each shard is checked against the manifest when it is read: version, config, hook, type, width, rows, checksum.
+/// Each shard is checked against the manifest when it is read: version, settings, hook, number, width, rows, checksum.
 #[derive(Debug, Clone)]
 pub struct Store {
     dir: PathBuf,
@@ -60,6 +60,11 @@ pub(super) struct Cut {
 
 impl Store {
     /// Opens the store in `dir`.
+    ///
+    /// # Errors
+    ///
+    /// No folder, no store in it, a store that is not complete (says what is missing), another format version, a manifest
+    /// that was changed.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         let (manifest, hash) = Manifest::read(dir)?;
         Ok(Self {
@@ -72,6 +77,11 @@ impl Store {
     /// What the store holds.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The folder of the store.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// sha256 of the manifest, hexadecimal: what artefacts made from this store name as their parent.
@@ -203,17 +213,19 @@ impl Store {
             .hooks
             .get(&hook)
             .ok_or_else(|| self.lacks(hook.to_string()))?;
-        let shard = |shard: &ShardEntry| {
+        let shard = |(number, shard): (usize, &ShardEntry)| {
             let expected = Expected {
                 provenance: &self.manifest.provenance,
                 hook,
+                shard: number,
                 width: entry.width,
                 dtype: self.manifest.dtype,
                 rows: shard.rows,
+                footer_crc32c: Some(shard.footer_crc32c),
             };
             (self.dir.join(&shard.file), expected)
         };
-        Ok(entry.shards.iter().map(shard).collect())
+        Ok(entry.shards.iter().enumerate().map(shard).collect())
     }
 
     /// The checksum of a shard's bytes.
@@ -238,12 +250,15 @@ impl Store {
             Some(heads) => format!("{hook} ({heads} heads)"),
             None => hook.to_string(),
         });
-        let mut available = hooks.collect::<Vec<_>>().join(", ");
-        // Of text there are no roles.
-        if !self.manifest.roles.is_empty() {
-            let roles = self.manifest.roles.iter().map(Role::to_string);
-            available += &format!(" at {}", roles.collect::<Vec<_>>().join(", "));
-        }
+        let roles = self.manifest.roles.iter().map(Role::to_string);
+        let (hooks, roles) = (
+            hooks.collect::<Vec<_>>().join(", "),
+            roles.collect::<Vec<_>>().join(", "),
+        );
+        let available = match roles.is_empty() {
+            true => hooks,
+            false => format!("{hooks} at {roles}"),
+        };
         Error::NotInStore {
             path: self.dir.clone(),
             wanted,

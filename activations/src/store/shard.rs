@@ -2,7 +2,8 @@
 //!
 //! Vectors are written plain and uncompressed, so the pages of the file hold them as they are in memory: a reader takes them
 //! from there without a decoder between. Two checksums guard them: that of the whole file stands in the manifest, those of the
-//! row groups in the footer, for a reader that skips some of them and for a harvest that finds the shard without a manifest.
+//! row groups in the footer, for a reader that skips some of them and for a harvest that finds the shard without a manifest. The
+//! footer also says which shard of which hook of which harvest this is, so that one in another's place is found.
 //!
 //! Shapes: `N` rows of a shard, `W` numbers per vector.
 
@@ -28,7 +29,7 @@ use super::statistics::{SUM_ROWS, Statistics, Sums};
 use crate::Dtype;
 
 /// Version of manifest and shards; a reader refuses any other.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 /// Rows of a row group, the unit that a reader skips: 6 MB of f16 at a width of 768.
 pub const ROW_GROUP_ROWS: usize = 4096;
 /// Bytes of a page of vectors, at most (but one vector at least).
@@ -48,9 +49,13 @@ pub(super) struct ShardData {
 pub(super) struct Expected<'a> {
     pub(super) provenance: &'a Provenance,
     pub(super) hook: HookPoint,
+    /// Number of the shard among those of its hook.
+    pub(super) shard: usize,
     pub(super) width: usize,
     pub(super) dtype: Dtype,
     pub(super) rows: usize,
+    /// CRC-32C of the footer, where a manifest says it.
+    pub(super) footer_crc32c: Option<u32>,
 }
 
 impl Expected<'_> {
@@ -104,8 +109,9 @@ impl ShardData {
             ("format_version", FORMAT_VERSION.to_string()),
             ("model_hash", expected.provenance.model_hash.clone()),
             ("tokenizer_hash", expected.provenance.tokenizer_hash.clone()),
-            ("config_hash", expected.provenance.config_hash.clone()),
+            ("settings", expected.provenance.settings.to_string()),
             ("hook", expected.hook.to_string()),
+            ("shard", expected.shard.to_string()),
             ("dtype", expected.dtype.name().to_owned()),
             ("rows", expected.rows.to_string()),
             ("width", expected.width.to_string()),

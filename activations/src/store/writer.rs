@@ -4,23 +4,24 @@
 //! as its rows are there. Rows are shuffled over a *window*, some whole shards: where a row of the source goes is a function
 //! of seed and window, so every row is put into its place as it comes. The manifest comes last.
 //!
-//! Several processes can share the work: each takes one [`Part`] of the windows, and whoever finds all shards in place
-//! writes the manifest.
+//! Several processes can share the work: each takes one [`Part`] of the windows, and the process that finds all shards in
+//! place writes the manifest. A process that writes the whole store locks the folder's `harvest.json` for itself, processes
+//! that write parts share the lock. A complete store is neither locked nor written.
 //!
 //! Shapes: `N` rows of one push, `W` numbers per vector.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use lm::HookPoint;
 
-use super::hashed::Hashed;
+use super::claim::SETTINGS_FILE;
+use super::hashed::{Hashed, Hashes, footer_crc32c_at};
 use super::layout::{HookShape, Layout, Part};
+use super::lock::{Lock, Locking};
 use super::manifest::{HookEntry, MANIFEST_FILE, Manifest, ShardEntry, shard_file};
-use super::open_shard::OpenShard;
 use super::schema::Row;
 use super::shard::{Expected, FORMAT_VERSION, ShardData};
 use crate::Error;
@@ -31,94 +32,63 @@ const PIECE: usize = 1 << 17;
 /// Takes rows hook by hook and writes the shards that are not on disk yet.
 #[derive(Debug)]
 pub struct StoreWriter {
-    dir: PathBuf,
-    layout: Layout,
+    pub(super) dir: PathBuf,
+    pub(super) layout: Layout,
     part: Part,
-    hooks: BTreeMap<HookPoint, HookWriter>,
+    pub(super) hooks: BTreeMap<HookPoint, HookWriter>,
     /// The order of the window that was shuffled last: for each row of the source its place.
     order: (Option<usize>, Vec<u32>),
+    /// Held while shards are written.
+    pub(super) lock: Option<Lock>,
+    /// The manifest, when the store was complete before.
+    pub(super) complete: Option<Manifest>,
 }
 
 #[derive(Debug)]
-struct HookWriter {
-    shape: HookShape,
+pub(super) struct HookWriter {
+    pub(super) shape: HookShape,
     /// The shards of the hook; `None` is not on disk yet.
-    shards: Vec<Option<ShardEntry>>,
+    pub(super) shards: Vec<Option<ShardEntry>>,
     /// The shards of the window that is being filled.
-    open: Vec<ShardData>,
+    pub(super) open: Vec<ShardData>,
     /// Rows of the source that the window holds.
-    filled: usize,
+    pub(super) filled: usize,
 }
 
 impl StoreWriter {
-    /// Opens a new or unfinished store in `dir`, and finds the shards that are whole already.
+    /// Opens a store in `dir`, new, unfinished or complete, and finds the shards that are whole already. Waits while another
+    /// process writes this store; `on_lock` is told.
     ///
     /// # Errors
     ///
-    /// A folder that belongs to another config, see [`Error::OtherConfig`]; a layout without rows; a part that is none.
-    pub fn create(dir: &Path, layout: Layout, part: Part) -> Result<Self, Error> {
-        if layout.rows == 0 || layout.rows_per_shard == 0 || layout.hooks.is_empty() || part.index >= part.of {
-            let reason = format!(
-                "asks for {} vectors of {} hooks in shards of {}, part {} of {}: each must be at least 1, and the part one of \
-                 them",
-                layout.rows,
-                layout.hooks.len(),
-                layout.rows_per_shard,
-                part.index + 1,
-                part.of
-            );
-            return Err(Error::Config {
-                field: "rows_per_shard",
-                reason,
-            });
-        }
-        // Only a manifest is written here under a temporary name, and only at the end: nobody's work is removed.
-        if dir.exists() {
-            remove_leftovers(dir)?;
-        }
-        let recorded = match Manifest::read(dir) {
-            Ok((manifest, _)) => Some(manifest),
-            Err(Error::MissingManifest { .. }) => None,
-            Err(error) => return Err(error),
-        };
-        let (expected, found) = (
-            &layout.provenance,
-            recorded.as_ref().map(|manifest| &manifest.provenance),
-        );
-        if let Some(found) = found.filter(|found| found.config_hash != expected.config_hash) {
-            return Err(Error::OtherConfig {
-                path: dir.join(MANIFEST_FILE),
-                expected: expected.config_hash.clone(),
-                found: found.config_hash.clone(),
-            });
-        }
+    /// A folder that belongs to a harvest with other settings, see [`Error::OtherConfig`], or that holds anything else; a
+    /// layout without rows; a part that is none.
+    pub fn create(dir: &Path, layout: Layout, part: Part, on_lock: &mut dyn FnMut(Locking)) -> Result<Self, Error> {
+        check(&layout, part)?;
         let mut writer = Self {
             dir: dir.to_owned(),
             layout,
             part,
             hooks: BTreeMap::new(),
             order: (None, Vec::new()),
+            lock: None,
+            complete: None,
         };
-        for (&hook, &shape) in &writer.layout.hooks {
-            let entry = recorded.as_ref().and_then(|manifest| manifest.hooks.get(&hook));
-            let recorded = |shard: usize| entry.and_then(|entry| entry.shards.get(shard));
-            let shards =
-                (0..writer.layout.shards()).map(|shard| writer.find(hook, shape.width, shard, recorded(shard)));
-            let shards = shards.collect::<Result<Vec<_>, _>>()?;
-            writer.hooks.insert(
-                hook,
-                HookWriter {
-                    shape,
-                    shards,
-                    open: Vec::new(),
-                    filled: 0,
-                },
-            );
+        if writer.recorded()?.is_some() {
+            writer.look()?;
         }
-        let whole = writer.hooks.values().flat_map(|hook| &hook.shards).all(Option::is_some);
-        if recorded.is_some() && !whole {
-            let path = dir.join(MANIFEST_FILE);
-            std::fs::remove_file(&path).map_err(|source| Error::io(&path, source))?;
+        if writer.complete.is_none() {
+            writer.begin()?;
+            let shared = part != Part::WHOLE;
+            writer.lock = Some(Lock::take(&dir.join(SETTINGS_FILE), shared, on_lock)?);
+            // Another process may have changed or finished the store before this one had the lock.
+            let recorded = writer.look()?;
+            if recorded && writer.complete.is_none() {
+                lm::files::remove_file(&dir.join(MANIFEST_FILE))?;
+            }
+        }
+        if part == Part::WHOLE || writer.complete.is_some() {
+            writer.remove_leftovers();
         }
         Ok(writer)
     }
@@ -264,12 +234,16 @@ impl StoreWriter {
         Ok(())
     }
 
-    /// Writes the manifest once every shard is there; `None` while other parts still owe some.
+    /// Writes the manifest once every shard is there; `None` while other parts still owe some. A store that was complete
+    /// before is not written.
     ///
     /// # Errors
     ///
-    /// Rows of this part that never came.
+    /// Rows of this part that never came; shards that were there and are gone.
     pub fn finish(mut self) -> Result<Option<Manifest>, Error> {
+        if self.complete.is_some() {
+            return Ok(self.complete);
+        }
         let windows = self.layout.windows();
         let hooks: Vec<HookPoint> = self.hooks.keys().copied().collect();
         let mut owed = 0;
@@ -294,76 +268,57 @@ impl StoreWriter {
                 }
             }
         }
+        self.look_again()?;
         if owed > 0 {
             return Ok(None);
         }
-        let entry = |(hook, writer): (HookPoint, HookWriter)| {
+        let entry = |(&hook, writer): (&HookPoint, &HookWriter)| {
             let HookShape { width, heads } = writer.shape;
-            let shards = writer.shards.into_iter().flatten().collect();
+            let shards = writer.shards.iter().flatten().cloned().collect();
             (hook, HookEntry { width, heads, shards })
         };
+        let path = self.dir.join(MANIFEST_FILE);
         let manifest = Manifest {
             format_version: FORMAT_VERSION,
-            provenance: self.layout.provenance,
+            provenance: self.layout.provenance.clone(),
             dtype: self.layout.dtype,
             rows: self.layout.rows,
             rows_per_shard: self.layout.rows_per_shard,
             shuffle: self.layout.shuffle,
-            roles: self.layout.roles,
-            hooks: self.hooks.into_iter().map(entry).collect(),
+            roles: self.layout.roles.clone(),
+            hooks: self.hooks.iter().map(entry).collect(),
+            sha256: String::new(),
         };
-        for hook in manifest.hooks.keys() {
-            remove_leftovers(&self.dir.join(hook.to_string()))?;
-        }
-        lm::files::write_json(&self.dir.join(MANIFEST_FILE), &manifest)?;
+        let manifest = manifest.sealed().map_err(|error| Error::io(&path, error.into()))?;
+        lm::files::write_json(&path, &manifest)?;
+        self.remove_leftovers();
         Ok(Some(manifest))
-    }
-
-    /// The entry of a shard that is whole on disk; `None` when it is to be written.
-    fn find(
-        &self,
-        hook: HookPoint,
-        width: usize,
-        shard: usize,
-        recorded: Option<&ShardEntry>,
-    ) -> Result<Option<ShardEntry>, Error> {
-        let file = shard_file(hook, shard);
-        let path = self.dir.join(&file);
-        let expected = self.expected(hook, width, shard);
-        let open = match OpenShard::on_disk(&path, expected) {
-            Ok(open) => open,
-            Err(error @ (Error::OtherConfig { .. } | Error::WrongVersion { .. })) => return Err(error),
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error @ Error::Io { .. }) => return Err(error),
-            Err(_) => return Ok(None), // damaged: written anew
-        };
-        let mut hashed = Hashed::new(io::sink());
-        File::open(&path)
-            .and_then(|mut file| io::copy(&mut file, &mut hashed))
-            .map_err(|source| Error::io(&path, source))?;
-        let entry = hashed.entry(file, expected.rows);
-        // The manifest's hash settles it; without a manifest the shard's own checksums do.
-        let whole = recorded == Some(&entry) || open.verify();
-        Ok(whole.then_some(entry))
     }
 
     /// Writes one shard.
     fn write(&self, hook: HookPoint, width: usize, shard: usize, data: ShardData) -> Result<ShardEntry, Error> {
+        // A folder that was removed must not come back with the later shards only.
+        self.check_begun()?;
         let file = shard_file(hook, shard);
         let path = self.dir.join(&file);
         let expected = self.expected(hook, width, shard);
-        let mut entry = None;
+        let mut written = None;
         lm::files::write_atomic(&path, |out| {
-            let mut out = BufWriter::with_capacity(PIECE, Hashed::new(out));
-            data.encode(expected, &mut out)?;
-            let hashed = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-            entry = Some(hashed.entry(file, expected.rows));
+            written = Some(encode(data, expected, out)?);
             Ok(())
+        })
+        .or_else(|error| {
+            // It may have been removed meanwhile.
+            self.check_begun()?;
+            Err(Error::from(error))
         })?;
-        entry.ok_or_else(|| Error::io(&path, io::Error::other("was written without a hash")))
+        let hashes = written.ok_or_else(|| Error::io(&path, io::Error::other("was written without a hash")))?;
+        let footer = footer_crc32c_at(&path).map_err(|_| Error::Vanished { path })?;
+        Ok(hashes.entry(file, expected.rows, footer))
     }
 
-    fn expected(&self, hook: HookPoint, width: usize, shard: usize) -> Expected<'_> {
+    /// What a shard of this store must say about itself.
+    pub(super) fn expected(&self, hook: HookPoint, width: usize, shard: usize) -> Expected<'_> {
         let rows = self
             .layout
             .rows_per_shard
@@ -371,9 +326,11 @@ impl StoreWriter {
         Expected {
             provenance: &self.layout.provenance,
             hook,
+            shard,
             width,
             dtype: self.layout.dtype,
             rows,
+            footer_crc32c: None,
         }
     }
 }
@@ -393,18 +350,21 @@ impl Wanted {
     }
 }
 
-/// Removes what a process that was killed left under a temporary name.
-fn remove_leftovers(dir: &Path) -> Result<(), Error> {
-    for entry in std::fs::read_dir(dir).map_err(|source| Error::io(dir, source))? {
-        let path = entry.map_err(|source| Error::io(dir, source))?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        if name.is_some_and(|name| name.starts_with(".partial-")) {
-            match std::fs::remove_file(&path) {
-                // Another process of the same harvest was there first.
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(&path, source)),
-                _ => {}
-            }
-        }
-    }
-    Ok(())
+/// Writes the bytes of a shard and hashes them on the way.
+pub(super) fn encode(data: ShardData, expected: Expected<'_>, out: impl Write + Send) -> io::Result<Hashes> {
+    let mut out = BufWriter::with_capacity(PIECE, Hashed::new(out));
+    data.encode(expected, &mut out)?;
+    Ok(out.into_inner().map_err(io::IntoInnerError::into_error)?.finish())
+}
+
+/// Refuses a layout of nothing and a part that is none.
+fn check(layout: &Layout, part: Part) -> Result<(), Error> {
+    let (field, reason) = match layout {
+        _ if part.index >= part.of => ("shard", format!("is part {} of {}", part.index + 1, part.of)),
+        Layout { rows: 0, .. } => ("source", "gives no vectors to store".to_owned()),
+        Layout { rows_per_shard: 0, .. } => ("rows_per_shard", "is 0, must be at least 1".to_owned()),
+        layout if layout.hooks.is_empty() => ("hooks", "is empty, at least one is needed".to_owned()),
+        _ => return Ok(()),
+    };
+    Err(Error::Config { field, reason })
 }

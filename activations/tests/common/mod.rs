@@ -28,7 +28,7 @@ pub(crate) fn layout(prompts: usize, width: usize, rows_per_shard: usize) -> Lay
     let provenance = Provenance {
         model_hash: "model".into(),
         tokenizer_hash: "tokenizer".into(),
-        config_hash: "config".into(),
+        settings: serde_json::json!({ "dtype": "f32", "batch": 4 }),
     };
     Layout {
         provenance,
@@ -66,11 +66,16 @@ pub(crate) fn values(hook: HookPoint, rows: usize, width: usize) -> Vec<f32> {
         .collect()
 }
 
+/// A writer that no other process keeps waiting, on a disk with locks.
+pub(crate) fn create(dir: &Path, layout: Layout, part: Part) -> Result<StoreWriter, Error> {
+    StoreWriter::create(dir, layout, part, &mut |locking| panic!("{locking:?}"))
+}
+
 /// Writes the store, `push` rows at a time; returns how many rows of each hook were still wanted.
 pub(crate) fn write(dir: &Path, layout: Layout, push: usize) -> Result<(Manifest, BTreeMap<HookPoint, usize>), Error> {
     let (hooks, total) = (layout.hooks.clone(), layout.rows);
     let rows = rows(total / ROLES.len());
-    let mut writer = StoreWriter::create(dir, layout, Part::WHOLE)?;
+    let mut writer = create(dir, layout, Part::WHOLE)?;
     let mut wanted = BTreeMap::new();
     for (&hook, shape) in &hooks {
         let values = values(hook, total, shape.width);

@@ -1,12 +1,14 @@
 //! `saelab harvest`: caches activations in Parquet.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Instant;
 
+use activations::store::Locking;
 use activations::{
-    Cost, HarvestConfig, HarvestFile, HarvestPlan, Node, Part, Selection, Source, SourceConfig, harvest,
+    Cost, Event, HarvestConfig, HarvestFile, HarvestPlan, Node, Part, Selection, Source, SourceConfig, harvest,
 };
+use anyhow::Context as _;
 use tasks::Sample;
 
 use super::{Context, run_folder};
@@ -18,7 +20,7 @@ use crate::output;
 pub(crate) struct Harvest {
     /// Config, for example configs/ioi/harvest.toml
     config: PathBuf,
-    /// Folder for the store; a complete store of the same config is reused
+    /// Folder for the store, new or empty; a complete store of the same config is reused, an unfinished one completed
     #[arg(long)]
     out: PathBuf,
     /// Do one part of several, for example 1/4: run each part once, in the same folder or in folders that are then merged
@@ -61,6 +63,7 @@ impl Harvest {
             }
             (_, None) => anyhow::bail!("this source holds no text"),
         };
+        let asked = config.asked().context("the settings cannot be written as JSON")?;
         let part = self.shard.map_or(Part::WHOLE, |share| share.0);
         let mut plan = match config.selection {
             Selection::Sites(path) => {
@@ -93,12 +96,15 @@ impl Harvest {
             },
         };
         (plan.dtype, plan.shuffle, plan.keep_special) = (config.dtype, config.shuffle, config.keep_special);
-        plan.part = part;
+        (plan.asked, plan.part) = (asked, part);
         describe(&plan.cost(&model, &tokenizer)?, part, context);
         let bar = context.progress.bar("harvest", 0);
-        let manifest = harvest(&model, &tokenizer, &plan, &self.out, &mut |progress| {
-            bar.set_length(progress.total as u64);
-            bar.set_position(progress.done as u64);
+        let manifest = harvest(&model, &tokenizer, &plan, &self.out, &mut |event| match event {
+            Event::Progress(progress) => {
+                bar.set_length(progress.total as u64);
+                bar.set_position(progress.done as u64);
+            }
+            Event::Lock(locking) => note_lock(locking, &self.out),
         })?;
         bar.finish_and_clear();
         output::note(&match manifest {
@@ -112,6 +118,17 @@ impl Harvest {
         });
         Ok(())
     }
+}
+
+/// Says what the lock of the store's folder means for this harvest.
+fn note_lock(locking: Locking, out: &Path) {
+    let out = out.display();
+    output::note(&match locking {
+        Locking::Waits => format!("harvest: another harvest is writing {out}; waiting until it has ended"),
+        Locking::Unsupported => {
+            format!("harvest: the disk of {out} has no file locks; start no other harvest in this folder meanwhile")
+        }
+    });
 }
 
 /// Says what a harvest will cost: the time from one product of this machine, the rest from the sizes.

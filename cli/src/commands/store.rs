@@ -21,7 +21,7 @@ enum What {
     Export {
         /// Folder of the store
         store: PathBuf,
-        /// Folder for the files
+        /// Folder for the files: new, empty, or of an export of the same store that was interrupted
         #[arg(long)]
         out: PathBuf,
         /// Form of the vectors
