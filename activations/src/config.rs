@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tasks::{Role, TaskName};
 
+use crate::corpus::OnBadLine;
 use crate::harvest::{Fill, LongDocuments, Packing};
 use crate::{Dtype, Error};
 
@@ -95,12 +96,18 @@ pub enum SourceConfig {
         context: usize,
     },
     /// Documents of text files.
+    ///
+    /// Text is text: where a document spells a special token, such as `<|endoftext|>`, its characters are encoded as any
+    /// others, and `saelab harvest` prints the number of such documents. Column `document` of the store is the number of the
+    /// document's line or row, from 0; blank and null ones count, and a second file goes on where the first one ends.
     Text {
-        /// A file or glob, or a list of them: plain text and JSON lines (a document a line), each as it comes or with gzip
-        /// (`.gz`) or zstd (`.zst`), and Parquet. Required.
+        /// A file, pipe or glob, or a list of them: plain text and JSON lines (a document a line), each as it comes or
+        /// compressed with gzip or zstd, and Parquet. A file that is named several times is read once. A line or row may
+        /// have 256 MiB. Required.
         #[serde(skip_serializing)]
         path: Patterns,
-        /// Field of the JSON objects, or column of the Parquet files, that holds the text. Default `text`.
+        /// Field of the JSON objects, or column of the Parquet files, that holds the text; other fields are not looked at.
+        /// Null is a blank document. Default `text`.
         #[serde(default = "text_field", skip_serializing)]
         text_field: String,
         /// Longest window in tokens, beginning-of-text token included. Default 128, the usual context for autoencoders.
@@ -113,6 +120,10 @@ pub enum SourceConfig {
         /// A document that is longer than a window: `cut` into several, or `refuse` the harvest. Default `cut`.
         #[serde(default)]
         long_documents: LongDocuments,
+        /// A line that holds no document (not UTF-8, not a JSON object, no text in it, too long): end with an `error`, or
+        /// `skip` it, in which case the number of skipped lines is printed. Default `error`.
+        #[serde(default)]
+        on_bad_line: OnBadLine,
     },
 }
 
@@ -164,6 +175,10 @@ impl SourceConfig {
             Self::World { documents: 0, .. } => ("documents", "is 0, must be at least 1"),
             Self::Text { context: 0 | 1, .. } | Self::World { context: 0 | 1, .. } => ("context", "must be at least 2"),
             Self::Text { path, .. } if path.as_slice().is_empty() => ("path", "is empty, at least one file is needed"),
+            Self::Text { path, .. } if path.as_slice().iter().any(|path| path.trim().is_empty()) => {
+                ("path", "is empty, a file or glob is needed")
+            }
+            Self::Text { text_field, .. } if text_field.is_empty() => ("text_field", "is empty, a name is needed"),
             _ => return Ok(()),
         };
         Err(Error::Config {
@@ -391,6 +406,65 @@ mod tests {
         ] {
             let message = config(file).unwrap_err();
             assert!(message.contains(part), "{message}");
+        }
+    }
+
+    /// Every key of a text source at the borders of what it takes: what it becomes, or the part of the message.
+    #[test]
+    fn border_values_of_a_text_source() {
+        let source = |key: &str, value: serde_json::Value| {
+            let mut source = serde_json::json!({ "kind": "text", "path": "t.txt" });
+            source[key] = value;
+            config(serde_json::json!({ "model": "m", "hooks": ["blocks.0.hook_resid_pre"], "source": source }))
+        };
+        for (key, value, part) in [
+            ("path", serde_json::json!(""), "`path` is empty"),
+            ("path", serde_json::json!(" \t"), "`path` is empty"),
+            ("path", serde_json::json!([]), "`path` is empty"),
+            ("path", serde_json::json!(["a.txt", ""]), "`path` is empty"),
+            ("path", serde_json::json!(3), "data did not match"),
+            ("text_field", serde_json::json!(""), "`text_field` is empty"),
+            ("context", serde_json::json!(0), "`context` must be at least 2"),
+            ("context", serde_json::json!(1), "`context` must be at least 2"),
+            ("context", serde_json::json!(-1), "invalid value"),
+            ("fill", serde_json::json!("Packed"), "expected `documents` or `packed`"),
+            (
+                "long_documents",
+                serde_json::json!("drop"),
+                "expected `cut` or `refuse`",
+            ),
+            ("on_bad_line", serde_json::json!("ignore"), "expected `error` or `skip`"),
+            (
+                "on_bad_lines",
+                serde_json::json!("skip"),
+                "unknown field `on_bad_lines`",
+            ),
+            ("seed", serde_json::json!(1), "unknown field `seed`"),
+        ] {
+            let message = source(key, value.clone()).unwrap_err();
+            assert!(message.contains(part), "{key} = {value}: {message}");
+        }
+        for (key, value, expected) in [
+            ("path", serde_json::json!(["a", "b"]), "Many([\"a\", \"b\"])"),
+            (
+                "path",
+                serde_json::json!("t.txt"),
+                "long_documents: Cut, on_bad_line: Error",
+            ),
+            (
+                "path",
+                serde_json::json!("t.txt"),
+                "text_field: \"text\", context: 128, fill: Documents",
+            ),
+            ("text_field", serde_json::json!(" a.b "), "text_field: \" a.b \""),
+            ("context", serde_json::json!(2), "context: 2"),
+            ("context", serde_json::json!(1_000_000_000), "context: 1000000000"),
+            ("fill", serde_json::json!("packed"), "fill: Packed"),
+            ("long_documents", serde_json::json!("refuse"), "long_documents: Refuse"),
+            ("on_bad_line", serde_json::json!("skip"), "on_bad_line: Skip"),
+        ] {
+            let found = format!("{:?}", source(key, value.clone()).unwrap().source);
+            assert!(found.contains(expected), "{key} = {value}: {found}");
         }
     }
 }

@@ -211,6 +211,14 @@ pub enum Error {
         /// What is wrong, where, and what to do.
         reason: String,
     },
+    /// A document cannot be read or encoded.
+    #[error("{place} {reason}")]
+    Document {
+        /// Where it stands.
+        place: crate::corpus::Place,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// The tokens of a long corpus could not be kept on disk.
     #[error(
         "cannot keep the tokens of the corpus in {folder}: free some space there, or choose another folder with --out"

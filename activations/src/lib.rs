@@ -15,7 +15,7 @@ pub mod order;
 pub mod store;
 
 pub use config::{HarvestConfig, HarvestFile, Patterns, Selection, SourceConfig};
-pub use corpus::Corpus;
+pub use corpus::{Corpus, Document, OnBadLine, Skipped};
 pub use dictionary::Dictionary;
 pub use dtype::Dtype;
 pub use error::Error;

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use activations::{Dtype, Error, Event, HarvestPlan, Node, Packing, Progress, Source, Store, harvest};
+use activations::{Document, Dtype, Error, Event, HarvestPlan, Node, Packing, Progress, Source, Store, harvest};
 use lm::{Gpt2, HookPoint, Logits, Request, Start, TokenBatch, Tokenizer};
 use tasks::{IoiTask, Role, Sample, Task, lists};
 
@@ -40,8 +40,11 @@ fn document(words: std::ops::Range<usize>) -> String {
 }
 
 fn text_plan(documents: Vec<String>, context: usize) -> HarvestPlan {
-    let windows =
-        Packing::documents(context).spooled_windows(documents.into_iter().map(Ok), &tokenizer(), &std::env::temp_dir());
+    let windows = Packing::documents(context).spooled_windows(
+        Document::made(documents).map(Ok),
+        &tokenizer(),
+        &std::env::temp_dir(),
+    );
     HarvestPlan {
         hooks: HOOKS.to_vec(),
         ..HarvestPlan::for_nodes(&[], Source::Text(windows.unwrap()), 2, 7)
@@ -273,7 +276,7 @@ fn impossible_plans_are_refused() {
     };
     let context = text_plan(vec![document(0..50)], 45);
     assert!(refused(&context).contains("`context`"));
-    let nothing = Packing::documents(5).windows([Ok(String::new())].into_iter(), &tokenizer);
+    let nothing = Packing::documents(5).windows(Document::made([String::new()]).map(Ok), &tokenizer);
     assert!(nothing.unwrap_err().to_string().contains("`path`"));
     let batch = HarvestPlan {
         batch: 0,

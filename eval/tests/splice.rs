@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use activations::{Fill, Packing};
+use activations::{Document, Fill, Packing};
 use burn::tensor::Tensor;
 use eval::{Change, SpliceTask};
 use kernels::{cpu, to_vec};
@@ -30,7 +30,7 @@ fn world(fill: Fill) -> World12 {
         fill,
         ..Packing::documents(40)
     };
-    let windows = packing.windows(documents.into_iter().map(Ok), &tokenizer);
+    let windows = packing.windows(Document::made(documents).map(Ok), &tokenizer);
     World12 {
         model: Gpt2::load(&dir, &cpu()).unwrap(),
         special: tokenizer.special_ids(),

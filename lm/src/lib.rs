@@ -30,4 +30,4 @@ pub use files::HostTensor;
 pub use gpt2::{Gpt2, LoadOptions};
 pub use hooks::HookPoint;
 pub use run::{Logits, Overwrite, Past, Request, Start, TokenBatch, Trace};
-pub use tokenizer::Tokenizer;
+pub use tokenizer::{SpecialToken, Tokenizer};

@@ -1,12 +1,24 @@
 //! Text to token ids: any Hugging Face `tokenizer.json`, GPT-2's `vocab.json` + `merges.txt`, or a word-level vocabulary.
+//!
+//! Text is text: characters that spell a special token, such as `<|endoftext|>`, give ordinary tokens, never its id.
+//! Ids are a function of the file and the text: what a file asks for beside that (truncation, padding, BPE dropout) is off.
+
+mod guard;
+mod parts;
+mod special;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use aho_corasick::AhoCorasick;
 use serde_json::json;
+use tokenizers::models::ModelWrapper;
 use tokenizers::models::bpe::BPE;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
+use self::guard::caught;
+use self::parts::{Parts, Places, WORD_LEVEL_PATTERN};
+pub use self::special::SpecialToken;
 use crate::{Error, files};
 
 /// Begins (and separates) texts in GPT-2's vocabulary.
@@ -22,6 +34,10 @@ pub struct Tokenizer {
     bos: u32,
     unknown: Option<u32>,
     hash: String,
+    places: Places,
+    /// The special tokens that a text may spell, and what finds them.
+    special: Vec<SpecialToken>,
+    spelled: AhoCorasick,
 }
 
 impl Tokenizer {
@@ -37,15 +53,14 @@ impl Tokenizer {
         }
         // Read once by hand, so that a missing file is named.
         let hash = files::sha256_hex(&[files::read(&vocab)?, files::read(&merges)?].concat());
-        let fail = |error: tokenizers::Error| failed(&vocab, error);
-        let bpe = BPE::from_file(&vocab.to_string_lossy(), &merges.to_string_lossy())
-            .build()
-            .map_err(fail)?;
-        let mut inner = tokenizers::Tokenizer::new(bpe);
-        inner.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
-        inner.with_decoder(Some(ByteLevel::new(false, true, true)));
-        let special = tokenizers::AddedToken::from(BOS, true);
-        inner.add_special_tokens([special]).map_err(fail)?;
+        let inner = guarded(&vocab, || {
+            let bpe = BPE::from_file(&vocab.to_string_lossy(), &merges.to_string_lossy()).build()?;
+            let mut inner = tokenizers::Tokenizer::new(bpe);
+            inner.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
+            inner.with_decoder(Some(ByteLevel::new(false, true, true)));
+            inner.add_special_tokens([tokenizers::AddedToken::from(BOS, true)])?;
+            Ok(inner)
+        })?;
         Self::new(inner, vocab, hash)
     }
 
@@ -77,7 +92,7 @@ impl Tokenizer {
             "added_tokens": [special(0, BOS), special(1, UNKNOWN)],
             "normalizer": null,
             "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
-                {"type": "Split", "pattern": {"Regex": " ?[0-9]{2}| ?[A-Za-z]+|[^A-Za-z0-9 ]"}, "behavior": "Isolated", "invert": false},
+                {"type": "Split", "pattern": {"Regex": WORD_LEVEL_PATTERN}, "behavior": "Isolated", "invert": false},
                 byte_level,
             ]},
             "post_processor": null,
@@ -88,18 +103,32 @@ impl Tokenizer {
     }
 
     fn from_json(json: &[u8], path: &Path) -> Result<Self, Error> {
-        let inner = tokenizers::Tokenizer::from_bytes(json).map_err(|error| failed(path, error))?;
+        let inner = guarded(path, || tokenizers::Tokenizer::from_bytes(json))?;
         Self::new(inner, path.to_owned(), files::sha256_hex(json))
     }
 
     fn new(mut inner: tokenizers::Tokenizer, path: PathBuf, hash: String) -> Result<Self, Error> {
-        // A file may ask for texts to be cut or filled to a length, as its last user had them.
-        inner.with_truncation(None).map_err(|error| failed(&path, error))?;
-        inner.with_padding(None);
+        let places = guarded(&path, || {
+            // A file may ask for texts to be cut or filled to a length, or for random merges, as in its last training.
+            inner.with_truncation(None)?;
+            inner.with_padding(None);
+            if let ModelWrapper::BPE(bpe) = inner.get_model()
+                && bpe.dropout.is_some()
+            {
+                let mut bpe = bpe.clone();
+                bpe.dropout = None;
+                inner.with_model(bpe);
+            }
+            inner.set_encode_special_tokens(true);
+            Ok(Places::of(&inner))
+        })?;
         let bos = inner.token_to_id(BOS).ok_or_else(|| Error::Tokenizer {
             path: path.clone(),
             reason: format!("has no token {BOS}, which begins every prompt; is it a GPT-2 tokenizer?"),
         })?;
+        let special = special::of(&inner, bos);
+        let spelled = AhoCorasick::new(special.iter().map(|token| &token.content));
+        let spelled = spelled.map_err(|error| failed(&path, error.into()))?;
         let unknown = inner.token_to_id(UNKNOWN);
         Ok(Self {
             inner,
@@ -107,6 +136,9 @@ impl Tokenizer {
             bos,
             unknown,
             hash,
+            places,
+            special,
+            spelled,
         })
     }
 
@@ -114,18 +146,56 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// A word outside a word-level vocabulary.
+    /// A word outside a word-level vocabulary; a text that cannot be divided ([`Tokenizer::encode_parts`]).
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
-        let encoding = self
-            .inner
-            .encode(text, false)
-            .map_err(|error| failed(&self.path, error))?;
+        let mut ids = Vec::new();
+        for part in self.encode_parts(text) {
+            ids.append(&mut part?);
+        }
+        Ok(ids)
+    }
+
+    /// Token ids of `text` part by part: together those of [`Tokenizer::encode`]. A part needs memory for some ten thousand
+    /// tokens, however long the text is.
+    ///
+    /// # Errors
+    ///
+    /// A word outside a word-level vocabulary; more than 256 KiB without a space or another end of a word; a text of more
+    /// than 1 MiB of a tokenizer that cannot tell the ends of words from the characters beside them (`parts.rs`).
+    pub fn encode_parts<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Result<Vec<u32>, Error>> + 'a {
+        Parts::new(text, self.places).map(|part| {
+            let undivided = |longest: usize| Error::Tokenizer {
+                path: self.path.clone(),
+                reason: match self.places {
+                    Places::None => format!(
+                        "can encode a text in one call only, which needs too much memory for more than {} KiB; divide the text",
+                        longest >> 10
+                    ),
+                    Places::BeforeSpaces | Places::BehindLetters => format!(
+                        "finds no end of a word in {} KiB of a text; is it text? If so, put spaces or line breaks into it",
+                        longest >> 10
+                    ),
+                },
+            };
+            self.encode_part(part.map_err(undivided)?)
+        })
+    }
+
+    fn encode_part(&self, text: &str) -> Result<Vec<u32>, Error> {
+        let encoding = guarded(&self.path, || self.inner.encode_fast(text, false))?;
         let ids = encoding.get_ids().to_vec();
         if let Some(unknown) = self.unknown
             && let Some(at) = ids.iter().position(|&id| id == unknown)
         {
+            // The places of tokens cost time and memory, and are asked for only here.
+            let encoding = guarded(&self.path, || self.inner.encode(text, false))?;
             let (start, end) = encoding.get_offsets()[at];
-            let word = text.get(start..end).unwrap_or(text);
+            let word: String = text
+                .get(start..end)
+                .unwrap_or(text)
+                .chars()
+                .take(LONGEST_WORD)
+                .collect();
             return Err(Error::Tokenizer {
                 path: self.path.clone(),
                 reason: format!("`{word}` is not in its vocabulary"),
@@ -134,9 +204,25 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// The special tokens: that of the beginning of a text and whatever else the tokenizer calls special, by id.
+    pub fn special_tokens(&self) -> &[SpecialToken] {
+        &self.special
+    }
+
+    /// The token of a word that is not known, where the tokenizer has one.
+    pub fn unknown(&self) -> Option<u32> {
+        special::unknown(&self.inner)
+    }
+
+    /// The first special token that `text` spells. Its characters are ordinary text, and give other tokens.
+    pub fn spelled_special(&self, text: &str) -> Option<&SpecialToken> {
+        let found = self.spelled.find(text)?;
+        self.special.get(found.pattern().as_usize())
+    }
+
     /// The text of `ids`, special tokens included.
     pub fn decode(&self, ids: &[u32]) -> Result<String, Error> {
-        self.inner.decode(ids, false).map_err(|error| failed(&self.path, error))
+        guarded(&self.path, || self.inner.decode(ids, false))
     }
 
     /// The id of `text` when it is exactly one known token, such as `" Mary"`.
@@ -154,9 +240,7 @@ impl Tokenizer {
 
     /// Ids that stand for no text: the beginning-of-text token and whatever else the tokenizer calls special.
     pub fn special_ids(&self) -> BTreeSet<u32> {
-        let added = self.inner.get_added_tokens_decoder();
-        let special = added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id);
-        special.chain([self.bos]).collect()
+        self.special.iter().map(|token| token.id).collect()
     }
 
     /// Number of ids, special tokens included.
@@ -176,7 +260,7 @@ impl Tokenizer {
 
     /// Writes `tokenizer.json` and `tokenizer_config.json` into `dir`, atomically.
     pub fn save(&self, dir: &Path) -> Result<(), Error> {
-        let json = self.inner.to_string(true).map_err(|error| failed(&self.path, error))?;
+        let json = guarded(&self.path, || self.inner.to_string(true))?;
         files::write_atomic(&dir.join("tokenizer.json"), |file| writeln!(file, "{json}"))?;
         let config = json!({
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -189,9 +273,33 @@ impl Tokenizer {
     }
 }
 
+/// What the library makes of a file or text; its errors and panics name the file.
+fn guarded<T>(path: &Path, work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, Error> {
+    match caught(work) {
+        Ok(result) => result.map_err(|error| failed(path, error)),
+        Err(panic) => Err(failed(
+            path,
+            format!("the tokenizers library cannot work with it ({panic})").into(),
+        )),
+    }
+}
+
+/// Characters of an unknown word that an error repeats.
+const LONGEST_WORD: usize = 60;
+
+/// Longest reason that is repeated: a file may hold a text of any length, and an error may quote it.
+const LONGEST_REASON: usize = 300;
+
 fn failed(path: &Path, error: tokenizers::Error) -> Error {
     Error::Tokenizer {
         path: path.to_owned(),
-        reason: error.to_string().replace('\n', " "),
+        reason: {
+            let mut reason = error.to_string().replace(char::is_control, " ");
+            if reason.len() > LONGEST_REASON {
+                reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
+                reason.push_str(" ...");
+            }
+            reason
+        },
     }
 }

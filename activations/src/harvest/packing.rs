@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use lm::Tokenizer;
+use lm::{SpecialToken, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use super::windows::{Windows, WindowsWriter};
-use crate::Error;
+use crate::{Document, Error};
 
 /// A window of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,12 +62,14 @@ impl Packing {
 
     /// The windows of some documents: full ones first, then shorter ones by falling length, each in the documents' order.
     ///
+    /// The text of a document is text: characters that spell a special token give ordinary tokens.
+    ///
     /// # Errors
     ///
     /// Text that cannot be read or encoded; a document that is too long, where that is refused; no text at all.
     pub fn windows(
         &self,
-        documents: impl Iterator<Item = Result<String, Error>>,
+        documents: impl Iterator<Item = Result<Document, Error>>,
         tokenizer: &Tokenizer,
     ) -> Result<Vec<Window>, Error> {
         let mut windows = Vec::new();
@@ -88,62 +90,83 @@ impl Packing {
     /// Those of [`Packing::windows`], and a full disk.
     pub fn spooled_windows(
         &self,
-        documents: impl Iterator<Item = Result<String, Error>>,
+        documents: impl Iterator<Item = Result<Document, Error>>,
         tokenizer: &Tokenizer,
         beside: &Path,
     ) -> Result<Windows, Error> {
         let mut windows = WindowsWriter::new(beside);
-        self.cut(documents, tokenizer, &mut |window| windows.push(&window))?;
-        Ok(windows.finish())
+        let spelled = self.cut(documents, tokenizer, &mut |window| windows.push(&window))?;
+        Ok(windows.finish(spelled))
     }
 
-    /// Hands on one window after the other, in the order of the documents.
+    /// Hands on one window after the other, in the order of the documents. The number of documents in which a special token
+    /// is spelled.
     fn cut(
         &self,
-        documents: impl Iterator<Item = Result<String, Error>>,
+        documents: impl Iterator<Item = Result<Document, Error>>,
         tokenizer: &Tokenizer,
         push: &mut dyn FnMut(Window) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
         let size = self.context.max(2) - 1;
         let bos = tokenizer.bos();
-        let mut empty = true;
+        let (mut empty, mut spelled) = (true, 0);
         // Tokens that wait for a full window, and the documents in them.
         let mut waiting: (Vec<u32>, Vec<(u32, u32)>) = (Vec::new(), Vec::new());
-        for (document, text) in (0_u32..).zip(documents) {
-            let ids = tokenizer.encode(&text?)?;
-            empty &= ids.is_empty();
-            if ids.len() > size && self.long_documents == LongDocuments::Refuse {
-                let reason = format!(
-                    "is \"refuse\", and document {document} has {} tokens where {size} fit beside the beginning-of-text token; \
-                     raise `context` or set it to \"cut\"",
-                    ids.len()
-                );
-                return Err(Error::Config {
-                    field: "long_documents",
-                    reason,
-                });
+        for document in documents {
+            let document = document?;
+            let number = document.number;
+            let special = tokenizer.spelled_special(&document.text);
+            spelled += usize::from(special.is_some());
+            let mut found = 0;
+            // A long document comes in parts, of which only one is in memory.
+            for ids in tokenizer.encode_parts(&document.text) {
+                let ids = ids.map_err(|error| not_encoded(&document, &error, special))?;
+                if special.is_some() {
+                    check_spelled(&document, &ids, tokenizer)?;
+                }
+                if ids.is_empty() {
+                    continue;
+                }
+                empty = false;
+                let first = found == 0;
+                found += ids.len();
+                if found > size && self.long_documents == LongDocuments::Refuse {
+                    let reason = format!(
+                        "is \"refuse\", and {} has more than the {size} tokens that fit beside the beginning-of-text token; \
+                         raise `context` or set it to \"cut\"",
+                        document.place
+                    );
+                    return Err(Error::Config {
+                        field: "long_documents",
+                        reason,
+                    });
+                }
+                let (tokens, spans) = &mut waiting;
+                match self.fill {
+                    Fill::Documents => {
+                        tokens.extend(ids);
+                        let full = tokens.len() / size * size;
+                        for ids in tokens.drain(..full).as_slice().chunks(size) {
+                            push(of_document(ids, number, bos))?;
+                        }
+                    }
+                    Fill::Packed => {
+                        if first {
+                            if !tokens.is_empty() {
+                                tokens.push(bos);
+                            }
+                            spans.push((tokens.len() as u32 + 1, number));
+                        }
+                        tokens.extend(ids);
+                        while tokens.len() >= size {
+                            let rest = tokens.split_off(size);
+                            push(packed(std::mem::replace(tokens, rest), spans, bos))?;
+                        }
+                    }
+                }
             }
-            match self.fill {
-                Fill::Documents => {
-                    let window = |ids: &[u32]| Window {
-                        ids: std::iter::once(bos).chain(ids.iter().copied()).collect(),
-                        documents: vec![(0, document)],
-                    };
-                    ids.chunks(size).map(window).try_for_each(&mut *push)?;
-                }
-                Fill::Packed if ids.is_empty() => {}
-                Fill::Packed => {
-                    let (tokens, spans) = &mut waiting;
-                    if !tokens.is_empty() {
-                        tokens.push(bos);
-                    }
-                    spans.push((tokens.len() as u32 + 1, document));
-                    tokens.extend(ids);
-                    while tokens.len() >= size {
-                        let rest = tokens.split_off(size);
-                        push(packed(std::mem::replace(tokens, rest), spans, bos))?;
-                    }
-                }
+            if self.fill == Fill::Documents && !waiting.0.is_empty() {
+                push(of_document(&std::mem::take(&mut waiting.0), number, bos))?;
             }
         }
         let (tokens, mut spans) = waiting;
@@ -154,7 +177,45 @@ impl Packing {
             let reason = "holds no text, at least one document is needed".to_owned();
             return Err(Error::Config { field: "path", reason });
         }
-        Ok(())
+        Ok(spelled)
+    }
+}
+
+/// Why a document cannot be encoded, and where it stands; a special token that it spells may be the cause.
+fn not_encoded(document: &Document, error: &lm::Error, special: Option<&SpecialToken>) -> Error {
+    let hint = special.map_or_else(String::new, |token| {
+        format!(
+            " (it spells the special token {}, which is ordinary text in a document)",
+            token.content
+        )
+    });
+    Error::Document {
+        place: document.place.clone(),
+        reason: format!("cannot be encoded{hint}: {error}"),
+    }
+}
+
+/// Refuses a document that spells special tokens and whose text gives the id of one: a tokenizer that looks up whole words
+/// may have no ordinary tokens for it.
+fn check_spelled(document: &Document, ids: &[u32], tokenizer: &Tokenizer) -> Result<(), Error> {
+    let mut tokens = tokenizer.special_tokens().iter();
+    match tokens.find(|token| ids.contains(&token.id) && tokenizer.unknown() != Some(token.id)) {
+        None => Ok(()),
+        Some(token) => Err(Error::Document {
+            place: document.place.clone(),
+            reason: format!(
+                "spells the special token {}, for which the tokenizer has no ordinary tokens; take it out of the text",
+                token.content
+            ),
+        }),
+    }
+}
+
+/// A window of tokens of one document.
+fn of_document(ids: &[u32], document: u32, bos: u32) -> Window {
+    Window {
+        ids: std::iter::once(bos).chain(ids.iter().copied()).collect(),
+        documents: vec![(0, document)],
     }
 }
 
@@ -197,6 +258,10 @@ mod tests {
         Tokenizer::word_level(&words).unwrap()
     }
 
+    fn made(texts: Vec<String>) -> impl Iterator<Item = Result<Document, Error>> {
+        Document::made(texts).map(Ok)
+    }
+
     /// Documents of so many letters each, that go on through the alphabet.
     fn documents(lengths: &[usize]) -> Vec<String> {
         let mut letters = ('a'..='z').cycle();
@@ -219,7 +284,7 @@ mod tests {
                 fill: Fill::Packed,
                 ..Packing::documents(context)
             };
-            let windows = packing.windows(documents.iter().cloned().map(Ok), &tokenizer).unwrap();
+            let windows = packing.windows(made(documents.clone()), &tokenizer).unwrap();
             let (last, full) = windows.split_last().unwrap();
             assert!(full.iter().all(|window| window.ids.len() == context) && last.ids.len() <= context);
             let mut found = vec![Vec::new(); lengths.len()];
@@ -242,9 +307,87 @@ mod tests {
             long_documents: LongDocuments::Refuse,
             ..Packing::documents(6)
         };
-        let windows = |lengths: &[usize]| packing.windows(documents(lengths).into_iter().map(Ok), &tokenizer());
+        let windows = |lengths: &[usize]| packing.windows(made(documents(lengths)), &tokenizer());
         assert_eq!(windows(&[5, 5]).unwrap().len(), 2);
         let message = windows(&[5, 6]).unwrap_err().to_string();
-        assert!(message.contains("document 1 has 6 tokens where 5 fit"), "{message}");
+        assert!(message.contains("document 1 has more than the 5 tokens"), "{message}");
+    }
+
+    /// Windows of one token each up to one window for all documents.
+    #[test]
+    fn every_context_from_2_on_holds_every_token_once() {
+        let (tokenizer, lengths) = (tokenizer(), [3, 0, 9, 1, 14]);
+        let texts = documents(&lengths);
+        let all: Vec<u32> = texts.iter().flat_map(|text| tokenizer.encode(text).unwrap()).collect();
+        for context in [2, 3, 10, 15, 16, 1_000_000] {
+            for fill in [Fill::Documents, Fill::Packed] {
+                let packing = Packing {
+                    fill,
+                    ..Packing::documents(context)
+                };
+                let mut windows = Vec::new();
+                let mut push = |window: Window| {
+                    windows.push(window);
+                    Ok(())
+                };
+                packing.cut(made(texts.clone()), &tokenizer, &mut push).unwrap();
+                assert!(windows.iter().all(|window| (2..=context).contains(&window.ids.len())));
+                let ids = windows.iter().flat_map(|window| window.ids.iter().copied());
+                let ids: Vec<u32> = ids.filter(|&id| id != tokenizer.bos()).collect();
+                assert_eq!(ids, all, "{context} {fill:?}");
+                if fill == Fill::Documents {
+                    let expected: usize = lengths.iter().map(|length| length.div_ceil(context - 1)).sum();
+                    assert_eq!(windows.len(), expected, "{context}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_document_that_cannot_be_encoded_is_named() {
+        let place = crate::corpus::Place::Line {
+            path: Path::new("a.txt").into(),
+            line: 7,
+        };
+        let windows = |text: &str| {
+            let document = Document {
+                number: 6,
+                text: text.to_owned(),
+                place: place.clone(),
+            };
+            let windows = Packing::documents(6).windows([Ok(document)].into_iter(), &tokenizer());
+            windows
+                .map(|windows| windows[0].documents.clone())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(windows(" a b"), Ok(vec![(0, 6)]));
+        let message = windows(" a Zoe").unwrap_err();
+        assert!(
+            message.starts_with("a.txt: line 7 cannot be encoded: tokenizer") && message.contains("` Zoe`"),
+            "{message}"
+        );
+        let message = windows(" a<|endoftext|>").unwrap_err();
+        assert!(
+            message.contains("it spells the special token <|endoftext|>"),
+            "{message}"
+        );
+    }
+
+    /// Long documents come in parts; they give the windows of the whole.
+    #[test]
+    fn a_document_of_many_parts_gives_the_windows_of_its_tokens() {
+        let (tokenizer, text) = (tokenizer(), " a b c".repeat(100_000));
+        let ids = tokenizer.encode(&text).unwrap();
+        for fill in [Fill::Documents, Fill::Packed] {
+            let packing = Packing {
+                fill,
+                ..Packing::documents(64)
+            };
+            let windows = packing.windows(made(vec![text.clone()]), &tokenizer).unwrap();
+            let expected: Vec<&[u32]> = ids.chunks(63).collect();
+            let found: Vec<&[u32]> = windows.iter().map(|window| &window.ids[1..]).collect();
+            assert!(found == expected, "{fill:?}");
+            assert!(windows.iter().all(|window| window.document(1) == 0));
+        }
     }
 }

@@ -145,6 +145,10 @@ impl<'a> Sequences<'a> {
                 .map(|window| window_sequence(window, 0, &special, keep_special));
             counts.extend(sequences.map(|sequence| sequence.count() as u32));
         }
+        if counts.iter().all(|&count| count == 0) {
+            let reason = "holds special tokens only, none of which is stored".to_owned();
+            return Err(Error::Config { field: "path", reason });
+        }
         Ok(Self::Text {
             windows,
             special,
@@ -240,6 +244,7 @@ mod tests {
     use lm::Tokenizer;
 
     use super::*;
+    use crate::Document;
     use crate::harvest::{Fill, Packing};
 
     #[test]
@@ -253,7 +258,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let windows = packing
             .spooled_windows(
-                [" a b", " c d e f g h i j"].map(|text| Ok(text.to_owned())).into_iter(),
+                Document::made([" a b", " c d e f g h i j"].map(str::to_owned)).map(Ok),
                 &tokenizer,
                 folder.path(),
             )
@@ -267,5 +272,21 @@ mod tests {
         assert_eq!(marks, [true, false, false, true, false, false]);
         assert_eq!((without.count(0), with.count(0)), (4, 6));
         assert_ne!(with.digest().unwrap(), without.digest().unwrap());
+    }
+
+    #[test]
+    fn text_of_special_tokens_only_is_refused_by_that_name() {
+        let words = [" a".to_owned()];
+        let tokenizer = Tokenizer::word_level(&words).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let windows = Packing::documents(6).spooled_windows(
+            Document::made([" a a".to_owned()]).map(Ok),
+            &tokenizer,
+            folder.path(),
+        );
+        let (windows, special) = (windows.unwrap(), BTreeSet::from([tokenizer.token(" a").unwrap()]));
+        assert!(Sequences::of_text(&windows, special.clone(), true).is_ok());
+        let message = Sequences::of_text(&windows, special, false).err().unwrap().to_string();
+        assert!(message.contains("`path` holds special tokens only"), "{message}");
     }
 }

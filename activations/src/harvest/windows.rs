@@ -28,6 +28,7 @@ pub struct Windows {
     bytes: Arc<Mutex<SpooledTempFile>>,
     places: Vec<Place>,
     folder: PathBuf,
+    spelled_special: usize,
 }
 
 /// Where a window stands in the file, and its sizes.
@@ -85,8 +86,8 @@ impl WindowsWriter {
         Ok(())
     }
 
-    /// All that were taken.
-    pub(super) fn finish(mut self) -> Windows {
+    /// All that were taken; `spelled_special` is the number of documents in which a special token is spelled.
+    pub(super) fn finish(mut self, spelled_special: usize) -> Windows {
         // Stable: keeps the documents' order.
         self.places.sort_by_key(|place| place.tokens);
         let lengths = self.places.chunk_by(|a, b| a.tokens == b.tokens);
@@ -96,6 +97,7 @@ impl WindowsWriter {
             bytes: Arc::new(Mutex::new(self.bytes)),
             places: groups.concat(),
             folder: self.folder,
+            spelled_special,
         }
     }
 }
@@ -104,6 +106,11 @@ impl Windows {
     /// Their number.
     pub(super) fn len(&self) -> usize {
         self.places.len()
+    }
+
+    /// The number of documents whose text spells a special token, such as `<|endoftext|>`; it was encoded as ordinary text.
+    pub fn spelled_special(&self) -> usize {
+        self.spelled_special
     }
 
     /// Tokens of a window.
@@ -163,7 +170,7 @@ mod tests {
             let mut writer = WindowsWriter::with_memory(&folder.path().join("not/there/yet"), memory);
             windows().iter().for_each(|window| writer.push(window).unwrap());
             assert_eq!(writer.bytes.is_rolled(), memory < MEMORY);
-            let written = writer.finish();
+            let written = writer.finish(0);
             let all = written.read(0..50).unwrap();
             assert_eq!(written.read(20..23).unwrap(), all[20..23]);
             assert_eq!((written.len(), written.tokens(49)), (50, all[49].ids.len()));
@@ -195,7 +202,7 @@ mod tests {
             let documents = vec![(0, i as u32)];
             writer.push(&Window { ids, documents }).unwrap();
         }
-        let windows = writer.finish();
+        let windows = writer.finish(0);
         for tenth in 0..10 {
             let places = tenth * 10 * GROUP..(tenth + 1) * 10 * GROUP;
             let lengths: std::collections::BTreeSet<usize> = places.map(|i| windows.tokens(i)).collect();

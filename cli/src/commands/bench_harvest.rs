@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use activations::{HarvestPlan, Packing, Source, harvest};
+use activations::{Document, HarvestPlan, Packing, Source, harvest};
 use kernels::{Matrix, gemm, random};
 use lm::{Gpt2, Gpt2Config, HookPoint, Tokenizer, files};
 
@@ -59,9 +59,12 @@ impl HarvestBench {
                 .collect()
         };
         let mut run = |batches: usize, dir: &str| -> anyhow::Result<f64> {
-            let documents: Vec<_> = (0..batches * self.batch).map(|_| Ok(document())).collect();
-            let windows =
-                Packing::documents(self.context).spooled_windows(documents.into_iter(), &tokenizer, &self.dir)?;
+            let documents: Vec<_> = (0..batches * self.batch).map(|_| document()).collect();
+            let windows = Packing::documents(self.context).spooled_windows(
+                Document::made(documents).map(Ok),
+                &tokenizer,
+                &self.dir,
+            )?;
             let plan = HarvestPlan {
                 hooks: vec![self.hook],
                 shuffle: Some((16_384, 0)),

@@ -54,12 +54,26 @@ impl Harvest {
         let config = HarvestConfig::try_from(file)
             .map_err(|error| ConfigError(format!("{}: {error}", self.config.display())))?;
         let (model, tokenizer) = run_folder::load_model_with(&config.model, config.load, &context.device)?;
+        let mut skipped = None;
         let source = match (&config.source, config.source.packing()) {
             (SourceConfig::Prompts { task, n, seed }, _) => {
                 Source::Prompts(task.open(&tokenizer)?.sample(Sample::Train, *n, *seed))
             }
             (text, Some(packing)) => {
-                Source::Text(packing.spooled_windows(run_folder::documents(text)?, &tokenizer, &self.out)?)
+                let mut documents = run_folder::documents(text)?;
+                let windows = packing.spooled_windows(&mut documents, &tokenizer, &self.out);
+                skipped = documents.skipped();
+                if let (Err(_), Some(skipped)) = (&windows, &skipped) {
+                    output::note(&format!("harvest: {skipped}"));
+                }
+                let windows = windows?;
+                if windows.spelled_special() > 0 {
+                    output::note(&format!(
+                        "harvest: documents that spell a special token, which is ordinary text in them: {}",
+                        windows.spelled_special()
+                    ));
+                }
+                Source::Text(windows)
             }
             (_, None) => anyhow::bail!("this source holds no text"),
         };
@@ -107,6 +121,9 @@ impl Harvest {
             Event::Lock(locking) => note_lock(locking, &self.out),
         })?;
         bar.finish_and_clear();
+        if let Some(skipped) = skipped {
+            output::note(&format!("harvest: {skipped}"));
+        }
         output::note(&match manifest {
             Some(manifest) => format!("harvest: {} hooks in {}", manifest.hooks.len(), self.out.display()),
             None => format!(

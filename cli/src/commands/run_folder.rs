@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use activations::{Corpus, SourceConfig, Store};
+use activations::{Corpus, Document, Skipped, SourceConfig, Store, corpus};
 use anyhow::Context as _;
 use burn::tensor::Device;
 use eval::Sites;
@@ -141,23 +141,64 @@ pub(crate) fn load_model_with(dir: &Path, options: LoadOptions, device: &Device)
     Ok((model, tokenizer))
 }
 
-/// The documents of a text source, one after the other.
-pub(crate) fn documents(
-    source: &SourceConfig,
-) -> anyhow::Result<Box<dyn Iterator<Item = Result<String, activations::Error>>>> {
+/// The documents of a text source.
+pub(crate) enum Texts {
+    /// Of files.
+    Corpus(corpus::Documents),
+    /// Made here.
+    World(Box<dyn Iterator<Item = Document>>),
+}
+
+impl Iterator for Texts {
+    type Item = Result<Document, activations::Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Corpus(documents) => documents.next(),
+            Self::World(documents) => documents.next().map(Ok),
+        }
+    }
+}
+
+impl Texts {
+    /// How many lines or rows were skipped so far, where any were.
+    pub(crate) fn skipped(&self) -> Option<String> {
+        match self {
+            Self::Corpus(documents) => match documents.skipped() {
+                Skipped {
+                    count,
+                    first: Some(first),
+                } => Some(format!("unreadable lines skipped: {count}; the first: {first}")),
+                Skipped { first: None, .. } => None,
+            },
+            Self::World(_) => None,
+        }
+    }
+}
+
+/// The documents of a text source, one after the other; says which files are named more than once.
+pub(crate) fn documents(source: &SourceConfig) -> anyhow::Result<Texts> {
     source.validate().map_err(|error| ConfigError(error.to_string()))?;
     match source {
         SourceConfig::Prompts { .. } => {
             Err(ConfigError("`source`: prompts are no text; use kind \"text\" or \"world\"".to_owned()).into())
         }
-        SourceConfig::Text { path, text_field, .. } => {
-            Ok(Box::new(Corpus::open(path.as_slice(), text_field)?.into_documents()))
+        SourceConfig::Text {
+            path,
+            text_field,
+            on_bad_line,
+            ..
+        } => {
+            let corpus = Corpus::open(path.as_slice(), text_field, *on_bad_line)?;
+            for path in corpus.repeated() {
+                output::note(&format!("{} is named more than once, and is read once", path.display()));
+            }
+            Ok(Texts::Corpus(corpus.into_documents()))
         }
         SourceConfig::World { documents, seed, .. } => {
             let (world, seed) = (World::new(), *seed);
-            Ok(Box::new(
-                (0..*documents).map(move |index| Ok(world.document(seed, index).text())),
-            ))
+            let texts = (0..*documents).map(move |index| world.document(seed, index).text());
+            Ok(Texts::World(Box::new(Document::made(texts))))
         }
     }
 }

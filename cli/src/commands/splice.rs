@@ -101,12 +101,16 @@ impl Splice {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let args = self.args;
         let file: TextFile = config::read(&args.config, &args.set)?;
-        let documents = run_folder::documents(&file.source)?;
+        let mut documents = run_folder::documents(&file.source)?;
         let Some(packing) = file.source.packing() else {
             anyhow::bail!("prompts are no text");
         };
         let (model, tokenizer) = run_folder::load_model(&args.model, &context.device)?;
-        let windows = packing.windows(documents, &tokenizer)?;
+        let windows = packing.windows(&mut documents, &tokenizer);
+        if let Some(skipped) = documents.skipped() {
+            output::note(&format!("splice: {skipped}"));
+        }
+        let windows = windows?;
         let windows: Vec<Vec<u32>> = windows.into_iter().map(|window| window.ids).collect();
         let special = tokenizer.special_ids();
         let run = RunFolder(args.run);

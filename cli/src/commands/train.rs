@@ -7,7 +7,7 @@ use std::time::Instant;
 use activations::Store;
 use anyhow::Context as _;
 use lm::files;
-use sae::{Checkpoints, Error, Grid, Origin, Resumed, Split, TrainConfig, TrainFile, Trained, Variant};
+use sae::{Checkpoints, Error, Grid, Origin, Resumed, TrainConfig, TrainFile, Trained, Variant};
 
 use super::Context;
 use super::finished_notes;

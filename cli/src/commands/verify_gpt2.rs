@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use activations::Packing;
+use activations::{OnBadLine, Packing};
 use lm::{Gpt2, Logits, Request, Start, TokenBatch, Tokenizer, files};
 use serde::Deserialize;
 use tasks::{IoiTask, Prompt, Sample, Task};
@@ -174,7 +174,7 @@ fn indirect_object(model: &Gpt2, tokenizer: &Tokenizer) -> anyhow::Result<(f64, 
 
 /// Mean cross-entropy on a text in nats a token, and the tokens that were predicted.
 fn mean_loss(text: &str, model: &Gpt2, tokenizer: &Tokenizer) -> anyhow::Result<(f64, usize)> {
-    let documents = activations::Corpus::open(&[text], "text")?.into_documents();
+    let documents = activations::Corpus::open(&[text], "text", OnBadLine::Error)?.into_documents();
     let windows = Packing::documents(CONTEXT.min(model.config().n_ctx)).windows(documents, tokenizer)?;
     let (mut total, mut tokens) = (0.0, 0);
     for window in windows {
