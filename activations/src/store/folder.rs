@@ -72,7 +72,7 @@ impl StoreWriter {
         }
     }
 
-    /// Takes the folder for this harvest: it must hold nothing else.
+    /// Takes the folder for this harvest: it must hold no part of another.
     pub(super) fn begin(&self) -> Result<(), Error> {
         std::fs::create_dir_all(&self.dir).map_err(|source| Error::io(&self.dir, source))?;
         let begun = self.is_begun()?;
@@ -111,8 +111,8 @@ impl StoreWriter {
         Ok(())
     }
 
-    /// What the folder holds that is not of this harvest. In a folder that this harvest has begun only folders of hooks and
-    /// shards are looked at: a note that somebody left there does not matter.
+    /// What the folder holds that would be taken for a part of this harvest and is none. Only folders of hooks and shards are
+    /// looked at: a note that somebody left there does not matter.
     fn foreign(&self, begun: bool) -> Result<Option<PathBuf>, Error> {
         for path in claim::entries(&self.dir)? {
             let name = claim::name(&path);
@@ -130,7 +130,7 @@ impl StoreWriter {
                     }
                 }
                 _ if name == SETTINGS_FILE || name == MANIFEST_FILE => {}
-                None if begun && hook.is_none() => {}
+                None if hook.is_none() => {}
                 _ => return Ok(Some(path)),
             }
         }
