@@ -75,7 +75,8 @@ fn vector(index: usize, hook: HookPoint, width: usize) -> Vec<f32> {
 }
 
 fn write(dir: &Path, layout: &Layout, part: Part) -> Option<activations::Manifest> {
-    let mut writer = StoreWriter::create(dir, layout.clone(), part, &mut |locking| panic!("{locking:?}")).unwrap();
+    let mut writer =
+        StoreWriter::create(dir, layout.clone(), part, &mut |locking| unreachable!("{locking:?}")).unwrap();
     for (&hook, shape) in &layout.hooks {
         let wanted = writer.wanted(hook);
         for start in (0..layout.rows).step_by(37) {

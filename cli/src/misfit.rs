@@ -65,6 +65,7 @@ fn plain(expected: &str) -> &str {
         "a sequence" => "a list",
         "a map" => "a table",
         "a boolean" => "true or false",
+        table if table.starts_with("struct ") || table.contains("tagged enum ") => "a table",
         other => other,
     }
 }
@@ -247,7 +248,7 @@ mod tests {
                 "source = { kind = \"text\", path = 3 }".to_owned(),
                 "`source.path`: expected a path or a list of paths",
             ),
-            ("source = 3".to_owned(), "`source` is 3, expected"),
+            ("source = 3".to_owned(), "`source` is 3, expected a table"),
         ] {
             let said = said(&lines);
             assert!(said.starts_with(expected), "{lines}\n{said}");

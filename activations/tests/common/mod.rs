@@ -68,7 +68,7 @@ pub(crate) fn values(hook: HookPoint, rows: usize, width: usize) -> Vec<f32> {
 
 /// A writer that no other process keeps waiting, on a disk with locks.
 pub(crate) fn create(dir: &Path, layout: Layout, part: Part) -> Result<StoreWriter, Error> {
-    StoreWriter::create(dir, layout, part, &mut |locking| panic!("{locking:?}"))
+    StoreWriter::create(dir, layout, part, &mut |locking| unreachable!("{locking:?}"))
 }
 
 /// Writes the store, `push` rows at a time; returns how many rows of each hook were still wanted.
