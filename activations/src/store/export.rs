@@ -17,7 +17,7 @@ use super::{Store, claim};
 use crate::Error;
 
 /// Name of the file in a folder of exported shards that says which store they are from.
-const EXPORT_FILE: &str = "export.json";
+pub(super) const EXPORT_FILE: &str = "export.json";
 
 /// Writes every shard of `store` into `out`, under the same name, with `activation` as a fixed-size list of `f32`; tells
 /// `on_shard` how many of how many are done.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use lm::HookPoint;
 
 use super::claim::{self, Begun, SETTINGS_FILE};
+use super::export::EXPORT_FILE;
 use super::hashed::{Hashed, footer_crc32c_at};
 use super::lock::Lock;
 use super::manifest::{MANIFEST_FILE, Manifest, ShardEntry, shard_file};
@@ -111,8 +112,8 @@ impl StoreWriter {
         Ok(())
     }
 
-    /// What the folder holds that would be taken for a part of this harvest and is none. Only folders of hooks and shards are
-    /// looked at: a note that somebody left there does not matter.
+    /// What the folder holds that would be taken for a part of this harvest and is none. Only folders of hooks, shards and
+    /// exports are looked at: a note that somebody left there does not matter.
     fn foreign(&self, begun: bool) -> Result<Option<PathBuf>, Error> {
         for path in claim::entries(&self.dir)? {
             let name = claim::name(&path);
@@ -130,7 +131,7 @@ impl StoreWriter {
                     }
                 }
                 _ if name == SETTINGS_FILE || name == MANIFEST_FILE => {}
-                None if hook.is_none() => {}
+                None if hook.is_none() && name != EXPORT_FILE => {}
                 _ => return Ok(Some(path)),
             }
         }

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use kernels::{
     Adam, AdamConfig, Auxiliary, Encoding, Entries, Precision, Rule, Update, encode, from_vec, linear,
-    linear_gelu_tanh, matmul, sparse_decode, sparse_encode, squared_norm, sum, to_vec, top_k, top_k_mask,
+    linear_gelu_tanh, matmul, sparse_decode, sparse_encode, squared_norm, sum, to_vec, top_k, top_k_mask, variance,
 };
 
 use crate::compare::{Case, Closeness, Numbers};
@@ -12,6 +12,7 @@ use crate::{coarse, draw};
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     products(&mut cases);
+    reported_products(&mut cases);
     mixed_products(&mut cases);
     transformer(&mut cases);
     selections(&mut cases);
@@ -41,6 +42,52 @@ fn products(cases: &mut Vec<Case>) {
         };
         cases.push(Case::new(format!("matmul {m} x {n} x {p}"), Closeness::Operation, run));
     }
+}
+
+/// Shapes and layouts at which burn's tracker reports wrong products on GPUs: many rows, a transposed left side, batches of few
+/// rows, and gradients of the parameters only.
+fn reported_products(cases: &mut Vec<Case>) {
+    for rows in [500, 1000, 2048, 4096] {
+        for transposed in [false, true] {
+            let run = move |device: &Device| {
+                let autodiff = device.clone().autodiff();
+                let x = match transposed {
+                    true => draw("x", [64, rows], 1.0, &autodiff).transpose(),
+                    false => draw("x", [rows, 64], 1.0, &autodiff),
+                }; // [M, N]
+                let weight = draw("w", [64, 48], 1.0, &autodiff).require_grad();
+                let product = matmul(x, weight.clone()); // [M, P]
+                let grads = (product.clone().square().sum() / rows as f64).backward();
+                vec![
+                    one("product", product),
+                    one("gradient of the weight", weight.grad(&grads).unwrap()),
+                ]
+            };
+            let side = if transposed { ", left side transposed" } else { "" };
+            cases.push(Case::new(
+                format!("matmul {rows} x 64 x 48 of a constant{side}"),
+                Closeness::Operation,
+                run,
+            ));
+        }
+    }
+    let run = |device: &Device| {
+        let autodiff = device.clone().autodiff();
+        let a = draw("a", [3, 8, 512], 1.0, &autodiff).require_grad();
+        let b = draw("b", [3, 512, 32], 1.0, &autodiff).require_grad();
+        let product = a.clone().matmul(b.clone()); // [3, 8, 32]
+        let grads = (product.clone().square().sum() / 512.0).backward();
+        vec![
+            one("product", product),
+            one("gradient of a", a.grad(&grads).unwrap()),
+            one("gradient of b", b.grad(&grads).unwrap()),
+        ]
+    };
+    cases.push(Case::new(
+        "batched matmul 8 x 512 x 32".to_owned(),
+        Closeness::Operation,
+        run,
+    ));
 }
 
 /// Whole numbers that 16 bits hold, and their products and sums too: every order of summation gives the same.
@@ -246,7 +293,7 @@ fn sums(cases: &mut Vec<Case>) {
         let run = move |device: &Device| {
             // Squares, so that the sum is no small rest of large numbers.
             let numbers = draw("numbers", [rows, width], 1.0, device).square();
-            vec![one("sum", sum(numbers))]
+            vec![one("variance", variance(&numbers)), one("sum", sum(numbers))]
         };
         cases.push(Case::new(format!("sum of {rows} x {width}"), Closeness::Operation, run));
     }
