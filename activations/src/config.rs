@@ -422,7 +422,7 @@ mod tests {
             ("path", serde_json::json!(" \t"), "`path` is empty"),
             ("path", serde_json::json!([]), "`path` is empty"),
             ("path", serde_json::json!(["a.txt", ""]), "`path` is empty"),
-            ("path", serde_json::json!(3), "data did not match"),
+            ("path", serde_json::json!(3), "expected a path or a list of paths"),
             ("text_field", serde_json::json!(""), "`text_field` is empty"),
             ("context", serde_json::json!(0), "`context` must be at least 2"),
             ("context", serde_json::json!(1), "`context` must be at least 2"),

@@ -267,7 +267,7 @@ fn a_full_disk_is_named_and_what_was_finished_is_kept() {
     let line = text.lines().last().unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(
-        line.starts_with("error: cannot write") && line.contains(".parquet") && line.contains("free some space"),
+        line.starts_with("error: cannot write") && line.contains(".parquet") && line.contains("then run again"),
         "{line}"
     );
     assert!(!line.contains(".partial"), "{line}");
@@ -410,7 +410,7 @@ fn what_cannot_be_harvested_is_one_line() {
     assert!(line.contains("matches no file"), "{line}");
     let line = folder.refused(1, &["source.context=9", "source.long_documents=refuse"]);
     assert!(
-        line.contains("`long_documents`") && line.contains("where 8 fit"),
+        line.contains("`long_documents`") && line.contains("line 1 has more than the 8 tokens"),
         "{line}"
     );
     let line = folder.refused(1, &["source.context=4096", "source.fill=packed"]);

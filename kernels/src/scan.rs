@@ -199,6 +199,9 @@ fn score<'a>(values: &'a [f32], scales: Option<&[f32]>, scaled: &'a mut Vec<f32>
 #[inline(always)]
 fn lower_bound(scores: &[f32], k: usize, maxima: &mut Vec<f32>) -> f32 {
     let least_positive = f32::from_bits(1);
+    if scores.len() <= k {
+        return least_positive;
+    }
     let groups = (4 * k).next_multiple_of(GROUPS);
     if scores.len() < 2 * groups {
         maxima.clear();
@@ -212,9 +215,6 @@ fn lower_bound(scores: &[f32], k: usize, maxima: &mut Vec<f32>) -> f32 {
                 *most = if score > *most { score } else { *most };
             }
         }
-    }
-    if maxima.len() <= k {
-        return least_positive;
     }
     let place = maxima.len() - k;
     let (_, &mut bound, _) = maxima.select_nth_unstable_by(place, f32::total_cmp);

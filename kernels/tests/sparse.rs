@@ -92,7 +92,13 @@ proptest! {
 
     #[test]
     fn selection_equals_a_full_sort(
-        rows in 1_usize..70, d in 1_usize..5, f in 1_usize..90, k in 0_usize..100, seed in 0_u64..1000, scaled: bool,
+        rows in 1_usize..70,
+        d in 1_usize..5,
+        // Rows from 128 on are searched in groups.
+        f in prop_oneof![2 => 1_usize..90, 1 => 128_usize..900],
+        k in 0_usize..100,
+        seed in 0_u64..1000,
+        scaled: bool,
     ) {
         let case = Case::draw(seed, rows, d, f, coarse);
         let h = case.h();
@@ -245,6 +251,16 @@ fn what_is_not_a_number_is_refused_with_its_row() {
             assert_eq!(found.unwrap_err(), NotFinite { row: 6 });
         }
     }
+}
+
+#[test]
+fn more_latents_than_there_are_may_be_asked_for() {
+    let case = Case::draw(1, 5, 4, 300, fine);
+    let find = |k| {
+        let rule = Rule::PerRow(k);
+        encode(&case.x(), &case.w_enc(), &case.b_enc(), rule, None, None).unwrap()
+    };
+    assert_eq!(places(&find(usize::MAX).active.set), places(&find(300).active.set));
 }
 
 #[test]
