@@ -42,7 +42,7 @@ build:
 define dictionaries
 	$(SAELAB) harvest configs/$(TASK)/harvest.toml --set model=$(MODEL) --set sites=$(SITES) --out $(1)/activations
 	$(SAELAB) fit configs/ioi/fit.toml --run $(1) --sites $(SITES)
-	$(SAELAB) train $(2) --run $(1) --sites $(SITES) --resume
+	$(SAELAB) train $(2) --run $(1) --sites $(SITES)
 endef
 LOCATED := $(if $(IS_SHIPPED),,$(RUN)/sites.toml)
 
@@ -59,10 +59,10 @@ eval-ioi-full: eval-full
 eval-full: build $(PULLED) $(LOCATED)
 	$(call dictionaries,$(FULL),configs/ioi/train-full.toml)
 	for half in a b; do \
-	    $(SAELAB) train configs/ioi/train-half-$$half.toml --run $(FULL) --sites $(SITES) --resume || exit 1; done
+	    $(SAELAB) train configs/ioi/train-half-$$half.toml --run $(FULL) --sites $(SITES) || exit 1; done
 ifneq ($(IS_SHIPPED),)
 	$(SAELAB) harvest configs/ioi/harvest-text.toml --set sites=$(SITES) --out $(FULL)/text
-	$(SAELAB) train configs/ioi/train-text.toml --run $(FULL) --activations $(FULL)/text --sites $(SITES) --resume
+	$(SAELAB) train configs/ioi/train-text.toml --run $(FULL) --activations $(FULL)/text --sites $(SITES)
 endif
 	$(SAELAB) eval configs/eval/ioi-full.toml --model $(MODEL) --run $(FULL) --sites $(SITES)
 
@@ -135,7 +135,7 @@ quality: build
 	$(SAELAB) harvest configs/ioi/harvest.toml --set sites=$(QUALITY_SITES) --out $(QUALITY)/activations
 	$(SAELAB) fit configs/ioi/fit.toml --run $(QUALITY) --sites $(QUALITY_SITES)
 	for config in configs/train/*.toml; do \
-	    $(SAELAB) train $$config --run $(QUALITY) --activations $(QUALITY)/text --resume || exit 1; done
+	    $(SAELAB) train $$config --run $(QUALITY) --activations $(QUALITY)/text || exit 1; done
 	$(SAELAB) splice configs/quality/splice.toml --model models/small-world --run $(QUALITY)
 	$(SAELAB) truth configs/quality/splice.toml --model models/small-world --run $(QUALITY)
 	$(SAELAB) eval configs/quality/eval.toml --model models/small-world --run $(QUALITY) --sites $(QUALITY_SITES)

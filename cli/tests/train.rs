@@ -163,7 +163,10 @@ fn what_was_made_otherwise_stays_until_it_is_to_be_replaced() {
     assert!(contents(&dir) == before);
     for (change, difference) in [
         ("steps=41", "steps: 40 -> 41"),
-        ("autoencoder=[{architecture=\"topk\",k=9}]", "autoencoder.k: 8 -> 9"),
+        (
+            "autoencoder=[{architecture=\"topk\",k=9}]",
+            "autoencoder.architecture.k: 8 -> 9",
+        ),
         ("held_out=0.2", "held_out: 0.1 -> 0.2"),
     ] {
         let (code, error) = experiment.refused("run", &["--set", change]);
@@ -181,8 +184,8 @@ fn what_was_made_otherwise_stays_until_it_is_to_be_replaced() {
             .unwrap(),
     );
     assert!(contents(&dir) != before);
-    // Nothing of either is left beside it.
-    assert_eq!(std::fs::read_dir(dir.parent().unwrap()).unwrap().count(), 1);
+    // Nothing of either is left beside it and that of the other hook.
+    assert_eq!(std::fs::read_dir(dir.parent().unwrap()).unwrap().count(), 2);
     assert_eq!(
         std::fs::read_dir(experiment.path("run/checkpoints")).unwrap().count(),
         0
@@ -246,7 +249,7 @@ fn two_processes_that_train_the_same_take_turns() {
         std::fs::read_dir(experiment.path("together/sae/sae-topk"))
             .unwrap()
             .count(),
-        1
+        2
     );
 }
 

@@ -144,7 +144,7 @@ pub(crate) fn load_model_with(dir: &Path, options: LoadOptions, device: &Device)
 /// The documents of a text source.
 pub(crate) enum Texts {
     /// Of files.
-    Corpus(corpus::Documents),
+    Corpus(Box<corpus::Documents>),
     /// Made here.
     World(Box<dyn Iterator<Item = Document>>),
 }
@@ -193,7 +193,7 @@ pub(crate) fn documents(source: &SourceConfig) -> anyhow::Result<Texts> {
             for path in corpus.repeated() {
                 output::note(&format!("{} is named more than once, and is read once", path.display()));
             }
-            Ok(Texts::Corpus(corpus.into_documents()))
+            Ok(Texts::Corpus(Box::new(corpus.into_documents())))
         }
         SourceConfig::World { documents, seed, .. } => {
             let (world, seed) = (World::new(), *seed);
