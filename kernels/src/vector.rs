@@ -56,7 +56,20 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
         }
     }
     let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
+    total(sums) + rest
+}
+
+/// Sum of all lanes, halves upon halves: one after the other, each would wait for the last.
+#[inline(always)]
+fn total(mut lanes: [f32; LANES]) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] += lanes[lane + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
 }
 
 /// Adds `factor * x` to `y`.
@@ -77,7 +90,7 @@ pub(crate) fn sum(x: &[f32]) -> f32 {
             sums[lane] += chunk[lane];
         }
     }
-    sums.iter().sum::<f32>() + rest.iter().sum::<f32>()
+    total(sums) + rest.iter().sum::<f32>()
 }
 
 /// The greatest number; minus infinity where there is none.
