@@ -202,15 +202,18 @@ impl Temporary {
     /// processes have left there is removed.
     pub(crate) fn create(target: &Path) -> io::Result<Self> {
         let folder = folder_of(target);
-        fs::create_dir_all(folder)?;
-        if registry().searched.insert(folder.to_owned()) {
-            remove_leftovers(folder);
-        }
         let mut registry = registry();
+        // With the lock held, so that no folder is made again that the end of the process has removed.
+        fs::create_dir_all(folder)?;
         let (file, path) = make(folder, |path| {
             OpenOptions::new().write(true).create_new(true).open(path)
         })?;
         registry.files.insert(path.clone());
+        let is_new = registry.searched.insert(folder.to_owned());
+        drop(registry);
+        if is_new {
+            remove_leftovers(folder);
+        }
         Ok(Self {
             file,
             path,
