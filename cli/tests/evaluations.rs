@@ -1,6 +1,11 @@
 //! Results of evaluations are bound to what they are of, and outlive a full disk, a kill and each other.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it skips"
+)]
 
 mod common;
 
