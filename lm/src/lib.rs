@@ -12,6 +12,7 @@ mod config;
 mod error;
 pub mod files;
 mod gpt2;
+pub mod guard;
 mod hooks;
 pub mod hub;
 pub mod interchange;

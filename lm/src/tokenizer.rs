@@ -3,7 +3,6 @@
 //! Text is text: characters that spell a special token, such as `<|endoftext|>`, give ordinary tokens, never its id.
 //! Ids are a function of the file and the text: what a file asks for beside that (truncation, padding, BPE dropout) is off.
 
-mod guard;
 mod parts;
 mod special;
 
@@ -16,9 +15,9 @@ use tokenizers::models::ModelWrapper;
 use tokenizers::models::bpe::BPE;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
-use self::guard::caught;
 use self::parts::{Parts, Places, WORD_LEVEL_PATTERN};
 pub use self::special::SpecialToken;
+use crate::guard::caught;
 use crate::{Error, files};
 
 /// Begins (and separates) texts in GPT-2's vocabulary.

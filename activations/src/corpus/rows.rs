@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, StringViewArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
+use lm::guard::caught;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -30,6 +31,11 @@ pub(super) struct Rows {
 impl Rows {
     /// The texts of the column `field`; the error says what is wrong with the file.
     pub(super) fn open(file: File, field: &str) -> Result<Self, String> {
+        caught(|| Self::of_file(file, field))
+            .unwrap_or_else(|message| Err(format!("is no whole Parquet file ({message})")))
+    }
+
+    fn of_file(file: File, field: &str) -> Result<Self, String> {
         let not_parquet =
             |error: parquet::errors::ParquetError| format!("is no whole Parquet file ({})", one_line(&error));
         let found = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(not_parquet)?;
@@ -68,7 +74,10 @@ impl Rows {
     /// The text of the next row.
     pub(super) fn next(&mut self) -> Option<Result<String, Bad>> {
         while self.taken == self.ready.len() {
-            let batch = self.reader.next()?.map_err(|error| one_line(&error));
+            let batch = match caught(|| self.reader.next()) {
+                Ok(batch) => batch?.map_err(|error| one_line(&error)),
+                Err(message) => Err(message),
+            };
             let column =
                 batch.and_then(|batch| cast(batch.column(0), &DataType::Utf8View).map_err(|error| one_line(&error)));
             match column {

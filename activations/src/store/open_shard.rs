@@ -89,12 +89,14 @@ impl<'a> OpenShard<'a, Bytes> {
 
 impl<'a, S: Source> OpenShard<'a, S> {
     fn new(path: &'a Path, expected: Expected<'a>, source: S) -> Result<Self, Error> {
-        let metadata = ArrowReaderMetadata::load(&source, ArrowReaderOptions::new());
+        let metadata = unpanicked(path, || {
+            ArrowReaderMetadata::load(&source, ArrowReaderOptions::new()).map_err(|error| truncated(path, error))
+        })?;
         let open = Self {
             path,
             expected,
             source,
-            metadata: metadata.map_err(|error| truncated(path, error))?,
+            metadata,
         };
         let version = open.footer("format_version").unwrap_or("none");
         if version != FORMAT_VERSION.to_string() {
@@ -178,6 +180,10 @@ impl<'a, S: Source> OpenShard<'a, S> {
 
     /// Where the vectors of a row group come from.
     pub(super) fn rows(&self, group: usize) -> Result<Vec<Row>, Error> {
+        unpanicked(self.path, || self.read_rows(group))
+    }
+
+    fn read_rows(&self, group: usize) -> Result<Vec<Row>, Error> {
         let source = self.source.again().map_err(|source| Error::io(self.path, source))?;
         let fail = |error: ParquetError| truncated(self.path, error);
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, self.metadata.clone());
@@ -200,6 +206,10 @@ impl<'a, S: Source> OpenShard<'a, S> {
 
     /// The bytes of a row group's vectors, page by page; nothing is copied when they are in memory.
     pub(super) fn pages(&self, group: usize) -> Result<Vec<Bytes>, Error> {
+        unpanicked(self.path, || self.read_pages(group))
+    }
+
+    fn read_pages(&self, group: usize) -> Result<Vec<Bytes>, Error> {
         let fail = |error: ParquetError| truncated(self.path, error);
         let source = self.source.again().map_err(|source| Error::io(self.path, source))?;
         let Some(metadata) = self.groups().get(group) else {
@@ -291,6 +301,11 @@ fn read_checked(path: &Path) -> io::Result<(Vec<u8>, u32)> {
         }
         sum = crc32c::crc32c_append(sum, &bytes[start..]);
     }
+}
+
+/// What `read` gives; a panic of the Parquet library is that of a damaged file.
+fn unpanicked<T>(path: &Path, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    lm::guard::caught(read).unwrap_or_else(|message| Err(truncated(path, message)))
 }
 
 pub(super) fn truncated(path: &Path, reason: impl ToString) -> Error {

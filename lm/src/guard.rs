@@ -1,4 +1,4 @@
-//! Calls into the tokenizers library, which panics on some files and texts.
+//! Calls into libraries that panic on some files: tokenizers, and Parquet on offsets that are negative.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -12,8 +12,9 @@ thread_local! {
 
 /// What `work` gives, or the message of its panic.
 ///
-/// A panic in here is that of a file or text which the library did not expect; the tokenizer is not changed by it.
-pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+/// For calls into a library whose panic is that of a file or text which it did not expect, and which leave nothing half changed that
+/// is used afterwards.
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let printing = panic::take_hook();
