@@ -3,6 +3,7 @@
 //! Text is text: characters that spell a special token, such as `<|endoftext|>`, give ordinary tokens, never its id.
 //! Ids are a function of the file and the text: what a file asks for beside that (truncation, padding, BPE dropout) is off.
 
+mod charsmap;
 mod parts;
 mod special;
 
@@ -102,6 +103,7 @@ impl Tokenizer {
     }
 
     fn from_json(json: &[u8], path: &Path) -> Result<Self, Error> {
+        charsmap::check(json).map_err(|reason| failed(path, reason.into()))?;
         let inner = guarded(path, || tokenizers::Tokenizer::from_bytes(json))?;
         Self::new(inner, path.to_owned(), files::sha256_hex(json))
     }
