@@ -41,8 +41,7 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, HostTensor>, Error> {
     for tensor in reader.tensors().values() {
         let size = tensor.byte_len() as u64;
         all = all.saturating_add(size);
-        // Tensors may share their numbers, as tied weights do.
-        if size > length || all / 2 > length {
+        if size > length {
             let reason = format!(
                 "`{}` of shape {:?} needs {size} bytes, more than the file of {length} bytes can hold",
                 shown(&tensor.name),
@@ -50,6 +49,11 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, HostTensor>, Error> {
             );
             return Err(refused(path, reason));
         }
+    }
+    // Tensors may share their numbers, as tied weights do.
+    if all / 2 > length {
+        let reason = format!("its tensors need {all} bytes, more than twice the {length} bytes of the file");
+        return Err(refused(path, reason));
     }
     let mut tensors = BTreeMap::new();
     for (name, tensor) in reader.into_tensors() {
