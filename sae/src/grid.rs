@@ -32,7 +32,7 @@ pub(crate) enum Source {
     /// The rows that the grid holds.
     Memory(BatchOrder),
     /// The inputs first, then the targets in the order of their hooks. The rows that the grid holds are a sample.
-    Stream(Stream),
+    Stream(Box<Stream>),
 }
 
 /// Autoencoders of one site in training.
@@ -78,7 +78,7 @@ impl Grid {
         config: &TrainConfig,
         device: &Device,
     ) -> Result<Self, Error> {
-        Self::with_source(sample, Source::Stream(stream), variants, config, device)
+        Self::with_source(sample, Source::Stream(Box::new(stream)), variants, config, device)
     }
 
     fn with_source(

@@ -49,7 +49,7 @@ impl HeldOut {
 
     /// About `share` of `rows`, and at least [`HeldOut::LEAST_ROWS`]. Nothing where the share rounds to no row, where the least
     /// number of rows is more than half of them, or where no set of whole documents or windows holds between half and twice of
-    /// what was asked for.
+    /// what was asked for and leaves something to train on.
     pub fn choose<'a>(rows: impl IntoIterator<Item = &'a Row>, share: f64, seed: u64) -> Self {
         let mut counts = Counts::default();
         rows.into_iter().for_each(|row| counts.add(row));
@@ -103,8 +103,9 @@ impl Counts {
             return none;
         }
         for (unit, counts) in [(Unit::Document, self.documents), (Unit::Window, self.windows)] {
-            let (ids, rows) = nearest(counts, wanted, seed);
-            if rows >= HeldOut::LEAST_ROWS && 2 * rows >= wanted && rows <= 2 * wanted {
+            let (ids, rows) = nearest(counts, wanted, self.rows, seed);
+            let is_near = 2 * rows >= wanted && rows <= 2 * wanted;
+            if rows >= HeldOut::LEAST_ROWS && is_near && rows < self.rows {
                 return HeldOut {
                     unit,
                     ids: ids.into(),
@@ -117,9 +118,9 @@ impl Counts {
     }
 }
 
-/// In the order of their hashes, every id that still fits into `wanted` rows; then one that brings the sum nearer, and where too few
+/// In the order of their hashes, every id that still fits into `wanted` of `all` rows; then one that brings the sum nearer, and where too few
 /// rows are left to measure, the first ones that make up for it. Gives the ids ascending, and their rows.
-fn nearest(counts: HashMap<u32, usize>, wanted: usize, seed: u64) -> (Vec<u32>, usize) {
+fn nearest(counts: HashMap<u32, usize>, wanted: usize, all: usize, seed: u64) -> (Vec<u32>, usize) {
     let mut order: Vec<(u64, u32, usize)> = counts
         .into_iter()
         .map(|(id, rows)| (stable_hash(DOMAIN, &[seed as usize, id as usize]), id, rows))
@@ -141,7 +142,7 @@ fn nearest(counts: HashMap<u32, usize>, wanted: usize, seed: u64) -> (Vec<u32>, 
     };
     let others = take(order, &|sum, rows| sum + rows <= wanted);
     let others = take(others, &|sum, rows| {
-        (sum + rows).abs_diff(wanted) < sum.abs_diff(wanted)
+        sum + rows < all && (sum + rows).abs_diff(wanted) < sum.abs_diff(wanted)
     });
     take(others, &|sum, _| sum < HeldOut::LEAST_ROWS);
     ids.sort_unstable();
@@ -212,6 +213,8 @@ mod tests {
             let found = rows.iter().filter(|row| held.holds(row)).count();
             assert_eq!(found, held.rows());
         }
+        // Something is left to train on, even if all would come nearer.
+        assert_eq!(HeldOut::choose(&rows(&[50; 3], 64), 0.9, 0).rows(), 100);
         // A single window cannot be divided.
         assert_eq!(HeldOut::choose(&rows(&[1000], 1000), 0.1, 0).rows(), 0);
     }

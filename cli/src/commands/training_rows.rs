@@ -138,9 +138,10 @@ impl<'a> TrainingRows<'a> {
         };
         match held {
             0 => format!(
-                "train: {site}: none of {all} rows is held out (`held_out` is {}), so figures are of rows that were trained \
-                 on{special}",
-                config.held_out
+                "train: {site}: none of {all} rows is held out (`held_out` is {}, and takes at least {} rows in whole documents or \
+                 windows), so figures are of rows that were trained on{special}",
+                config.held_out,
+                HeldOut::LEAST_ROWS
             ),
             _ => format!("train: {site}: {held} of {all} rows are held out ({what}){special}"),
         }
