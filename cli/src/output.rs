@@ -63,7 +63,7 @@ pub(crate) fn exit_on_interrupt() -> anyhow::Result<()> {
     let hang_up_is_ignored = signals::hang_up_is_ignored();
     ctrlc::set_handler(|| {
         lm::files::end_temporaries();
-        note("error: interrupted; what was finished is kept, run the same command again (with --resume, if it has it) to go on");
+        note("error: interrupted; what was finished is kept, run the same command again to resume (`saelab pretrain` with --resume)");
         std::process::exit(1);
     })
     .map_err(|error| {
