@@ -14,7 +14,7 @@ $(if $(word 2,$(RUN)),$(error RUN=$(RUN): make cannot take a path with spaces; n
 SHIPPED := configs/sites/small-world$(if $(filter ioi,$(TASK)),,-$(TASK)).toml
 SITES := $(if $(IS_SHIPPED),$(SHIPPED),$(RUN)/sites.toml)
 
-.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop verify-gpt2 check wgpu cuda bench bench-peers quality phenomena phenomena-quick
+.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop fuzz verify-gpt2 check wgpu cuda bench bench-peers quality phenomena phenomena-quick
 
 help:
 	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task; MODEL=gpt2 is fetched first"
@@ -23,6 +23,7 @@ help:
 	@echo "make test                     the tests"
 	@echo "make test-wgpu [DEVICE=wgpu]  the parity suite on a GPU, or without one on Mesa's software driver (installed when root)"
 	@echo "make test-interop             stores and corpora shared with pyarrow, polars and DuckDB, pulled models with huggingface_hub (PyPI, into target/)"
+	@echo "make fuzz SECONDS=600         every reader of foreign bytes under libFuzzer, so long each (TARGETS=\"a b\" for some)"
 	@echo "make verify-gpt2 MODEL=gpt2   whether this is GPT-2 small, and computed right"
 	@echo "make check                    format, lints"
 	@echo "make behaviours               what the shipped model can do, against its gates"
@@ -100,6 +101,11 @@ test-interop: build
 	rm -rf target/interop-stores target/interop-hub
 	target/interop/bin/python scripts/interop.py $(SAELAB) target/interop-stores
 	target/interop/bin/python scripts/interop_hub.py $(SAELAB) target/interop-hub
+
+SECONDS ?= 600
+TARGETS ?=
+fuzz:
+	scripts/fuzz.sh $(SECONDS) $(TARGETS)
 
 verify-gpt2: build $(PULLED)
 	$(SAELAB) verify-gpt2 $(MODEL)
