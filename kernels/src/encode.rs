@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
+use crate::bf16::Packed;
 use crate::gemm::{Matrix, gemm_over};
 use crate::scan::{self, Entry, NotComparable, Scratch};
 use crate::vector::simd;
-use crate::{ActiveSet, host};
+use crate::{ActiveSet, Precision, host};
 
 /// Rows of a block: its pre-activations at F = 6,144 fill 12 MB.
 const BLOCK_ROWS: usize = 512;
@@ -74,7 +75,8 @@ pub struct NotFinite {
 /// Pre-activations `x W_encᵀ + b_enc` of the entries that `rule` makes active.
 ///
 /// A score is a pre-activation times its latent's `scales`, if there are any (the decoder's row norms where they are free).
-/// Of equal scores the leftmost latent of the first row is kept. Exact, and the same for any number of threads.
+/// Of equal scores the leftmost latent of the first row is kept. Selection is exact, and results are the same for any number of
+/// threads. In bf16 the factors of the product are rounded, and all else is as in f32.
 ///
 /// # Shapes
 ///
@@ -83,6 +85,10 @@ pub struct NotFinite {
 /// # Errors
 ///
 /// A selected score that is NaN or infinite.
+///
+/// # Panics
+///
+/// On [`Precision::F16`], for which there is no product in host memory: an error of the caller.
 pub fn encode(
     x: &Tensor<2>,
     w_enc: &Tensor<2>,
@@ -90,21 +96,24 @@ pub fn encode(
     rule: Rule<'_>,
     scales: Option<&[f32]>,
     auxiliary: Option<Auxiliary<'_>>,
+    precision: Precision,
 ) -> Result<Encoding, NotFinite> {
     let ([n_rows, d], [n_latents, _]) = (x.dims(), w_enc.dims());
     let (x, w_enc, b_enc) = (host::read(x), host::read(w_enc), host::read(b_enc));
     let (x, w_enc, b_enc) = (x.as_slice(), w_enc.as_slice(), b_enc.as_slice());
-    let weights = Matrix::rows(w_enc, d).transposed(); // [D, F]
+    let start = Instant::now();
+    let weights = Weights::new(Matrix::rows(w_enc, d).transposed(), precision); // [D, F]
+    let mut encode_time = start.elapsed();
     let among = auxiliary.map(|auxiliary| Among::new(auxiliary, n_latents, scales));
     let mut block = Vec::with_capacity(BLOCK_ROWS.min(n_rows) * n_latents);
     let mut found = Found::new(rule);
     let mut auxiliary_rows = Rows::default();
-    let (mut encode_time, mut select_time) = (Duration::ZERO, Duration::ZERO);
+    let mut select_time = Duration::ZERO;
     let mut first = 0;
     while first < n_rows {
         let rows = found.block_rows(first).min(n_rows - first);
         let start = Instant::now();
-        gemm_over(&mut block, Matrix::rows(&x[first * d..][..rows * d], d), weights); // [rows, F]
+        weights.multiply_over(&mut block, Matrix::rows(&x[first * d..][..rows * d], d)); // [rows, F]
         encode_time += start.elapsed();
         let start = Instant::now();
         let search = Search {
@@ -137,6 +146,29 @@ pub fn encode(
         encode_time,
         select_time,
     })
+}
+
+/// The right factor of every block's product.
+enum Weights<'a> {
+    F32(Matrix<'a>),
+    Bf16(Packed),
+}
+
+impl<'a> Weights<'a> {
+    fn new(weights: Matrix<'a>, precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32(weights),
+            Precision::Bf16 => Self::Bf16(Packed::new(weights)),
+            Precision::F16 => unreachable!("there is no product of f16 in host memory"),
+        }
+    }
+
+    fn multiply_over(&self, out: &mut Vec<f32>, rows: Matrix<'_>) {
+        match self {
+            Self::F32(weights) => gemm_over(out, rows, *weights),
+            Self::Bf16(weights) => weights.multiply_over(out, rows),
+        }
+    }
 }
 
 /// How the rows of a block are searched.

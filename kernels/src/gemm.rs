@@ -8,15 +8,16 @@ use std::mem::MaybeUninit;
 use gemm::Parallelism;
 
 /// Products of fewer multiply-adds than this run on one thread.
-const PARALLEL_FROM: usize = 1 << 21;
+pub(crate) const PARALLEL_FROM: usize = 1 << 21;
 
 /// A dense matrix in host memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a> {
-    values: &'a [f32],
-    rows: usize,
-    columns: usize,
-    strides: (isize, isize),
+    pub(crate) values: &'a [f32],
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    /// Of rows and of columns; one of them is 1.
+    pub(crate) strides: (isize, isize),
 }
 
 impl<'a> Matrix<'a> {

@@ -9,7 +9,7 @@
 
 use burn::tensor::Tensor;
 use kernels::{
-    ActiveSet, Auxiliary, Entries, NotFinite, Rule, cpu, encode, from_vec, matmul, random, sparse_decode,
+    ActiveSet, Auxiliary, Entries, NotFinite, Precision, Rule, cpu, encode, from_vec, matmul, random, sparse_decode,
     sparse_encode, to_vec,
 };
 use proptest::prelude::*;
@@ -99,7 +99,10 @@ proptest! {
         k in 0_usize..100,
         seed in 0_u64..1000,
         scaled: bool,
+        bf16: bool,
     ) {
+        // Of these numbers products and sums are exact in bf16, too.
+        let precision = if bf16 { Precision::Bf16 } else { Precision::F32 };
         let case = Case::draw(seed, rows, d, f, coarse);
         let h = case.h();
         let scales: Vec<f32> = (0..f).map(|i| [0.5, 1.0, 2.0][i % 3]).collect();
@@ -107,7 +110,7 @@ proptest! {
         let score = |place: usize| h[place] * scales.as_ref().map_or(1.0, |scales| scales[place % f]);
         let scores: Vec<f32> = (0..rows * f).map(score).collect();
         let find = |rule, auxiliary| {
-            encode(&case.x(), &case.w_enc(), &case.b_enc(), rule, scales.as_deref(), auxiliary).unwrap()
+            encode(&case.x(), &case.w_enc(), &case.b_enc(), rule, scales.as_deref(), auxiliary, precision).unwrap()
         };
 
         let of_row = |row: usize, k: usize| largest(&(row * f..(row + 1) * f).collect::<Vec<_>>(), &scores, k);
@@ -138,7 +141,7 @@ proptest! {
     ) {
         let case = Case::draw(seed, rows, d, f, coarse);
         let bounds = coarse(seed, "bounds", f);
-        let found = encode(&case.x(), &case.w_enc(), &case.b_enc(), Rule::Above(&bounds), None, None).unwrap();
+        let found = encode(&case.x(), &case.w_enc(), &case.b_enc(), Rule::Above(&bounds), None, None, Precision::F32).unwrap();
         let h = case.h();
         let expected: Vec<usize> = (0..rows * f).filter(|&place| h[place] > bounds[place % f]).collect();
         prop_assert_eq!(places(&found.active.set), expected);
@@ -153,7 +156,7 @@ proptest! {
         let b_dec: Tensor<1> = from_vec(fine(seed, "b_dec", d), [d], &cpu());
         let w_dec: Tensor<2> = from_vec(fine(seed, "w_dec", f * d), [f, d], &cpu());
         let centred = case.x() - b_dec.clone().unsqueeze();
-        let found = encode(&centred, &case.w_enc(), &case.b_enc(), Rule::PerRow(k), None, None).unwrap();
+        let found = encode(&centred, &case.w_enc(), &case.b_enc(), Rule::PerRow(k), None, None, Precision::F32).unwrap();
         let mut mask = vec![0.0_f32; rows * f];
         places(&found.active.set).into_iter().for_each(|place| mask[place] = 1.0);
         let values = from_vec::<1>(found.active.values.clone(), [found.active.set.len()], &cpu());
@@ -200,7 +203,7 @@ proptest! {
 fn results_do_not_depend_on_the_number_of_threads() {
     let case = Case::draw(5, 700, 33, 500, fine);
     let w_dec: Tensor<2> = from_vec(fine(5, "w_dec", 500 * 33), [500, 33], &cpu());
-    let run = |threads: usize| {
+    let run = |threads: usize, precision: Precision| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let found = encode(
@@ -210,6 +213,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
                 Rule::PerBatch(7000),
                 None,
                 None,
+                precision,
             )
             .unwrap();
             let places = places(&found.active.set);
@@ -237,8 +241,15 @@ fn results_do_not_depend_on_the_number_of_threads() {
             )
         })
     };
-    let one = run(1);
-    assert!(one == run(2) && one == run(3));
+    let [f32, bf16] = [Precision::F32, Precision::Bf16].map(|precision| {
+        let one = run(1, precision);
+        assert!(one == run(2, precision) && one == run(3, precision));
+        one
+    });
+    assert!(
+        f32 != bf16,
+        "the encoder's product is in the precision that is asked for"
+    );
 }
 
 #[test]
@@ -247,8 +258,10 @@ fn what_is_not_a_number_is_refused_with_its_row() {
         let mut case = Case::draw(1, 9, 4, 40, fine);
         case.x[6 * 4 + 1] = bad;
         for rule in [Rule::PerRow(3), Rule::PerBatch(20), Rule::Above(&[0.0; 40])] {
-            let found = encode(&case.x(), &case.w_enc(), &case.b_enc(), rule, None, None);
-            assert_eq!(found.unwrap_err(), NotFinite { row: 6 });
+            for precision in [Precision::F32, Precision::Bf16] {
+                let found = encode(&case.x(), &case.w_enc(), &case.b_enc(), rule, None, None, precision);
+                assert_eq!(found.unwrap_err(), NotFinite { row: 6 });
+            }
         }
     }
 }
@@ -258,7 +271,16 @@ fn more_latents_than_there_are_may_be_asked_for() {
     let case = Case::draw(1, 5, 4, 300, fine);
     let find = |k| {
         let rule = Rule::PerRow(k);
-        encode(&case.x(), &case.w_enc(), &case.b_enc(), rule, None, None).unwrap()
+        encode(
+            &case.x(),
+            &case.w_enc(),
+            &case.b_enc(),
+            rule,
+            None,
+            None,
+            Precision::F32,
+        )
+        .unwrap()
     };
     assert_eq!(places(&find(usize::MAX).active.set), places(&find(300).active.set));
 }
@@ -268,7 +290,16 @@ fn denormals_and_rows_without_positive_entries_are_selected_exactly() {
     let tiny = f32::from_bits(1);
     let x: Tensor<2> = from_vec(vec![1.0, 0.0, -1.0], [3, 1], &cpu());
     let w_enc: Tensor<2> = from_vec(vec![tiny, 2.0 * tiny, -tiny], [3, 1], &cpu());
-    let found = encode(&x, &w_enc, &Tensor::zeros([3], &cpu()), Rule::PerRow(1), None, None).unwrap();
+    let found = encode(
+        &x,
+        &w_enc,
+        &Tensor::zeros([3], &cpu()),
+        Rule::PerRow(1),
+        None,
+        None,
+        Precision::F32,
+    )
+    .unwrap();
     // Rows with no positive entry select none.
     assert_eq!(places(&found.active.set), [1, 8]);
     assert_eq!(found.active.values, [2.0 * tiny, tiny]);

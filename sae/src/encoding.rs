@@ -29,6 +29,7 @@ pub(crate) struct Encoding {
 /// Pre-activations that are not finite.
 pub(crate) fn sparse(
     architecture: Architecture,
+    precision: Precision,
     tracked: &Parameters,
     batch: Batch<'_>,
     revival: Option<Revival<'_>>,
@@ -46,11 +47,11 @@ pub(crate) fn sparse(
     let dead = revival.map(|revival| (revival.dead.list(), revival.k));
     let auxiliary = dead.as_ref().map(|(latents, k)| Auxiliary { latents, k: *k });
     let (w_enc, b_enc) = (tracked.w_enc.clone().inner(), tracked.b_enc.clone().inner());
-    let found =
-        encode(&centred, &w_enc, &b_enc, rule, None, auxiliary).map_err(|at| Error::NotFinite { row: at.row })?;
+    let found = encode(&centred, &w_enc, &b_enc, rule, None, auxiliary, precision)
+        .map_err(|at| Error::NotFinite { row: at.row })?;
     if found.active.set.is_empty() {
         // burn has no tensors without elements. A batch without an active entry is rare and cheap to do densely.
-        return Ok(dense(architecture, Precision::F32, tracked, batch, revival));
+        return Ok(dense(architecture, precision, tracked, batch, revival));
     }
     let follow = |Encoded { set, values }| {
         let values = from_vec(values, [set.len()], &centred.device()); // [N]

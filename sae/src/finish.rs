@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
-use kernels::{Rule, encode, from_vec};
+use kernels::{Precision, Rule, encode, from_vec};
 use lm::HookPoint;
 use rayon::prelude::*;
 
@@ -200,8 +200,16 @@ fn calibrate(model: &mut Autoencoder, k: usize, inputs: &Rows, n_train: usize, d
     let n = sample.len() / inputs.width;
     let x = model.centred(from_vec(sample, [n, inputs.width], device)); // [n, D]
     let p = &model.parameters;
-    let found = encode(&x, &p.w_enc, &p.b_enc, Rule::PerBatch(k * n), None, None)
-        .map_err(|at| Error::NotFinite { row: at.row * step })?;
+    let found = encode(
+        &x,
+        &p.w_enc,
+        &p.b_enc,
+        Rule::PerBatch(k * n),
+        None,
+        None,
+        Precision::F32,
+    )
+    .map_err(|at| Error::NotFinite { row: at.row * step })?;
     let least = found.active.values.iter().copied().reduce(f32::min);
     // Codes are what is above the threshold, and the least of them must stay.
     let threshold = least.map_or(0.0, f32::next_down);

@@ -117,7 +117,7 @@ pub(crate) fn forward(plan: Plan<'_>, tracked: &Parameters, batch: Batch<'_>) ->
         select_time,
     } = match path {
         Path::Sparse if is_gpu(&batch.x.device()) => sparse_on_gpu(architecture, precision, tracked, batch, auxiliary),
-        Path::Sparse => sparse(architecture, tracked, batch, auxiliary)?,
+        Path::Sparse => sparse(architecture, precision, tracked, batch, auxiliary)?,
         Path::Dense => dense(architecture, precision, tracked, batch, auxiliary),
     };
     let start = Instant::now();
@@ -202,9 +202,9 @@ pub(crate) fn few_for_gpu(entries: usize, n_latents: usize, precision: Precision
     entries * latents_per_entry <= n_latents
 }
 
-/// The sparse kernels of the CPU take any architecture, in f32.
+/// The sparse kernels of the CPU take any architecture. Their encoder has no product of f16.
 fn has_sparse_path(precision: Precision, device: &Device) -> bool {
-    precision == Precision::F32 && is_cpu(device)
+    precision != Precision::F16 && is_cpu(device)
 }
 
 /// In how many rows each latent is active, `[F]`, and the number of active entries.

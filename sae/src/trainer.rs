@@ -430,4 +430,24 @@ mod tests {
             assert!(gap < most, "{}: {last:?}", architecture.name());
         }
     }
+
+    #[test]
+    fn bf16_takes_the_sparse_path_and_ends_where_f32_does() {
+        for architecture in [Architecture::Topk { k: 6 }, Architecture::Relu { l1: 0.1 }] {
+            let last = [Precision::F32, Precision::Bf16].map(|precision| {
+                let mut trainer = trainer(architecture, Path::Sparse, 2000);
+                trainer.schedule.precision = precision;
+                let mut step = |step| {
+                    let (x, target) = (&batch(step), None);
+                    trainer.step(Batch { x, target }).unwrap().read().unwrap().loss
+                };
+                (0..300).map(&mut step).last().unwrap()
+            });
+            let gap = ((last[0] - last[1]) / last[0]).abs();
+            assert!(gap > 0.0 && gap < 0.01, "{}: {last:?}", architecture.name());
+        }
+        let first = |precision| pass::first_path(Architecture::Topk { k: 6 }, precision, 96, &cpu());
+        assert_eq!(first(Precision::Bf16), Path::Sparse);
+        assert_eq!(first(Precision::F16), Path::Dense);
+    }
 }

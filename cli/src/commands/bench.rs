@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
-use kernels::{Matrix, Precision, from_vec, gemm, instruction_set, is_cpu, matmul, random, to_vec};
+use kernels::{
+    Matrix, Precision, bf16_instruction_set, from_vec, gemm, instruction_set, is_cpu, matmul, random, to_vec,
+};
 use sae::{Architecture, Batch, Grid, Outcome, Rows, Schedule, Split, Start, TrainConfig, TrainFile, Trainer};
 
 use super::Context;
@@ -23,7 +25,7 @@ pub(crate) struct Bench {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// The dense product: GFLOP/s of the kernel and of burn's own
+    /// The dense product: GFLOP/s of the kernel, of burn's own, and in bf16
     Gemm {
         /// Timed repetitions; the fastest counts
         #[arg(long, default_value_t = 8)]
@@ -114,10 +116,15 @@ fn bench_gemm([m, k, n]: [usize; 3], repeats: usize, context: &Context) -> serde
         from_vec(b, [k, n], &context.device),
     );
     let burn = fastest(repeats, || drop(matmul(a.clone(), b.clone())));
+    // Where the device has no numbers of bf16 there is nothing to time.
+    let bf16 = Precision::Bf16
+        .is_supported(&context.device)
+        .then(|| fastest(repeats, || drop(Precision::Bf16.matmul(a.clone(), b.clone()))));
     let gflops = |seconds: f64| 2.0 * (m * k * n) as f64 / seconds / 1e9;
     serde_json::json!({
         "bench": "gemm", "instruction_set": instruction_set(), "m": m, "k": k, "n": n,
         "kernel_gflops": gflops(kernel), "burn_gflops": gflops(burn), "ratio": burn / kernel,
+        "bf16_instruction_set": bf16_instruction_set(), "bf16_gflops": bf16.map(gflops), "bf16_ratio": bf16.map(|bf16| kernel / bf16),
     })
 }
 

@@ -177,9 +177,11 @@ fn encoders(cases: &mut Vec<Case>) {
                 let dead: Vec<u32> = (0..f as u32).filter(|latent| latent % 3 == 1).collect();
                 let auxiliary = Some(Auxiliary { latents: &dead, k });
                 let bounds = vec![1.0; f];
-                let found = |rule, scales, auxiliary| encode(&x, &w_enc, &b_enc, rule, scales, auxiliary).unwrap();
+                let found = |rule, scales, auxiliary| {
+                    encode(&x, &w_enc, &b_enc, rule, scales, auxiliary, Precision::F32).unwrap()
+                };
                 let none_alive = b_enc.clone() - 1e4;
-                let nothing = encode(&x, &w_enc, &none_alive, Rule::PerRow(k), None, None).unwrap();
+                let nothing = encode(&x, &w_enc, &none_alive, Rule::PerRow(k), None, None, Precision::F32).unwrap();
                 [
                     ("by row", found(Rule::PerRow(k), None, auxiliary)),
                     ("by batch", found(Rule::PerBatch(k * rows / 2), Some(&scales), None)),

@@ -45,8 +45,9 @@ pub struct TrainFile {
     /// the first half of the run, so at most half as often as there are steps; 0 for never. Default 4 or as often as the steps
     /// allow, as in "Towards Monosemanticity". Not for transcoders.
     pub resamples: Option<usize>,
-    /// What the factors of matrix products are rounded to: `"f32"` (not at all), `"bf16"` or `"f16"`, with f32 weights and
-    /// optimiser. Default `"f32"`; the others are for GPUs whose products are faster in 16 bits, on the CPU they are slower.
+    /// What the factors of dense matrix products are rounded to: `"f32"` (not at all), `"bf16"` or `"f16"`, with f32 weights and
+    /// optimiser. Default `"f32"`. On the CPU `"bf16"` is faster where the processor has AVX512-BF16, of use to no other
+    /// processor, and `"f16"` is slower; both are for GPUs whose products are faster in 16 bits.
     pub precision: Option<Precision>,
     /// `[i, n]`: only the rows that a hash of their numbers deals to part i of n, so that the parts share none. Default all
     /// rows.
