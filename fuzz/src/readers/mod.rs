@@ -31,7 +31,9 @@ fn message<T, E: std::fmt::Display>(outcome: Result<T, E>) -> Result<T, String> 
 
 /// Whether one of them is accepted; all are tried. Else the last error.
 fn any(outcomes: impl IntoIterator<Item = Result<(), String>>) -> Result<(), String> {
-    outcomes
-        .into_iter()
-        .fold(Err("nothing was tried".to_owned()), |found, outcome| found.or(outcome))
+    let mut found = Err("nothing was tried".to_owned());
+    for outcome in outcomes {
+        found = found.or(outcome);
+    }
+    found
 }
