@@ -19,7 +19,7 @@ from dictionary_learning.trainers import batch_top_k, gdm, jumprelu, matryoshka_
 
 # Width, latents, activations of a step, active latents where they are selected and where they are not, steps of a round.
 LARGE = dict(d_in=768, d_sae=6144, batch=4096, k=32, l0=64, steps=4)
-SMALL = dict(d_in=128, d_sae=512, batch=512, k=6, l0=6, steps=300)
+SMALL = dict(d_in=128, d_sae=512, batch=512, k=6, l0=6, steps=1000)
 SELECT = ["topk", "batch-topk", "matryoshka"]
 
 
@@ -43,6 +43,8 @@ def trainer(arch, shape):
 
 
 def lines(saelab, *arguments):
+    # PyTorch's threads wait actively for a while after their work.
+    time.sleep(1)
     command = [saelab, "bench", *map(str, arguments)]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return [json.loads(line) for line in out.splitlines()]
