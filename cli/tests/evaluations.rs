@@ -221,19 +221,6 @@ fn a_full_disk_leaves_the_finished_report() {
 #[test]
 fn a_folder_that_is_removed_meanwhile_is_no_success() {
     let run = Run::new();
-    let removed = |mut command: Command, path: &Path, begun: &Path| {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        while fs::read_dir(begun).map_or(0, Iterator::count) == 0 {
-            assert!(
-                child.try_wait().unwrap().is_none(),
-                "it ended before anything was written"
-            );
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        // What is being written may appear in a folder that is being removed.
-        while fs::remove_dir_all(path).is_err() {}
-        refused(&child.wait_with_output().unwrap())
-    };
     let kept = run.path.with_file_name("kept");
     let copy = || {
         assert!(
@@ -245,10 +232,32 @@ fn a_folder_that_is_removed_meanwhile_is_no_success() {
                 .success()
         )
     };
+    // A process may be over before its folder is removed: then it was a success, and is tried again.
+    let removed = |command: &dyn Fn() -> Command, path: &Path, begun: &Path| {
+        for _ in 0..50 {
+            if !run.path.exists() {
+                copy();
+            }
+            let mut child = command().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            while fs::read_dir(begun).map_or(0, Iterator::count) == 0 && child.try_wait().unwrap().is_none() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            // What is being written may appear in a folder that is being removed.
+            while path.exists() && fs::remove_dir_all(path).is_err() {}
+            let output = child.wait_with_output().unwrap();
+            if !output.status.success() {
+                return refused(&output);
+            }
+        }
+        panic!(
+            "{} was removed 50 times, and all of them were successes",
+            path.display()
+        );
+    };
     fs::rename(&run.path, &kept).unwrap();
     copy();
     let error = removed(
-        run.eval(&run.path, &["resamples=400"]),
+        &|| run.eval(&run.path, &["resamples=400"]),
         &run.path,
         &run.path.join("eval-unfinished"),
     );
@@ -257,21 +266,26 @@ fn a_folder_that_is_removed_meanwhile_is_no_success() {
     copy();
     // Only what the command makes; the rest of the run stays.
     fs::remove_dir_all(run.path.join("supervised")).unwrap();
-    removed(run.fit(), &run.path.join("supervised"), &run.path.join("supervised"));
+    removed(
+        &|| run.fit(),
+        &run.path.join("supervised"),
+        &run.path.join("supervised"),
+    );
     let toys = run.path.with_file_name("toys");
-    let mut phenomena = saelab(&[
-        "phenomena",
-        "configs/phenomena/quick.toml",
-        "--set",
-        "splitting_analytic.samples=100",
-    ]);
-    phenomena.args([
-        "--set",
-        "splitting=[{latents=[2], lambdas=[1.0], steps=300, batch=32}]",
-        "--set",
-        "occlusion=[]",
-    ]);
-    phenomena.arg("--no-progress").arg("--out").arg(&toys);
-    let error = removed(phenomena, &toys, &toys);
+    let phenomena = || {
+        let mut command = saelab(&[
+            "phenomena",
+            "configs/phenomena/quick.toml",
+            "--set",
+            "splitting_analytic.samples=100",
+            "--set",
+            "splitting=[{latents=[2], lambdas=[1.0], steps=300, batch=32}]",
+            "--set",
+            "occlusion=[]",
+        ]);
+        command.arg("--no-progress").arg("--out").arg(&toys);
+        command
+    };
+    let error = removed(&phenomena, &toys, &toys);
     assert!(error.contains("toys"), "{error}");
 }
