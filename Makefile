@@ -25,7 +25,7 @@ help:
 	@echo "make test-interop             stores and corpora shared with pyarrow, polars and DuckDB, pulled models with huggingface_hub (PyPI, into target/)"
 	@echo "make fuzz SECONDS=600         every reader of foreign bytes under libFuzzer, so long each (TARGETS=\"a b\" for some)"
 	@echo "make verify-gpt2 MODEL=gpt2   whether this is GPT-2 small, and computed right"
-	@echo "make check                    format, lints"
+	@echo "make check                    format, lints, links of the documentation"
 	@echo "make behaviours               what the shipped model can do, against its gates"
 	@echo "make model                    train the shipped model again, into runs/small-world"
 	@echo "make sites                    locate the sites of the shipped model again"
@@ -113,6 +113,7 @@ verify-gpt2: build $(PULLED)
 check:
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --release --workspace --no-deps
 
 wgpu:
 	cargo build --release --features wgpu

@@ -8,7 +8,7 @@ use crate::commands;
 #[derive(Debug, Parser)]
 #[command(name = "saelab", version, arg_required_else_help = true)]
 pub(crate) struct Args {
-    /// Where tensors live: cpu, wgpu[:i] or cuda[:i]
+    /// Where tensors live: cpu, wgpu or cuda, the latter also by number (cuda:0)
     #[arg(long, global = true, default_value = "cpu")]
     pub(crate) device: String,
     /// Draw no progress bars

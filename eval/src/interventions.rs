@@ -7,7 +7,7 @@
 //! first overwritten one on, and logits only at END.
 //!
 //! Memory: `N * T * d_model` floats for each restart layer (500 prompts of 19 tokens at d_model 768: 29 MB a layer), and
-//! twice that for each block from the first of them on; keys and values beyond [`MOST_KEPT`] are not kept, and interventions
+//! twice that for each block from the first of them on; keys and values beyond `MOST_KEPT` are not kept, and interventions
 //! run all positions.
 //!
 //! Shape legend: `N` prompts, `B` prompts of a batch, `T` tokens of a prompt, `D` width of a node, `V` vocabulary.

@@ -68,7 +68,7 @@ impl FromStr for Attribute {
     }
 }
 
-/// A semantic position of a prompt. Those of one task are [`Task::roles`](crate::Task::roles).
+/// A semantic position of a prompt. Those of one task are [`TaskName::roles`](crate::TaskName::roles).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// Indirect object: its only mention.
