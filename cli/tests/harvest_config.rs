@@ -36,7 +36,7 @@ documents = 6
 enum Expected {
     /// Exit code 2, with this in the one line.
     Refused(&'static str),
-    /// A store of which this holds.
+    /// The harvest makes a store for which this is true.
     Holds(fn(&Store) -> bool),
 }
 use Expected::{Holds, Refused};

@@ -178,7 +178,7 @@ pub enum Error {
     #[error("no window of text with three tokens")]
     NoText,
 
-    /// Text of which no token is replaced.
+    /// A text that holds nothing but special tokens, so that no token of it is replaced.
     #[error("the text holds nothing but special tokens, which are never replaced; name another text")]
     SpecialOnly,
 

@@ -99,7 +99,7 @@ impl Rounded {
     }
 }
 
-/// The same numbers, rounded.
+/// `values` rounded to bf16, as f32.
 fn rounded(values: &[f32]) -> Vec<f32> {
     values
         .par_iter()
@@ -155,7 +155,7 @@ mod tests {
         out
     }
 
-    /// The same matrix, stored column by column.
+    /// A matrix given row by row, stored column by column.
     fn turned(values: &[f32], columns: usize) -> Vec<f32> {
         let rows = values.len() / columns;
         (0..values.len())

@@ -85,7 +85,7 @@ impl Bf16Ops for Flex {
     }
 }
 
-/// The same numbers, stored row by row or column by column.
+/// The tensor itself where its numbers lie row by row or column by column, else a copy row by row.
 fn in_rows_or_columns(tensor: FlexTensor) -> FlexTensor {
     let transposed = tensor.transpose(0, 1);
     if tensor.is_contiguous() || transposed.is_contiguous() {

@@ -51,7 +51,8 @@ impl Grid {
         self.finish_with(None)
     }
 
-    /// The same, measured on all parts of a store, which are asked for twice: for their mean, and for all else.
+    /// Ends a streamed training: its members are measured on all parts of a store, which are asked for twice, for their mean and for all
+    /// else.
     ///
     /// # Errors
     ///

@@ -62,8 +62,8 @@ impl Grid {
         Self::with_source(rows, Source::Memory(order), variants, config, device)
     }
 
-    /// The same with batches from a stream, for stores that do not fit into memory: the inputs first, then the targets in the
-    /// order of their hooks, in batches of the config's size.
+    /// Autoencoders that have taken no step, with batches from a stream, for stores that do not fit into memory: the inputs first, then
+    /// the targets in the order of their hooks, in batches of the config's size.
     ///
     /// `sample` holds some of the rows that are trained on: they say mean and scale, and serve where rows are picked by their
     /// loss and to calibrate thresholds.

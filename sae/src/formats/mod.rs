@@ -106,7 +106,7 @@ impl Autoencoder {
         Ok(Self::open(dir, device)?.0)
     }
 
-    /// The same, and where it comes from: of a folder of another library which one it was, and the hook that it names.
+    /// Reads an autoencoder and where it comes from: of a folder of another library which one it was, and the hook that it names.
     ///
     /// # Errors
     ///
