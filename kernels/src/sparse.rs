@@ -26,15 +26,23 @@ const SUMMED_ROWS_PER_TASK: usize = 128;
 pub(crate) fn decode(values: &[f32], w_dec: &[f32], d: usize, set: &ActiveSet) -> Vec<f32> {
     let (out, _) = zeros_by_tasks(set.n_rows() * d, ROWS_PER_TASK * d, |task, out| {
         simd!(|| {
-            for (i, out) in out.chunks_exact_mut(d).enumerate() {
-                for entry in set.row(task * ROWS_PER_TASK + i) {
-                    let latent = set.latents()[entry] as usize;
-                    add_scaled(out, values[entry], &w_dec[latent * d..][..d]);
-                }
+            for (row, out) in (task * ROWS_PER_TASK..).zip(out.chunks_exact_mut(d)) {
+                add_decoded(out, row, values, w_dec, set);
             }
         });
     });
     out
+}
+
+/// Adds the decoder rows of the active latents of batch row `row`, times their values, to `out` `[D]`; to be called inside
+/// [`simd!`].
+#[inline(always)]
+fn add_decoded(out: &mut [f32], row: usize, values: &[f32], w_dec: &[f32], set: &ActiveSet) {
+    let d = out.len();
+    for entry in set.row(row) {
+        let latent = set.latents()[entry] as usize;
+        add_scaled(out, values[entry], &w_dec[latent * d..][..d]);
+    }
 }
 
 /// What a reconstruction leaves over, `target - b_dec - decode(values)`: `[B, D]`, and the sum of its squares.
@@ -53,10 +61,7 @@ pub(crate) fn residual(
         let mut squares = 0.0_f64;
         simd!(|| {
             for (row, out) in (first_row..).zip(out.chunks_exact_mut(d)) {
-                for entry in set.row(row) {
-                    let latent = set.latents()[entry] as usize;
-                    add_scaled(out, values[entry], &w_dec[latent * d..][..d]);
-                }
+                add_decoded(out, row, values, w_dec, set);
                 let target = &target[row * d..][..d];
                 for ((out, target), bias) in out.iter_mut().zip(target).zip(b_dec) {
                     *out = target - (*out + bias);
