@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use lm::{Gpt2Config, HookPoint};
+use lm::{Spec, HookPoint};
 use serde::{Deserialize, Serialize};
 use tasks::Role;
 
@@ -26,12 +26,12 @@ pub struct Node {
 
 impl Node {
     /// Numbers in the vector: `d_head` for a head's vector, the hook's width otherwise.
-    pub fn width(&self, config: &Gpt2Config) -> usize {
+    pub fn width(&self, config: &Spec) -> usize {
         self.hook.width(config)
     }
 
     /// Checks that the node exists in a model of this configuration.
-    pub fn validate(&self, config: &Gpt2Config) -> Result<(), Error> {
+    pub fn validate(&self, config: &Spec) -> Result<(), Error> {
         self.check_head()?;
         validate_hook(self.hook, config).map_err(|error| match error {
             Error::Hook { reason, .. } => self.refuse(reason),
@@ -74,7 +74,7 @@ impl Node {
 }
 
 /// Checks that the hook exists in a model of this configuration and has one vector per position.
-pub(crate) fn validate_hook(hook: HookPoint, config: &Gpt2Config) -> Result<(), Error> {
+pub(crate) fn validate_hook(hook: HookPoint, config: &Spec) -> Result<(), Error> {
     if matches!(hook, HookPoint::Pattern(_)) {
         let reason = "attention patterns are no vector at a position".to_owned();
         return Err(Error::Hook { hook, reason });

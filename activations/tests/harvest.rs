@@ -5,14 +5,14 @@
 use std::path::PathBuf;
 
 use activations::{Document, Dtype, Error, Event, HarvestPlan, Node, Packing, Progress, Source, Store, harvest};
-use lm::{Gpt2, HookPoint, Logits, Request, Start, TokenBatch, Tokenizer};
+use lm::{Model, HookPoint, Logits, Request, Start, TokenBatch, Tokenizer};
 use tasks::{IoiTask, Role, Sample, Task, lists};
 
 const HOOKS: [HookPoint; 3] = [HookPoint::ResidPre(1), HookPoint::Z(0), HookPoint::MlpPost(1)];
 
-fn model() -> Gpt2 {
+fn model() -> Model {
     let dir = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../lm/tests/fixtures/gpt2-micro"));
-    Gpt2::load(&dir, &kernels::cpu()).unwrap()
+    Model::load(&dir, &kernels::cpu()).unwrap()
 }
 
 /// Words of the indirect-object templates.
@@ -66,7 +66,7 @@ fn text_is_stored_as_the_model_sees_it() {
     let store = Store::open(dir.path()).unwrap();
     assert_eq!(store.manifest(), &manifest);
     for hook in HOOKS {
-        let heads = if hook.has_heads() { model.config().n_head } else { 1 };
+        let heads = if hook.has_heads() { model.spec().n_head } else { 1 };
         for head in 0..heads {
             let head = hook.has_heads().then_some(head);
             let stored = store.hook(hook, head).unwrap();
@@ -126,9 +126,9 @@ fn prompts_are_stored_in_their_order_with_their_labels() {
     let store = Store::open(dir.path()).unwrap();
     let tokens = TokenBatch::new(&prompts.iter().map(|prompt| &prompt.ids[..]).collect::<Vec<_>>()).unwrap();
     for node in nodes {
-        node.validate(model.config()).unwrap();
+        node.validate(model.spec()).unwrap();
         let stored = store.node(&node).unwrap();
-        assert_eq!(stored.width, node.width(model.config()));
+        assert_eq!(stored.width, node.width(model.spec()));
         assert_eq!(
             stored.labels,
             prompts.iter().map(|prompt| prompt.labels).collect::<Vec<_>>()
@@ -192,7 +192,7 @@ fn nodes_outside_the_model_are_named() {
         let message = name
             .parse::<Node>()
             .unwrap()
-            .validate(model.config())
+            .validate(model.spec())
             .unwrap_err()
             .to_string();
         assert!(message.contains(name) && message.contains(part), "{message}");

@@ -10,7 +10,7 @@
 use std::path::Path;
 
 use eval::Sites;
-use lm::Gpt2Config;
+use lm::Spec;
 use tasks::Attribute;
 
 fn read(name: &str) -> Sites {
@@ -20,8 +20,8 @@ fn read(name: &str) -> Sites {
     toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn gpt2_small() -> Gpt2Config {
-    Gpt2Config::new(12, 12, 768, 1024, 50_257)
+fn gpt2_small() -> Spec {
+    Spec::new(12, 12, 768, 1024, 50_257)
 }
 
 /// Number of (site, attribute) pairs.
@@ -66,7 +66,7 @@ fn the_residual_stream_of_gpt2_is_read_at_27_nodes() {
 #[test]
 fn the_sites_of_the_shipped_model_are_its_own() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/small-world");
-    let model = lm::Gpt2::load(&folder, &kernels::cpu()).unwrap();
+    let model = lm::Model::load(&folder, &kernels::cpu()).unwrap();
     for name in [
         "small-world.toml",
         "small-world-names.toml",
@@ -89,7 +89,7 @@ fn the_sites_of_the_shipped_model_are_its_own() {
     let options = lm::LoadOptions {
         refactor_attention: true,
     };
-    let refactored = lm::Gpt2::load_with(&folder, options, &kernels::cpu()).unwrap();
+    let refactored = lm::Model::load_with(&folder, options, &kernels::cpu()).unwrap();
     read("small-world.toml").check(&refactored).unwrap();
     let error = read("gpt2-ioi-resid.toml").check(&model).unwrap_err().to_string();
     assert!(error.contains("blocks.4.hook_resid_pre@S1+1"), "{error}");

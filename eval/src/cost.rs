@@ -5,7 +5,7 @@
 //! their operations say.
 
 use crate::site::{Site, restart_layer};
-use lm::Gpt2Config;
+use lm::Spec;
 use tasks::Prompt;
 
 /// The cost of an evaluation.
@@ -25,7 +25,7 @@ pub struct Cost {
 
 /// Operations of one prompt of `tokens` through the blocks from `layer` on, of which the last `run` are run; logits at one
 /// position.
-pub(crate) fn flop(config: &Gpt2Config, layer: usize, tokens: usize, run: usize) -> f64 {
+pub(crate) fn flop(config: &Spec, layer: usize, tokens: usize, run: usize) -> f64 {
     let (d, mlp, t, r) = (config.d_model as f64, config.d_mlp as f64, tokens as f64, run as f64);
     let block = 2.0 * r * (4.0 * d * d + 2.0 * d * mlp) + 4.0 * r * t * d;
     block * config.n_layer.saturating_sub(layer) as f64 + 2.0 * d * config.d_vocab as f64

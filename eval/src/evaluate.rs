@@ -27,7 +27,7 @@ use crate::report::{
     Report, SCORES,
 };
 use crate::site::Sites;
-use lm::{Gpt2, files};
+use lm::{Model, files};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
@@ -191,7 +191,7 @@ pub fn evaluate(
     let comparisons = pairs
         .map(|(pair, selection)| ledger.compare(&known, &pair.left, &pair.right, selection))
         .collect();
-    let size = model.config();
+    let size = model.spec();
     let entries = ledger.into_entries();
     let columns = [scores_parquet(&entries)?, resamples_parquet(&entries)?];
     let [scores, resamples] = columns.each_ref().map(|bytes| files::sha256_hex(bytes));
@@ -244,7 +244,7 @@ fn expected(
     sets: &[DictionarySet],
     config: &EvalConfig,
 ) -> Result<Cost, Error> {
-    let (size, prompts) = (runner.model().config(), clean.prompts);
+    let (size, prompts) = (runner.model().spec(), clean.prompts);
     let n = prompts.len();
     let tokens = prompts.first().map_or(0, |prompt| prompt.ids.len());
     let mut cost = Cost::default();
@@ -312,7 +312,7 @@ pub(crate) fn describe(clean: &CleanRun<'_>) -> Clean {
 }
 
 /// Checks names, nodes and widths of the sets before anything runs.
-fn check_sets(model: &Gpt2, sites: &Sites, sets: &[DictionarySet], config: &EvalConfig) -> Result<(), Error> {
+fn check_sets(model: &Model, sites: &Sites, sets: &[DictionarySet], config: &EvalConfig) -> Result<(), Error> {
     let mut names = BTreeSet::from([NONE, MEAN_ABLATION, ALWAYS_ON]);
     for set in sets {
         if !names.insert(&set.name) {
@@ -329,7 +329,7 @@ fn check_sets(model: &Gpt2, sites: &Sites, sets: &[DictionarySet], config: &Eval
             }
         }
         for (node, dictionary) in &set.by_node {
-            let (expected, found) = (node.width(model.config()), dictionary.d_in());
+            let (expected, found) = (node.width(model.spec()), dictionary.d_in());
             if expected != found {
                 return Err(Error::Width {
                     set: set.name.clone(),

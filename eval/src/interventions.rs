@@ -17,7 +17,7 @@ use crate::rows::Rows;
 use crate::site::restart_layer;
 use activations::Node;
 use burn::tensor::Tensor;
-use lm::{Gpt2, HookPoint, Logits, Overwrite, Past, Request, Start, TokenBatch, Trace};
+use lm::{Model, HookPoint, Logits, Overwrite, Past, Request, Start, TokenBatch, Trace};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use tasks::Prompt;
@@ -144,14 +144,14 @@ pub struct CleanRun<'a> {
 
 /// Runs a model on lists of prompts, in batches of fixed size.
 pub struct Runner<'a> {
-    model: &'a Gpt2,
+    model: &'a Model,
     batch: usize,
     restarts: bool,
 }
 
 impl<'a> Runner<'a> {
     /// A runner that shows `model` at most `batch` prompts at a time (at least one).
-    pub fn new(model: &'a Gpt2, batch: usize) -> Self {
+    pub fn new(model: &'a Model, batch: usize) -> Self {
         Self {
             model,
             batch: batch.max(1),
@@ -168,7 +168,7 @@ impl<'a> Runner<'a> {
     }
 
     /// The model that it runs.
-    pub fn model(&self) -> &'a Gpt2 {
+    pub fn model(&self) -> &'a Model {
         self.model
     }
 
@@ -224,10 +224,10 @@ impl<'a> Runner<'a> {
             return Vec::new();
         };
         let (blocks, tokens) = (
-            first..self.model.config().n_layer,
+            first..self.model.spec().n_layer,
             prompts.iter().map(|prompt| prompt.ids.len()),
         );
-        let bytes = blocks.len() * tokens.sum::<usize>() * self.model.config().d_model * 2 * size_of::<f32>();
+        let bytes = blocks.len() * tokens.sum::<usize>() * self.model.spec().d_model * 2 * size_of::<f32>();
         if bytes <= MOST_KEPT {
             blocks.collect()
         } else {

@@ -27,7 +27,7 @@ use crate::report::Clean;
 use crate::rows::Rows;
 use crate::site::{Evidence, Site, Sites};
 use activations::Node;
-use lm::{Gpt2, Gpt2Config, HookPoint};
+use lm::{Model, Spec, HookPoint};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use tasks::{Attribute, Sample, Task, TaskName};
@@ -84,7 +84,7 @@ pub struct Cost {
 }
 
 /// The nodes that are tried: see the module's description.
-pub fn candidates(config: &Gpt2Config, task: TaskName) -> Vec<Node> {
+pub fn candidates(config: &Spec, task: TaskName) -> Vec<Node> {
     let mut hooks: Vec<(HookPoint, Option<usize>)> = Vec::new();
     for layer in 0..config.n_layer {
         if layer > 0 {
@@ -102,7 +102,7 @@ pub fn candidates(config: &Gpt2Config, task: TaskName) -> Vec<Node> {
 }
 
 /// The most that [`locate()`] will cost on a model of this size.
-pub fn estimated_forward_passes(model: &Gpt2Config, config: &LocateConfig) -> Cost {
+pub fn estimated_forward_passes(model: &Spec, config: &LocateConfig) -> Cost {
     let layers = model.n_layer.max(1) as f64;
     let runs = 1 + config.task.attributes().len();
     let mut cost = Cost {
@@ -128,7 +128,7 @@ pub fn estimated_forward_passes(model: &Gpt2Config, config: &LocateConfig) -> Co
 /// [`Error::TaskMismatch`] when the config names another task, [`Error::NoBehaviour`] when the model does not do it, [`Error::NoSites`] when nothing passes the thresholds,
 /// [`Error::Model`].
 pub fn locate(
-    model: &Gpt2,
+    model: &Model,
     task: &dyn Task,
     config: &LocateConfig,
     progress: &mut dyn FnMut(usize, usize),
@@ -140,7 +140,7 @@ pub fn locate(
         });
     }
     let runner = Runner::new(model, config.batch);
-    let nodes = candidates(model.config(), task.name());
+    let nodes = candidates(model.spec(), task.name());
     let all: BTreeSet<Node> = nodes.iter().copied().collect();
     let prompts = task.sample(Sample::Locate, config.prompts, config.seed);
     let clean = runner.clean(&prompts, &all)?;

@@ -6,7 +6,7 @@
 
 use crate::Error;
 use activations::Node;
-use lm::{Gpt2, Gpt2Config, HookPoint};
+use lm::{Model, Spec, HookPoint};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use tasks::{Attribute, TaskName};
@@ -47,7 +47,7 @@ pub struct Sites {
     /// The task whose attributes are edited. Default `ioi`.
     #[serde(default)]
     pub task: TaskName,
-    /// Hash of the weights in which the sites were found (`lm::Gpt2::file_hash`: re-factored weights behave alike). Absent in
+    /// Hash of the weights in which the sites were found (`lm::Model::file_hash`: re-factored weights behave alike). Absent in
     /// a file that names places known from elsewhere, which is good for any model that has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_hash: Option<String>,
@@ -60,7 +60,7 @@ impl Sites {
     ///
     /// # Errors
     /// [`Error::ModelMismatch`] when there is a hash and it names other weights; otherwise as [`Sites::validate`].
-    pub fn check(&self, model: &Gpt2) -> Result<(), Error> {
+    pub fn check(&self, model: &Model) -> Result<(), Error> {
         if let Some(hash) = &self.model_hash
             && hash != model.file_hash()
         {
@@ -69,7 +69,7 @@ impl Sites {
                 model: model.file_hash().to_owned(),
             });
         }
-        self.validate(model.config())
+        self.validate(model.spec())
     }
 
     /// Checks names, attributes and nodes against the task and the size of the model.
@@ -77,7 +77,7 @@ impl Sites {
     /// # Errors
     /// Those of [`Sites::check_task`]; [`Error::Activations`] and [`Error::Node`] for a node that does not exist or cannot be
     /// overwritten.
-    pub fn validate(&self, config: &Gpt2Config) -> Result<(), Error> {
+    pub fn validate(&self, config: &Spec) -> Result<(), Error> {
         self.check_task()?;
         for node in self.nodes() {
             node.validate(config)?;

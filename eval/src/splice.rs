@@ -13,7 +13,7 @@
 
 use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
 use kernels::to_vec;
-use lm::{Gpt2, HookPoint, Logits, Overwrite, Request, Start, TokenBatch};
+use lm::{Model, HookPoint, Logits, Overwrite, Request, Start, TokenBatch};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ pub struct Change {
 /// A hook of a model on some text, and what two ablations do there.
 #[derive(Debug, Clone)]
 pub struct SpliceTask<'a> {
-    model: &'a Gpt2,
+    model: &'a Model,
     hook: HookPoint,
     head: Option<usize>,
     /// Tokens that are never replaced.
@@ -71,7 +71,7 @@ impl<'a> SpliceTask<'a> {
     /// A hook that the model does not have, or that is no vector at a position; no window of three tokens; nothing but special
     /// tokens; [`Error::NotANumber`] when the model or an ablated one gives no finite cross-entropy.
     pub fn new(
-        model: &'a Gpt2,
+        model: &'a Model,
         hook: HookPoint,
         head: Option<usize>,
         special: &'a BTreeSet<u32>,

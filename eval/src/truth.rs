@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 use kernels::{from_vec, matmul, to_vec};
-use lm::{Gpt2, HookPoint, Logits, Request, Start, TokenBatch, Tokenizer};
+use lm::{Model, HookPoint, Logits, Request, Start, TokenBatch, Tokenizer};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tasks::world::{Document, Label};
@@ -81,7 +81,7 @@ impl WorldSample {
     /// A tokenizer that does not split text into the world's words; a hook that the model does not have; no documents, or so
     /// few that no predicate holds on [`FEWEST`] tokens of both halves.
     pub fn new(
-        model: &Gpt2,
+        model: &Model,
         tokenizer: &Tokenizer,
         documents: &[Document],
         hook: HookPoint,
@@ -94,7 +94,7 @@ impl WorldSample {
             if ids.len() != document.pieces.len() {
                 return Err(Error::NotTheWorld);
             }
-            let window = model.config().n_ctx.max(2) - 1;
+            let window = model.spec().n_ctx.max(2) - 1;
             for (ids, pieces) in ids.chunks(window).zip(document.pieces.chunks(window)) {
                 let row: Vec<u32> = std::iter::once(tokenizer.bos()).chain(ids.iter().copied()).collect();
                 let batch = TokenBatch::new(&[row])?;

@@ -337,7 +337,7 @@ fn a_reconstruction_that_is_no_number_is_refused() {
     let node = node("blocks.1.hook_resid_pre@END");
     sets[1]
         .by_node
-        .insert(node, Box::new(Overflowing(node.width(model.config()))));
+        .insert(node, Box::new(Overflowing(node.width(model.spec()))));
     let error = run(&sites, &sets, settings()).unwrap_err().to_string();
     assert!(error.contains("identity") && error.contains("not finite"), "{error}");
 }

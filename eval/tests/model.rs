@@ -45,7 +45,7 @@ fn overwriting_with_clean_values_changes_nothing() {
     let runner = Runner::new(model, 8);
     let clean = runner.clean(&prompts, &nodes).unwrap();
     for (node, rows) in &clean.nodes {
-        assert_eq!((rows.len(), rows.width()), (30, node.width(model.config())), "{node}");
+        assert_eq!((rows.len(), rows.width()), (30, node.width(model.spec())), "{node}");
         let outcome = runner
             .intervene(&clean, &BTreeMap::from([(*node, rows.clone())]), Want::Prediction)
             .unwrap();
@@ -167,8 +167,8 @@ fn locate_measures_every_candidate_and_keeps_by_threshold() {
     let found = locate(model, task, &config, &mut |_, _| ()).unwrap();
     // Residual stream before blocks 1 and 2 and after block 2, two heads in three blocks, each at five roles.
     assert_eq!(found.candidates.len(), (3 + 6) * 5);
-    assert_eq!(found.candidates.len(), candidates(model.config(), TaskName::Ioi).len());
-    let cost = estimated_forward_passes(model.config(), &config);
+    assert_eq!(found.candidates.len(), candidates(model.spec(), TaskName::Ioi).len());
+    let cost = estimated_forward_passes(model.spec(), &config);
     assert_eq!(cost.interventions, 45 * 4);
     assert!(cost.forward_passes < 45.0 * 4.0 * 40.0);
     for candidate in &found.candidates {

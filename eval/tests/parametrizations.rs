@@ -11,7 +11,7 @@ use activations::NodeRows;
 use eval::control::{apply, supervised as exchange};
 use eval::dictionaries::{Directions, dot, encode, reconstruct};
 use eval::rows::Rows;
-use lm::{Gpt2, HookPoint, Logits, Overwrite, Request, Start, TokenBatch, Tokenizer};
+use lm::{Model, HookPoint, Logits, Overwrite, Request, Start, TokenBatch, Tokenizer};
 use supervised::{Columns, Method, Parametrization, SupervisedDictionary, fit};
 use tasks::{Attribute, ByAttribute, IoiTask, Labels, Prompt, Role, Sample, Task};
 
@@ -103,7 +103,7 @@ fn edits_of_names_exchange_every_place_that_the_name_has() {
 
 /// The shipped model and prompts to fit and to measure on.
 struct Shipped {
-    model: Gpt2,
+    model: Model,
     n_values: ByAttribute,
     fitted: Vec<Prompt>,
     prompts: Vec<Prompt>,
@@ -112,7 +112,7 @@ struct Shipped {
 impl Shipped {
     fn load() -> Self {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/small-world");
-        let model = Gpt2::load(&folder, &kernels::cpu()).unwrap();
+        let model = Model::load(&folder, &kernels::cpu()).unwrap();
         let task = IoiTask::new(&Tokenizer::from_dir(&folder).unwrap()).unwrap();
         Self {
             model,
@@ -124,7 +124,7 @@ impl Shipped {
 
     /// Activations of a hook at a role, `[N, D]`.
     fn activations(&self, hook: HookPoint, role: Role, prompts: &[Prompt]) -> Rows {
-        let mut rows = Rows::empty(self.model.config().d_model);
+        let mut rows = Rows::empty(self.model.spec().d_model);
         for prompts in prompts.chunks(200) {
             let request = Request {
                 capture: vec![hook],
@@ -164,7 +164,7 @@ impl Shipped {
     fn measure(&self, hook: HookPoint, role: Role, parametrization: Parametrization, method: Method) -> Measured {
         let labels = |prompts: &[Prompt]| prompts.iter().map(|prompt| prompt.labels).collect::<Vec<Labels>>();
         let rows = NodeRows {
-            width: self.model.config().d_model,
+            width: self.model.spec().d_model,
             values: self.activations(hook, role, &self.fitted).values().to_vec(),
             labels: labels(&self.fitted),
         };

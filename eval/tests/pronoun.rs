@@ -10,19 +10,19 @@
 use activations::{Dictionary, NodeRows};
 use eval::interventions::Runner;
 use eval::{DictionarySet, Edit, Error, EvalFile, LocateFile, Metric, Sites, evaluate, locate};
-use lm::{Gpt2, Tokenizer};
+use lm::{Model, Tokenizer};
 use supervised::{Method, fit};
 use tasks::{Attribute, Labels, Role, Sample, Task, TaskName};
 
-fn shipped() -> (Gpt2, Box<dyn Task>) {
+fn shipped() -> (Model, Box<dyn Task>) {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/small-world");
-    let model = Gpt2::load(&folder, &kernels::cpu()).unwrap();
+    let model = Model::load(&folder, &kernels::cpu()).unwrap();
     let task = TaskName::Pronoun.open(&Tokenizer::from_dir(&folder).unwrap()).unwrap();
     (model, task)
 }
 
 /// One supervised dictionary a node.
-fn supervised(model: &Gpt2, task: &dyn Task, sites: &Sites) -> DictionarySet {
+fn supervised(model: &Model, task: &dyn Task, sites: &Sites) -> DictionarySet {
     let prompts = task.sample(Sample::Train, 1000, 0);
     let labels: Vec<Labels> = prompts.iter().map(|prompt| prompt.labels).collect();
     let recorded = Runner::new(model, 50).record(&prompts, &sites.nodes()).unwrap();

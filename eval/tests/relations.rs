@@ -124,7 +124,7 @@ fn seeds_that_split_alike_agree_and_others_do_not() {
             .nodes()
             .into_iter()
             .map(|node| {
-                let width = node.width(model.config());
+                let width = node.width(model.spec());
                 (node, Box::new(SplitPos { by, width }) as Box<dyn Dictionary>)
             })
             .collect(),

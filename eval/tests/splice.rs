@@ -9,13 +9,13 @@ use activations::{Document, Fill, Packing};
 use burn::tensor::Tensor;
 use eval::{Change, SpliceTask};
 use kernels::{cpu, to_vec};
-use lm::{Gpt2, HookPoint, Logits, Overwrite, Request, Start, TokenBatch, Tokenizer};
+use lm::{Model, HookPoint, Logits, Overwrite, Request, Start, TokenBatch, Tokenizer};
 use tasks::world::World;
 
 const HOOK: HookPoint = HookPoint::ResidPre(2);
 
 struct World12 {
-    model: Gpt2,
+    model: Model,
     special: BTreeSet<u32>,
     windows: Vec<Vec<u32>>,
 }
@@ -32,7 +32,7 @@ fn world(fill: Fill) -> World12 {
     };
     let windows = packing.windows(Document::made(documents).map(Ok), &tokenizer);
     World12 {
-        model: Gpt2::load(&dir, &cpu()).unwrap(),
+        model: Model::load(&dir, &cpu()).unwrap(),
         special: tokenizer.special_ids(),
         windows: windows.unwrap().into_iter().map(|window| window.ids).collect(),
     }
@@ -80,11 +80,11 @@ fn cross_entropy_is_that_of_a_softmax_in_f64() {
 
 /// Mean of `-ln q(next token)` over all tokens but the first and the last of each window and their number, in f64, with zeros
 /// at the positions that `zeros` names.
-fn cross_entropy(model: &Gpt2, windows: &[Vec<u32>], zeros: impl Fn(&[u32]) -> Vec<usize>) -> (f64, usize) {
+fn cross_entropy(model: &Model, windows: &[Vec<u32>], zeros: impl Fn(&[u32]) -> Vec<usize>) -> (f64, usize) {
     let (mut sum, mut n) = (0.0, 0);
     for window in windows.iter().filter(|window| window.len() >= 3) {
         let at: Vec<(usize, usize)> = zeros(window).into_iter().map(|position| (0, position)).collect();
-        let values = Tensor::zeros([at.len(), model.config().d_model], &cpu());
+        let values = Tensor::zeros([at.len(), model.spec().d_model], &cpu());
         let overwrite = Overwrite {
             hook: HOOK,
             head: None,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Error, Gpt2Config};
+use crate::{Error, Spec};
 
 /// A named tensor of the forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,7 +57,7 @@ impl HookPoint {
     }
 
     /// Length of its vectors: of one head where [`HookPoint::has_heads`]; of a pattern it varies with the text, so 0.
-    pub fn width(&self, config: &Gpt2Config) -> usize {
+    pub fn width(&self, config: &Spec) -> usize {
         match self {
             _ if self.has_heads() => config.d_head,
             Self::MlpPost(_) => config.d_mlp,
@@ -67,7 +67,7 @@ impl HookPoint {
     }
 
     /// How many blocks must run to compute it; those after them are never run for its sake.
-    pub fn blocks_needed(&self, config: &Gpt2Config) -> usize {
+    pub fn blocks_needed(&self, config: &Spec) -> usize {
         match *self {
             Self::Embed | Self::PosEmbed => 0,
             Self::ResidPre(layer) => layer,

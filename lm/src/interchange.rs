@@ -12,7 +12,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use kernels::{from_vec, random};
 
-use crate::{Error, Gpt2, HookPoint, Logits, Overwrite, Request, Start, TokenBatch};
+use crate::{Error, Model, HookPoint, Logits, Overwrite, Request, Start, TokenBatch};
 
 /// Keeps the scale of a residual stream without variance finite.
 const SMALLEST_VARIANCE: f64 = 1e-5;
@@ -64,7 +64,7 @@ pub(crate) const N_LOSSES: usize = 3;
 
 /// Mean losses of `pairs`, a group of `interchange`, `[1]` each; the bits are asked for along `direction`.
 pub(crate) fn losses(
-    model: &Gpt2,
+    model: &Model,
     interchange: &Interchange,
     pairs: &[Pair],
     direction: &[f32],

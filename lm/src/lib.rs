@@ -1,6 +1,6 @@
 //! GPT-2: weights, tokenizer, forward pass with named hooks, training loop, and the files every stage writes.
 //!
-//! * [`Gpt2`]: any GPT-2 in Hugging Face layout; [`Gpt2::run`] reads and overwrites activations at [`HookPoint`]s.
+//! * [`Model`]: any GPT-2 in Hugging Face layout; [`Model::run`] reads and overwrites activations at [`HookPoint`]s.
 //! * [`Tokenizer`]: GPT-2's byte-level BPE, or the word-level tokenizer of the small world.
 //! * [`train`]: language-model training, fed with batches of token ids; [`interchange`] plants a mechanism meanwhile.
 //! * [`hub`]: models of the Hugging Face hub, in the cache that its libraries share.
@@ -8,10 +8,10 @@
 //!
 //! Shapes: `B` rows of a batch, `T` tokens of a row, `D` d_model, `H` heads, `Dh` d_head, `V` d_vocab.
 
-mod config;
+mod spec;
 mod error;
 pub mod files;
-mod gpt2;
+mod model;
 pub mod guard;
 mod hooks;
 pub mod hub;
@@ -25,10 +25,10 @@ mod tokenizer;
 pub mod train;
 mod weights;
 
-pub use config::{Activation, Gpt2Config};
+pub use spec::{Activation, Spec};
 pub use error::Error;
 pub use files::HostTensor;
-pub use gpt2::{Gpt2, LoadOptions};
+pub use model::{Model, LoadOptions};
 pub use hooks::HookPoint;
 pub use run::{Logits, Overwrite, Past, Request, Start, TokenBatch, Trace};
 pub use tokenizer::{SpecialToken, Tokenizer};

@@ -22,12 +22,12 @@ use kernels::svd::{Columns, Svd, product, qr, svd, transposed};
 use rayon::prelude::*;
 
 use crate::weights::{UNEMBED_BIAS, UNEMBED_WEIGHT};
-use crate::{Gpt2Config, HostTensor};
+use crate::{Spec, HostTensor};
 
 type Tensors = BTreeMap<String, HostTensor>;
 
 /// Rewrites the parameters of a plain model (the names of `weights::layout`); the unembedding gets parameters of its own.
-pub(crate) fn refactor(config: &Gpt2Config, tensors: &mut Tensors) {
+pub(crate) fn refactor(config: &Spec, tensors: &mut Tensors) {
     let d = config.d_model;
     unembed(tensors, d);
     for l in 0..config.n_layer {
@@ -145,7 +145,7 @@ struct Head {
 }
 
 /// Factors the matrices of the heads of block `l` anew, layer norm being folded and the outputs centred.
-fn refactor_heads(config: &Gpt2Config, tensors: &mut Tensors, l: usize) {
+fn refactor_heads(config: &Spec, tensors: &mut Tensors, l: usize) {
     let (d, d_head) = (config.d_model, config.d_head);
     let [weight, bias, out, out_bias] =
         ["c_attn.weight", "c_attn.bias", "c_proj.weight", "c_proj.bias"].map(|part| format!("h.{l}.attn.{part}"));
@@ -233,8 +233,8 @@ mod tests {
     use kernels::random;
 
     /// Three layers of three heads with every parameter drawn at random.
-    fn random_model() -> (Gpt2Config, Tensors) {
-        let config = Gpt2Config::new(3, 3, 12, 8, 20);
+    fn random_model() -> (Spec, Tensors) {
+        let config = Spec::new(3, 3, 12, 8, 20);
         let mut rng = random::rng(0, "refactor");
         let tensors = layout(&config).into_iter().map(|(name, shape)| {
             let n = shape.iter().product();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-use crate::{Error, Gpt2Config, HookPoint};
+use crate::{Error, Spec, HookPoint};
 
 /// Token ids of rows of equal length.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Past {
     }
 
     /// Checks that every block from `layer` on has keys and values of `rows` rows.
-    fn check(&self, layer: usize, rows: usize, config: &Gpt2Config) -> Result<(), Error> {
+    fn check(&self, layer: usize, rows: usize, config: &Spec) -> Result<(), Error> {
         let expected = [rows, self.len(), config.n_head, config.d_head];
         let fits = self.blocks.iter().flatten().all(|part| part.dims() == expected);
         if self.blocks.is_empty() || (fits && self.blocks.len() == config.n_layer - layer) {
@@ -106,7 +106,7 @@ impl Start<'_> {
     /// # Errors
     ///
     /// A residual stream or a past that does not fit the model.
-    pub(crate) fn shape(&self, config: &Gpt2Config) -> Result<(Option<usize>, usize, usize, usize), Error> {
+    pub(crate) fn shape(&self, config: &Spec) -> Result<(Option<usize>, usize, usize, usize), Error> {
         match self {
             Start::Tokens(batch) => Ok((None, batch.rows(), batch.len(), 0)),
             Start::Resid { layer, resid, past } => {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use burn::tensor::{Bool, Tensor, TensorData};
 
 use crate::run::{Captured, indices, wrong};
-use crate::{Error, Gpt2Config, HookPoint, Overwrite, Request, Trace};
+use crate::{Error, Spec, HookPoint, Overwrite, Request, Trace};
 
 /// The requests of one pass, checked, and what was captured so far.
 pub(crate) struct Tap<'a> {
@@ -19,7 +19,7 @@ impl<'a> Tap<'a> {
     /// block `first`.
     pub(crate) fn new(
         request: &'a Request,
-        config: &Gpt2Config,
+        config: &Spec,
         first: Option<usize>,
         rows: usize,
         [earlier, len]: [usize; 2],

@@ -16,7 +16,7 @@ use crate::files::{Sha256Hex, Written};
 use crate::interchange::{self, Interchange, N_LOSSES, Pair};
 use crate::shards::WEIGHTS;
 use crate::weights::{Weights, layout};
-use crate::{Error, Gpt2, Gpt2Config, HostTensor, Logits, Request, Start, TokenBatch, files};
+use crate::{Error, Model, Spec, HostTensor, Logits, Request, Start, TokenBatch, files};
 
 /// Hyperparameters of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,7 +96,7 @@ impl Part {
 #[derive(Debug)]
 pub struct Trainer {
     config: TrainConfig,
-    model: Gpt2Config,
+    model: Spec,
     weights: Weights,
     adam: Adam,
     device: Device,
@@ -107,7 +107,7 @@ pub struct Trainer {
 
 impl Trainer {
     /// Draws initial weights: matrices normal, biases 0, layer-norm scales 1.
-    pub fn new(config: TrainConfig, model: Gpt2Config, device: &Device) -> Self {
+    pub fn new(config: TrainConfig, model: Spec, device: &Device) -> Self {
         let tensors = layout(&model)
             .into_iter()
             .map(|(name, shape)| {
@@ -198,7 +198,7 @@ impl Trainer {
             .into_iter()
             .for_each(|p| *p = p.clone().autodiff().require_grad());
         let device = self.device.clone().autodiff();
-        let model = Gpt2::from_weights(self.model.clone(), tracked.clone(), &device);
+        let model = Model::from_weights(self.model.clone(), tracked.clone(), &device);
         let request = Request {
             logits: Logits::All,
             ..Request::default()
@@ -304,7 +304,7 @@ impl Trainer {
     /// A file that is no checkpoint, that is damaged, or that is one of another model or of other settings.
     pub fn resume(
         config: TrainConfig,
-        model: Gpt2Config,
+        model: Spec,
         path: &Path,
         settings: &str,
         device: &Device,

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::{Error, Gpt2Config, HostTensor};
+use crate::{Error, Spec, HostTensor};
 
 /// Scale and shift of a layer norm, `[D]` each.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ pub(crate) struct Weights {
 }
 
 /// Names (without `transformer.`) and shapes of every parameter, in a fixed order.
-pub(crate) fn layout(config: &Gpt2Config) -> Vec<(String, Vec<usize>)> {
+pub(crate) fn layout(config: &Spec) -> Vec<(String, Vec<usize>)> {
     let (d, m) = (config.d_model, config.d_mlp);
     let mut names = vec![
         ("wte.weight".to_owned(), vec![config.d_vocab, d]),
@@ -90,7 +90,7 @@ pub(crate) fn layout(config: &Gpt2Config) -> Vec<(String, Vec<usize>)> {
 /// Element `i` of the tensor at place `t` of [`layout`] is a 32-bit hash of `i + t * 0x9e3779b9` (two rounds of multiply and
 /// xor-shift: constants 0x7feb352d and 0x846ca68b, shifts 16, 15, 16), of which the upper 24 bits are read as a number
 /// `u` from -1/2 to 1/2. It is `u / 8`, or `1 + u / 4` for the scale of a layer norm. `scripts/gpt2_geometry.py` does the same.
-pub(crate) fn hashed(config: &Gpt2Config) -> BTreeMap<String, HostTensor> {
+pub(crate) fn hashed(config: &Spec) -> BTreeMap<String, HostTensor> {
     let number = |element: u32, place: u32| {
         let mut hash = element.wrapping_add(place.wrapping_mul(0x9e37_79b9));
         hash = (hash ^ (hash >> 16)).wrapping_mul(0x7feb_352d);
@@ -115,7 +115,7 @@ pub(crate) fn hashed(config: &Gpt2Config) -> BTreeMap<String, HostTensor> {
 pub(crate) fn checked(
     tensors: BTreeMap<String, HostTensor>,
     path: &Path,
-    config: &Gpt2Config,
+    config: &Spec,
 ) -> Result<BTreeMap<String, HostTensor>, Error> {
     let mut found = BTreeMap::new();
     for (name, tensor) in tensors {
@@ -191,7 +191,7 @@ pub(crate) fn checked(
 
 impl Weights {
     /// Puts `tensors` (of the names and shapes of [`layout`], and perhaps an unembedding) on `device`.
-    pub(crate) fn from_host(config: &Gpt2Config, tensors: &BTreeMap<String, HostTensor>, device: &Device) -> Self {
+    pub(crate) fn from_host(config: &Spec, tensors: &BTreeMap<String, HostTensor>, device: &Device) -> Self {
         let vector = |name: &str| -> Tensor<1> {
             let tensor = &tensors[name];
             kernels::from_vec(tensor.data.clone(), [tensor.shape[0]], device)
@@ -248,7 +248,7 @@ impl Weights {
     }
 
     /// The parameters under their names, in host memory.
-    pub(crate) fn to_host(&self, config: &Gpt2Config) -> BTreeMap<String, HostTensor> {
+    pub(crate) fn to_host(&self, config: &Spec) -> BTreeMap<String, HostTensor> {
         let mut values = Vec::new();
         let norm = |norm: &Norm| [norm.scale.clone(), norm.shift.clone()].map(kernels::to_vec);
         let linear = |linear: &Linear| {

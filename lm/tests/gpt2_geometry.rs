@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use kernels::{cpu, to_vec};
-use lm::{Gpt2, Gpt2Config, HookPoint, Logits, Request, Start, TokenBatch, Trace};
+use lm::{Model, Spec, HookPoint, Logits, Request, Start, TokenBatch, Trace};
 
 #[derive(serde::Deserialize)]
 struct Expected {
@@ -57,7 +57,7 @@ fn check(name: &str, found: &[f32], expected: &Numbers) {
 fn every_hook_of_gpt2_small_equals_transformers() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt2-geometry");
     let expected: Expected = lm::files::read_json(&dir.join("expected.json")).unwrap();
-    let model = Gpt2::hashed(Gpt2Config::new(12, 12, 768, 1024, 50_257), &cpu());
+    let model = Model::hashed(Spec::new(12, 12, 768, 1024, 50_257), &cpu());
     let hooks: Vec<HookPoint> = expected.hooks.keys().filter_map(|name| name.parse().ok()).collect();
     assert_eq!(hooks.len(), 12 * 11 + 3);
     assert_eq!(expected.hooks.len(), hooks.len() + 1);

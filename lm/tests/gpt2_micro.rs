@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
 use kernels::{cpu, to_vec};
-use lm::{Error, Gpt2, HookPoint, Logits, Overwrite, Past, Request, Start, TokenBatch, files};
+use lm::{Error, Model, HookPoint, Logits, Overwrite, Past, Request, Start, TokenBatch, files};
 
 fn fixture(part: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -28,8 +28,8 @@ fn ids() -> TokenBatch {
     TokenBatch::new(&rows).unwrap()
 }
 
-fn load() -> Gpt2 {
-    Gpt2::load(&fixture(""), &cpu()).unwrap()
+fn load() -> Model {
+    Model::load(&fixture(""), &cpu()).unwrap()
 }
 
 /// The model folder of the published checkpoint's key style.
@@ -60,7 +60,7 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 fn every_tensor_equals_transformer_lens_in_both_key_styles() {
     let expected = files::read_tensors(&fixture("expected.safetensors")).unwrap();
     let hub = hub_folder();
-    for model in [load(), Gpt2::load(hub.path(), &cpu()).unwrap()] {
+    for model in [load(), Model::load(hub.path(), &cpu()).unwrap()] {
         let hooks: Vec<HookPoint> = expected.keys().filter_map(|name| name.parse().ok()).collect();
         assert_eq!(hooks.len(), 36);
         let request = Request {
@@ -329,7 +329,7 @@ fn damaged_weights_are_named() {
     let mut tensors = whole.clone();
     tensors.remove("h.1.mlp.c_fc.bias");
     files::write_tensors(&path, &tensors, &none).unwrap();
-    let error = Gpt2::load(folder.path(), &cpu()).unwrap_err();
+    let error = Model::load(folder.path(), &cpu()).unwrap_err();
     assert!(
         matches!(&error, Error::MissingTensors { names, .. } if names == &["h.1.mlp.c_fc.bias"]),
         "{error}"
@@ -339,19 +339,19 @@ fn damaged_weights_are_named() {
     tensors.insert("h.0.extra".to_owned(), lm::HostTensor::new([1], vec![0.0]));
     files::write_tensors(&path, &tensors, &none).unwrap();
     assert!(matches!(
-        Gpt2::load(folder.path(), &cpu()),
+        Model::load(folder.path(), &cpu()),
         Err(Error::UnexpectedTensors { .. })
     ));
 
     let mut tensors = whole;
     tensors.insert("ln_f.bias".to_owned(), lm::HostTensor::new([2], vec![0.0; 2]));
     files::write_tensors(&path, &tensors, &none).unwrap();
-    assert!(matches!(Gpt2::load(folder.path(), &cpu()), Err(Error::Shape { .. })));
+    assert!(matches!(Model::load(folder.path(), &cpu()), Err(Error::Shape { .. })));
 
     let config = std::fs::read_to_string(fixture("config.json"))
         .unwrap()
         .replace("gelu_new", "swish");
     std::fs::write(folder.path().join("config.json"), config).unwrap();
-    let error = Gpt2::load(folder.path(), &cpu()).unwrap_err();
+    let error = Model::load(folder.path(), &cpu()).unwrap_err();
     assert!(error.to_string().contains("activation_function"), "{error}");
 }

@@ -10,7 +10,7 @@
 use std::path::{Path, PathBuf};
 
 use kernels::{cpu, to_vec};
-use lm::{Gpt2, HookPoint, LoadOptions, Logits, Request, Start, TokenBatch};
+use lm::{Model, HookPoint, LoadOptions, Logits, Request, Start, TokenBatch};
 
 const REFACTORED: LoadOptions = LoadOptions {
     refactor_attention: true,
@@ -21,7 +21,7 @@ fn folder(part: &str) -> PathBuf {
 }
 
 /// Log-probabilities of all positions, `[B * T, V]`, from the logits of a run.
-fn log_probabilities(model: &Gpt2, tokens: &TokenBatch) -> Vec<f64> {
+fn log_probabilities(model: &Model, tokens: &TokenBatch) -> Vec<f64> {
     let request = Request {
         logits: Logits::All,
         ..Request::default()
@@ -31,7 +31,7 @@ fn log_probabilities(model: &Gpt2, tokens: &TokenBatch) -> Vec<f64> {
         .unwrap()
         .logits_all()
         .unwrap();
-    let d_vocab = model.config().d_vocab;
+    let d_vocab = model.spec().d_vocab;
     let of = |row: &[f32]| {
         let row: Vec<f64> = row.iter().map(|&value| f64::from(value)).collect();
         let most = row.iter().copied().fold(f64::MIN, f64::max);
@@ -54,8 +54,8 @@ fn tokens(d_vocab: usize, len: usize) -> TokenBatch {
 #[test]
 fn log_probabilities_stay_what_they_were() {
     for part in ["tests/fixtures/gpt2-micro", "../models/small-world"] {
-        let plain = Gpt2::load(&folder(part), &cpu()).unwrap();
-        let refactored = Gpt2::load_with(&folder(part), REFACTORED, &cpu()).unwrap();
+        let plain = Model::load(&folder(part), &cpu()).unwrap();
+        let refactored = Model::load_with(&folder(part), REFACTORED, &cpu()).unwrap();
         let tokens = tokens(plain.config().d_vocab, 20);
         let (a, b) = (
             log_probabilities(&plain, &tokens),
@@ -70,10 +70,10 @@ fn log_probabilities_stay_what_they_were() {
 #[test]
 fn heads_write_and_attend_as_before_in_other_axes() {
     let part = "../models/small-world";
-    let plain = Gpt2::load(&folder(part), &cpu()).unwrap();
-    let refactored = Gpt2::load_with(&folder(part), REFACTORED, &cpu()).unwrap();
+    let plain = Model::load(&folder(part), &cpu()).unwrap();
+    let refactored = Model::load_with(&folder(part), REFACTORED, &cpu()).unwrap();
     let tokens = tokens(plain.config().d_vocab, 20);
-    let of = |model: &Gpt2, hook: HookPoint| {
+    let of = |model: &Model, hook: HookPoint| {
         let request = Request {
             capture: vec![hook],
             ..Request::default()
@@ -104,8 +104,8 @@ fn heads_write_and_attend_as_before_in_other_axes() {
 #[test]
 fn the_hash_tells_the_two_apart() {
     let part = folder("tests/fixtures/gpt2-micro");
-    let plain = Gpt2::load(&part, &cpu()).unwrap();
-    let refactored = Gpt2::load_with(&part, REFACTORED, &cpu()).unwrap();
+    let plain = Model::load(&part, &cpu()).unwrap();
+    let refactored = Model::load_with(&part, REFACTORED, &cpu()).unwrap();
     assert_eq!(plain.hash(), plain.file_hash());
     assert_eq!(refactored.file_hash(), plain.file_hash());
     assert_ne!(refactored.hash(), plain.hash());
@@ -123,10 +123,10 @@ fn the_hash_tells_configs_apart_and_refuses_what_cannot_be_computed() {
     let mut load = |epsilon: f64| {
         config["layer_norm_epsilon"] = epsilon.into();
         std::fs::write(changed.path().join("config.json"), config.to_string()).unwrap();
-        Gpt2::load(changed.path(), &cpu())
+        Model::load(changed.path(), &cpu())
     };
-    let hash = |model: &Gpt2| model.file_hash().to_owned();
-    let plain = hash(&Gpt2::load(&part, &cpu()).unwrap());
+    let hash = |model: &Model| model.file_hash().to_owned();
+    let plain = hash(&Model::load(&part, &cpu()).unwrap());
     assert_eq!(hash(&load(1e-5).unwrap()), plain);
     assert_ne!(hash(&load(0.5).unwrap()), plain);
     let error = load(-1.0).unwrap_err().to_string();

@@ -10,7 +10,7 @@
 use kernels::{cpu, to_vec};
 use lm::interchange::{Interchange, Pair};
 use lm::train::{TrainConfig, Trainer};
-use lm::{Gpt2, Gpt2Config, HookPoint, Logits, Overwrite, Request, Start, TokenBatch};
+use lm::{Model, Spec, HookPoint, Logits, Overwrite, Request, Start, TokenBatch};
 
 fn config() -> TrainConfig {
     TrainConfig {
@@ -43,7 +43,7 @@ fn run(trainer: &mut Trainer, until: usize) -> f32 {
 #[test]
 fn learns_to_count_and_resumes_exactly() {
     let folder = tempfile::tempdir().unwrap();
-    let model = Gpt2Config::new(1, 2, 16, 8, 11);
+    let model = Spec::new(1, 2, 16, 8, 11);
     let mut whole = Trainer::new(config(), model.clone(), &cpu());
     let loss = run(&mut whole, 60);
     assert!(loss < 0.2, "loss {loss} after 60 steps");
@@ -63,7 +63,7 @@ fn learns_to_count_and_resumes_exactly() {
 #[test]
 fn a_checkpoint_that_was_changed_anywhere_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let model = Gpt2Config::new(1, 2, 4, 8, 11);
+    let model = Spec::new(1, 2, 4, 8, 11);
     let mut trainer = Trainer::new(config(), model.clone(), &cpu());
     run(&mut trainer, 2);
     let path = folder.path().join("checkpoint.safetensors");
@@ -139,7 +139,7 @@ fn text(step: usize) -> TokenBatch {
 
 /// Mean loss of the answers after the exchange, of a model on disk and through its hooks alone.
 fn exchange_loss(folder: &std::path::Path, interchange: &Interchange) -> f32 {
-    let model = Gpt2::load(folder, &cpu()).unwrap();
+    let model = Model::load(folder, &cpu()).unwrap();
     let (hook, n) = (HookPoint::ResidPre(interchange.layer), interchange.n_pairs());
     let batch = |part: fn(&Pair) -> &Vec<u32>| {
         TokenBatch::new(&interchange.groups.iter().flatten().map(part).collect::<Vec<_>>()).unwrap()
@@ -183,7 +183,7 @@ fn exchange_loss(folder: &std::path::Path, interchange: &Interchange) -> f32 {
 fn an_interchange_plants_where_the_answer_comes_from() {
     let folder = tempfile::tempdir().unwrap();
     let config = TrainConfig { steps: 400, ..config() };
-    let model = Gpt2Config::new(2, 2, 16, 4, 9);
+    let model = Spec::new(2, 2, 16, 4, 9);
     let mut last = Vec::new();
     for (name, is_taught) in [("taught", true), ("text", false)] {
         let mut trainer = Trainer::new(config.clone(), model.clone(), &cpu());
@@ -219,7 +219,7 @@ fn an_interchange_plants_where_the_answer_comes_from() {
 #[test]
 fn all_pairs_count_whatever_the_number_of_rows() {
     let losses = [1, 8].map(|rows| {
-        let mut trainer = Trainer::new(config(), Gpt2Config::new(2, 2, 16, 4, 9), &cpu());
+        let mut trainer = Trainer::new(config(), Spec::new(2, 2, 16, 4, 9), &cpu());
         let rows = TokenBatch::new(&(0..rows).map(prompt).collect::<Vec<_>>()).unwrap();
         trainer.step(&rows, Some(&pairs(0))).unwrap().interchange.unwrap()
     });

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kernels::{cpu, to_vec};
-use lm::{Error, Gpt2, Gpt2Config, HostTensor, Logits, Request, Start, TokenBatch, files};
+use lm::{Error, Model, Spec, HostTensor, Logits, Request, Start, TokenBatch, files};
 use proptest::prelude::*;
 
 const INDEX: &str = "model.safetensors.index.json";
@@ -55,7 +55,7 @@ fn places(folder: &Path) -> serde_json::Value {
     index["weight_map"].clone()
 }
 
-fn logits(model: &Gpt2) -> Vec<f32> {
+fn logits(model: &Model) -> Vec<f32> {
     let request = Request {
         logits: Logits::All,
         ..Request::default()
@@ -72,18 +72,18 @@ fn logits(model: &Gpt2) -> Vec<f32> {
 
 /// The line with which a folder is refused.
 fn refused(folder: &Path) -> String {
-    let line = Gpt2::load(folder, &cpu()).unwrap_err().to_string();
+    let line = Model::load(folder, &cpu()).unwrap_err().to_string();
     assert!(!line.contains('\n') && line.len() < 1000, "{line}");
     line
 }
 
 #[test]
 fn shards_are_the_model_that_one_file_is() {
-    let whole = Gpt2::load(&fixture(""), &cpu()).unwrap();
+    let whole = Model::load(&fixture(""), &cpu()).unwrap();
     let mut hashes = vec![whole.file_hash().to_owned()];
     for n in [1, 2, 5] {
         let folder = sharded(n);
-        let model = Gpt2::load(folder.path(), &cpu()).unwrap();
+        let model = Model::load(folder.path(), &cpu()).unwrap();
         assert_eq!(logits(&model), logits(&whole));
         assert!(model.passed_over_index().is_none());
         // As it is documented.
@@ -91,7 +91,7 @@ fn shards_are_the_model_that_one_file_is() {
             .map(|i| files::sha256_file(&folder.path().join(shard(i, n))).unwrap() + "\n")
             .collect();
         let of_weights = files::sha256_hex(of_shards.as_bytes());
-        let config = model.config().to_hugging_face(0);
+        let config = model.spec().to_hugging_face(0);
         assert_eq!(
             model.file_hash(),
             files::sha256_hex(format!("{config} {of_weights}").as_bytes())
@@ -110,8 +110,8 @@ fn one_file_wins_over_an_index_beside_it() {
     // It is not even read.
     std::fs::write(folder.path().join(INDEX), "of another time").unwrap();
     let (model, whole) = (
-        Gpt2::load(folder.path(), &cpu()).unwrap(),
-        Gpt2::load(&fixture(""), &cpu()).unwrap(),
+        Model::load(folder.path(), &cpu()).unwrap(),
+        Model::load(&fixture(""), &cpu()).unwrap(),
     );
     assert_eq!(model.passed_over_index(), Some(&*folder.path().join(INDEX)));
     assert_eq!(model.file_hash(), whole.file_hash());
@@ -280,7 +280,7 @@ fn a_config_that_does_not_belong_to_the_weights_is_refused_before_its_tensors_ar
 /// A model small enough that most of its bytes are structure.
 fn tiny() -> (tempfile::TempDir, Vec<u8>, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
-    let config = Gpt2Config::new(1, 1, 1, 2, 3);
+    let config = Spec::new(1, 1, 1, 2, 3);
     let train = lm::train::TrainConfig {
         steps: 1,
         learning_rate: 1e-3,
@@ -343,14 +343,14 @@ proptest! {
                 std::fs::write(path(INDEX), change(index.to_string().as_bytes())).unwrap();
             }
         }
-        match Gpt2::load(folder.path(), &cpu()) {
+        match Model::load(folder.path(), &cpu()) {
             Ok(model) => drop(logits_of_one(&model)),
             Err(error) => prop_assert!(!error.to_string().contains('\n'), "{error}"),
         }
     }
 }
 
-fn logits_of_one(model: &Gpt2) -> Result<Vec<f32>, Error> {
+fn logits_of_one(model: &Model) -> Result<Vec<f32>, Error> {
     let request = Request {
         logits: Logits::All,
         ..Request::default()

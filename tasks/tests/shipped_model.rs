@@ -9,16 +9,16 @@
 
 use std::path::Path;
 
-use lm::{Gpt2, Tokenizer};
+use lm::{Model, Tokenizer};
 use tasks::world::{Behaviour, World, measure};
 
 #[test]
 fn shipped_model_passes_every_gate() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/small-world");
-    let model = Gpt2::load(&dir, &kernels::cpu()).unwrap();
+    let model = Model::load(&dir, &kernels::cpu()).unwrap();
     let tokenizer = Tokenizer::from_dir(&dir).unwrap();
     let world = World::new();
-    let config = model.config();
+    let config = model.spec();
     assert!((3..=5).contains(&config.n_layer));
     assert!(std::fs::metadata(dir.join("model.safetensors")).unwrap().len() <= 4 * 1_900_000);
     for behaviour in Behaviour::ALL {

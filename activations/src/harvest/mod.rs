@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use burn::tensor::{Int, Tensor, TensorData};
-use lm::{Gpt2, Gpt2Config, HookPoint, Logits, Request, Start, TokenBatch, Tokenizer, Trace};
+use lm::{Model, Spec, HookPoint, Logits, Request, Start, TokenBatch, Tokenizer, Trace};
 use serde_json::{Map, Value, json};
 use tasks::{Prompt, Role};
 
@@ -125,8 +125,8 @@ impl HarvestPlan {
     /// # Errors
     ///
     /// A plan that does not fit this model.
-    pub fn cost(&self, model: &Gpt2, tokenizer: &Tokenizer) -> Result<Cost, Error> {
-        let config = model.config();
+    pub fn cost(&self, model: &Model, tokenizer: &Tokenizer) -> Result<Cost, Error> {
+        let config = model.spec();
         let sequences = self.sequences(tokenizer, config.n_ctx)?;
         let tokens = (0..sequences.len()).map(|index| sequences.tokens(index)).sum::<usize>();
         let rows = sequences.rows();
@@ -163,7 +163,7 @@ impl HarvestPlan {
     }
 
     /// All settings that the stored bytes depend on.
-    fn settings(&self, model: &Gpt2, tokenizer: &Tokenizer, sequences: &Sequences<'_>) -> Result<Value, Error> {
+    fn settings(&self, model: &Model, tokenizer: &Tokenizer, sequences: &Sequences<'_>) -> Result<Value, Error> {
         let (hooks, roles): (BTreeSet<_>, BTreeSet<_>) = (self.hooks.iter().collect(), self.roles.iter().collect());
         let (window, shuffle) = self.layout_window();
         let special = match (&self.source, self.keep_special) {
@@ -192,7 +192,7 @@ impl HarvestPlan {
     }
 
     /// The hooks and their shapes in this model.
-    fn shapes(&self, config: &Gpt2Config) -> Result<BTreeMap<HookPoint, HookShape>, Error> {
+    fn shapes(&self, config: &Spec) -> Result<BTreeMap<HookPoint, HookShape>, Error> {
         let shape = |&hook: &HookPoint| {
             validate_hook(hook, config)?;
             let heads = hook.has_heads().then_some(config.n_head);
@@ -251,14 +251,14 @@ impl HarvestPlan {
 /// A plan that does not fit the model, a folder of other settings or other contents, numbers that are not finite, a folder
 /// that was removed meanwhile, and whatever the disk says; shards that were finished stay.
 pub fn harvest(
-    model: &Gpt2,
+    model: &Model,
     tokenizer: &Tokenizer,
     plan: &HarvestPlan,
     out: &Path,
     on_event: &mut dyn FnMut(Event),
 ) -> Result<Option<Manifest>, Error> {
-    let hooks = plan.shapes(model.config())?;
-    let sequences = plan.sequences(tokenizer, model.config().n_ctx)?;
+    let hooks = plan.shapes(model.spec())?;
+    let sequences = plan.sequences(tokenizer, model.spec().n_ctx)?;
     let roles: BTreeSet<Role> = plan.roles.iter().copied().collect();
     let (_, shuffle) = plan.layout_window();
     let provenance = Provenance {
@@ -318,7 +318,7 @@ struct Pushed {
 
 /// Runs the model over the batches of which anything is wanted; ends early when nobody takes the vectors any more.
 fn forward(
-    model: &Gpt2,
+    model: &Model,
     sequences: &Sequences<'_>,
     batch: usize,
     wanted: &BTreeMap<HookPoint, Wanted>,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use activations::{Dictionary, Node};
 use eval::interventions::Runner;
 use eval::{DictionarySet, Edit, EvalConfig, EvalFile, Method, RandomDictionary, Site, Sites, evaluate};
-use lm::Gpt2;
+use lm::Model;
 use tasks::{Attribute, IoiTask, TaskName};
 
 use super::{Context, run_folder};
@@ -86,10 +86,10 @@ impl BenchEval {
         }))
     }
 
-    fn random(&self, model: &Gpt2, sites: &Sites, seed: u64, context: &Context) -> DictionarySet {
+    fn random(&self, model: &Model, sites: &Sites, seed: u64, context: &Context) -> DictionarySet {
         let name = format!("random-seed{seed}");
         let dictionary = |node: &Node| -> Box<dyn Dictionary> {
-            let mean = vec![0.0; node.width(model.config())];
+            let mean = vec![0.0; node.width(model.spec())];
             Box::new(RandomDictionary::new(
                 &mean,
                 self.d_sae,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use activations::{Document, HarvestPlan, Packing, Source, harvest};
 use kernels::{Matrix, gemm, random};
-use lm::{Gpt2, Gpt2Config, HookPoint, Tokenizer, files};
+use lm::{Model, Spec, HookPoint, Tokenizer, files};
 
 use super::Context;
 use crate::config::ConfigError;
@@ -47,8 +47,8 @@ impl HarvestBench {
             self.dir.display()
         );
         // The sizes of GPT-2 small; weights and words are invented.
-        let config = Gpt2Config::new(12, 12, 768, 1024, 50_257);
-        let model = Gpt2::hashed(config.clone(), &context.device);
+        let config = Spec::new(12, 12, 768, 1024, 50_257);
+        let model = Model::hashed(config.clone(), &context.device);
         let pieces: Vec<String> = (b'a'..=b'z').map(|letter| format!(" {}", letter as char)).collect();
         let tokenizer = Tokenizer::word_level(&pieces)?;
         let mut rng = random::rng(0, "bench/harvest");

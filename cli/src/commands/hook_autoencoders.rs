@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use activations::{Dictionary, SourceConfig};
-use lm::{Gpt2, HookPoint};
+use lm::{Model, HookPoint};
 use sae::{Autoencoder, Format, Origin, Trained};
 use serde::Deserialize;
 
@@ -81,7 +81,7 @@ pub(crate) struct Loaded {
 }
 
 /// Loads one, of any library; none for a transcoder, which reconstructs another hook.
-pub(crate) fn load(dir: &Path, hook: HookPoint, model: &Gpt2, context: &Context) -> anyhow::Result<Option<Loaded>> {
+pub(crate) fn load(dir: &Path, hook: HookPoint, model: &Model, context: &Context) -> anyhow::Result<Option<Loaded>> {
     if Format::of(dir).is_err() && dir.join("metrics.jsonl").exists() {
         anyhow::bail!("{} is not finished; run `saelab train` first", dir.display());
     }
@@ -105,7 +105,7 @@ pub(crate) fn load(dir: &Path, hook: HookPoint, model: &Gpt2, context: &Context)
         output::note(&format!("{} is a transcoder and left out", dir.display()));
         return Ok(None);
     }
-    let width = hook.width(model.config());
+    let width = hook.width(model.spec());
     anyhow::ensure!(
         autoencoder.d_in() == width,
         "{} takes vectors of width {}, those of {hook} have {width}; move it out of the run",

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail, ensure};
 use lm::interchange::Interchange;
 use lm::train::{TrainConfig, Trainer};
-use lm::{Gpt2Config, Tokenizer, files};
+use lm::{Spec, Tokenizer, files};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tasks::world::{World, order_pairs, token_batch};
@@ -234,7 +234,7 @@ impl Pretrain {
                 return Err(ConfigError(format!("{}: {reason}", self.config.display())).into());
             }
         }
-        let model = Gpt2Config::new(
+        let model = Spec::new(
             file.n_layer,
             file.n_head,
             file.d_model,

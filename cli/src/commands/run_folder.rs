@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use burn::tensor::Device;
 use eval::Sites;
 use lm::hub::{Hub, HubModel};
-use lm::{Gpt2, LoadOptions, Tokenizer, files};
+use lm::{Model, LoadOptions, Tokenizer, files};
 use serde_json::Value;
 use tasks::world::World;
 
@@ -101,8 +101,8 @@ pub(crate) fn model_folder(named: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// The model of a folder; says what of the folder is not used.
-pub(crate) fn open_model(dir: &Path, options: LoadOptions, device: &Device) -> anyhow::Result<Gpt2> {
-    let model = Gpt2::load_with(dir, options, device)?;
+pub(crate) fn open_model(dir: &Path, options: LoadOptions, device: &Device) -> anyhow::Result<Model> {
+    let model = Model::load_with(dir, options, device)?;
     if let Some(index) = model.passed_over_index() {
         output::note(&format!(
             "{}: not used, since model.safetensors lies beside it",
@@ -113,16 +113,16 @@ pub(crate) fn open_model(dir: &Path, options: LoadOptions, device: &Device) -> a
 }
 
 /// The model and the tokenizer of a folder or name, which must belong together.
-pub(crate) fn load_model(dir: &Path, device: &Device) -> anyhow::Result<(Gpt2, Tokenizer)> {
+pub(crate) fn load_model(dir: &Path, device: &Device) -> anyhow::Result<(Model, Tokenizer)> {
     load_model_with(dir, LoadOptions::default(), device)
 }
 
 /// The same, with the weights of the model changed as `options` say.
-pub(crate) fn load_model_with(dir: &Path, options: LoadOptions, device: &Device) -> anyhow::Result<(Gpt2, Tokenizer)> {
+pub(crate) fn load_model_with(dir: &Path, options: LoadOptions, device: &Device) -> anyhow::Result<(Model, Tokenizer)> {
     let dir = model_folder(dir)?;
     let tokenizer = Tokenizer::from_dir(&dir)?;
     let model = open_model(&dir, options, device)?;
-    let (largest, d_vocab) = (tokenizer.largest_id(), model.config().d_vocab);
+    let (largest, d_vocab) = (tokenizer.largest_id(), model.spec().d_vocab);
     anyhow::ensure!(
         (largest as usize) < d_vocab,
         "{}: the tokenizer gives ids up to {largest} but the model has {d_vocab} tokens; the two files do not belong together",

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use activations::{OnBadLine, Packing};
-use lm::{Gpt2, Logits, Request, Start, TokenBatch, Tokenizer, files};
+use lm::{Model, Logits, Request, Start, TokenBatch, Tokenizer, files};
 use serde::Deserialize;
 use tasks::{IoiTask, Prompt, Sample, Task};
 
@@ -89,7 +89,7 @@ impl VerifyGpt2 {
 }
 
 /// What differs at a prompt.
-fn verify(golden: &GoldenPrompt, model: &Gpt2, tokenizer: &Tokenizer) -> anyhow::Result<Vec<String>> {
+fn verify(golden: &GoldenPrompt, model: &Model, tokenizer: &Tokenizer) -> anyhow::Result<Vec<String>> {
     let ids = tokenizer.encode(&golden.prompt)?;
     if ids != golden.token_ids {
         let line = format!("{:?}: tokens {ids:?}, expected {:?}", golden.prompt, golden.token_ids);
@@ -147,7 +147,7 @@ fn log_sum_exp(logits: &[f32]) -> f64 {
 
 /// Share of prompts of the indirect-object task where the right name is the more likely of the two, and the mean difference
 /// of their logits.
-fn indirect_object(model: &Gpt2, tokenizer: &Tokenizer) -> anyhow::Result<(f64, f64)> {
+fn indirect_object(model: &Model, tokenizer: &Tokenizer) -> anyhow::Result<(f64, f64)> {
     let (n, batch) = PROMPTS;
     let prompts = IoiTask::new(tokenizer)?.sample(Sample::Evaluation, n, 0);
     let mut found = Vec::new();
@@ -161,7 +161,7 @@ fn indirect_object(model: &Gpt2, tokenizer: &Tokenizer) -> anyhow::Result<(f64, 
             .run(Start::Tokens(&TokenBatch::new(&ids)?), &request)?
             .logits_at()?; // [B, V]
         let logits = kernels::to_vec(logits);
-        for (prompt, logits) in prompts.iter().zip(logits.chunks_exact(model.config().d_vocab)) {
+        for (prompt, logits) in prompts.iter().zip(logits.chunks_exact(model.spec().d_vocab)) {
             found.push(f64::from(
                 logits[prompt.right_token() as usize] - logits[prompt.wrong_token() as usize],
             ));
@@ -173,9 +173,9 @@ fn indirect_object(model: &Gpt2, tokenizer: &Tokenizer) -> anyhow::Result<(f64, 
 }
 
 /// Mean cross-entropy on a text in nats a token, and the tokens that were predicted.
-fn mean_loss(text: &str, model: &Gpt2, tokenizer: &Tokenizer) -> anyhow::Result<(f64, usize)> {
+fn mean_loss(text: &str, model: &Model, tokenizer: &Tokenizer) -> anyhow::Result<(f64, usize)> {
     let documents = activations::Corpus::open(&[text], "text", OnBadLine::Error)?.into_documents();
-    let windows = Packing::documents(CONTEXT.min(model.config().n_ctx)).windows(documents, tokenizer)?;
+    let windows = Packing::documents(CONTEXT.min(model.spec().n_ctx)).windows(documents, tokenizer)?;
     let (mut total, mut tokens) = (0.0, 0);
     for window in windows {
         let request = Request {
@@ -186,7 +186,7 @@ fn mean_loss(text: &str, model: &Gpt2, tokenizer: &Tokenizer) -> anyhow::Result<
             .run(Start::Tokens(&TokenBatch::new(&[&window.ids])?), &request)?
             .logits_all()?; // [1, T, V]
         let logits = kernels::to_vec(logits);
-        for (logits, &next) in logits.chunks_exact(model.config().d_vocab).zip(&window.ids[1..]) {
+        for (logits, &next) in logits.chunks_exact(model.spec().d_vocab).zip(&window.ids[1..]) {
             total += log_sum_exp(logits) - f64::from(logits[next as usize]);
             tokens += 1;
         }

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use kernels::to_vec;
 use lm::interchange::{Interchange, Pair};
 use lm::train::{TrainConfig, Trainer};
-use lm::{Gpt2, Gpt2Config, HookPoint, Logits, Overwrite, Past, Request, Start, TokenBatch, Trace, files};
+use lm::{Model, Spec, HookPoint, Logits, Overwrite, Past, Request, Start, TokenBatch, Trace, files};
 
 use crate::compare::{Case, Closeness, Numbers};
 use crate::draw;
@@ -26,8 +26,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn micro(device: &Device) -> Gpt2 {
-    Gpt2::load(&root().join("lm/tests/fixtures/gpt2-micro"), device).unwrap()
+fn micro(device: &Device) -> Model {
+    Model::load(&root().join("lm/tests/fixtures/gpt2-micro"), device).unwrap()
 }
 
 fn ids() -> TokenBatch {
@@ -130,8 +130,8 @@ fn restarted(device: &Device) -> Numbers {
 }
 
 fn small_world(device: &Device) -> Numbers {
-    let model = Gpt2::load(&root().join("models/small-world"), device).unwrap();
-    let d_vocab = model.config().d_vocab;
+    let model = Model::load(&root().join("models/small-world"), device).unwrap();
+    let d_vocab = model.spec().d_vocab;
     let row = |row: usize| -> Vec<u32> { (0..21).map(|t| ((row * 131 + t * 37) % d_vocab) as u32).collect() };
     let batch = TokenBatch::new(&(0..3).map(row).collect::<Vec<_>>()).unwrap();
     let request = Request {
@@ -151,7 +151,7 @@ fn training(device: &Device) -> Numbers {
         init_std: 0.08,
         seed: 7,
     };
-    let mut trainer = Trainer::new(config, Gpt2Config::new(2, 2, 24, 11, 31), device);
+    let mut trainer = Trainer::new(config, Spec::new(2, 2, 24, 11, 31), device);
     let pairs = |step: usize| {
         let pair = |i: usize| Pair {
             source: (0..7).map(|t| ((step + i * 5 + t * 3) % 31) as u32).collect(),

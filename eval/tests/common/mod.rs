@@ -7,13 +7,13 @@ use burn::tensor::{Device, Tensor};
 use eval::interventions::Runner;
 use eval::{DictionarySet, Edit, RandomDictionary, Site, Sites};
 use lm::train::{TrainConfig, Trainer};
-use lm::{Gpt2, Gpt2Config, Tokenizer};
+use lm::{Model, Spec, Tokenizer};
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use tasks::{Attribute, IoiTask, Labels, Sample, Task, TaskName, lists};
 
 pub(crate) struct World {
-    pub(crate) model: Gpt2,
+    pub(crate) model: Model,
     pub(crate) task: IoiTask,
 }
 
@@ -41,10 +41,10 @@ pub(crate) fn world() -> &'static World {
                 init_std: 0.3,
                 seed,
             };
-            let size = Gpt2Config::new(3, 2, 32, 32, tokenizer.vocab_size());
+            let size = Spec::new(3, 2, 32, 32, tokenizer.vocab_size());
             let folder = tempfile::tempdir().unwrap();
             Trainer::new(config, size, &kernels::cpu()).export(folder.path(), tokenizer.bos()).unwrap();
-            let model = Gpt2::load(folder.path(), &kernels::cpu()).unwrap();
+            let model = Model::load(folder.path(), &kernels::cpu()).unwrap();
             let favours = |sample, n| {
                 let prompts = task.sample(sample, n, 0);
                 let clean = Runner::new(&model, 50).clean(&prompts, &BTreeSet::new()).unwrap();
@@ -87,7 +87,7 @@ pub(crate) fn node(name: &str) -> Node {
     name.parse().unwrap()
 }
 
-pub(crate) fn sites(model: &Gpt2) -> Sites {
+pub(crate) fn sites(model: &Model) -> Sites {
     let site = |name: &str, nodes: &[&str], attributes: &[Attribute]| Site {
         name: name.to_owned(),
         nodes: nodes.iter().map(|name| node(name)).collect(),
@@ -113,11 +113,11 @@ pub(crate) fn sites(model: &Gpt2) -> Sites {
     }
 }
 
-pub(crate) fn sets(model: &Gpt2) -> Vec<DictionarySet> {
+pub(crate) fn sets(model: &Model) -> Vec<DictionarySet> {
     let nodes = sites(model).nodes();
-    let identity = |node: &Node| -> Box<dyn Dictionary> { Box::new(Identity(node.width(model.config()))) };
+    let identity = |node: &Node| -> Box<dyn Dictionary> { Box::new(Identity(node.width(model.spec()))) };
     let random = |node: &Node| -> Box<dyn Dictionary> {
-        let mean = vec![0.0; node.width(model.config())];
+        let mean = vec![0.0; node.width(model.spec())];
         Box::new(RandomDictionary::new(&mean, 64, 4, 0, node, &kernels::cpu()))
     };
     let set = |name: &str, edit, make: &dyn Fn(&Node) -> Box<dyn Dictionary>| DictionarySet {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kernels::cpu;
-use lm::{Gpt2, HookPoint, HostTensor, Logits, Request, Start, TokenBatch, files};
+use lm::{Model, HookPoint, HostTensor, Logits, Request, Start, TokenBatch, files};
 use serde_json::json;
 
 use super::message;
@@ -73,7 +73,7 @@ fn beside(name: &'static str, others: BTreeMap<&'static str, Vec<u8>>) -> Reader
     }
     Box::new(move |input| {
         scratch.put(name, input);
-        let model = message(Gpt2::load(scratch.path(), &device))?;
+        let model = message(Model::load(scratch.path(), &device))?;
         let tokens = message(TokenBatch::new(&[[0_u32, 1], [2, 0]]))?;
         let request = Request {
             capture: vec![HookPoint::Z(0), HookPoint::Pattern(0), HookPoint::LnFinal],

@@ -1,7 +1,7 @@
 //! How well a language model shows a behaviour, on prompts that never occurred in its training.
 
 use kernels::to_vec;
-use lm::{Gpt2, Logits, Request, Start, TokenBatch, Tokenizer};
+use lm::{Model, Logits, Request, Start, TokenBatch, Tokenizer};
 use serde::Serialize;
 
 use super::{Behaviour, BehaviourPrompt, World};
@@ -47,7 +47,7 @@ impl BehaviourScore {
 
 /// Measures `behaviour` on `n` held-out prompts.
 pub fn measure(
-    model: &Gpt2,
+    model: &Model,
     tokenizer: &Tokenizer,
     world: &World,
     behaviour: Behaviour,
@@ -94,7 +94,7 @@ pub fn measure(
     Ok(score)
 }
 
-fn last_logits(model: &Gpt2, tokenizer: &Tokenizer, prompt: &BehaviourPrompt) -> Result<Vec<f32>, Error> {
+fn last_logits(model: &Model, tokenizer: &Tokenizer, prompt: &BehaviourPrompt) -> Result<Vec<f32>, Error> {
     let mut ids = vec![tokenizer.bos()];
     ids.extend(tokenizer.encode(&prompt.text)?);
     let last = ids.len() - 1;

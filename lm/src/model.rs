@@ -12,15 +12,15 @@ use crate::run::{Past, indices};
 use crate::shards::WeightFiles;
 use crate::tap::Tap;
 use crate::weights::{self, Linear, Norm, Weights};
-use crate::{Activation, Error, Gpt2Config, HookPoint, Logits, Request, Start, TokenBatch, Trace, files};
+use crate::{Activation, Error, Spec, HookPoint, Logits, Request, Start, TokenBatch, Trace, files};
 
 /// Score of a masked key: far below any real one, yet finite, so that no row becomes NaN.
 const MASKED: f32 = -1e30;
 
 /// A GPT-2 on a device.
 #[derive(Debug, Clone)]
-pub struct Gpt2 {
-    pub(crate) config: Gpt2Config,
+pub struct Model {
+    pub(crate) config: Spec,
     pub(crate) weights: Weights,
     device: Device,
     hash: String,
@@ -36,7 +36,7 @@ pub struct LoadOptions {
     pub refactor_attention: bool,
 }
 
-impl Gpt2 {
+impl Model {
     /// Loads `config.json` and the weights from a Hugging Face folder: `model.safetensors`, or, where that is absent, the files
     /// that `model.safetensors.index.json` names.
     pub fn load(dir: &Path, device: &Device) -> Result<Self, Error> {
@@ -45,7 +45,7 @@ impl Gpt2 {
 
     /// The same, with the weights changed as `options` say.
     pub fn load_with(dir: &Path, options: LoadOptions, device: &Device) -> Result<Self, Error> {
-        let config = Gpt2Config::read(&dir.join("config.json"))?;
+        let config = Spec::read(&dir.join("config.json"))?;
         let found = WeightFiles::find(dir)?;
         let mut tensors = weights::checked(found.read()?, &found.path(), &config)?;
         let of_weights = found.hash()?;
@@ -70,13 +70,13 @@ impl Gpt2 {
     /// hash is empty, since it has no file.
     ///
     /// `scripts/gpt2_geometry.py` says which weights.
-    pub fn hashed(config: Gpt2Config, device: &Device) -> Self {
+    pub fn hashed(config: Spec, device: &Device) -> Self {
         let weights = Weights::from_host(&config, &weights::hashed(&config), device);
         Self::from_weights(config, weights, device)
     }
 
     /// A model of weights made elsewhere (training); its hashes are empty, since it has no file.
-    pub(crate) fn from_weights(config: Gpt2Config, weights: Weights, device: &Device) -> Self {
+    pub(crate) fn from_weights(config: Spec, weights: Weights, device: &Device) -> Self {
         Self {
             config,
             weights,
@@ -88,7 +88,7 @@ impl Gpt2 {
     }
 
     /// Sizes and variants.
-    pub fn config(&self) -> &Gpt2Config {
+    pub fn spec(&self) -> &Spec {
         &self.config
     }
 
@@ -97,7 +97,7 @@ impl Gpt2 {
         &self.device
     }
 
-    /// What identifies the activations of this model: [`Gpt2::file_hash`], another one with changed weights.
+    /// What identifies the activations of this model: [`Model::file_hash`], another one with changed weights.
     pub fn hash(&self) -> &str {
         &self.hash
     }
@@ -225,7 +225,7 @@ impl Gpt2 {
         tap: &mut Tap<'_>,
     ) -> Tensor<3> {
         let block = &self.weights.blocks[l];
-        let Gpt2Config {
+        let Spec {
             n_head,
             d_head,
             d_model,

@@ -23,7 +23,7 @@ pub enum Activation {
 
 /// A validated GPT-2 configuration.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Gpt2Config {
+pub struct Spec {
     /// Number of blocks.
     pub n_layer: usize,
     /// Attention heads of a block, `H`.
@@ -94,7 +94,7 @@ fn default_true() -> bool {
     true
 }
 
-impl Gpt2Config {
+impl Spec {
     /// Reads and validates `path`.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let raw: Raw = files::read_json(path)?;
@@ -233,10 +233,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
         let read = |key: &str, value: Value| {
-            let mut json = Gpt2Config::new(2, 2, 8, 16, 32).to_hugging_face(0);
+            let mut json = Spec::new(2, 2, 8, 16, 32).to_hugging_face(0);
             json[key] = value;
             std::fs::write(&path, json.to_string()).unwrap();
-            Gpt2Config::read(&path)
+            Spec::read(&path)
         };
         for (key, value) in [
             ("pruned_heads", serde_json::json!({"0": [1]})),
@@ -260,7 +260,7 @@ mod tests {
         assert!(error.contains("`n_layer` is not there"), "{error}");
         assert_eq!(read("n_inner", Value::Null).unwrap().d_mlp, 4 * 8);
         for (key, value) in [("pruned_heads", serde_json::json!({})), ("summary_type", "mean".into())] {
-            assert_eq!(read(key, value).unwrap(), Gpt2Config::new(2, 2, 8, 16, 32));
+            assert_eq!(read(key, value).unwrap(), Spec::new(2, 2, 8, 16, 32));
         }
     }
 }
