@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use lm::{HookPoint, LoadOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tasks::{Role, TaskName};
+use tasks::{Role, TaskSource};
 
 use crate::corpus::OnBadLine;
 use crate::harvest::{Fill, LongDocuments, Packing};
@@ -77,7 +77,7 @@ pub enum SourceConfig {
     /// Prompts of a task (training sample).
     Prompts {
         /// The task: `ioi` or `pronoun`. Required.
-        task: TaskName,
+        task: TaskSource,
         /// Number of prompts. Required; 20000 in the paper.
         n: usize,
         /// Seed of the sample. Default 0.
@@ -360,7 +360,7 @@ mod tests {
         assert_eq!(
             config.source,
             SourceConfig::Prompts {
-                task: TaskName::Ioi,
+                task: TaskSource::Ioi,
                 n: 10,
                 seed: 0
             }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use lm::{Spec, HookPoint};
+use lm::{HookPoint, Spec};
 use serde::{Deserialize, Serialize};
 use tasks::Role;
 
@@ -160,7 +160,7 @@ mod tests {
         let node: Node = "blocks.0.attn.hook_q.11@S1+1".parse().unwrap();
         assert_eq!(
             (node.hook, node.head, node.role),
-            (HookPoint::Q(0), Some(11), Role::S1Plus1)
+            (HookPoint::Q(0), Some(11), Role::S1_PLUS_1)
         );
         assert_eq!(node.dir_name(), "blocks.0.attn.hook_q.11-S1p1");
     }
@@ -172,7 +172,7 @@ mod tests {
             ("blocks.3.hook_resid_pre.1@END", "only hook_q"),
             ("blocks.3.attn.hook_pattern@END", "no vector"),
             ("blocks.3.attn.hook_z.1", "HOOK[.HEAD]@ROLE"),
-            ("blocks.3.attn.hook_z.1@MIDDLE", "MIDDLE"),
+            ("blocks.3.attn.hook_z.1@THE MIDDLE", "THE MIDDLE"),
             ("blocks.3.hook_nothing@END", "hook_nothing"),
         ] {
             let message = name.parse::<Node>().unwrap_err().to_string();

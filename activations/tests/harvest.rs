@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use activations::{Document, Dtype, Error, Event, HarvestPlan, Node, Packing, Progress, Source, Store, harvest};
-use lm::{Model, HookPoint, Logits, Request, Start, TokenBatch, Tokenizer};
+use lm::{HookPoint, Logits, Model, Request, Start, TokenBatch, Tokenizer};
 use tasks::{IoiTask, Role, Sample, Task, lists};
 
 const HOOKS: [HookPoint; 3] = [HookPoint::ResidPre(1), HookPoint::Z(0), HookPoint::MlpPost(1)];
@@ -120,7 +120,7 @@ fn prompts_are_stored_in_their_order_with_their_labels() {
     let manifest = harvest(&model, &tokenizer, &plan, dir.path(), &mut |_| ())
         .unwrap()
         .unwrap();
-    assert_eq!(manifest.roles, [Role::Io, Role::S1Plus1, Role::End]);
+    assert_eq!(manifest.roles, [Role::IO, Role::S1_PLUS_1, Role::END]);
     assert_eq!(manifest.rows, 33);
 
     let store = Store::open(dir.path()).unwrap();
@@ -131,7 +131,7 @@ fn prompts_are_stored_in_their_order_with_their_labels() {
         assert_eq!(stored.width, node.width(model.spec()));
         assert_eq!(
             stored.labels,
-            prompts.iter().map(|prompt| prompt.labels).collect::<Vec<_>>()
+            prompts.iter().map(|prompt| prompt.labels.clone()).collect::<Vec<_>>()
         );
         let request = Request {
             capture: vec![node.hook],
@@ -150,7 +150,7 @@ fn prompts_are_stored_in_their_order_with_their_labels() {
         }
     }
     let io = store.hook(HookPoint::ResidPre(1), None).unwrap();
-    for row in io.rows.iter().filter(|row| row.role == Some(Role::Io)) {
+    for row in io.rows.iter().filter(|row| row.role == Some(Role::IO)) {
         assert_eq!(row.token, prompts[row.row as usize].right_token());
     }
 

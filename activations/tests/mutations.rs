@@ -79,7 +79,7 @@ fn filtered(store: &Store) -> Result<Vec<Batch>, Error> {
     let config = StreamConfig {
         filter: Filter {
             tokens: Some(40..500),
-            role: Some(Role::End),
+            role: Some(Role::END),
             ..Filter::default()
         },
         rows: true,

@@ -226,11 +226,11 @@ mod tests {
             ),
             (
                 format!("{source}roles = [\"END\", false]"),
-                "`roles` is false, expected one of",
+                "`roles` is false, expected a string",
             ),
             (
                 "source = { kind = \"prompts\", task = true, n = 3 }".to_owned(),
-                "`source.task` is true, expected \"ioi\" or \"pronoun\"",
+                "`source.task` is true, expected a string",
             ),
             (
                 "source = { kind = \"prompts\", task = \"ioi\", n = \"many\" }".to_owned(),

@@ -122,7 +122,7 @@ fn every_border_value_does_what_its_key_says_or_is_refused_with_it() {
         (
             PROMPTS,
             &["source.task=true"],
-            Refused("`source.task` is true, expected \"ioi\" or \"pronoun\""),
+            Refused("`source.task` is true, expected a string"),
         ),
         (
             PROMPTS,

@@ -20,6 +20,10 @@ fn read(name: &str) -> Sites {
     toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
+fn check(sites: &Sites, model: &lm::Model) -> Result<(), eval::Error> {
+    sites.check(&sites.task.schema()?, model)
+}
+
 fn gpt2_small() -> Spec {
     Spec::new(12, 12, 768, 1024, 50_257)
 }
@@ -32,7 +36,7 @@ fn n_edits(sites: &Sites) -> usize {
 #[test]
 fn the_circuit_of_gpt2_is_that_of_the_paper() {
     let sites = read("gpt2-ioi.toml");
-    sites.validate(&gpt2_small()).unwrap();
+    sites.validate(&sites.task.schema().unwrap(), &gpt2_small()).unwrap();
     assert_eq!(sites.model_hash, None);
     assert_eq!((sites.nodes().len(), n_edits(&sites)), (55, 11));
     let size = |site: &eval::Site| (site.name.clone(), site.nodes.len());
@@ -48,9 +52,9 @@ fn the_circuit_of_gpt2_is_that_of_the_paper() {
     assert_eq!(found, expected.map(|(name, n)| (name.to_owned(), n)));
     for (index, site) in sites.sites.iter().enumerate() {
         let expected: &[Attribute] = if index == 0 {
-            &[Attribute::Io]
+            &[Attribute::IO]
         } else {
-            &[Attribute::S, Attribute::Pos]
+            &[Attribute::S, Attribute::POS]
         };
         assert_eq!(site.attributes, expected, "{}", site.name);
     }
@@ -59,7 +63,7 @@ fn the_circuit_of_gpt2_is_that_of_the_paper() {
 #[test]
 fn the_residual_stream_of_gpt2_is_read_at_27_nodes() {
     let sites = read("gpt2-ioi-resid.toml");
-    sites.validate(&gpt2_small()).unwrap();
+    sites.validate(&sites.task.schema().unwrap(), &gpt2_small()).unwrap();
     assert_eq!((sites.sites.len(), sites.nodes().len(), n_edits(&sites)), (27, 27, 81));
 }
 
@@ -73,12 +77,12 @@ fn the_sites_of_the_shipped_model_are_its_own() {
         "small-world-pronoun.toml",
         "../quality/sites.toml",
     ] {
-        read(name).check(&model).unwrap();
+        check(&read(name), &model).unwrap();
     }
     // The task is not studied where it does not happen: several places, both attributes that the paper edits, and a head.
     let located = read("small-world.toml");
     assert!(located.sites.len() >= 4);
-    for attribute in [Attribute::Io, Attribute::Pos] {
+    for attribute in [Attribute::IO, Attribute::POS] {
         assert!(
             located.sites.iter().any(|site| site.attributes.contains(&attribute)),
             "{attribute}"
@@ -90,7 +94,7 @@ fn the_sites_of_the_shipped_model_are_its_own() {
         refactor_attention: true,
     };
     let refactored = lm::Model::load_with(&folder, options, &kernels::cpu()).unwrap();
-    read("small-world.toml").check(&refactored).unwrap();
-    let error = read("gpt2-ioi-resid.toml").check(&model).unwrap_err().to_string();
+    check(&read("small-world.toml"), &refactored).unwrap();
+    let error = check(&read("gpt2-ioi-resid.toml"), &model).unwrap_err().to_string();
     assert!(error.contains("blocks.4.hook_resid_pre@S1+1"), "{error}");
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use activations::Node;
-use tasks::{Attribute, TaskName};
+use tasks::{Attribute, TaskSource};
 
 /// Errors of this crate. Each message is one line that names the thing, the cause and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,10 @@ pub enum Error {
     /// A node does not exist in the model.
     #[error(transparent)]
     Activations(#[from] activations::Error),
+
+    /// A task cannot be opened.
+    #[error(transparent)]
+    Tasks(#[from] tasks::Error),
 
     /// An autoencoder of a toy could not be trained.
     #[error(transparent)]
@@ -54,9 +58,9 @@ pub enum Error {
     )]
     TaskMismatch {
         /// Task of the sites.
-        sites: TaskName,
+        sites: TaskSource,
         /// Task of the prompts.
-        prompts: TaskName,
+        prompts: TaskSource,
     },
 
     /// A site that makes no sense.

@@ -103,13 +103,7 @@ pub fn evaluate(
     observer: &mut dyn Observer,
 ) -> Result<Evaluated, Error> {
     let model = runner.model();
-    sites.check(model)?;
-    if sites.task != task.name() {
-        return Err(Error::TaskMismatch {
-            sites: sites.task,
-            prompts: task.name(),
-        });
-    }
+    sites.check(task.schema(), model)?;
     check_sets(model, sites, dictionaries, config)?;
     let nodes = sites.nodes();
 
@@ -120,7 +114,7 @@ pub fn evaluate(
         let (logit_diff, n, floor) = (facts.logit_diff, facts.n, config.min_denominator);
         return Err(Error::NoBehaviour { logit_diff, n, floor });
     }
-    let expected = expected(runner, &clean, sites, dictionaries, config)?;
+    let expected = expected(runner, task, &clean, sites, dictionaries, config)?;
     observer.cost(&expected);
     let sample = task.sample(Sample::Interpretability, config.interpretability_prompts, config.seed);
     let fit = task.sample(Sample::Train, config.readout_prompts, config.seed);
@@ -142,7 +136,7 @@ pub fn evaluate(
         config,
         model: model.hash(),
         prompts: prompts_hash.clone(),
-        labels: prompts.iter().map(|prompt| prompt.labels).collect(),
+        labels: prompts.iter().map(|prompt| prompt.labels.clone()).collect(),
         bootstrap: Bootstrap::new(prompts.len(), config.resamples, config.seed, "evaluation"),
         bootstrap_f1: Bootstrap::new(
             sample.labels.len() / 2,
@@ -239,6 +233,7 @@ pub fn compared(config: &EvalConfig) -> [Selection; 4] {
 /// What the evaluation costs; one intervention at each site, which changes nothing, is timed for it.
 fn expected(
     runner: &Runner<'_>,
+    task: &dyn Task,
     clean: &CleanRun<'_>,
     sites: &Sites,
     sets: &[DictionarySet],
@@ -251,7 +246,7 @@ fn expected(
     let mut layers = BTreeSet::new();
     for site in &sites.sites {
         let here = sets.iter().filter(|set| set.covers(site));
-        let steps = baseline_steps(site, sites.task) + here.map(|set| unit_steps(site, set, config)).sum::<usize>();
+        let steps = baseline_steps(site, task) + here.map(|set| unit_steps(site, set, config)).sum::<usize>();
         let layer = cost::first_layer(site);
         cost.interventions += steps;
         cost.flop += (steps * n) as f64 * cost::flop(size, layer, tokens, cost::positions(site, prompts));

@@ -17,7 +17,7 @@ use crate::rows::Rows;
 use crate::site::restart_layer;
 use activations::Node;
 use burn::tensor::Tensor;
-use lm::{Model, HookPoint, Logits, Overwrite, Past, Request, Start, TokenBatch, Trace};
+use lm::{HookPoint, Logits, Model, Overwrite, Past, Request, Start, TokenBatch, Trace};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use tasks::Prompt;

@@ -27,10 +27,10 @@ use crate::report::Clean;
 use crate::rows::Rows;
 use crate::site::{Evidence, Site, Sites};
 use activations::Node;
-use lm::{Model, Spec, HookPoint};
+use lm::{HookPoint, Model, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use tasks::{Attribute, Sample, Task, TaskName};
+use tasks::{Attribute, Role, Sample, Task, TaskName};
 
 /// Smallest clean mean logit difference, in logits, that counts as doing the task.
 const FLOOR: f64 = 0.1;
@@ -65,6 +65,8 @@ impl Candidate {
 /// What `locate` found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Located {
+    /// The task's name.
+    pub task: TaskName,
     /// The undisturbed model.
     pub clean: Clean,
     /// Every candidate, in the order of nodes.
@@ -83,8 +85,8 @@ pub struct Cost {
     pub forward_passes: f64,
 }
 
-/// The nodes that are tried: see the module's description.
-pub fn candidates(config: &Spec, task: TaskName) -> Vec<Node> {
+/// The nodes that are tried, at all roles of a task: see the module's description.
+pub fn candidates(config: &Spec, roles: &[Role]) -> Vec<Node> {
     let mut hooks: Vec<(HookPoint, Option<usize>)> = Vec::new();
     for layer in 0..config.n_layer {
         if layer > 0 {
@@ -97,19 +99,19 @@ pub fn candidates(config: &Spec, task: TaskName) -> Vec<Node> {
     }
     hooks
         .into_iter()
-        .flat_map(|(hook, head)| task.roles().iter().map(move |&role| Node { hook, head, role }))
+        .flat_map(|(hook, head)| roles.iter().map(move |&role| Node { hook, head, role }))
         .collect()
 }
 
 /// The most that [`locate()`] will cost on a model of this size.
-pub fn estimated_forward_passes(model: &Spec, config: &LocateConfig) -> Cost {
+pub fn estimated_forward_passes(model: &Spec, task: &dyn Task, config: &LocateConfig) -> Cost {
     let layers = model.n_layer.max(1) as f64;
-    let runs = 1 + config.task.attributes().len();
+    let runs = 1 + task.attributes().len();
     let mut cost = Cost {
         interventions: 0,
         forward_passes: runs as f64,
     };
-    for node in candidates(model, config.task) {
+    for node in candidates(model, &task.schema().roles) {
         let share = (layers - node.hook.layer().unwrap_or(0) as f64) / layers;
         cost.interventions += runs;
         cost.forward_passes += share * runs as f64;
@@ -133,14 +135,15 @@ pub fn locate(
     config: &LocateConfig,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Located, Error> {
-    if config.task != task.name() {
+    let schema = task.schema();
+    if config.task != schema.source {
         return Err(Error::TaskMismatch {
-            sites: config.task,
-            prompts: task.name(),
+            sites: config.task.clone(),
+            prompts: schema.source.clone(),
         });
     }
     let runner = Runner::new(model, config.batch);
-    let nodes = candidates(model.spec(), task.name());
+    let nodes = candidates(model.spec(), &schema.roles);
     let all: BTreeSet<Node> = nodes.iter().copied().collect();
     let prompts = task.sample(Sample::Locate, config.prompts, config.seed);
     let clean = runner.clean(&prompts, &all)?;
@@ -168,7 +171,7 @@ pub fn locate(
         )?);
         progress(done + 1, nodes.len());
     }
-    let chosen = choose::choose(&measured, config);
+    let chosen = choose::choose(&measured, task.attributes(), config);
     if chosen.is_empty() {
         return Err(Error::NoSites {
             min_changed: config.min_changed,
@@ -177,10 +180,11 @@ pub fn locate(
     }
     let sites = chosen.into_iter().map(|candidate| site(candidate, facts.n)).collect();
     Ok(Located {
+        task: schema.name,
         clean: facts,
         candidates: measured,
         sites: Sites {
-            task: task.name(),
+            task: schema.source.clone(),
             model_hash: Some(model.file_hash().to_owned()),
             sites,
         },
@@ -271,7 +275,7 @@ mod tests {
     fn the_token_itself_is_no_finding() {
         let task = IoiTask::new(&Tokenizer::word_level(&World::new().pieces()).unwrap()).unwrap();
         let at = |name: &str| trivial(&task, &name.parse().unwrap());
-        assert_eq!(at("blocks.2.hook_resid_pre@IO"), [Attribute::Io, Attribute::Pos]);
+        assert_eq!(at("blocks.2.hook_resid_pre@IO"), [Attribute::IO, Attribute::POS]);
         assert_eq!(at("blocks.2.hook_resid_pre@S2"), [Attribute::S]);
         assert!(at("blocks.2.hook_resid_pre@END").is_empty() && at("blocks.2.attn.hook_z.1@S2").is_empty());
     }

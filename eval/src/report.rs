@@ -242,12 +242,12 @@ pub(crate) mod tests {
         let site = Site {
             name: "site".to_owned(),
             nodes: vec!["blocks.0.hook_resid_pre@END".parse().unwrap()],
-            attributes: vec![Attribute::Io],
+            attributes: vec![Attribute::IO],
             evidence: Vec::new(),
         };
         Report {
             format_version: FORMAT_VERSION,
-            task: TaskName::Ioi,
+            task: TaskName::IOI,
             config,
             model: ModelFacts {
                 hash: "cafe".to_owned(),

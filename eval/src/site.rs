@@ -6,10 +6,10 @@
 
 use crate::Error;
 use activations::Node;
-use lm::{Model, Spec, HookPoint};
+use lm::{HookPoint, Model, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use tasks::{Attribute, TaskName};
+use tasks::{Attribute, Schema, TaskSource};
 
 /// What was measured at a site for one attribute, before any dictionary was looked at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ pub struct Site {
 pub struct Sites {
     /// The task whose attributes are edited. Default `ioi`.
     #[serde(default)]
-    pub task: TaskName,
+    pub task: TaskSource,
     /// Hash of the weights in which the sites were found (`lm::Model::file_hash`: re-factored weights behave alike). Absent in
     /// a file that names places known from elsewhere, which is good for any model that has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,7 +60,7 @@ impl Sites {
     ///
     /// # Errors
     /// [`Error::ModelMismatch`] when there is a hash and it names other weights; otherwise as [`Sites::validate`].
-    pub fn check(&self, model: &Model) -> Result<(), Error> {
+    pub fn check(&self, schema: &Schema, model: &Model) -> Result<(), Error> {
         if let Some(hash) = &self.model_hash
             && hash != model.file_hash()
         {
@@ -69,7 +69,7 @@ impl Sites {
                 model: model.file_hash().to_owned(),
             });
         }
-        self.validate(model.spec())
+        self.validate(schema, model.spec())
     }
 
     /// Checks names, attributes and nodes against the task and the size of the model.
@@ -77,8 +77,8 @@ impl Sites {
     /// # Errors
     /// Those of [`Sites::check_task`]; [`Error::Activations`] and [`Error::Node`] for a node that does not exist or cannot be
     /// overwritten.
-    pub fn validate(&self, config: &Spec) -> Result<(), Error> {
-        self.check_task()?;
+    pub fn validate(&self, schema: &Schema, config: &Spec) -> Result<(), Error> {
+        self.check_task(schema)?;
         for node in self.nodes() {
             node.validate(config)?;
             restart_layer(&node)?;
@@ -86,17 +86,23 @@ impl Sites {
         Ok(())
     }
 
-    /// Checks what can be checked without a model: names, attributes and roles against the task.
+    /// Checks what can be checked without a model: names, attributes and roles against the schema of the task.
     ///
     /// # Errors
-    /// [`Error::Site`] for an empty, doubled or contradictory site.
-    pub fn check_task(&self) -> Result<(), Error> {
+    /// [`Error::TaskMismatch`] for the schema of another task; [`Error::Site`] for an empty, doubled or contradictory site.
+    pub fn check_task(&self, schema: &Schema) -> Result<(), Error> {
         let fail = |site: &str, reason: &str| {
             Err(Error::Site {
                 site: site.to_owned(),
                 reason: reason.to_owned(),
             })
         };
+        if self.task != schema.source {
+            return Err(Error::TaskMismatch {
+                sites: self.task.clone(),
+                prompts: schema.source.clone(),
+            });
+        }
         if self.sites.is_empty() {
             return fail("(none)", "the file lists no sites");
         }
@@ -117,11 +123,11 @@ impl Sites {
             if site.attributes.iter().collect::<BTreeSet<_>>().len() < site.attributes.len() {
                 return fail(&site.name, "it lists an attribute twice");
             }
-            let task = self.task;
-            if let Some(other) = site.attributes.iter().find(|other| !task.attributes().contains(other)) {
+            let task = schema.name;
+            if let Some(other) = site.attributes.iter().find(|other| !schema.edited.contains(other)) {
                 return fail(&site.name, &format!("task {task} has no attribute {other}"));
             }
-            if let Some(other) = site.nodes.iter().find(|node| !task.roles().contains(&node.role)) {
+            if let Some(other) = site.nodes.iter().find(|node| !schema.roles.contains(&node.role)) {
                 return fail(&site.name, &format!("task {task} has no role {}", other.role));
             }
         }

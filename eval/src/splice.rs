@@ -13,7 +13,7 @@
 
 use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
 use kernels::to_vec;
-use lm::{Model, HookPoint, Logits, Overwrite, Request, Start, TokenBatch};
+use lm::{HookPoint, Logits, Model, Overwrite, Request, Start, TokenBatch};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 

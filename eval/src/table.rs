@@ -6,7 +6,7 @@
 
 mod columns;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use tasks::{Attribute, TaskName};
@@ -181,8 +181,9 @@ pub fn compared(found: &Compared) -> String {
 /// What is subtracted in a logit difference of the task.
 fn answers(task: TaskName) -> &'static str {
     match task {
-        TaskName::Ioi => "IO - S",
-        TaskName::Pronoun => "right - other pronoun",
+        TaskName::IOI => "IO - S",
+        TaskName::PRONOUN => "right - other pronoun",
+        _ => "right - wrong",
     }
 }
 
@@ -193,15 +194,19 @@ pub fn located(located: &Located) -> String {
     let _ = writeln!(
         out,
         "clean model: logit difference {} {:.2}, accuracy {:.3} on {} prompts\n",
-        answers(located.sites.task),
+        answers(located.task),
         clean.logit_diff,
         clean.accuracy,
         clean.n
     );
-    let attributes = located.sites.task.attributes();
+    let measured = located
+        .candidates
+        .iter()
+        .flat_map(|candidate| candidate.changed.keys().copied());
+    let attributes: Vec<Attribute> = measured.collect::<BTreeSet<_>>().into_iter().collect();
     let width = |attribute: &Attribute| attribute.to_string().len().max(7) + 2;
     let _ = write!(out, "  {:<36}{:>9}", "node", "removed");
-    for attribute in attributes {
+    for attribute in &attributes {
         let _ = write!(out, "{:>1$}", attribute.to_string(), width(attribute));
     }
     let _ = writeln!(out, "  kept");
@@ -220,7 +225,7 @@ pub fn located(located: &Located) -> String {
             candidate.node.to_string(),
             cell(candidate.removed, 9)
         );
-        for attribute in attributes {
+        for attribute in &attributes {
             let changed = candidate.changed.get(attribute).copied();
             let _ = write!(out, "{:>1$}", cell(changed, width(attribute)), width(attribute));
         }
@@ -231,7 +236,7 @@ pub fn located(located: &Located) -> String {
         "\n{kept} of {} nodes kept, {} chosen (*); {}: share of predictions that the patch changes",
         located.candidates.len(),
         located.sites.sites.len(),
-        list(attributes)
+        list(&attributes)
     );
     out
 }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 use kernels::{from_vec, matmul, to_vec};
-use lm::{Model, HookPoint, Logits, Request, Start, TokenBatch, Tokenizer};
+use lm::{HookPoint, Logits, Model, Request, Start, TokenBatch, Tokenizer};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tasks::world::{Document, Label};

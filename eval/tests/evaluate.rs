@@ -391,7 +391,7 @@ fn a_set_is_scored_where_it_has_dictionaries() {
 
 #[test]
 fn what_does_not_fit_is_named() {
-    let World { model, .. } = world();
+    let World { model, task } = world();
     let good = sites(model);
     let message = |sites: &Sites, sets: &[DictionarySet], settings| match run(sites, sets, settings) {
         Ok(_) => String::new(),
@@ -459,7 +459,7 @@ fn what_does_not_fit_is_named() {
     ] {
         let mut sites = good.clone();
         change(&mut sites);
-        let text = sites.check(model).unwrap_err().to_string();
+        let text = sites.check(task.schema(), model).unwrap_err().to_string();
         assert!(text.contains(part), "{text}");
     }
 }
@@ -553,7 +553,7 @@ fn a_supervised_dictionary_in_disguise_scores_as_itself() {
     let World { model, task } = world();
     let sites = sites(model);
     let prompts = task.sample(Sample::Train, 3000, 0);
-    let labels: Vec<Labels> = prompts.iter().map(|prompt| prompt.labels).collect();
+    let labels: Vec<Labels> = prompts.iter().map(|prompt| prompt.labels.clone()).collect();
     let recorded = Runner::new(model, 50).record(&prompts, &sites.nodes()).unwrap();
     let n_values = task.sizes();
     let set = |name: &str, edit, disguised| DictionarySet {
@@ -566,7 +566,10 @@ fn a_supervised_dictionary_in_disguise_scores_as_itself() {
         by_node: recorded
             .iter()
             .map(|(node, rows)| -> (Node, Box<dyn Dictionary>) {
-                (*node, Box::new(ByLabels::fit(rows, &labels, n_values, disguised)))
+                (
+                    *node,
+                    Box::new(ByLabels::fit(rows, &labels, n_values.clone(), disguised)),
+                )
             })
             .collect(),
     };

@@ -19,7 +19,7 @@ use eval::locate::{candidates, estimated_forward_passes};
 use eval::rows::Rows;
 use eval::{Error, LocateFile, locate};
 use std::collections::{BTreeMap, BTreeSet};
-use tasks::{Attribute, Sample, Task, TaskName};
+use tasks::{Attribute, Sample, Task};
 
 fn close(a: &[f32], b: &[f32]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-3)
@@ -82,7 +82,7 @@ fn patching_every_changed_token_at_the_bottom_is_running_the_counterfactual() {
     let prompts = task.sample(Sample::Evaluation, 40, 2);
     let runner = Runner::new(model, 16);
     let cases: [(Attribute, &[&str]); 2] = [
-        (Attribute::Io, &["blocks.0.hook_resid_pre@IO"]),
+        (Attribute::IO, &["blocks.0.hook_resid_pre@IO"]),
         (
             Attribute::S,
             &["blocks.0.hook_resid_pre@S1", "blocks.0.hook_resid_pre@S2"],
@@ -100,7 +100,7 @@ fn patching_every_changed_token_at_the_bottom_is_running_the_counterfactual() {
     // At the very top, END alone decides, whatever changed.
     let top = BTreeSet::from([node("blocks.2.hook_resid_post@END")]);
     let clean = runner.clean(&prompts, &top).unwrap();
-    let changed = task.counterfactuals(&prompts, Attribute::Pos, 3);
+    let changed = task.counterfactuals(&prompts, Attribute::POS, 3);
     let truth = runner.clean(&changed, &top).unwrap();
     let patched = runner.intervene(&clean, &truth.nodes, Want::Prediction).unwrap();
     assert_eq!(patched.prediction, truth.outcome.prediction);
@@ -167,8 +167,11 @@ fn locate_measures_every_candidate_and_keeps_by_threshold() {
     let found = locate(model, task, &config, &mut |_, _| ()).unwrap();
     // Residual stream before blocks 1 and 2 and after block 2, two heads in three blocks, each at five roles.
     assert_eq!(found.candidates.len(), (3 + 6) * 5);
-    assert_eq!(found.candidates.len(), candidates(model.spec(), TaskName::Ioi).len());
-    let cost = estimated_forward_passes(model.spec(), &config);
+    assert_eq!(
+        found.candidates.len(),
+        candidates(model.spec(), &task.schema().roles).len()
+    );
+    let cost = estimated_forward_passes(model.spec(), task, &config);
     assert_eq!(cost.interventions, 45 * 4);
     assert!(cost.forward_passes < 45.0 * 4.0 * 40.0);
     for candidate in &found.candidates {
@@ -178,7 +181,7 @@ fn locate_measures_every_candidate_and_keeps_by_threshold() {
         }
     }
     assert!(!found.sites.sites.is_empty() && found.sites.sites.len() <= file.max_sites);
-    found.sites.check(model).unwrap();
+    found.sites.check(task.schema(), model).unwrap();
     assert_eq!(locate(model, task, &config, &mut |_, _| ()).unwrap(), found);
     let strict = LocateFile {
         min_removed: 1.0,

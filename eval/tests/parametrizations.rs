@@ -11,7 +11,7 @@ use activations::NodeRows;
 use eval::control::{apply, supervised as exchange};
 use eval::dictionaries::{Directions, dot, encode, reconstruct};
 use eval::rows::Rows;
-use lm::{Model, HookPoint, Logits, Overwrite, Request, Start, TokenBatch, Tokenizer};
+use lm::{HookPoint, Logits, Model, Overwrite, Request, Start, TokenBatch, Tokenizer};
 use supervised::{Columns, Method, Parametrization, SupervisedDictionary, fit};
 use tasks::{Attribute, ByAttribute, IoiTask, Labels, Prompt, Role, Sample, Task};
 
@@ -29,7 +29,7 @@ fn dictionary(parametrization: Parametrization) -> SupervisedDictionary {
         values,
         labels,
     };
-    let columns = Columns::new(parametrization, ByAttribute::ioi([NAMES, NAMES, 2]), Role::End).unwrap();
+    let columns = Columns::new(parametrization, ByAttribute::ioi([NAMES, NAMES, 2]), Role::END).unwrap();
     fit(&rows, columns, Method::Mean, &kernels::cpu()).unwrap()
 }
 
@@ -148,7 +148,7 @@ impl Shipped {
                 at: places(prompts, role).into_iter().enumerate().collect(),
                 values: rows.tensor(0..rows.len(), self.model.device()),
             }],
-            logits: Logits::At(places(prompts, Role::End)),
+            logits: Logits::At(places(prompts, Role::END)),
             ..Request::default()
         };
         let trace = self.model.run(Start::Tokens(&tokens(prompts)), &request).unwrap();
@@ -162,18 +162,23 @@ impl Shipped {
 
     /// What a dictionary fitted there is good for.
     fn measure(&self, hook: HookPoint, role: Role, parametrization: Parametrization, method: Method) -> Measured {
-        let labels = |prompts: &[Prompt]| prompts.iter().map(|prompt| prompt.labels).collect::<Vec<Labels>>();
+        let labels = |prompts: &[Prompt]| {
+            prompts
+                .iter()
+                .map(|prompt| prompt.labels.clone())
+                .collect::<Vec<Labels>>()
+        };
         let rows = NodeRows {
             width: self.model.spec().d_model,
             values: self.activations(hook, role, &self.fitted).values().to_vec(),
             labels: labels(&self.fitted),
         };
-        let columns = Columns::new(parametrization, self.n_values, role).unwrap();
+        let columns = Columns::new(parametrization, self.n_values.clone(), role).unwrap();
         let dictionary = fit(&rows, columns, method, self.model.device()).unwrap();
         let (clean, labels) = (self.activations(hook, role, &self.prompts), labels(&self.prompts));
         let rebuilt = |labels: &[Labels]| reconstruct(&dictionary, &clean, labels).1;
         let with_pos = |pos: usize| {
-            let moved = |labels: &Labels| labels.iter().chain([(Attribute::Pos, pos)]).collect();
+            let moved = |labels: &Labels| labels.iter().chain([(Attribute::POS, pos)]).collect();
             rebuilt(&labels.iter().map(moved).collect::<Vec<_>>()).mean()
         };
         let moved: Vec<f32> = with_pos(0).iter().zip(with_pos(1)).map(|(a, b)| a - b).collect();
@@ -210,7 +215,7 @@ fn on_the_shipped_model_means_over_count_redundant_attributes_and_least_squares_
     let model = Shipped::load();
     // Where S is read first, the embedding of its position tells Pos; at the end of the prompt the model answers by it. Both
     // coupled attributes tell it.
-    for (hook, role) in [(HookPoint::ResidPre(0), Role::S1), (HookPoint::ResidPre(3), Role::End)] {
+    for (hook, role) in [(HookPoint::ResidPre(0), Role::S1), (HookPoint::ResidPre(3), Role::END)] {
         let measure = |parametrization, method| model.measure(hook, role, parametrization, method);
         let independent = measure(Parametrization::Independent, Method::Mean);
         let mean = measure(Parametrization::Coupled, Method::Mean);
@@ -232,6 +237,6 @@ fn on_the_shipped_model_means_over_count_redundant_attributes_and_least_squares_
             ),
         }
     }
-    let names = model.measure(HookPoint::ResidPre(3), Role::End, Parametrization::Names, Method::Mean);
+    let names = model.measure(HookPoint::ResidPre(3), Role::END, Parametrization::Names, Method::Mean);
     assert!(names.sufficiency < 0.5, "names alone do not tell Pos: {names:?}");
 }

@@ -69,7 +69,7 @@ fn split(labels: &[Labels], share: f64, seed: u64) -> Codes {
     codes.n_latents += 2 * PARTS;
     for value in 0..2 {
         let mut prompts: Vec<usize> = (0..N)
-            .filter(|&i| labels[i].get(Attribute::Pos) == Some(value))
+            .filter(|&i| labels[i].get(Attribute::POS) == Some(value))
             .collect();
         prompts.shuffle(&mut random::rng(seed, "phenomena/parts"));
         prompts.truncate((prompts.len() as f64 * share) as usize);
@@ -90,7 +90,7 @@ fn check_occlusion(labels: &[Labels], checkpoints: &[Codes], effects: [f64; 2], 
             .filter_map(|labels| labels.get(attribute))
             .collect::<Vec<_>>()
     };
-    let values = [Attribute::Io, Attribute::S].map(values_of);
+    let values = [Attribute::IO, Attribute::S].map(values_of);
     let carried = |place: usize, attribute| Carried {
         attribute,
         values: &values[place],
@@ -101,7 +101,7 @@ fn check_occlusion(labels: &[Labels], checkpoints: &[Codes], effects: [f64; 2], 
     let checkpoints: Vec<&[Codes]> = checkpoints.iter().map(std::slice::from_ref).collect();
     occlusion::check(
         &checkpoints,
-        [carried(0, Attribute::Io), carried(1, Attribute::S)],
+        [carried(0, Attribute::IO), carried(1, Attribute::S)],
         occlusion::THETA,
         &Bootstrap::new(labels.len(), 200, 0, "occlusion"),
     )
@@ -109,14 +109,14 @@ fn check_occlusion(labels: &[Labels], checkpoints: &[Codes], effects: [f64; 2], 
 }
 
 fn check_splitting(labels: &[Labels], codes: &Codes) -> Splitting {
-    splitting::check(std::slice::from_ref(codes), of_pos(labels)).unwrap()
+    splitting::check(std::slice::from_ref(codes), &of_pos(labels)).unwrap()
 }
 
 fn of_pos(labels: &[Labels]) -> Question<'_> {
     Question {
         labels,
         n_values: ByAttribute::ioi(SIZES),
-        attribute: Attribute::Pos,
+        attribute: Attribute::POS,
     }
 }
 
@@ -127,7 +127,7 @@ fn a_dictionary_without_the_weak_attribute_occludes() {
     assert_eq!(found.verdict, occlusion::Verdict::Occludes);
     assert_eq!(
         (found.strong, found.weak, found.strong_by),
-        (Attribute::Io, Attribute::S, StrongBy::Norm)
+        (Attribute::IO, Attribute::S, StrongBy::Norm)
     );
     assert_eq!((found.end.value, found.end.interval), (Some(1.0), Some((1.0, 1.0))));
     assert_eq!(
@@ -224,7 +224,7 @@ fn without_norms_the_strong_attribute_is_the_covered_one() {
     let found = check_occlusion(&swapped, &[without_s(&labels, NAMES)], [0.5, 0.5], true);
     assert_eq!(
         (found.strong, found.verdict),
-        (Attribute::Io, occlusion::Verdict::Undefined)
+        (Attribute::IO, occlusion::Verdict::Undefined)
     );
 }
 
@@ -252,7 +252,7 @@ fn codes_of_other_prompts_are_refused() {
         norm: None,
     };
     let bootstrap = Bootstrap::new(N, 3, 0, "x");
-    let pair = [carried(Attribute::Io), carried(Attribute::S)];
+    let pair = [carried(Attribute::IO), carried(Attribute::S)];
     let nodes = [codes];
     let error = |checkpoints: &[&[Codes]], pair, bootstrap: &Bootstrap| {
         occlusion::check(checkpoints, pair, 0.5, bootstrap)
@@ -301,7 +301,7 @@ fn fragments_beside_a_whole_latent_are_no_splitting() {
     let first = codes.n_latents as u32;
     codes.n_latents += 2;
     for (row, labels) in codes.rows.iter_mut().zip(&labels) {
-        row.push((first + labels.get(Attribute::Pos).unwrap() as u32, 1.0));
+        row.push((first + labels.get(Attribute::POS).unwrap() as u32, 1.0));
     }
     let found = check_splitting(&labels, &codes);
     assert_eq!((found.fragments, found.score), (2 * PARTS, Some(0.0)));
@@ -313,7 +313,7 @@ fn one_value_that_is_split_is_enough() {
     let labels = labels();
     let mut codes = split(&labels, 1.0, 0);
     for (row, labels) in codes.rows.iter_mut().zip(&labels) {
-        if labels.get(Attribute::Pos) == Some(1) {
+        if labels.get(Attribute::POS) == Some(1) {
             row.clear();
         }
     }
@@ -342,7 +342,7 @@ fn latents_of_names_and_overlapping_latents_are_no_fragments() {
 
     // Thirty copies of a latent on 70 % of each value's prompts are no partition.
     let row = |(i, labels): (usize, &Labels)| {
-        let pos = labels.get(Attribute::Pos).unwrap() as u32;
+        let pos = labels.get(Attribute::POS).unwrap() as u32;
         let copies = (0..30).map(|copy| (30 * pos + copy, 1.0));
         copies.filter(|_| i % 10 < 7).collect()
     };
@@ -372,7 +372,7 @@ fn fragments_of_two_seeds_agree_only_if_they_share_prompts() {
     let labels = labels();
     let codes = |share, seed| [split(&labels, share, seed)];
     let a = codes(1.0, 0);
-    let agreement = |b: &[Codes]| splitting::agreement(&a, b, of_pos(&labels), 100, 0).unwrap();
+    let agreement = |b: &[Codes]| splitting::agreement(&a, b, &of_pos(&labels), 100, 0).unwrap();
 
     let same = agreement(&[reordered(&a[0])]);
     assert_eq!((same.jaccard, same.above_chance), (Some(1.0), Some(true)));

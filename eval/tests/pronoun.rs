@@ -12,19 +12,21 @@ use eval::interventions::Runner;
 use eval::{DictionarySet, Edit, Error, EvalFile, LocateFile, Metric, Sites, evaluate, locate};
 use lm::{Model, Tokenizer};
 use supervised::{Method, fit};
-use tasks::{Attribute, Labels, Role, Sample, Task, TaskName};
+use tasks::{Attribute, Labels, Role, Sample, Task, TaskName, TaskSource};
 
 fn shipped() -> (Model, Box<dyn Task>) {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/small-world");
     let model = Model::load(&folder, &kernels::cpu()).unwrap();
-    let task = TaskName::Pronoun.open(&Tokenizer::from_dir(&folder).unwrap()).unwrap();
+    let task = TaskSource::Pronoun
+        .open(&Tokenizer::from_dir(&folder).unwrap())
+        .unwrap();
     (model, task)
 }
 
 /// One supervised dictionary a node.
 fn supervised(model: &Model, task: &dyn Task, sites: &Sites) -> DictionarySet {
     let prompts = task.sample(Sample::Train, 1000, 0);
-    let labels: Vec<Labels> = prompts.iter().map(|prompt| prompt.labels).collect();
+    let labels: Vec<Labels> = prompts.iter().map(|prompt| prompt.labels.clone()).collect();
     let recorded = Runner::new(model, 50).record(&prompts, &sites.nodes()).unwrap();
     let by_node = recorded.into_iter().map(|(node, rows)| {
         let rows = NodeRows {
@@ -50,7 +52,7 @@ fn supervised(model: &Model, task: &dyn Task, sites: &Sites) -> DictionarySet {
 fn the_pronoun_is_located_and_edited_like_the_indirect_object() {
     let (model, task) = shipped();
     let settings = LocateFile {
-        task: TaskName::Pronoun,
+        task: TaskSource::Pronoun,
         prompts: 60,
         ..LocateFile::default()
     };
@@ -61,11 +63,14 @@ fn the_pronoun_is_located_and_edited_like_the_indirect_object() {
         &mut |_, _| (),
     )
     .unwrap();
-    assert_eq!(located.sites.task, TaskName::Pronoun);
+    assert_eq!(
+        (&located.sites.task, located.task),
+        (&TaskSource::Pronoun, TaskName::PRONOUN)
+    );
     assert!(located.clean.accuracy > 0.95, "{:?}", located.clean);
     // The person's gender is a finding at END, and none where the name stands.
-    assert!(located.sites.sites.iter().all(|site| site.nodes[0].role == Role::End));
-    let at_name = located.candidates.iter().filter(|found| found.node.role == Role::Name);
+    assert!(located.sites.sites.iter().all(|site| site.nodes[0].role == Role::END));
+    let at_name = located.candidates.iter().filter(|found| found.node.role == Role::NAME);
     let trivial = at_name
         .filter(|found| found.node.head.is_none())
         .map(|found| found.trivial.clone());
@@ -73,7 +78,7 @@ fn the_pronoun_is_located_and_edited_like_the_indirect_object() {
         trivial
             .collect::<Vec<_>>()
             .iter()
-            .all(|trivial| *trivial == [Attribute::Gender])
+            .all(|trivial| *trivial == [Attribute::GENDER])
     );
 
     let sets = [supervised(&model, task.as_ref(), &located.sites)];
@@ -97,7 +102,7 @@ fn the_pronoun_is_located_and_edited_like_the_indirect_object() {
         &mut |_, _| (),
     )
     .unwrap();
-    assert_eq!(found.report.task, TaskName::Pronoun);
+    assert_eq!(found.report.task, TaskName::PRONOUN);
     let best = |metric| {
         let of = found
             .report
@@ -111,12 +116,16 @@ fn the_pronoun_is_located_and_edited_like_the_indirect_object() {
 
     // Sites of another task are refused, and so are its attributes and roles.
     let ioi = Sites {
-        task: TaskName::Ioi,
+        task: TaskSource::Ioi,
         ..located.sites.clone()
     };
     let refused = |sites: &Sites| evaluate(&runner, task.as_ref(), sites, &sets, &config, None, &mut |_, _| ());
     let message = refused(&ioi).unwrap_err().to_string();
-    assert!(message.contains("task ioi has no attribute Gender"), "{message}");
+    assert!(message.contains("the sites are those of task ioi"), "{message}");
+    let mut foreign = located.sites.clone();
+    foreign.sites[0].attributes.push(Attribute::POS);
+    let message = refused(&foreign).unwrap_err().to_string();
+    assert!(message.contains("task pronoun has no attribute Pos"), "{message}");
     let mut elsewhere = located.sites.clone();
     elsewhere.sites[0].nodes[0].role = Role::S2;
     let message = refused(&elsewhere).unwrap_err().to_string();

@@ -98,7 +98,7 @@ impl Dictionary for SplitPos {
     fn encode(&self, _activations: Tensor<2>, labels: &[Labels]) -> Tensor<2> {
         let mut codes = vec![0.0; labels.len() * 20];
         for (row, labels) in codes.chunks_exact_mut(20).zip(labels) {
-            let [pos, name] = [Attribute::Pos, self.by].map(|attribute| labels.get(attribute).unwrap());
+            let [pos, name] = [Attribute::POS, self.by].map(|attribute| labels.get(attribute).unwrap());
             row[pos * 10 + name % 10] = 1.0;
         }
         kernels::from_vec(codes, [labels.len(), 20], &kernels::cpu()) // [B, F]
@@ -131,9 +131,9 @@ fn seeds_that_split_alike_agree_and_others_do_not() {
     };
     let mut sets = sets(model);
     sets.extend([
-        set("alike-seed0", "alike", Attribute::Io),
-        set("alike-seed1", "alike", Attribute::Io),
-        set("other-seed0", "other", Attribute::Io),
+        set("alike-seed0", "alike", Attribute::IO),
+        set("alike-seed1", "alike", Attribute::IO),
+        set("other-seed0", "other", Attribute::IO),
         set("other-seed1", "other", Attribute::S),
     ]);
     let split_alike = vec![Compare {

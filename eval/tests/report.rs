@@ -17,7 +17,7 @@ use eval::{EvalFile, Evidence, Method, Metric, Report, Site, Sites, table};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::data_type::AsBytes;
 use std::collections::BTreeMap;
-use tasks::{Attribute, TaskName};
+use tasks::{Attribute, TaskName, TaskSource};
 
 fn sites() -> Vec<Site> {
     let site = |name: &str, attributes: &[Attribute]| Site {
@@ -35,8 +35,11 @@ fn sites() -> Vec<Site> {
             .collect(),
     };
     vec![
-        site("blocks.2.hook_resid_pre@S2", &[Attribute::Pos]),
-        site("blocks.3.attn.hook_z.1@END", TaskName::Ioi.attributes()),
+        site("blocks.2.hook_resid_pre@S2", &[Attribute::POS]),
+        site(
+            "blocks.3.attn.hook_z.1@END",
+            &[Attribute::IO, Attribute::S, Attribute::POS],
+        ),
     ]
 }
 
@@ -118,7 +121,7 @@ fn report() -> (Report, Vec<Entry>) {
     let entries = ledger.into_entries();
     let report = Report {
         format_version: FORMAT_VERSION,
-        task: TaskName::Ioi,
+        task: TaskName::IOI,
         config: EvalFile::default().try_into().unwrap(),
         model: ModelFacts {
             hash: "cafe".to_owned(),
@@ -228,12 +231,16 @@ fn tables_fit_the_terminal() {
 fn located_table() {
     let candidate = |name: &str, changed: [f64; 3], removed, kept: &[Attribute]| Candidate {
         node: name.parse().unwrap(),
-        changed: Attribute::ALL.into_iter().zip(changed).collect(),
+        changed: [Attribute::IO, Attribute::S, Attribute::POS]
+            .into_iter()
+            .zip(changed)
+            .collect(),
         removed,
         trivial: Vec::new(),
         kept: kept.to_vec(),
     };
     let located = Located {
+        task: TaskName::IOI,
         clean: Clean {
             logit_diff: 7.8123,
             accuracy: 0.998,
@@ -244,24 +251,24 @@ fn located_table() {
                 "blocks.2.hook_resid_pre@S2",
                 [0.0, 0.0, 0.5],
                 Some(0.4),
-                &[Attribute::Pos],
+                &[Attribute::POS],
             ),
             candidate(
                 "blocks.3.attn.hook_z.0@END",
                 [0.2, 0.0, 0.0],
                 Some(0.3),
-                &[Attribute::Io],
+                &[Attribute::IO],
             ),
             candidate(
                 "blocks.3.attn.hook_z.1@END",
                 [0.7, 0.0, 0.3],
                 Some(0.6),
-                &[Attribute::Io, Attribute::Pos],
+                &[Attribute::IO, Attribute::POS],
             ),
             candidate("blocks.3.attn.hook_z.2@END", [0.0, 0.0, 0.0], None, &[]),
         ],
         sites: Sites {
-            task: TaskName::Ioi,
+            task: TaskSource::Ioi,
             model_hash: Some("cafe".to_owned()),
             sites: sites(),
         },

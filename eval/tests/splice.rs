@@ -9,7 +9,7 @@ use activations::{Document, Fill, Packing};
 use burn::tensor::Tensor;
 use eval::{Change, SpliceTask};
 use kernels::{cpu, to_vec};
-use lm::{Model, HookPoint, Logits, Overwrite, Request, Start, TokenBatch, Tokenizer};
+use lm::{HookPoint, Logits, Model, Overwrite, Request, Start, TokenBatch, Tokenizer};
 use tasks::world::World;
 
 const HOOK: HookPoint = HookPoint::ResidPre(2);

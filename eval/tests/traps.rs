@@ -49,7 +49,7 @@ fn latents_are_ranked_on_prompts_that_hold_every_counterfactual_name() {
     let World { task, .. } = world();
     let ranked = task.sample(Sample::Interpretability, 4000, 0);
     let edited = task.sample(Sample::Evaluation, 400, 0);
-    for attribute in [Attribute::Io, Attribute::S] {
+    for attribute in [Attribute::IO, Attribute::S] {
         let of = |prompt: &tasks::Prompt| prompt.labels.get(attribute).unwrap();
         // The even rows are those on which latents are ranked.
         let known: BTreeSet<usize> = ranked.iter().step_by(2).map(of).collect();

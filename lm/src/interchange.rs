@@ -12,7 +12,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use kernels::{from_vec, random};
 
-use crate::{Error, Model, HookPoint, Logits, Overwrite, Request, Start, TokenBatch};
+use crate::{Error, HookPoint, Logits, Model, Overwrite, Request, Start, TokenBatch};
 
 /// Keeps the scale of a residual stream without variance finite.
 const SMALLEST_VARIANCE: f64 = 1e-5;

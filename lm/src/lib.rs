@@ -8,27 +8,27 @@
 //!
 //! Shapes: `B` rows of a batch, `T` tokens of a row, `D` d_model, `H` heads, `Dh` d_head, `V` d_vocab.
 
-mod spec;
 mod error;
 pub mod files;
-mod model;
 pub mod guard;
 mod hooks;
 pub mod hub;
 pub mod interchange;
+mod model;
 mod refactor;
 mod run;
 mod shards;
+mod spec;
 mod tap;
 mod temporary;
 mod tokenizer;
 pub mod train;
 mod weights;
 
-pub use spec::{Activation, Spec};
 pub use error::Error;
 pub use files::HostTensor;
-pub use model::{Model, LoadOptions};
 pub use hooks::HookPoint;
+pub use model::{LoadOptions, Model};
 pub use run::{Logits, Overwrite, Past, Request, Start, TokenBatch, Trace};
+pub use spec::{Activation, Spec};
 pub use tokenizer::{SpecialToken, Tokenizer};

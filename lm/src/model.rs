@@ -12,7 +12,7 @@ use crate::run::{Past, indices};
 use crate::shards::WeightFiles;
 use crate::tap::Tap;
 use crate::weights::{self, Linear, Norm, Weights};
-use crate::{Activation, Error, Spec, HookPoint, Logits, Request, Start, TokenBatch, Trace, files};
+use crate::{Activation, Error, HookPoint, Logits, Request, Spec, Start, TokenBatch, Trace, files};
 
 /// Score of a masked key: far below any real one, yet finite, so that no row becomes NaN.
 const MASKED: f32 = -1e30;

@@ -22,7 +22,7 @@ use kernels::svd::{Columns, Svd, product, qr, svd, transposed};
 use rayon::prelude::*;
 
 use crate::weights::{UNEMBED_BIAS, UNEMBED_WEIGHT};
-use crate::{Spec, HostTensor};
+use crate::{HostTensor, Spec};
 
 type Tensors = BTreeMap<String, HostTensor>;
 

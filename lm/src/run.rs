@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-use crate::{Error, Spec, HookPoint};
+use crate::{Error, HookPoint, Spec};
 
 /// Token ids of rows of equal length.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use burn::tensor::{Bool, Tensor, TensorData};
 
 use crate::run::{Captured, indices, wrong};
-use crate::{Error, Spec, HookPoint, Overwrite, Request, Trace};
+use crate::{Error, HookPoint, Overwrite, Request, Spec, Trace};
 
 /// The requests of one pass, checked, and what was captured so far.
 pub(crate) struct Tap<'a> {

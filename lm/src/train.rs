@@ -16,7 +16,7 @@ use crate::files::{Sha256Hex, Written};
 use crate::interchange::{self, Interchange, N_LOSSES, Pair};
 use crate::shards::WEIGHTS;
 use crate::weights::{Weights, layout};
-use crate::{Error, Model, Spec, HostTensor, Logits, Request, Start, TokenBatch, files};
+use crate::{Error, HostTensor, Logits, Model, Request, Spec, Start, TokenBatch, files};
 
 /// Hyperparameters of a run.
 #[derive(Debug, Clone, PartialEq)]

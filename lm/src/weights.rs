@@ -7,7 +7,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::{Error, Spec, HostTensor};
+use crate::{Error, HostTensor, Spec};
 
 /// Scale and shift of a layer norm, `[D]` each.
 #[derive(Debug, Clone)]

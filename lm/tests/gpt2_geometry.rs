@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use kernels::{cpu, to_vec};
-use lm::{Model, Spec, HookPoint, Logits, Request, Start, TokenBatch, Trace};
+use lm::{HookPoint, Logits, Model, Request, Spec, Start, TokenBatch, Trace};
 
 #[derive(serde::Deserialize)]
 struct Expected {

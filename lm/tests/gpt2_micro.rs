@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
 use kernels::{cpu, to_vec};
-use lm::{Error, Model, HookPoint, Logits, Overwrite, Past, Request, Start, TokenBatch, files};
+use lm::{Error, HookPoint, Logits, Model, Overwrite, Past, Request, Start, TokenBatch, files};
 
 fn fixture(part: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

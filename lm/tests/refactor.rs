@@ -10,7 +10,7 @@
 use std::path::{Path, PathBuf};
 
 use kernels::{cpu, to_vec};
-use lm::{Model, HookPoint, LoadOptions, Logits, Request, Start, TokenBatch};
+use lm::{HookPoint, LoadOptions, Logits, Model, Request, Start, TokenBatch};
 
 const REFACTORED: LoadOptions = LoadOptions {
     refactor_attention: true,

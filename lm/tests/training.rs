@@ -10,7 +10,7 @@
 use kernels::{cpu, to_vec};
 use lm::interchange::{Interchange, Pair};
 use lm::train::{TrainConfig, Trainer};
-use lm::{Model, Spec, HookPoint, Logits, Overwrite, Request, Start, TokenBatch};
+use lm::{HookPoint, Logits, Model, Overwrite, Request, Spec, Start, TokenBatch};
 
 fn config() -> TrainConfig {
     TrainConfig {

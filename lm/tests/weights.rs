@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kernels::{cpu, to_vec};
-use lm::{Error, Model, Spec, HostTensor, Logits, Request, Start, TokenBatch, files};
+use lm::{Error, HostTensor, Logits, Model, Request, Spec, Start, TokenBatch, files};
 use proptest::prelude::*;
 
 const INDEX: &str = "model.safetensors.index.json";

@@ -55,12 +55,12 @@ impl Columns {
         }
         // Before the subject is named again there are two names.
         let n_names = match role {
-            Role::Io | Role::S1 | Role::S1Plus1 => 2,
+            Role::IO | Role::S1 | Role::S1_PLUS_1 => 2,
             _ => 3,
         };
         let groups = match parametrization {
             Parametrization::Names => (0..n_names).map(Group::Name).collect(),
-            _ => vec![Group::WithPos(Attribute::Io), Group::WithPos(Attribute::S)],
+            _ => vec![Group::WithPos(Attribute::IO), Group::WithPos(Attribute::S)],
         };
         Ok(Self::of(parametrization, n_values, groups))
     }
@@ -72,10 +72,11 @@ impl Columns {
             end += group.len(&n_values);
             (group, start..end)
         });
+        let groups = groups.collect();
         Self {
             parametrization,
             n_values,
-            groups: groups.collect(),
+            groups,
         }
     }
 
@@ -85,8 +86,8 @@ impl Columns {
     }
 
     /// Values of each attribute that is not left out.
-    pub fn n_values(&self) -> ByAttribute {
-        self.n_values
+    pub fn n_values(&self) -> &ByAttribute {
+        &self.n_values
     }
 
     /// Number of latents `F`.
@@ -121,24 +122,24 @@ impl Group {
         let of = |attribute: Attribute| n_values.get(attribute).unwrap_or(0);
         match self {
             Self::Value(attribute) => of(attribute),
-            Self::WithPos(attribute) => of(attribute) * of(Attribute::Pos),
-            Self::Name(_) => of(Attribute::Io).max(of(Attribute::S)), // both are indices into one list of names
+            Self::WithPos(attribute) => of(attribute) * of(Attribute::POS),
+            Self::Name(_) => of(Attribute::IO).max(of(Attribute::S)), // both are indices into one list of names
         }
     }
 
     /// Which of the latents is on; none when the labels lack an attribute, or `Pos` has no such value.
     fn value(self, labels: &Labels, n_values: &ByAttribute) -> Option<usize> {
-        let pos = labels.get(Attribute::Pos);
+        let pos = labels.get(Attribute::POS);
         match self {
             Self::Value(attribute) => labels.get(attribute),
             Self::WithPos(attribute) => {
-                let (pos, n_pos) = (pos?, n_values.get(Attribute::Pos)?);
+                let (pos, n_pos) = (pos?, n_values.get(Attribute::POS)?);
                 (pos < n_pos).then_some(labels.get(attribute)? * n_pos + pos)
             }
             Self::Name(place) => {
                 let order = match pos? {
-                    0 => [Attribute::Io, Attribute::S, Attribute::S],
-                    _ => [Attribute::S, Attribute::Io, Attribute::S],
+                    0 => [Attribute::IO, Attribute::S, Attribute::S],
+                    _ => [Attribute::S, Attribute::IO, Attribute::S],
                 };
                 labels.get(order[place])
             }
@@ -156,41 +157,41 @@ mod tests {
             let columns = Columns::new(parametrization, ByAttribute::ioi([5, 5, 2]), role).unwrap();
             columns.active(&Labels::ioi(labels)).collect()
         };
-        let independent = |labels| on(Parametrization::Independent, Role::End, labels);
+        let independent = |labels| on(Parametrization::Independent, Role::END, labels);
         assert_eq!(
             (independent([3, 1, 0]), independent([3, 9, 1])),
             (vec![3, 6, 10], vec![3, 11])
         );
-        let coupled = |labels| on(Parametrization::Coupled, Role::End, labels);
+        let coupled = |labels| on(Parametrization::Coupled, Role::END, labels);
         assert_eq!((coupled([3, 1, 0]), coupled([3, 1, 1])), (vec![6, 12], vec![7, 13]));
         assert_eq!((coupled([3, 1, 2]), coupled([5, 1, 0])), (vec![], vec![12]));
         let names = |labels| on(Parametrization::Names, Role::S2, labels);
         assert_eq!((names([3, 1, 0]), names([3, 1, 1])), (vec![3, 6, 11], vec![1, 8, 11]));
         // Before the third name is read there are two.
-        assert_eq!(on(Parametrization::Names, Role::S1Plus1, [3, 1, 1]), [1, 8]);
+        assert_eq!(on(Parametrization::Names, Role::S1_PLUS_1, [3, 1, 1]), [1, 8]);
     }
 
     #[test]
     fn sizes_are_those_of_the_paper() {
         let n_values = ByAttribute::ioi([216, 216, 2]);
-        let len = |parametrization, role| Columns::new(parametrization, n_values, role).unwrap().len();
-        assert_eq!(len(Parametrization::Independent, Role::End), 434);
-        assert_eq!(len(Parametrization::Coupled, Role::End), 864);
+        let len = |parametrization, role| Columns::new(parametrization, n_values.clone(), role).unwrap().len();
+        assert_eq!(len(Parametrization::Independent, Role::END), 434);
+        assert_eq!(len(Parametrization::Coupled, Role::END), 864);
         assert_eq!(
             (
-                len(Parametrization::Names, Role::End),
-                len(Parametrization::Names, Role::Io)
+                len(Parametrization::Names, Role::END),
+                len(Parametrization::Names, Role::IO)
             ),
             (648, 432)
         );
     }
     #[test]
     fn other_tasks_have_the_independent_parametrization_only() {
-        let n_values = ByAttribute::from_iter([(Attribute::Gender, 2), (Attribute::OtherGender, 2)]);
-        let columns = Columns::new(Parametrization::Independent, n_values, Role::End).unwrap();
-        assert_eq!((columns.len(), columns.range(Attribute::OtherGender)), (4, 2..4));
+        let n_values = ByAttribute::from_iter([(Attribute::GENDER, 2), (Attribute::OTHER_GENDER, 2)]);
+        let columns = Columns::new(Parametrization::Independent, n_values.clone(), Role::END).unwrap();
+        assert_eq!((columns.len(), columns.range(Attribute::OTHER_GENDER)), (4, 2..4));
         assert_eq!(columns.active(&Labels::ioi([0, 1, 1])).count(), 0);
-        let error = Columns::new(Parametrization::Coupled, n_values, Role::End).unwrap_err();
+        let error = Columns::new(Parametrization::Coupled, n_values, Role::END).unwrap_err();
         assert!(
             error.to_string().contains("coupled") && error.to_string().contains("IO"),
             "{error}"

@@ -66,7 +66,7 @@ pub struct FitConfig {
     pub methods: Vec<Method>,
     /// The parametrizations, at least one, each once, in the order of [`Parametrization::ALL`].
     pub parametrizations: Vec<Parametrization>,
-    /// The attributes, at least one, each once, in the order of [`Attribute::ALL`]; none where all are meant that the task edits.
+    /// The attributes, at least one, each once, in their order; none where all are meant that the task edits.
     pub attributes: Option<Vec<Attribute>>,
 }
 
@@ -101,9 +101,11 @@ impl TryFrom<FitFile> for FitConfig {
 
     fn try_from(file: FitFile) -> Result<Self, Error> {
         let parametrizations = file.parametrizations.unwrap_or(vec![Parametrization::Independent]);
-        let attributes = file
-            .attributes
-            .map(|asked| chosen("attributes", &Attribute::ALL, &asked));
+        let attributes = file.attributes.map(|asked| {
+            let mut all = asked.clone();
+            all.sort_unstable();
+            chosen("attributes", &all, &asked)
+        });
         let config = Self {
             methods: chosen("methods", &Method::ALL, &file.methods.unwrap_or(Method::ALL.to_vec()))?,
             parametrizations: chosen("parametrizations", &Parametrization::ALL, &parametrizations)?,
@@ -165,12 +167,12 @@ mod tests {
         let file = r#"{ "methods": ["least-squares"], "attributes": ["Pos", "IO"] }"#;
         let config = FitConfig::try_from(serde_json::from_str::<FitFile>(file).unwrap()).unwrap();
         assert_eq!(config.methods, [Method::LeastSquares]);
-        let columns = |all| config.columns(Parametrization::Independent, all, Role::End);
+        let columns = |all| config.columns(Parametrization::Independent, all, Role::END);
         assert_eq!(
             columns(ByAttribute::ioi([7, 8, 2])).unwrap().n_values(),
-            ByAttribute::from_iter([(Attribute::Io, 7), (Attribute::Pos, 2)])
+            &ByAttribute::from_iter([(Attribute::IO, 7), (Attribute::POS, 2)])
         );
-        let other_task = columns(ByAttribute::from_iter([(Attribute::Gender, 2)]))
+        let other_task = columns(ByAttribute::from_iter([(Attribute::GENDER, 2)]))
             .unwrap_err()
             .to_string();
         assert!(

@@ -28,7 +28,7 @@ mod tests {
             values: vec![1.0, 0.0, 3.0, 0.0, 5.0, 6.0, 7.0, 2.0],
             labels: [[0, 0, 0], [0, 1, 0], [2, 0, 0], [2, 1, 0]].map(Labels::ioi).to_vec(),
         };
-        let two = ByAttribute::from_iter([(Attribute::Io, 3), (Attribute::S, 2)]);
+        let two = ByAttribute::from_iter([(Attribute::IO, 3), (Attribute::S, 2)]);
         let moments = Moments::new(&rows, two.into()).unwrap();
         assert_eq!(moments.mean, [4.0, 2.0]);
         let expected = [-2.0, -2.0, 0.0, 0.0, 2.0, 2.0, -1.0, 1.0, 1.0, -1.0]; // value 1 of the first is never seen

@@ -29,7 +29,7 @@ impl Parametrization {
     pub fn needs(self) -> &'static [Attribute] {
         match self {
             Self::Independent => &[],
-            Self::Coupled | Self::Names => &[Attribute::Io, Attribute::S, Attribute::Pos],
+            Self::Coupled | Self::Names => &[Attribute::IO, Attribute::S, Attribute::POS],
         }
     }
 }

@@ -57,7 +57,7 @@ impl SupervisedDictionary {
     /// A dictionary that was fitted for another role than that of the node; files that cannot be written.
     pub fn save(&self, dir: &Path, origin: &Origin) -> Result<(), Error> {
         let (parametrization, n_values) = (self.columns().parametrization(), self.columns().n_values());
-        if *self.columns() != Columns::new(parametrization, n_values, origin.node.role)? {
+        if *self.columns() != Columns::new(parametrization, n_values.clone(), origin.node.role)? {
             return Err(Error::Config {
                 field: "node",
                 reason: format!("is {}, but the dictionary was fitted for another role", origin.node),

@@ -63,10 +63,10 @@ fn planted(n: usize, noise: f32, seed: u64) -> (NodeRows, Vec<f32>) {
 }
 
 /// The latents that are on, written out by hand for each parametrization.
-fn on(parametrization: Parametrization, labels: Labels) -> Vec<usize> {
+fn on(parametrization: Parametrization, labels: &Labels) -> Vec<usize> {
     let [io, s, pos] = labels.as_ioi().unwrap();
     match parametrization {
-        Parametrization::Independent => latents(&labels).to_vec(),
+        Parametrization::Independent => latents(labels).to_vec(),
         Parametrization::Coupled => vec![2 * io + pos, 2 * N_VALUES[0] + 2 * s + pos],
         Parametrization::Names => {
             let (first, second) = if pos == 0 { (io, s) } else { (s, io) };
@@ -91,8 +91,8 @@ fn centred(rows: &NodeRows) -> Vec<[f64; WIDTH]> {
 fn brute_force(rows: &NodeRows, parametrization: Parametrization, f: usize) -> Vec<f64> {
     let mut system = vec![vec![0.0f64; f + WIDTH]; f]; // [F, F + D]: Gram matrix and right-hand side
     for (vector, labels) in centred(rows).iter().zip(&rows.labels) {
-        for row in on(parametrization, *labels) {
-            for column in on(parametrization, *labels) {
+        for row in on(parametrization, labels) {
+            for column in on(parametrization, labels) {
                 system[row][column] += 1.0;
             }
             (0..WIDTH).for_each(|i| system[row][f + i] += vector[i]);
@@ -157,7 +157,7 @@ fn brute_force(rows: &NodeRows, parametrization: Parametrization, f: usize) -> V
 fn conditional_means(rows: &NodeRows, parametrization: Parametrization, f: usize) -> Vec<f64> {
     let centred = centred(rows);
     let of = |latent: usize| -> [f64; WIDTH] {
-        let with = |(_, labels): &(_, &Labels)| on(parametrization, **labels).contains(&latent);
+        let with = |(_, labels): &(_, &Labels)| on(parametrization, labels).contains(&latent);
         let own: Vec<_> = centred.iter().zip(&rows.labels).filter(with).collect();
         let n = own.len().max(1) as f64;
         std::array::from_fn(|i| own.iter().map(|(vector, _)| vector[i]).sum::<f64>() / n)
@@ -183,7 +183,7 @@ fn squared_error(dictionary: &SupervisedDictionary, rows: &NodeRows) -> f64 {
 #[test]
 fn every_parametrization_agrees_with_brute_force() {
     for parametrization in Parametrization::ALL {
-        let columns = Columns::new(parametrization, n_values(), Role::End).unwrap();
+        let columns = Columns::new(parametrization, n_values(), Role::END).unwrap();
         for seed in 0..5 {
             let (rows, _) = planted(80, 1.0, seed);
             let fitted = |method| fit(&rows, columns.clone(), method, &kernels::cpu()).unwrap();
@@ -212,7 +212,7 @@ fn every_parametrization_agrees_with_brute_force() {
 /// over the same in the activations.
 fn share_of_pos(parametrization: Parametrization, method: Method) -> f64 {
     let (rows, planted) = planted(4000, 0.1, 11);
-    let columns = Columns::new(parametrization, n_values(), Role::End).unwrap();
+    let columns = Columns::new(parametrization, n_values(), Role::END).unwrap();
     let dictionary = fit(&rows, columns, method, &kernels::cpu()).unwrap();
     let none = kernels::from_vec(vec![0.0; 2 * WIDTH], [2, WIDTH], &kernels::cpu());
     let rebuilt = kernels::to_vec(dictionary.decode(dictionary.encode(none, &[[2, 3, 0], [2, 3, 1]].map(Labels::ioi))));
@@ -240,7 +240,7 @@ fn redundant_attributes_are_counted_twice_by_means_and_once_by_least_squares() {
 #[test]
 fn coupled_least_squares_shares_pos_out_evenly() {
     let (rows, planted) = planted(4000, 0.0, 12);
-    let columns = Columns::new(Parametrization::Coupled, n_values(), Role::End).unwrap();
+    let columns = Columns::new(Parametrization::Coupled, n_values(), Role::END).unwrap();
     let coupled = features(&fit(&rows, columns, Method::LeastSquares, &kernels::cpu()).unwrap());
     // io_(a, ABB) - io_(a, BAB) is the constant that either group may carry; of least norm it is split by the sizes of the
     // groups, here 5 and 4 values, so that IO carries 4 / 9 of it.
@@ -291,9 +291,9 @@ fn codes_are_the_labels() {
         kernels::to_vec(dictionary.decode(dictionary.encode(activations, &[[4, 0, 1], [0, 9, 0]].map(Labels::ioi))));
     for (index, decoded) in decoded.into_iter().take(WIDTH).enumerate() {
         let sum = dictionary.mean()[index]
-            + dictionary.feature(Attribute::Io, 4)[index]
+            + dictionary.feature(Attribute::IO, 4)[index]
             + dictionary.feature(Attribute::S, 0)[index]
-            + dictionary.feature(Attribute::Pos, 1)[index];
+            + dictionary.feature(Attribute::POS, 1)[index];
         assert!((decoded - sum).abs() < 1e-5);
     }
 }
@@ -302,11 +302,11 @@ fn codes_are_the_labels() {
 fn an_attribute_can_be_left_out() {
     let (rows, _) = planted(60, 1.0, 4);
     let all = fit(&rows, n_values(), Method::Mean, &kernels::cpu()).unwrap();
-    let without_s = ByAttribute::from_iter([(Attribute::Io, 5), (Attribute::Pos, 2)]);
+    let without_s = ByAttribute::from_iter([(Attribute::IO, 5), (Attribute::POS, 2)]);
     let two = fit(&rows, without_s, Method::Mean, &kernels::cpu()).unwrap();
     assert_eq!((two.n_latents(), two.range(Attribute::S).len()), (7, 0));
     // A mean feature does not depend on the other attributes.
-    assert_eq!(two.feature(Attribute::Pos, 1), all.feature(Attribute::Pos, 1));
+    assert_eq!(two.feature(Attribute::POS, 1), all.feature(Attribute::POS, 1));
     assert_eq!(two.feature(Attribute::S, 1), [0.0; WIDTH]);
 }
 
@@ -351,7 +351,7 @@ fn saved_and_loaded_it_is_the_same() {
         node: "blocks.0.attn.hook_z.1@END".parse().unwrap(),
         parent: "abc".into(),
     };
-    let without_pos = ByAttribute::from_iter([(Attribute::Io, 5), (Attribute::S, 4)]);
+    let without_pos = ByAttribute::from_iter([(Attribute::IO, 5), (Attribute::S, 4)]);
     let dictionary = fit(&rows, without_pos, Method::LeastSquares, &device).unwrap();
     dictionary.save(dir.path(), &origin).unwrap();
     let (loaded, from) = SupervisedDictionary::load(dir.path(), &device).unwrap();

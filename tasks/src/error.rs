@@ -7,7 +7,17 @@ pub enum Error {
     /// The language model or its tokenizer failed.
     #[error(transparent)]
     Lm(#[from] lm::Error),
-    /// A name of an attribute, role or behaviour is not known.
+    /// What was given cannot be the name of an attribute, a role or a task.
+    #[error("{what} \"{found}\" is no name: {reason}")]
+    Name {
+        /// What was to be named.
+        what: &'static str,
+        /// What was given, or its beginning.
+        found: String,
+        /// Why not, and what is a name.
+        reason: String,
+    },
+    /// A name of a behaviour or a built-in task is not known.
     #[error("unknown {what} \"{found}\": use one of {known}")]
     UnknownName {
         /// What was to be named.

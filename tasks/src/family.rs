@@ -11,7 +11,7 @@ type Holds = Arc<dyn Fn(&Labels) -> [Option<usize>; 2] + Send + Sync>;
 #[derive(Clone)]
 pub struct Family {
     /// Name in reports.
-    pub name: &'static str,
+    pub name: String,
     /// Number of predicates, `P`.
     pub n: usize,
     /// Whether predicates of the family may be joined: "IO is Anna or Paul or ...".
@@ -22,12 +22,12 @@ pub struct Family {
 impl Family {
     /// A family of `n` predicates; those of more than two may be joined.
     pub(crate) fn new(
-        name: &'static str,
+        name: impl Into<String>,
         n: usize,
         holds: impl Fn(&Labels) -> [Option<usize>; 2] + Send + Sync + 'static,
     ) -> Self {
         Self {
-            name,
+            name: name.into(),
             n,
             unions: n > 2,
             holds: Arc::new(holds),

@@ -10,12 +10,13 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::attributes::{Attribute, Role};
 use crate::by_attribute::Labels;
 use crate::error::Error;
 use crate::family::Family;
+use crate::names::{Attribute, Role};
 use crate::prompt::{Prompt, Scene};
-use crate::task::{Sample, Task, TaskName};
+use crate::schema::Schema;
+use crate::task::{Sample, Task};
 use crate::template::TEMPLATES;
 use crate::wording::{Mention, Person, Wording};
 
@@ -29,6 +30,7 @@ const FIRST_COUNTERFACTUAL_STREAM: u64 = 16;
 /// `IO` and `S` are indices into the names, `Pos` is 0 for `ABB` (the indirect object comes first) and 1 for `BAB`.
 #[derive(Debug, Clone)]
 pub struct IoiTask {
+    schema: Schema,
     wording: Wording,
 }
 
@@ -49,13 +51,13 @@ fn casting(person: Person, scene: &Scene) -> Mention {
     match is_object {
         true => Mention {
             name: io,
-            role: Role::Io,
+            role: Role::IO,
             next: None,
         },
         false => Mention {
             name: s,
             role: Role::S1,
-            next: Some(Role::S1Plus1),
+            next: Some(Role::S1_PLUS_1),
         },
     }
 }
@@ -69,6 +71,7 @@ impl IoiTask {
     /// different templates into different numbers of tokens.
     pub fn new(tokenizer: &lm::Tokenizer) -> Result<Self, Error> {
         Ok(Self {
+            schema: Schema::ioi(),
             wording: Wording::new(tokenizer, &TEMPLATES, casting, SAMPLE_DOMAIN)?,
         })
     }
@@ -88,37 +91,37 @@ impl IoiTask {
 }
 
 impl Task for IoiTask {
-    fn name(&self) -> TaskName {
-        TaskName::Ioi
+    fn schema(&self) -> &Schema {
+        &self.schema
     }
 
     fn n_values(&self, attribute: Attribute) -> usize {
         match attribute {
-            Attribute::Io | Attribute::S => self.wording.names().len(),
-            Attribute::Pos => 2,
-            Attribute::Gender | Attribute::OtherGender | Attribute::Name => 0,
+            Attribute::IO | Attribute::S => self.wording.names().len(),
+            Attribute::POS => 2,
+            _ => 0,
         }
     }
 
     /// A name, or `ABB` or `BAB`.
     fn value_name(&self, attribute: Attribute, value: usize) -> &str {
         match attribute {
-            Attribute::Pos => ["ABB", "BAB"][value],
+            Attribute::POS => ["ABB", "BAB"][value],
             _ => self.wording.names()[value].text,
         }
     }
 
-    fn binary_attribute(&self) -> Attribute {
-        Attribute::Pos
+    fn binary_attribute(&self) -> Option<Attribute> {
+        Some(Attribute::POS)
     }
 
-    fn told_by_token(&self, role: Role) -> &'static [Attribute] {
+    fn told_by_token(&self, role: Role) -> &[Attribute] {
         match role {
-            Role::Io => &[Attribute::Io, Attribute::Pos],
-            Role::S1 => &[Attribute::S, Attribute::Pos],
-            Role::S1Plus1 => &[Attribute::Pos],
+            Role::IO => &[Attribute::IO, Attribute::POS],
+            Role::S1 => &[Attribute::S, Attribute::POS],
+            Role::S1_PLUS_1 => &[Attribute::POS],
             Role::S2 => &[Attribute::S],
-            Role::Other | Role::Name | Role::NamePlus1 | Role::End => &[],
+            _ => &[],
         }
     }
 
@@ -133,10 +136,10 @@ impl Task for IoiTask {
             .map(|gender| gender as usize)
             .collect();
         let gender_of = move |name: usize| genders.get(name).copied();
-        let family = |name, n, holds: fn([usize; 3]) -> [Option<usize>; 2]| {
+        let family = |name: &str, n, holds: fn([usize; 3]) -> [Option<usize>; 2]| {
             Family::new(name, n, move |labels| labels.as_ioi().map_or([None; 2], holds))
         };
-        let gender = |name, whose: fn([usize; 3]) -> usize| {
+        let gender = |name: &str, whose: fn([usize; 3]) -> usize| {
             let gender_of = gender_of.clone();
             Family::new(name, 2, move |labels| {
                 [labels.as_ioi().and_then(|ioi| gender_of(whose(ioi))), None]
@@ -178,8 +181,11 @@ impl Task for IoiTask {
     /// New indirect objects come from the third quarter of the names, new subjects from the last. `Pos` swaps the first two
     /// names.
     fn counterfactuals(&self, prompts: &[Prompt], attribute: Attribute, seed: u64) -> Vec<Prompt> {
+        let Some(place) = self.schema.edited.iter().position(|edited| *edited == attribute) else {
+            return prompts.to_vec();
+        };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(FIRST_COUNTERFACTUAL_STREAM + attribute as u64);
+        rng.set_stream(FIRST_COUNTERFACTUAL_STREAM + place as u64);
         let n = self.wording.names().len();
         let (half, quarter) = (n / 2, n - n / 4);
         let changed = |prompt: &Prompt| {
@@ -191,10 +197,9 @@ impl Task for IoiTask {
                 }
             };
             match attribute {
-                Attribute::Io => scene.people[0] = other_name(half..quarter),
+                Attribute::IO => scene.people[0] = other_name(half..quarter),
                 Attribute::S => scene.people[1] = other_name(quarter..n),
-                Attribute::Pos => scene.order = 1 - scene.order,
-                Attribute::Gender | Attribute::OtherGender | Attribute::Name => {}
+                _ => scene.order = 1 - scene.order,
             }
             self.assemble(scene)
         };

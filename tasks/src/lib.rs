@@ -4,26 +4,32 @@
 //! The world ([`world::World`]) makes the text that the shipped model is trained on. They share the word lists of [`lists`],
 //! and everything they draw is determined by explicit seeds.
 
-mod attributes;
 mod by_attribute;
 mod error;
 mod family;
+mod gender;
 mod ioi;
 pub mod lists;
+mod names;
 mod partition;
 mod prompt;
 mod pronoun;
+mod schema;
+mod source;
 mod task;
 mod template;
 mod wording;
 pub mod world;
 
-pub use attributes::{Attribute, Gender, Role};
 pub use by_attribute::{ByAttribute, Labels};
 pub use error::Error;
 pub use family::Family;
+pub use gender::Gender;
 pub use ioi::IoiTask;
+pub use names::{Attribute, Role, TaskName};
 pub use partition::stable_hash;
 pub use prompt::Prompt;
 pub use pronoun::PronounTask;
-pub use task::{Sample, Task, TaskName};
+pub use schema::Schema;
+pub use source::TaskSource;
+pub use task::{Sample, Task};

@@ -1,7 +1,7 @@
 //! One prompt of a task: its token ids, its labels, where its persons stand and what completes it.
 
-use crate::attributes::Role;
 use crate::by_attribute::Labels;
+use crate::names::Role;
 
 /// What a prompt says. Object and place are drawn even where the template does not use them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,14 +28,15 @@ pub struct Prompt {
     pub(crate) scene: Scene,
     pub(crate) right_token: u32,
     pub(crate) wrong_token: u32,
-    /// In the order of [`Role::ALL`].
-    pub(crate) positions: [Option<usize>; Role::ALL.len()],
+    /// Position of each role, once each.
+    pub(crate) positions: Vec<(Role, usize)>,
 }
 
 impl Prompt {
     /// The position of a role in [`Prompt::ids`]; none of a role that the prompt's task does not have.
     pub fn position(&self, role: Role) -> Option<usize> {
-        self.positions[role.index()]
+        let found = self.positions.iter().find(|(of, _)| *of == role);
+        found.map(|(_, position)| *position)
     }
 
     /// The position of the last token, role `END`.

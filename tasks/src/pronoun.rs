@@ -10,12 +10,14 @@ use std::ops::Range;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::attributes::{Attribute, Gender, Role};
-use crate::by_attribute::{ByAttribute, Labels};
+use crate::by_attribute::Labels;
 use crate::error::Error;
 use crate::family::Family;
+use crate::gender::Gender;
+use crate::names::{Attribute, Role};
 use crate::prompt::{Prompt, Scene};
-use crate::task::{Sample, Task, TaskName};
+use crate::schema::Schema;
+use crate::task::{Sample, Task};
 use crate::wording::{Mention, Person, Wording};
 
 /// The prompts, all of one length with any tokenizer that keeps these words whole.
@@ -28,14 +30,15 @@ const TEMPLATES: [&str; 3] = [
 const SAMPLE_DOMAIN: u64 = 0x102;
 /// Fewest names of each gender in the quarters that counterfactual names come from: one may be taken.
 const NEEDED_IN_QUARTER: usize = 2;
-/// Counterfactual targets use the random streams from here on, samples those before.
-const FIRST_COUNTERFACTUAL_STREAM: u64 = 16;
+/// The random streams of new persons and new bystanders; samples use those before 16, the indirect object the three between.
+const COUNTERFACTUAL_STREAMS: [u64; 2] = [19, 20];
 
 /// The gendered-pronoun task, in the tokens of one model.
 ///
 /// `Gender` and `OtherGender` are 0 for male and 1 for female; `Name` is an index into the names.
 #[derive(Debug, Clone)]
 pub struct PronounTask {
+    schema: Schema,
     wording: Wording,
     /// Of each name.
     genders: Vec<Gender>,
@@ -49,13 +52,13 @@ fn casting(person: Person, scene: &Scene) -> Mention {
     match person {
         Person::First => Mention {
             name: other,
-            role: Role::Other,
+            role: Role::OTHER,
             next: None,
         },
         Person::Second | Person::Repeated => Mention {
             name,
-            role: Role::Name,
-            next: Some(Role::NamePlus1),
+            role: Role::NAME,
+            next: Some(Role::NAME_PLUS_1),
         },
     }
 }
@@ -93,6 +96,7 @@ impl PronounTask {
             }
         }
         Ok(Self {
+            schema: Schema::pronoun(),
             genders,
             pronouns: [token(Gender::Male)?, token(Gender::Female)?],
             wording,
@@ -105,9 +109,9 @@ impl PronounTask {
         Prompt {
             ids,
             labels: Labels::from_iter([
-                (Attribute::Gender, gender),
-                (Attribute::OtherGender, other),
-                (Attribute::Name, scene.people[0]),
+                (Attribute::GENDER, gender),
+                (Attribute::OTHER_GENDER, other),
+                (Attribute::NAME, scene.people[0]),
             ]),
             scene,
             right_token: self.pronouns[gender],
@@ -118,48 +122,43 @@ impl PronounTask {
 }
 
 impl Task for PronounTask {
-    fn name(&self) -> TaskName {
-        TaskName::Pronoun
+    fn schema(&self) -> &Schema {
+        &self.schema
     }
 
     fn n_values(&self, attribute: Attribute) -> usize {
         match attribute {
-            Attribute::Gender | Attribute::OtherGender => Gender::ALL.len(),
-            Attribute::Name => self.genders.len(),
-            Attribute::Io | Attribute::S | Attribute::Pos => 0,
+            Attribute::GENDER | Attribute::OTHER_GENDER => Gender::ALL.len(),
+            Attribute::NAME => self.genders.len(),
+            _ => 0,
         }
-    }
-
-    fn labelled(&self) -> ByAttribute {
-        let names = (Attribute::Name, self.genders.len());
-        self.sizes().iter().chain([names]).collect()
     }
 
     /// `male` or `female`, or a name.
     fn value_name(&self, attribute: Attribute, value: usize) -> &str {
         match attribute {
-            Attribute::Name => self.wording.names()[value].text,
+            Attribute::NAME => self.wording.names()[value].text,
             _ => ["male", "female"][value],
         }
     }
 
-    fn binary_attribute(&self) -> Attribute {
-        Attribute::Gender
+    fn binary_attribute(&self) -> Option<Attribute> {
+        Some(Attribute::GENDER)
     }
 
-    fn told_by_token(&self, role: Role) -> &'static [Attribute] {
+    fn told_by_token(&self, role: Role) -> &[Attribute] {
         match role {
-            Role::Name => &[Attribute::Gender],
-            Role::Other => &[Attribute::OtherGender],
+            Role::NAME => &[Attribute::GENDER],
+            Role::OTHER => &[Attribute::OTHER_GENDER],
             _ => &[],
         }
     }
 
     /// Each gender, whether the two are the same, and the name.
     fn families(&self) -> Vec<Family> {
-        let [person, other] = [Attribute::Gender, Attribute::OtherGender];
+        let [person, other] = [Attribute::GENDER, Attribute::OTHER_GENDER];
         vec![
-            Family::new("name", self.genders.len(), |labels| [labels.get(Attribute::Name), None]),
+            Family::new("name", self.genders.len(), |labels| [labels.get(Attribute::NAME), None]),
             Family::new("Gender", 2, move |labels| [labels.get(person), None]),
             Family::new("other gender", 2, move |labels| [labels.get(other), None]),
             Family::new("same gender", 2, move |labels| {
@@ -179,8 +178,6 @@ impl Task for PronounTask {
 
     /// The person gets a name of the other gender from the third quarter of the names, the bystander one from the last.
     fn counterfactuals(&self, prompts: &[Prompt], attribute: Attribute, seed: u64) -> Vec<Prompt> {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(FIRST_COUNTERFACTUAL_STREAM + attribute as u64);
         let n = self.genders.len();
         let of_gender = |names: Range<usize>, gender: Gender| -> Vec<usize> {
             names.filter(|&name| self.genders[name] == gender).collect()
@@ -188,10 +185,12 @@ impl Task for PronounTask {
         let by_gender = |names: Range<usize>| Gender::ALL.map(|gender| of_gender(names.clone(), gender));
         let (half, quarter) = (n / 2, n - n / 4);
         let (place, targets) = match attribute {
-            Attribute::Gender => (0, by_gender(half..quarter)),
-            Attribute::OtherGender => (1, by_gender(quarter..n)),
-            Attribute::Io | Attribute::S | Attribute::Pos | Attribute::Name => return prompts.to_vec(),
+            Attribute::GENDER => (0, by_gender(half..quarter)),
+            Attribute::OTHER_GENDER => (1, by_gender(quarter..n)),
+            _ => return prompts.to_vec(),
         };
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(COUNTERFACTUAL_STREAMS[place]);
         let changed = |prompt: &Prompt| {
             let mut scene = prompt.scene;
             let names = &targets[1 - self.genders[scene.people[place]] as usize];

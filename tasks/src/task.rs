@@ -1,82 +1,14 @@
 //! What a task is to the stages behind this crate: labelled prompts, their counterfactuals, and what can be said of them.
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attributes::{Attribute, Role, find_by_name};
 use crate::by_attribute::ByAttribute;
-use crate::error::Error;
 use crate::family::Family;
-use crate::ioi::IoiTask;
+use crate::names::{Attribute, Role, TaskName};
 use crate::prompt::Prompt;
-use crate::pronoun::PronounTask;
-
-/// A task by name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TaskName {
-    /// The indirect-object task, [`IoiTask`].
-    #[default]
-    Ioi,
-    /// The gendered-pronoun task, [`PronounTask`].
-    Pronoun,
-}
-
-impl TaskName {
-    /// All tasks.
-    pub const ALL: [Self; 2] = [Self::Ioi, Self::Pronoun];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Ioi => "ioi",
-            Self::Pronoun => "pronoun",
-        }
-    }
-
-    /// The attributes that are edited, in the order of [`Attribute::ALL`].
-    pub fn attributes(self) -> &'static [Attribute] {
-        match self {
-            Self::Ioi => &[Attribute::Io, Attribute::S, Attribute::Pos],
-            Self::Pronoun => &[Attribute::Gender, Attribute::OtherGender],
-        }
-    }
-
-    /// Its semantic positions, in the order of [`Role::ALL`].
-    pub fn roles(self) -> &'static [Role] {
-        match self {
-            Self::Ioi => &[Role::Io, Role::S1, Role::S1Plus1, Role::S2, Role::End],
-            Self::Pronoun => &[Role::Other, Role::Name, Role::NamePlus1, Role::End],
-        }
-    }
-
-    /// The task in the tokens of one model.
-    ///
-    /// # Errors
-    ///
-    /// When the tokenizer does not know enough of the task's words.
-    pub fn open(self, tokenizer: &lm::Tokenizer) -> Result<Box<dyn Task>, Error> {
-        Ok(match self {
-            Self::Ioi => Box::new(IoiTask::new(tokenizer)?),
-            Self::Pronoun => Box::new(PronounTask::new(tokenizer)?),
-        })
-    }
-}
-
-impl fmt::Display for TaskName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for TaskName {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        find_by_name(&Self::ALL, Self::name, text, "task")
-    }
-}
+use crate::schema::Schema;
 
 /// A sample of prompts, disjoint from the other three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -104,12 +36,17 @@ impl Sample {
 
 /// Prompts with labelled attributes, in the tokens of one model. Everything drawn is determined by explicit seeds.
 pub trait Task: fmt::Debug + Send + Sync {
-    /// Which task this is.
-    fn name(&self) -> TaskName;
+    /// Its attributes and roles.
+    fn schema(&self) -> &Schema;
 
-    /// The attributes that are edited, in the order of [`Attribute::ALL`].
-    fn attributes(&self) -> &'static [Attribute] {
-        self.name().attributes()
+    /// Its name in reports.
+    fn name(&self) -> TaskName {
+        self.schema().name
+    }
+
+    /// The attributes that are edited.
+    fn attributes(&self) -> &[Attribute] {
+        &self.schema().edited
     }
 
     /// Number of values of each of its attributes.
@@ -123,7 +60,8 @@ pub trait Task: fmt::Debug + Send + Sync {
 
     /// Number of values of everything that its prompts are labelled with.
     fn labelled(&self) -> ByAttribute {
-        self.sizes()
+        let size = |attribute| (attribute, self.n_values(attribute));
+        self.schema().attributes().map(size).collect()
     }
 
     /// A value of an attribute in words.
@@ -133,11 +71,11 @@ pub trait Task: fmt::Debug + Send + Sync {
     /// When `value` is not below [`Task::n_values`].
     fn value_name(&self, attribute: Attribute, value: usize) -> &str;
 
-    /// The attribute of two values that over-splitting is judged by (section 4.4 of arXiv 2405.08366).
-    fn binary_attribute(&self) -> Attribute;
+    /// The attribute of two values that over-splitting is judged by (section 4.4 of arXiv 2405.08366), if there is one.
+    fn binary_attribute(&self) -> Option<Attribute>;
 
     /// The attributes that the residual stream at a role holds in any model, because the token is the attribute.
-    fn told_by_token(&self, role: Role) -> &'static [Attribute];
+    fn told_by_token(&self, role: Role) -> &[Attribute];
 
     /// What can be said of a prompt, for describing latents.
     fn families(&self) -> Vec<Family>;

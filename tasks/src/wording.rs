@@ -5,9 +5,10 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::attributes::{Gender, Role};
 use crate::error::Error;
+use crate::gender::Gender;
 use crate::lists;
+use crate::names::Role;
 use crate::partition::stable_hash;
 use crate::prompt::Scene;
 use crate::task::Sample;
@@ -155,19 +156,19 @@ impl Wording {
         Sample::ALL[(stable_hash(self.domain, &ids) % Sample::ALL.len() as u64) as usize]
     }
 
-    /// Token ids, and the positions of the roles in the order of [`Role::ALL`].
-    pub(crate) fn tokens(&self, scene: &Scene) -> (Vec<u32>, [Option<usize>; Role::ALL.len()]) {
+    /// Token ids, and the position of each role.
+    pub(crate) fn tokens(&self, scene: &Scene) -> (Vec<u32>, Vec<(Role, usize)>) {
         let mut ids = vec![self.bos];
-        let mut positions = [None; Role::ALL.len()];
+        let mut positions = Vec::new();
         for part in &self.templates[scene.template] {
             let next = ids.len();
             match part {
                 Part::Tokens(tokens) => ids.extend(tokens),
                 Part::Person(person) => {
                     let mention = (self.casting)(*person, scene);
-                    positions[mention.role.index()] = Some(next);
+                    positions.push((mention.role, next));
                     if let Some(role) = mention.next {
-                        positions[role.index()] = Some(next + 1);
+                        positions.push((role, next + 1));
                     }
                     ids.push(self.names[mention.name].token);
                 }
@@ -175,7 +176,7 @@ impl Wording {
                 Part::Place => ids.push(self.places[scene.place].token),
             }
         }
-        positions[Role::End.index()] = Some(ids.len() - 1);
+        positions.push((Role::END, ids.len() - 1));
         (ids, positions)
     }
 

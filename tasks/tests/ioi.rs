@@ -50,25 +50,25 @@ fn gpt2_prompts_have_the_positions_of_the_paper() {
     assert_eq!(prompts.len(), 300);
     for prompt in &prompts {
         let [io, s, pos] =
-            [Attribute::Io, Attribute::S, Attribute::Pos].map(|attribute| prompt.labels.get(attribute).unwrap());
+            [Attribute::IO, Attribute::S, Attribute::POS].map(|attribute| prompt.labels.get(attribute).unwrap());
         assert_eq!(prompt.ids.len(), 19);
         assert_eq!(prompt.ids[0], tokenizer.bos());
         let abb = pos == 0;
-        assert_eq!(at(prompt, Role::Io), if abb { 3 } else { 5 });
+        assert_eq!(at(prompt, Role::IO), if abb { 3 } else { 5 });
         assert_eq!(at(prompt, Role::S1), if abb { 5 } else { 3 });
-        assert_eq!(at(prompt, Role::S1Plus1), at(prompt, Role::S1) + 1);
+        assert_eq!(at(prompt, Role::S1_PLUS_1), at(prompt, Role::S1) + 1);
         assert_eq!(at(prompt, Role::S2), [16, 14, 12][prompt.template()]);
-        assert_eq!(at(prompt, Role::End), 18);
+        assert_eq!(at(prompt, Role::END), 18);
         assert_eq!(tokenizer.decode(&prompt.ids[18..]).unwrap(), " to");
         for (role, attribute, value) in [
-            (Role::Io, Attribute::Io, io),
+            (Role::IO, Attribute::IO, io),
             (Role::S1, Attribute::S, s),
             (Role::S2, Attribute::S, s),
         ] {
             let text = tokenizer.decode(&prompt.ids[at(prompt, role)..][..1]).unwrap();
             assert_eq!(text, format!(" {}", task.value_name(attribute, value)));
         }
-        assert_eq!(prompt.right_token(), prompt.ids[at(prompt, Role::Io)]);
+        assert_eq!(prompt.right_token(), prompt.ids[at(prompt, Role::IO)]);
         assert_eq!(prompt.wrong_token(), prompt.ids[at(prompt, Role::S2)]);
         let whole = tokenizer.decode(&prompt.ids[1..]).unwrap();
         assert_eq!(tokenizer.encode(&whole).unwrap(), prompt.ids[1..], "{whole}");
@@ -79,7 +79,7 @@ fn gpt2_prompts_have_the_positions_of_the_paper() {
 fn the_worlds_tokenizer_keeps_all_words_and_makes_prompts_of_one_length() {
     let task = IoiTask::new(&world().unwrap()).unwrap();
     assert_eq!(
-        task.n_values(Attribute::Io),
+        task.n_values(Attribute::IO),
         tasks::lists::MALE_NAMES.len() + tasks::lists::FEMALE_NAMES.len()
     );
     assert!(
@@ -96,7 +96,7 @@ fn patterns_are_equally_frequent_in_every_part_of_a_sample() {
     let orders: Vec<usize> = task
         .sample(Sample::Train, 2001, 0)
         .iter()
-        .map(|prompt| prompt.labels.get(Attribute::Pos).unwrap())
+        .map(|prompt| prompt.labels.get(Attribute::POS).unwrap())
         .collect();
     assert_eq!(orders.iter().sum::<usize>(), 1000);
     let share = |part: &mut dyn Iterator<Item = usize>| {
@@ -127,7 +127,7 @@ fn samples_have_no_prompt_in_common() {
 #[test]
 fn samples_use_the_names_they_should() {
     let task = IoiTask::new(&world().unwrap()).unwrap();
-    let n = task.n_values(Attribute::Io);
+    let n = task.n_values(Attribute::IO);
     for (sample, limit) in [
         (Sample::Train, n),
         (Sample::Evaluation, n / 2),
@@ -135,7 +135,7 @@ fn samples_use_the_names_they_should() {
         (Sample::Locate, n / 2),
     ] {
         let prompts = task.sample(sample, 4000, 5);
-        for attribute in [Attribute::Io, Attribute::S] {
+        for attribute in [Attribute::IO, Attribute::S] {
             let names: BTreeSet<usize> = prompts
                 .iter()
                 .filter_map(|prompt| prompt.labels.get(attribute))
@@ -155,7 +155,7 @@ fn samples_use_the_names_they_should() {
 #[test]
 fn a_counterfactual_changes_one_attribute_only() {
     let task = IoiTask::new(&world().unwrap()).unwrap();
-    let n = task.n_values(Attribute::Io);
+    let n = task.n_values(Attribute::IO);
     for sample in Sample::ALL {
         let prompts = task.sample(sample, 400, 2);
         for &attribute in task.attributes() {
@@ -168,17 +168,17 @@ fn a_counterfactual_changes_one_attribute_only() {
                 let value = other.labels.get(attribute).unwrap();
                 assert_ne!(prompt.labels.get(attribute), Some(value));
                 let roles: &[Role] = match attribute {
-                    Attribute::Io => &[Role::Io],
+                    Attribute::IO => &[Role::IO],
                     Attribute::S => &[Role::S1, Role::S2],
-                    _ => &[Role::Io, Role::S1],
+                    _ => &[Role::IO, Role::S1],
                 };
                 let mut expected: Vec<usize> = roles.iter().map(|&role| at(prompt, role)).collect();
                 expected.sort_unstable();
                 assert_eq!(differing(prompt, other), expected);
                 match attribute {
-                    Attribute::Io => assert!((n / 2..n - n / 4).contains(&value)),
+                    Attribute::IO => assert!((n / 2..n - n / 4).contains(&value)),
                     Attribute::S => assert!((n - n / 4..n).contains(&value)),
-                    _ => assert_eq!(at(prompt, Role::Io), at(other, Role::S1)),
+                    _ => assert_eq!(at(prompt, Role::IO), at(other, Role::S1)),
                 }
                 assert_ne!(other.right_token(), other.wrong_token());
             }

@@ -39,13 +39,13 @@ fn labels_and_answers_follow_from_the_text() {
         let task = PronounTask::new(&tokenizer).unwrap();
         for prompt in task.sample(Sample::Train, 300, 1) {
             assert_eq!((prompt.ids.len(), prompt.ids[0]), (13, tokenizer.bos()));
-            let [gender, other] = [Attribute::Gender, Attribute::OtherGender].map(|a| prompt.labels.get(a).unwrap());
-            assert_eq!(gender_at(&tokenizer, &prompt, Role::Name), gender);
-            assert_eq!(gender_at(&tokenizer, &prompt, Role::Other), other);
-            let name = task.value_name(Attribute::Name, prompt.labels.get(Attribute::Name).unwrap());
+            let [gender, other] = [Attribute::GENDER, Attribute::OTHER_GENDER].map(|a| prompt.labels.get(a).unwrap());
+            assert_eq!(gender_at(&tokenizer, &prompt, Role::NAME), gender);
+            assert_eq!(gender_at(&tokenizer, &prompt, Role::OTHER), other);
+            let name = task.value_name(Attribute::NAME, prompt.labels.get(Attribute::NAME).unwrap());
             assert_eq!(
                 tokenizer.token(&format!(" {name}")),
-                prompt.position(Role::Name).map(|at| prompt.ids[at])
+                prompt.position(Role::NAME).map(|at| prompt.ids[at])
             );
             let pronouns = [" he", " she"].map(|text| tokenizer.token(text).unwrap());
             assert_eq!(
@@ -53,12 +53,12 @@ fn labels_and_answers_follow_from_the_text() {
                 (pronouns[gender], pronouns[1 - gender])
             );
             assert_eq!(
-                prompt.position(Role::NamePlus1),
-                prompt.position(Role::Name).map(|at| at + 1)
+                prompt.position(Role::NAME_PLUS_1),
+                prompt.position(Role::NAME).map(|at| at + 1)
             );
-            assert_eq!(prompt.position(Role::End), Some(prompt.end()));
+            assert_eq!(prompt.position(Role::END), Some(prompt.end()));
             assert_eq!(
-                (prompt.position(Role::S2), prompt.labels.get(Attribute::Io)),
+                (prompt.position(Role::S2), prompt.labels.get(Attribute::IO)),
                 (None, None)
             );
             let whole = tokenizer.decode(&prompt.ids[1..]).unwrap();
@@ -84,9 +84,9 @@ fn a_counterfactual_changes_one_persons_gender_by_a_name_that_is_new() {
     let prompts = task.sample(Sample::Evaluation, 400, 2);
     let known: BTreeSet<u32> = prompts
         .iter()
-        .flat_map(|prompt| [Role::Name, Role::Other].map(|role| prompt.ids[prompt.position(role).unwrap()]))
+        .flat_map(|prompt| [Role::NAME, Role::OTHER].map(|role| prompt.ids[prompt.position(role).unwrap()]))
         .collect();
-    for (attribute, role) in [(Attribute::Gender, Role::Name), (Attribute::OtherGender, Role::Other)] {
+    for (attribute, role) in [(Attribute::GENDER, Role::NAME), (Attribute::OTHER_GENDER, Role::OTHER)] {
         let changed = task.counterfactuals(&prompts, attribute, 9);
         assert_eq!(changed, task.counterfactuals(&prompts, attribute, 9));
         for (prompt, other) in prompts.iter().zip(&changed) {
@@ -101,5 +101,5 @@ fn a_counterfactual_changes_one_persons_gender_by_a_name_that_is_new() {
             }
         }
     }
-    assert_eq!(task.counterfactuals(&prompts, Attribute::Pos, 0), prompts);
+    assert_eq!(task.counterfactuals(&prompts, Attribute::POS, 0), prompts);
 }

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use burn::tensor::{Int, Tensor, TensorData};
-use lm::{Model, Spec, HookPoint, Logits, Request, Start, TokenBatch, Tokenizer, Trace};
+use lm::{HookPoint, Logits, Model, Request, Spec, Start, TokenBatch, Tokenizer, Trace};
 use serde_json::{Map, Value, json};
 use tasks::{Prompt, Role};
 

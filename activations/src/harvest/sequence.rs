@@ -44,7 +44,7 @@ impl Sequence {
             role: self.prompt.as_ref().and_then(|(roles, _)| roles.get(index).copied()),
             token: self.window.ids[position as usize],
             special: self.special.binary_search(&position).is_ok(),
-            labels: self.prompt.as_ref().map(|(_, labels)| *labels),
+            labels: self.prompt.as_ref().map(|(_, labels)| labels.clone()),
         })
     }
 
@@ -111,7 +111,7 @@ pub(super) fn prompt_sequences(
             window,
             row,
             positions: roles.iter().map(position).collect::<Result<_, _>>()?,
-            prompt: Some((roles.iter().copied().collect(), prompt.labels)),
+            prompt: Some((roles.iter().copied().collect(), prompt.labels.clone())),
             special: Vec::new(),
         })
     });

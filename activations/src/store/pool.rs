@@ -169,7 +169,7 @@ impl Pool {
                 if filter.is_none_or(|filter| rows.get(row + inside).is_some_and(|row| filter.holds(row))) {
                     held.places.push((held.pages.len() as u32, inside as u32));
                     if let Some(row) = rows.get(row + inside).filter(|_| index == 0) {
-                        self.rows.push(*row);
+                        self.rows.push(row.clone());
                     }
                 }
             }

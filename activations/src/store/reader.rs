@@ -92,7 +92,7 @@ impl Store {
     /// The vectors of one node, one per prompt.
     pub fn node(&self, node: &Node) -> Result<NodeRows, Error> {
         let HookRows { width, values, rows } = self.node_rows(node)?;
-        let labels: Vec<Labels> = rows.iter().filter_map(|row| row.labels).collect();
+        let labels: Vec<Labels> = rows.iter().filter_map(|row| row.labels.clone()).collect();
         match labels.len() == rows.len() {
             true => Ok(NodeRows { width, values, labels }),
             false => Err(self.lacks(format!("labels of every prompt at {node}"))),

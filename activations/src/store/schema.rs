@@ -5,6 +5,7 @@
 //!
 //! Shapes: `N` rows of a batch, `W` numbers per vector.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -18,11 +19,13 @@ use tasks::{Attribute, Labels, Role};
 
 /// The column of the vectors; it comes first.
 pub(super) const ACTIVATION: &str = "activation";
+/// Metadata of a field that holds the name of an attribute.
+const ATTRIBUTE: &str = "saelab.attribute";
 /// Columns with minimum and maximum per row group in the footer, by which row groups are skipped.
 pub(super) const PRUNED: [&str; 5] = ["row", "document", "position", "token", "role"];
 
 /// Where one stored vector came from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Row {
     /// Index of the prompt, or of the window of text, in the order of the source.
     pub row: u32,
@@ -56,15 +59,30 @@ impl Row {
     }
 }
 
-/// The label column of an attribute.
-fn label_column(attribute: Attribute) -> String {
-    attribute.to_string().to_lowercase()
+/// The label column of an attribute: its name in lower case. Where the column alone does not tell the name, as those of the
+/// built-in tasks do, the field says it.
+fn label_field(attribute: Attribute) -> Field {
+    let column = attribute.as_str().to_lowercase();
+    let is_told = Attribute::built_in_ignoring_case(&column) == Some(attribute);
+    let field = Field::new(column, DataType::UInt32, true);
+    match is_told {
+        true => field,
+        false => field.with_metadata(HashMap::from([(ATTRIBUTE.to_owned(), attribute.to_string())])),
+    }
+}
+
+/// The attribute that a column holds the labels of, if it does.
+fn attribute_of(field: &Field) -> Result<Option<Attribute>, String> {
+    match field.metadata().get(ATTRIBUTE) {
+        Some(name) => name.parse().map(Some).map_err(|error: tasks::Error| error.to_string()),
+        None => Ok(Attribute::built_in_ignoring_case(field.name())),
+    }
 }
 
 /// The attributes that rows are labelled with; all rows of a store are prompts of one task, or text.
 fn labelled(rows: &[Row]) -> Vec<Attribute> {
-    let labels = rows.first().and_then(|row| row.labels);
-    labels.iter().flat_map(Labels::attributes).collect()
+    let labels = rows.first().and_then(|row| row.labels.as_ref());
+    labels.into_iter().flat_map(Labels::attributes).collect()
 }
 
 /// The columns beside the vectors.
@@ -77,8 +95,7 @@ fn provenance_fields(rows: &[Row]) -> Vec<Field> {
         Field::new("token", DataType::UInt32, false),
         Field::new("special", DataType::Boolean, false),
     ];
-    let labels = labelled(rows).into_iter().map(label_column);
-    fields.extend(labels.map(|name| Field::new(name, DataType::UInt32, true)));
+    fields.extend(labelled(rows).into_iter().map(label_field));
     fields
 }
 
@@ -127,7 +144,7 @@ pub(super) fn provenance_columns(rows: &[Row]) -> Vec<ArrayRef> {
         Arc::new(special),
     ];
     for attribute in labelled(rows) {
-        let label = |row: &Row| row.labels?.get(attribute).map(|value| value as u32);
+        let label = |row: &Row| row.labels.as_ref()?.get(attribute).map(|value| value as u32);
         let labels = rows.iter().map(label);
         columns.push(Arc::new(labels.collect::<UInt32Array>()));
     }
@@ -149,12 +166,12 @@ pub(super) fn rows_of(batch: &RecordBatch, rows: &mut Vec<Row>) -> Result<(), St
     let role = column(batch, "role")?
         .as_string_opt::<i32>()
         .ok_or("column role is not text")?;
-    let has_labels = |attribute: &Attribute| batch.column_by_name(&label_column(*attribute)).is_some();
-    let labels = Attribute::ALL
-        .into_iter()
-        .filter(has_labels)
-        .map(|attribute| Ok((attribute, numbers_of(batch, &label_column(attribute))?)))
-        .collect::<Result<Vec<_>, String>>()?;
+    let mut labels = Vec::new();
+    for field in batch.schema().fields() {
+        if let Some(attribute) = attribute_of(field)? {
+            labels.push((attribute, numbers_of(batch, field.name())?));
+        }
+    }
     for index in 0..batch.num_rows() {
         let role = match role.is_valid(index) {
             true => Some(Role::from_str(role.value(index)).map_err(|error| error.to_string())?),
@@ -171,7 +188,7 @@ pub(super) fn rows_of(batch: &RecordBatch, rows: &mut Vec<Row>) -> Result<(), St
             role,
             token: token.value(index),
             special: special.value(index),
-            labels: (read != Labels::default()).then_some(read),
+            labels: (!read.is_empty()).then_some(read),
         });
     }
     Ok(())

@@ -299,7 +299,8 @@ impl Plan {
                         pool.gather(&self.store, hook, &self.selection, taken, values); // [B, D]
                     }
                     if self.selection.rows {
-                        open.rows.extend(taken.iter().map(|&row| pool.rows[row as usize]));
+                        open.rows
+                            .extend(taken.iter().map(|&row| pool.rows[row as usize].clone()));
                     }
                     if held + taken.len() == self.batch {
                         let next = self.empty(open.step + 1);

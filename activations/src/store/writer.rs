@@ -198,7 +198,7 @@ impl StoreWriter {
         for (index, ((row, vector), &place)) in rows.iter().zip(values.chunks_exact(width)).zip(places).enumerate() {
             let (shard, place) = (place as usize / size, place as usize % size);
             let shard = &mut writer.open[shard];
-            shard.rows[place] = *row;
+            shard.rows[place] = row.clone();
             let out = &mut shard.vectors[place * bytes..(place + 1) * bytes];
             dtype.encode(vector, out).map_err(|at| Error::NonFinite {
                 path: self.dir.join(hook.to_string()),

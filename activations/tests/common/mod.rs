@@ -9,7 +9,7 @@ use lm::HookPoint;
 use tasks::{Labels, Role};
 
 /// Roles of the invented prompts.
-pub(crate) const ROLES: [Role; 2] = [Role::S2, Role::End];
+pub(crate) const ROLES: [Role; 2] = [Role::S2, Role::END];
 /// Heads of the invented `hook_z`.
 pub(crate) const HEADS: usize = 3;
 

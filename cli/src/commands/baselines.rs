@@ -91,7 +91,7 @@ fn random(
         .flatten()
         .copied()
         .collect();
-    let labels: Vec<_> = rows.labels.iter().step_by(step).copied().collect();
+    let labels: Vec<_> = rows.labels.iter().step_by(step).cloned().collect();
     let (l0, fvu) = sparsity_and_error(dictionary, &Rows::new(rows.width, some), &labels);
     let size = RandomSize {
         width: rows.width,

@@ -7,7 +7,7 @@ use activations::{Dictionary, Node};
 use eval::interventions::Runner;
 use eval::{DictionarySet, Edit, EvalConfig, EvalFile, Method, RandomDictionary, Site, Sites, evaluate};
 use lm::Model;
-use tasks::{Attribute, IoiTask, TaskName};
+use tasks::{Attribute, IoiTask, TaskSource};
 
 use super::{Context, run_folder};
 use crate::output;
@@ -49,12 +49,12 @@ impl BenchEval {
             Ok(Site {
                 name: (*name).to_owned(),
                 nodes: vec![name.parse()?],
-                attributes: vec![Attribute::Io, Attribute::S],
+                attributes: vec![Attribute::IO, Attribute::S],
                 evidence: Vec::new(),
             })
         };
         let sites = Sites {
-            task: TaskName::Ioi,
+            task: TaskSource::Ioi,
             model_hash: Some(model.hash().to_owned()),
             sites: NODES.iter().map(site).collect::<Result<_, _>>()?,
         };

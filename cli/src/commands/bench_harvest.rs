@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use activations::{Document, HarvestPlan, Packing, Source, harvest};
 use kernels::{Matrix, gemm, random};
-use lm::{Model, Spec, HookPoint, Tokenizer, files};
+use lm::{HookPoint, Model, Spec, Tokenizer, files};
 
 use super::Context;
 use crate::config::ConfigError;

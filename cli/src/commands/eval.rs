@@ -42,7 +42,7 @@ impl Eval {
             refactor_attention: config.refactor_attention,
         };
         let (model, tokenizer) = run_folder::load_model_with(&self.model, options, &context.device)?;
-        let sites = run_folder::read_sites(&self.sites)?;
+        let (sites, schema) = run_folder::read_sites(&self.sites)?;
         let task = sites.task.open(&tokenizer)?;
         let run = RunFolder(self.run);
         let store = Store::open(&run.activations())?;
@@ -63,7 +63,7 @@ impl Eval {
             self.model.display(),
             tokenizer.hash()
         );
-        run_folder::check_task(&store, &sites)?;
+        run_folder::check_task(&store, &sites, &schema)?;
         let mut sets = dictionary_sets::load(&run, &store, &sites.nodes(), context)?;
         let baselines = baselines::make(&config, &sets, &store, &sites.nodes(), context)?;
         sets.extend(baselines);

@@ -34,9 +34,9 @@ impl Fit {
         let refused = |error: supervised::Error| ConfigError(format!("{}: {error}", self.config.display()));
         let config = FitConfig::try_from(file).map_err(refused)?;
         let run = RunFolder(self.run);
-        let sites = run_folder::read_sites(&self.sites)?;
+        let (sites, schema) = run_folder::read_sites(&self.sites)?;
         let store = Store::open(&run.activations())?;
-        run_folder::check_task(&store, &sites)?;
+        run_folder::check_task(&store, &sites, &schema)?;
         let held = HeldFolder::new(&run.0)?;
         let nodes = sites.nodes();
         let mut written = Vec::new();
@@ -48,12 +48,14 @@ impl Fit {
             let rows = store.node(&node)?;
             // Values are numbered from 0, so the largest label tells how many there are.
             let largest = |attribute| rows.labels.iter().filter_map(|labels| labels.get(attribute)).max();
-            let edited = sites.task.attributes().iter();
+            let edited = schema.edited.iter();
             let n_values: ByAttribute = edited
                 .filter_map(|&attribute| Some((attribute, largest(attribute)? + 1)))
                 .collect();
             for &parametrization in &config.parametrizations {
-                let columns = config.columns(parametrization, n_values, node.role).map_err(refused)?;
+                let columns = config
+                    .columns(parametrization, n_values.clone(), node.role)
+                    .map_err(refused)?;
                 for &method in &config.methods {
                     let dictionary = fit(&rows, columns.clone(), method, &context.device)?;
                     let name = method.dictionary_name(parametrization);

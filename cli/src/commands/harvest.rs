@@ -81,11 +81,11 @@ impl Harvest {
         let part = self.shard.map_or(Part::WHOLE, |share| share.0);
         let mut plan = match config.selection {
             Selection::Sites(path) => {
-                let sites = run_folder::read_sites(&path)?;
-                sites.check(&model)?;
-                if let SourceConfig::Prompts { task, .. } = config.source {
+                let (sites, schema) = run_folder::read_sites(&path)?;
+                sites.check(&schema, &model)?;
+                if let SourceConfig::Prompts { task, .. } = &config.source {
                     anyhow::ensure!(
-                        task == sites.task,
+                        *task == sites.task,
                         "{}: the sites are those of task {}, the config asks for prompts of task {task}; name the sites file \
                          of the task",
                         path.display(),
@@ -102,10 +102,11 @@ impl Harvest {
             }
             Selection::Hooks { hooks, roles } => HarvestPlan {
                 hooks,
-                roles: roles.unwrap_or_else(|| match config.source {
-                    SourceConfig::Prompts { task, .. } => task.roles().to_vec(),
-                    _ => Vec::new(),
-                }),
+                roles: match (roles, &config.source) {
+                    (Some(roles), _) => roles,
+                    (None, SourceConfig::Prompts { task, .. }) => task.schema()?.roles,
+                    (None, _) => Vec::new(),
+                },
                 ..HarvestPlan::for_nodes(&[], source, config.batch, config.rows_per_shard)
             },
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use activations::{Dictionary, SourceConfig};
-use lm::{Model, HookPoint};
+use lm::{HookPoint, Model};
 use sae::{Autoencoder, Format, Origin, Trained};
 use serde::Deserialize;
 

@@ -29,7 +29,7 @@ impl Locate {
         let config: LocateConfig = config::read(&self.config, &self.set)?;
         let (model, tokenizer) = run_folder::load_model(&self.model, &context.device)?;
         let task = config.task.open(&tokenizer)?;
-        let cost = eval::locate::estimated_forward_passes(model.spec(), &config);
+        let cost = eval::locate::estimated_forward_passes(model.spec(), task.as_ref(), &config);
         output::note(&format!(
             "locate: at most {} interventions on {} prompts, about {:.0} forward passes of one prompt",
             cost.interventions, config.prompts, cost.forward_passes

@@ -8,8 +8,9 @@ use anyhow::Context as _;
 use burn::tensor::Device;
 use eval::Sites;
 use lm::hub::{Hub, HubModel};
-use lm::{Model, LoadOptions, Tokenizer, files};
+use lm::{LoadOptions, Model, Tokenizer, files};
 use serde_json::Value;
+use tasks::Schema;
 use tasks::world::World;
 
 use crate::config::{self, ConfigError};
@@ -204,33 +205,34 @@ pub(crate) fn documents(source: &SourceConfig) -> anyhow::Result<Texts> {
 }
 
 /// Refuses a store of other prompts than those of the sites' task.
-pub(crate) fn check_task(store: &Store, sites: &Sites) -> anyhow::Result<()> {
+pub(crate) fn check_task(store: &Store, sites: &Sites, schema: &Schema) -> anyhow::Result<()> {
     let Some(node) = sites.nodes().into_iter().next() else {
         return Ok(());
     };
     let first = store.shards_of(node.hook, node.head, &BTreeSet::from([0]))?;
-    let labels = first.rows.first().and_then(|row| row.labels).unwrap_or_default();
-    let missing = sites
-        .task
-        .attributes()
-        .iter()
-        .find(|&&attribute| labels.get(attribute).is_none());
+    let labels = first
+        .rows
+        .first()
+        .and_then(|row| row.labels.clone())
+        .unwrap_or_default();
+    let missing = schema.edited.iter().find(|attribute| labels.get(**attribute).is_none());
     match missing {
         None => Ok(()),
         Some(missing) => anyhow::bail!(
             "the sites are those of task {}, but the stored prompts have no label {missing}; harvest prompts of that task into \
              a folder of its own, or name the sites file of the prompts' task",
-            sites.task
+            schema.name
         ),
     }
 }
 
-/// Reads a sites file.
-pub(crate) fn read_sites(path: &Path) -> anyhow::Result<Sites> {
+/// Reads a sites file, and the schema of its task.
+pub(crate) fn read_sites(path: &Path) -> anyhow::Result<(Sites, Schema)> {
     let sites: Sites = config::read(path, &[])?;
     let refused = |error: eval::Error| ConfigError(format!("{}: {error}", path.display()));
-    sites.check_task().map_err(refused)?;
-    Ok(sites)
+    let schema = sites.task.schema().map_err(|error| refused(error.into()))?;
+    sites.check_task(&schema).map_err(refused)?;
+    Ok((sites, schema))
 }
 
 /// Writes a sites file, with a first line that says what it is.

@@ -81,13 +81,13 @@ impl Train {
         let manifest = store.manifest();
         match &self.sites {
             Some(path) if manifest.roles.is_empty() => {
-                let nodes = run_folder::read_sites(path)?.nodes();
+                let nodes = run_folder::read_sites(path)?.0.nodes();
                 let places: BTreeSet<_> = nodes.into_iter().map(|node| (node.hook, node.head)).collect();
                 Ok(places.into_iter().map(|(hook, head)| Site::Hook(hook, head)).collect())
             }
             Some(path) => {
-                let sites = run_folder::read_sites(path)?;
-                run_folder::check_task(store, &sites)?;
+                let (sites, schema) = run_folder::read_sites(path)?;
+                run_folder::check_task(store, &sites, &schema)?;
                 Ok(sites.nodes().into_iter().map(Site::Node).collect())
             }
             None if manifest.roles.is_empty() => Ok(manifest

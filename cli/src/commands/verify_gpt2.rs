@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use activations::{OnBadLine, Packing};
-use lm::{Model, Logits, Request, Start, TokenBatch, Tokenizer, files};
+use lm::{Logits, Model, Request, Start, TokenBatch, Tokenizer, files};
 use serde::Deserialize;
 use tasks::{IoiTask, Prompt, Sample, Task};
 

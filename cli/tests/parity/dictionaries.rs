@@ -23,7 +23,7 @@ pub(crate) fn cases() -> Vec<Case> {
             Parametrization::Names,
         ] {
             let run = move |device: &Device| {
-                let columns = Columns::new(parametrization, ByAttribute::ioi(N_VALUES), Role::End).unwrap();
+                let columns = Columns::new(parametrization, ByAttribute::ioi(N_VALUES), Role::END).unwrap();
                 applied(&fit(&rows(), columns, method, device).unwrap(), device)
             };
             cases.push(Case::new(

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use kernels::to_vec;
 use lm::interchange::{Interchange, Pair};
 use lm::train::{TrainConfig, Trainer};
-use lm::{Model, Spec, HookPoint, Logits, Overwrite, Past, Request, Start, TokenBatch, Trace, files};
+use lm::{HookPoint, Logits, Model, Overwrite, Past, Request, Spec, Start, TokenBatch, Trace, files};
 
 use crate::compare::{Case, Closeness, Numbers};
 use crate::draw;

@@ -12,7 +12,11 @@ use tasks::Attribute;
 /// Ranked by [`Candidate::strength`], then by the removed share, then by node. First the strongest head outputs, up to
 /// `max_head_sites`; then, for each attribute that no chosen node keeps, the strongest node that keeps it; then the
 /// strongest of the rest. The result is in the order of the model.
-pub(super) fn choose<'a>(measured: &'a [Candidate], config: &LocateConfig) -> Vec<&'a Candidate> {
+pub(super) fn choose<'a>(
+    measured: &'a [Candidate],
+    attributes: &[Attribute],
+    config: &LocateConfig,
+) -> Vec<&'a Candidate> {
     let mut ranked: Vec<&Candidate> = measured.iter().filter(|candidate| !candidate.kept.is_empty()).collect();
     ranked.sort_by(|a, b| {
         let strength = b.strength().total_cmp(&a.strength());
@@ -25,8 +29,8 @@ pub(super) fn choose<'a>(measured: &'a [Candidate], config: &LocateConfig) -> Ve
         .filter(|candidate| candidate.node.head.is_some())
         .take(config.max_head_sites)
         .collect();
-    for attribute in Attribute::ALL {
-        let keeps = |candidate: &&&Candidate| candidate.kept.contains(&attribute);
+    for attribute in attributes {
+        let keeps = |candidate: &&&Candidate| candidate.kept.contains(attribute);
         if chosen.iter().find(keeps).is_none() {
             chosen.extend(ranked.iter().find(keeps).copied());
         }
@@ -46,8 +50,10 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
+    const ATTRIBUTES: [Attribute; 3] = [Attribute::IO, Attribute::S, Attribute::POS];
+
     fn candidate(name: &str, changed: [f64; 3], removed: f64) -> Candidate {
-        let changed: BTreeMap<_, _> = Attribute::ALL.into_iter().zip(changed).collect();
+        let changed: BTreeMap<_, _> = ATTRIBUTES.into_iter().zip(changed).collect();
         let kept = changed
             .iter()
             .filter(|(_, share)| **share >= 0.1)
@@ -78,7 +84,7 @@ mod tests {
             max_head_sites: 1,
             ..LocateFile::default()
         };
-        let chosen = choose(&measured, &file.try_into().unwrap());
+        let chosen = choose(&measured, &ATTRIBUTES, &file.try_into().unwrap());
         let names: Vec<String> = chosen.iter().map(|candidate| candidate.node.to_string()).collect();
         let expected = [
             "blocks.1.hook_resid_pre@END",

@@ -6,14 +6,14 @@
 use crate::Error;
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;
-use tasks::TaskName;
+use tasks::TaskSource;
 
 /// The settings as written in a config file. Every field may be left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LocateFile {
     /// The task: `ioi` or `pronoun`. Default `ioi`.
-    pub task: TaskName,
+    pub task: TaskSource,
     /// Number of prompts. Default 200: a share of 0.1 is known to about +-0.04.
     pub prompts: usize,
     /// Seed of prompts and counterfactuals. Default 0.
@@ -34,7 +34,7 @@ pub struct LocateFile {
 impl Default for LocateFile {
     fn default() -> Self {
         Self {
-            task: TaskName::Ioi,
+            task: TaskSource::Ioi,
             prompts: 200,
             seed: 0,
             batch: 50,
@@ -69,7 +69,7 @@ impl TryFrom<LocateFile> for LocateConfig {
     type Error = Error;
 
     /// # Errors
-    /// [`Error::Config`] names the field that is out of range.
+    /// [`Error::Config`] names the field that is out of range; [`Error::Tasks`] for a task whose file cannot be read.
     fn try_from(file: LocateFile) -> Result<Self, Error> {
         for (field, value, least) in [("prompts", file.prompts, 2), ("batch", file.batch, 1)] {
             if value < least {
@@ -87,11 +87,11 @@ impl TryFrom<LocateFile> for LocateConfig {
                 });
             }
         }
-        if file.max_head_sites + file.task.attributes().len() > file.max_sites {
+        let attributes = file.task.schema()?.edited.len();
+        if file.max_head_sites + attributes > file.max_sites {
             let reason = format!(
-                "is {}; it must be at least `max_head_sites` + {}",
-                file.max_sites,
-                file.task.attributes().len()
+                "is {}; it must be at least `max_head_sites` + {attributes}",
+                file.max_sites
             );
             return Err(Error::Config {
                 field: "max_sites",

@@ -87,7 +87,7 @@ impl Evaluation<'_> {
             for (metric, score) in metrics {
                 let mut by_family: BTreeMap<&str, f64> = BTreeMap::new();
                 let interpreted = descriptions().filter(|description| score(description) >= threshold);
-                interpreted.for_each(|d| *by_family.entry(self.families[d.family].name).or_default() += 1.0);
+                interpreted.for_each(|d| *by_family.entry(self.families[d.family].name.as_str()).or_default() += 1.0);
                 let share = (alive > 0).then(|| by_family.values().sum::<f64>() / alive as f64);
                 let raw: Vec<(&str, f64)> = raw.into_iter().chain(by_family).collect();
                 self.ledger

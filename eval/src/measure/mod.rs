@@ -27,7 +27,7 @@ use activations::Node;
 use ground::Ground;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use tasks::{Attribute, Family, Labels, Prompt, Task, TaskName};
+use tasks::{Attribute, Family, Labels, Prompt, Task};
 
 /// Values at the nodes of a sample, with the labels of its prompts.
 pub(crate) struct Recorded {
@@ -67,7 +67,7 @@ fn beside(site: &Site, nodes: &BTreeMap<Node, Rows>) -> Rows {
 
 /// Runs prompts undisturbed and keeps node values and labels.
 pub(crate) fn record(runner: &Runner<'_>, prompts: &[Prompt], nodes: &BTreeSet<Node>) -> Result<Recorded, Error> {
-    let labels = prompts.iter().map(|prompt| prompt.labels).collect();
+    let labels = prompts.iter().map(|prompt| prompt.labels.clone()).collect();
     Ok(Recorded {
         nodes: runner.record(prompts, nodes)?,
         labels,
@@ -110,7 +110,7 @@ pub(crate) fn edits_of(set: &DictionarySet, config: &EvalConfig) -> Vec<(Method,
 
 /// Interventions of the baselines at a site: ablation, the ground truth of each attribute, and removals of what the reference
 /// has for every attribute.
-pub(crate) fn baseline_steps(site: &Site, task: TaskName) -> usize {
+pub(crate) fn baseline_steps(site: &Site, task: &dyn Task) -> usize {
     1 + site.attributes.len() + task.attributes().len()
 }
 
@@ -215,9 +215,7 @@ impl Evaluation<'_> {
             if let Some(entries) = parts.map(|parts| parts.read(&about)).transpose()?.flatten() {
                 self.ledger.extend(entries);
                 baselines_done |= set.is_none();
-                let steps = set.map_or(baseline_steps(site, self.task.name()), |set| {
-                    unit_steps(site, set, config)
-                });
+                let steps = set.map_or(baseline_steps(site, self.task), |set| unit_steps(site, set, config));
                 self.steps.advance(steps);
                 continue;
             }
@@ -226,7 +224,7 @@ impl Evaluation<'_> {
                 none => {
                     if baselines_done {
                         // Its steps were counted when the baselines' scores were read; they are made once more.
-                        self.steps.done = self.steps.done.saturating_sub(baseline_steps(site, self.task.name()));
+                        self.steps.done = self.steps.done.saturating_sub(baseline_steps(site, self.task));
                     }
                     none.insert(self.ground(site, reference)?)
                 }

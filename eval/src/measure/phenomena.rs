@@ -70,7 +70,10 @@ impl Evaluation<'_> {
                 .enter_verdict(&key, &found.verdict, value, resampled, n, &raw);
         }
 
-        let found = splitting::check(codes, self.question())?;
+        let Some(question) = self.question() else {
+            return Ok(());
+        };
+        let found = splitting::check(codes, &question)?;
         let recall = found.by_value.iter().map(|of| of.union_recall).sum::<f64>() / found.by_value.len().max(1) as f64;
         let raw = [
             ("fragments", found.fragments as f64),
@@ -83,12 +86,13 @@ impl Evaluation<'_> {
         Ok(())
     }
 
-    fn question(&self) -> Question<'_> {
-        Question {
+    /// What is asked of over-splitting; nothing where the task has no binary attribute.
+    fn question(&self) -> Option<Question<'_>> {
+        Some(Question {
             labels: &self.sample.labels,
             n_values: self.task.labelled(),
-            attribute: self.task.binary_attribute(),
-        }
+            attribute: self.task.binary_attribute()?,
+        })
     }
 
     /// Whether the seeds of a family split alike (P2), each against the first; and whether families do that the config pairs
@@ -133,7 +137,10 @@ impl Evaluation<'_> {
         first: &[Codes],
         (name, codes): &(&str, Vec<Codes>),
     ) -> Result<(), Error> {
-        let found = splitting::agreement(first, codes, self.question(), PERMUTATIONS, self.config.seed)?;
+        let Some(question) = self.question() else {
+            return Ok(());
+        };
+        let found = splitting::agreement(first, codes, &question, PERMUTATIONS, self.config.seed)?;
         let raw = [
             ("fragments_first", found.fragments[0] as f64),
             ("fragments", found.fragments[1] as f64),

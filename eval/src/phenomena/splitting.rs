@@ -145,7 +145,7 @@ impl Set {
 }
 
 /// What is judged.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Question<'a> {
     /// Labels of the prompts, `[N]`.
     pub labels: &'a [Labels],
@@ -187,7 +187,7 @@ struct Standing {
 ///
 /// # Errors
 /// [`Error::Check`] when codes and labels do not belong together.
-pub fn check(codes: &[Codes], question: Question<'_>) -> Result<Splitting, Error> {
+pub fn check(codes: &[Codes], question: &Question<'_>) -> Result<Splitting, Error> {
     validate(codes, question)?;
     let n = question.labels.len();
     let standing = standing(codes, question);
@@ -250,7 +250,7 @@ pub fn check(codes: &[Codes], question: Question<'_>) -> Result<Splitting, Error
 pub fn agreement(
     a: &[Codes],
     b: &[Codes],
-    question: Question<'_>,
+    question: &Question<'_>,
     permutations: usize,
     seed: u64,
 ) -> Result<Agreement, Error> {
@@ -310,7 +310,7 @@ fn matched(a: &[Vec<Set>], b: &[Vec<Set>]) -> (usize, Option<f64>) {
 }
 
 /// The latents that stand for a value, in the order of nodes and latents.
-fn standing(codes: &[Codes], question: Question<'_>) -> Vec<Standing> {
+fn standing(codes: &[Codes], question: &Question<'_>) -> Vec<Standing> {
     let n = question.labels.len();
     let mut found = Vec::new();
     for codes in codes {
@@ -346,7 +346,7 @@ fn standing(codes: &[Codes], question: Question<'_>) -> Vec<Standing> {
     found
 }
 
-fn validate(codes: &[Codes], question: Question<'_>) -> Result<(), Error> {
+fn validate(codes: &[Codes], question: &Question<'_>) -> Result<(), Error> {
     let refuse = |reason: String| {
         Err(Error::Check {
             check: "splitting",
@@ -360,7 +360,7 @@ fn validate(codes: &[Codes], question: Question<'_>) -> Result<(), Error> {
     if let Some(codes) = codes.iter().find(|codes| codes.rows.len() != n) {
         return refuse(format!("{} rows of codes for {n} prompts", codes.rows.len()));
     }
-    let n_values = question.n_values;
+    let n_values = &question.n_values;
     for labels in question.labels {
         let fits = |(attribute, n_values)| labels.get(attribute).is_some_and(|value| value < n_values);
         if !n_values.iter().all(fits) {
@@ -404,9 +404,9 @@ mod tests {
             let question = Question {
                 labels,
                 n_values: ByAttribute::ioi([2, 2, 2]),
-                attribute: Attribute::Pos,
+                attribute: Attribute::POS,
             };
-            check(codes, question)
+            check(codes, &question)
         };
         for (labels, part) in [
             (vec![Labels::ioi([0, 1, 0]); 2], "3 rows of codes for 2"),

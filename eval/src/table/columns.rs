@@ -1,5 +1,7 @@
 //! The columns of a report's tables, and which scores each of them averages.
 
+use std::collections::BTreeSet;
+
 use tasks::Attribute;
 
 use crate::ledger::Selection;
@@ -45,8 +47,8 @@ pub(super) struct Row<'a> {
 
 /// Attributes that are edited somewhere.
 pub(super) fn attributes(report: &Report) -> Vec<Attribute> {
-    let edited = |attribute: &Attribute| report.sites.iter().any(|site| site.attributes.contains(attribute));
-    Attribute::ALL.into_iter().filter(edited).collect()
+    let edited = report.sites.iter().flat_map(|site| site.attributes.iter().copied());
+    edited.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// A column of a metric that has no edit behind it.
@@ -92,7 +94,7 @@ pub(super) fn edited(
 /// Heads an attribute's column under a title that says what is shown.
 fn heading(attribute: Attribute) -> String {
     match attribute {
-        Attribute::OtherGender => "other".to_owned(),
+        Attribute::OTHER_GENDER => "other".to_owned(),
         _ => attribute.to_string(),
     }
 }

@@ -10,7 +10,7 @@ use lm::train::{TrainConfig, Trainer};
 use lm::{Model, Spec, Tokenizer};
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
-use tasks::{Attribute, IoiTask, Labels, Sample, Task, TaskName, lists};
+use tasks::{Attribute, IoiTask, Labels, Sample, Task, TaskSource, lists};
 
 pub(crate) struct World {
     pub(crate) model: Model,
@@ -98,7 +98,7 @@ pub(crate) fn sites(model: &Model) -> Sites {
         site(
             "resid",
             &["blocks.1.hook_resid_pre@END"],
-            &[Attribute::Io, Attribute::Pos],
+            &[Attribute::IO, Attribute::POS],
         ),
         site(
             "heads",
@@ -107,7 +107,7 @@ pub(crate) fn sites(model: &Model) -> Sites {
         ),
     ];
     Sites {
-        task: TaskName::Ioi,
+        task: TaskSource::Ioi,
         model_hash: Some(model.hash().to_owned()),
         sites,
     }

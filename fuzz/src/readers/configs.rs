@@ -91,7 +91,10 @@ fn all(path: &Path, sets: &[String]) -> Result<(), String> {
             .and_then(|file| message(FitConfig::try_from(file)))
             .map(drop),
         message(config::read::<TextFile>(path, sets)).and_then(|file| message(file.source.validate())),
-        message(config::read::<Sites>(path, sets)).and_then(|sites| message(sites.check_task())),
+        message(config::read::<Sites>(path, sets)).and_then(|sites| {
+            let schema = message(sites.task.schema())?;
+            message(sites.check_task(&schema))
+        }),
         message(config::read::<EvalConfig>(path, sets)).map(drop),
         message(config::read::<LocateConfig>(path, sets)).map(drop),
         message(config::read::<PhenomenaConfig>(path, sets)).map(drop),

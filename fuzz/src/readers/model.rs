@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kernels::cpu;
-use lm::{Model, HookPoint, HostTensor, Logits, Request, Start, TokenBatch, files};
+use lm::{HookPoint, HostTensor, Logits, Model, Request, Start, TokenBatch, files};
 use serde_json::json;
 
 use super::message;

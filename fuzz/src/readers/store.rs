@@ -90,7 +90,7 @@ fn read(dir: &Path) -> Result<(), String> {
     let node = Node {
         hook: HOOK,
         head: Some(1),
-        role: Role::End,
+        role: Role::END,
     };
     let outcomes = [
         message(store.hook(HOOK, Some(0)).map(|_| ())),
@@ -100,7 +100,7 @@ fn read(dir: &Path) -> Result<(), String> {
         batches(
             &store,
             Filter {
-                role: Some(Role::End),
+                role: Some(Role::END),
                 ..Filter::default()
             },
         ),
@@ -143,13 +143,13 @@ fn write(dir: &Path) {
         dtype: Dtype::F32,
         rows_per_shard: ROWS_PER_SHARD,
         shuffle: None,
-        roles: vec![Role::S2, Role::End],
+        roles: vec![Role::S2, Role::END],
     };
     let row = |index: usize| Row {
         row: (index / 2) as u32,
         document: (index / 2) as u32,
         position: index as u32,
-        role: Some([Role::S2, Role::End][index % 2]),
+        role: Some([Role::S2, Role::END][index % 2]),
         token: 7 * index as u32,
         special: index == 3,
         labels: Some(Labels::ioi([index % 3, 1, 0])),

@@ -12,7 +12,7 @@ use super::label::{Entity, Number};
 use super::story::Story;
 use super::{World, held_out, lexicon};
 use crate::Error;
-use crate::attributes::Gender;
+use crate::gender::Gender;
 use crate::template::TEMPLATES;
 
 /// Share of indirect-object prompts that are made from the templates of the indirect-object task.
@@ -114,7 +114,12 @@ impl FromStr for Behaviour {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        crate::attributes::find_by_name(&Self::ALL, Self::name, text, "behaviour")
+        let found = Self::ALL.into_iter().find(|behaviour| behaviour.name() == text);
+        found.ok_or_else(|| Error::UnknownName {
+            what: "behaviour",
+            found: text.to_owned(),
+            known: Self::ALL.map(Self::name).join(", "),
+        })
     }
 }
 

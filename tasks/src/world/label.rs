@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::behaviours::Behaviour;
 use super::lexicon;
-use crate::attributes::Gender;
+use crate::gender::Gender;
 use crate::lists;
 
 /// The grammatical number of a noun or of a verb's subject.

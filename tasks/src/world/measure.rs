@@ -1,7 +1,7 @@
 //! How well a language model shows a behaviour, on prompts that never occurred in its training.
 
 use kernels::to_vec;
-use lm::{Model, Logits, Request, Start, TokenBatch, Tokenizer};
+use lm::{Logits, Model, Request, Start, TokenBatch, Tokenizer};
 use serde::Serialize;
 
 use super::{Behaviour, BehaviourPrompt, World};

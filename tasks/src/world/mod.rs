@@ -26,7 +26,7 @@ pub use label::{Document, Entity, Label, Number, Piece, TokenRole};
 pub use measure::{BehaviourScore, measure};
 pub use order::order_pairs;
 
-use crate::attributes::Gender;
+use crate::gender::Gender;
 use crate::lists;
 use frame::{Frame, Part};
 use story::{Story, capitalised};
