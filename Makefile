@@ -1,8 +1,8 @@
 # `make eval-ioi` is the main job; `make help` lists the rest.
 SAELAB := target/release/saelab
 
-# Model folder in Hugging Face layout, or a name on the Hugging Face hub, which is then pulled; the task (ioi or pronoun); and
-# the folder of the experiment.
+# Model folder in Hugging Face layout, or a name on the Hugging Face hub, which is then pulled; the task (ioi, pronoun,
+# agreement, or any other with configs/TASK/locate.toml and harvest.toml: docs/tasks.md); and the folder of the experiment.
 MODEL ?= models/small-world
 $(if $(word 2,$(MODEL)),$(error MODEL=$(MODEL): make cannot take a path with spaces; name a link to it))
 IS_SHIPPED := $(filter $(abspath models/small-world),$(abspath $(MODEL)))
@@ -18,7 +18,7 @@ SITES := $(if $(IS_SHIPPED),$(SHIPPED),$(RUN)/sites.toml)
 
 help:
 	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task; MODEL=gpt2 is fetched first"
-	@echo "make eval TASK=pronoun        the same on another task"
+	@echo "make eval TASK=pronoun        the same on another task (agreement: one that is read from files, docs/tasks.md)"
 	@echo "make eval-full [TASK=pronoun] eval with all architectures, searches and thresholds (cost printed first)"
 	@echo "make test                     the tests"
 	@echo "make test-wgpu [DEVICE=wgpu]  the parity suite on a GPU, or without one on Mesa's software driver (installed when root)"

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use lm::{HookPoint, LoadOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tasks::{Role, TaskSource};
+use tasks::{Role, Schema, TaskSource};
 
 use crate::corpus::OnBadLine;
 use crate::harvest::{Fill, LongDocuments, Packing};
@@ -76,9 +76,9 @@ pub enum SpecialTokens {
 pub enum SourceConfig {
     /// Prompts of a task (training sample).
     Prompts {
-        /// The task: `ioi` or `pronoun`. Required.
+        /// The task: `ioi`, `pronoun`, or the path of a task file (`docs/tasks.md`), which ends in `.toml`. Required.
         task: TaskSource,
-        /// Number of prompts. Required; 20000 in the paper.
+        /// Number of prompts; of a task file at most its training prompts. Required; 20000 in the paper.
         n: usize,
         /// Seed of the sample. Default 0.
         #[serde(default)]
@@ -322,14 +322,20 @@ fn refuse_twice<T: PartialEq + std::fmt::Display>(field: &'static str, named: &[
 
 impl HarvestConfig {
     /// The settings that a [`crate::HarvestPlan`] made from this config does not show by itself, by their keys: what its
-    /// source is (not where its text lies: that is known by its contents), and what is done to the weights.
+    /// source is (not where its text lies: that is known by its contents), and what is done to the weights. A task that comes
+    /// from a file, `schema`, is known by its name and what its prompts are labelled with.
     ///
     /// # Errors
     ///
     /// None that is known: every source can be written as JSON.
-    pub fn asked(&self) -> Result<Map<String, Value>, serde_json::Error> {
+    pub fn asked(&self, schema: Option<&Schema>) -> Result<Map<String, Value>, serde_json::Error> {
+        let mut source = serde_json::to_value(&self.source)?;
+        if let Some(schema) = schema.filter(|schema| matches!(schema.source, TaskSource::File(_))) {
+            source["task"] = serde_json::to_value(schema.name)?;
+            source["labels"] = serde_json::to_value(schema.attributes().collect::<Vec<_>>())?;
+        }
         let mut asked = Map::new();
-        asked.insert("source".to_owned(), serde_json::to_value(&self.source)?);
+        asked.insert("source".to_owned(), source);
         let refactor = Value::from(self.load.refactor_attention);
         asked.insert("refactor_attention".to_owned(), refactor);
         Ok(asked)

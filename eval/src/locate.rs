@@ -127,7 +127,7 @@ pub fn estimated_forward_passes(model: &Spec, task: &dyn Task, config: &LocateCo
 /// `progress(done, total)` is called after every candidate.
 ///
 /// # Errors
-/// [`Error::TaskMismatch`] when the config names another task, [`Error::NoBehaviour`] when the model does not do it, [`Error::NoSites`] when nothing passes the thresholds,
+/// [`Error::TaskMismatch`] when the config names another task, [`Error::Config`] when its sites are too few for the task, [`Error::NoBehaviour`] when the model does not do it, [`Error::NoSites`] when nothing passes the thresholds,
 /// [`Error::Model`].
 pub fn locate(
     model: &Model,
@@ -142,6 +142,7 @@ pub fn locate(
             prompts: schema.source.clone(),
         });
     }
+    config.check_sites(task.attributes().len())?;
     let runner = Runner::new(model, config.batch);
     let nodes = candidates(model.spec(), &schema.roles);
     let all: BTreeSet<Node> = nodes.iter().copied().collect();

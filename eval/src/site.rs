@@ -44,7 +44,7 @@ pub struct Site {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sites {
-    /// The task whose attributes are edited. Default `ioi`.
+    /// The task whose attributes are edited: `ioi`, `pronoun`, or the path of a task file. Default `ioi`.
     #[serde(default)]
     pub task: TaskSource,
     /// Hash of the weights in which the sites were found (`lm::Model::file_hash`: re-factored weights behave alike). Absent in

@@ -53,7 +53,8 @@ pub struct FitFile {
     /// What the features stand for, each once and giving one dictionary per node and method: `"independent"`, `"coupled"`,
     /// `"names"`. Default the independent one, the paper's main one.
     pub parametrizations: Option<Vec<Parametrization>>,
-    /// The attributes that get features, each once: `"IO"`, `"S"`, `"Pos"`; `"Gender"`, `"OtherGender"` of the pronoun task.
+    /// The attributes that get features, each once: `"IO"`, `"S"`, `"Pos"`; `"Gender"`, `"OtherGender"` of the pronoun task; those that
+    /// a task file names.
     /// Default all that the task edits: what is left out cannot be edited. Fewer than all only with the independent
     /// parametrization, the others are made of all three.
     pub attributes: Option<Vec<Attribute>>,

@@ -383,7 +383,7 @@ fn saved_and_loaded_it_is_the_same() {
         ("\"supervised\"", "\"sae\"", "kind"),
         ("\"format_version\": 2", "\"format_version\": 1", "format version 2"),
         ("\"independent\"", "\"coupled\"", "is made of Pos"),
-        ("\"IO\"", "\"Place\"", "Place"),
+        ("\"IO\"", "\"a place\"", "a place"),
         ("\"parent\"", "\"parents\"", "parents"),
         ("\"d_in\": 6", "\"d_in\": 5", "shape"),
     ] {

@@ -1,5 +1,7 @@
 //! What can go wrong when prompts are made for a tokenizer.
 
+use std::path::PathBuf;
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -29,7 +31,7 @@ pub enum Error {
     },
     /// Too few words of a list are single tokens.
     #[error(
-        "only {found} of the {list} in tasks::lists are single tokens of the tokenizer, {needed} are needed: \
+        "only {found} of the {of} {list} in tasks::lists are single tokens of the tokenizer in these prompts, {needed} are needed: \
          use a model with a larger English vocabulary"
     )]
     TooFewWords {
@@ -37,8 +39,28 @@ pub enum Error {
         list: &'static str,
         /// How many words survived.
         found: usize,
+        /// How many there are.
+        of: usize,
         /// How many are needed.
         needed: usize,
+    },
+    /// A task file, or a file of prompts, that cannot be used.
+    #[error("{path}: {reason}")]
+    TaskFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A line of a file of prompts that cannot be used.
+    #[error("{path}, line {line}: {reason}")]
+    TaskLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
     },
     /// The tokenizer fails on the text of a template.
     #[error("the tokenizer cannot encode the prompt text \"{text}\": use a model with an English vocabulary")]

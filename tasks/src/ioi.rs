@@ -13,12 +13,15 @@ use rand_chacha::ChaCha8Rng;
 use crate::by_attribute::Labels;
 use crate::error::Error;
 use crate::family::Family;
-use crate::names::{Attribute, Role};
-use crate::prompt::{Prompt, Scene};
+use crate::names::{Attribute, Role, TaskName};
+use crate::prompt::{Origin, Prompt, Scene};
+use crate::sample::Sample;
 use crate::schema::Schema;
-use crate::task::{Sample, Task};
+use crate::source::TaskSource;
+use crate::task::Task;
 use crate::template::TEMPLATES;
-use crate::wording::{Mention, Person, Wording};
+use crate::wording::{Mention, Person, Plan, Wording};
+use crate::words::WordList;
 
 /// The domain of the hash that deals prompts to samples.
 const SAMPLE_DOMAIN: u64 = 0x101;
@@ -32,6 +35,17 @@ const FIRST_COUNTERFACTUAL_STREAM: u64 = 16;
 pub struct IoiTask {
     schema: Schema,
     wording: Wording,
+}
+
+/// The attributes and roles of the indirect-object task.
+pub(crate) fn schema() -> Schema {
+    Schema {
+        source: TaskSource::Ioi,
+        name: TaskName::IOI,
+        edited: vec![Attribute::IO, Attribute::S, Attribute::POS],
+        labelled: Vec::new(),
+        roles: vec![Role::IO, Role::S1, Role::S1_PLUS_1, Role::S2, Role::END],
+    }
 }
 
 /// The two people of a scene: `[indirect object, subject]`.
@@ -71,8 +85,16 @@ impl IoiTask {
     /// different templates into different numbers of tokens.
     pub fn new(tokenizer: &lm::Tokenizer) -> Result<Self, Error> {
         Ok(Self {
-            schema: Schema::ioi(),
-            wording: Wording::new(tokenizer, &TEMPLATES, casting, SAMPLE_DOMAIN)?,
+            schema: schema(),
+            wording: Wording::new(
+                tokenizer,
+                Plan {
+                    templates: &TEMPLATES,
+                    casting,
+                    names_follow: true,
+                    domain: SAMPLE_DOMAIN,
+                },
+            )?,
         })
     }
 
@@ -82,7 +104,7 @@ impl IoiTask {
         Prompt {
             ids,
             labels: Labels::ioi([io, s, scene.order]),
-            scene,
+            origin: Origin::Scene(scene),
             right_token: self.wording.names()[io].token,
             wrong_token: self.wording.names()[s].token,
             positions,
@@ -165,6 +187,10 @@ impl Task for IoiTask {
         ]
     }
 
+    fn word_lists(&self) -> Vec<WordList> {
+        self.wording.word_lists()
+    }
+
     /// Half of the prompts (rounded up) are of pattern ABB, the others of BAB, in random order: whoever holds out the last
     /// rows, or every other one, holds out both.
     fn sample(&self, sample: Sample, n: usize, seed: u64) -> Vec<Prompt> {
@@ -189,7 +215,9 @@ impl Task for IoiTask {
         let n = self.wording.names().len();
         let (half, quarter) = (n / 2, n - n / 4);
         let changed = |prompt: &Prompt| {
-            let mut scene = prompt.scene;
+            let Origin::Scene(mut scene) = prompt.origin else {
+                return prompt.clone();
+            };
             let mut other_name = |targets: Range<usize>| loop {
                 let name = rng.random_range(targets.clone());
                 if !scene.people.contains(&name) {

@@ -27,7 +27,7 @@ static READ: RwLock<BTreeSet<&'static str>> = RwLock::new(BTreeSet::new());
 fn interned(text: &str, what: &'static str) -> Result<&'static str, Error> {
     let refused = |reason: String| Error::Name {
         what,
-        found: text.chars().take(LONGEST).collect(),
+        found: text.escape_debug().take(LONGEST).collect(),
         reason,
     };
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '-');

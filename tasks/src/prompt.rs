@@ -18,14 +18,23 @@ pub(crate) struct Scene {
     pub(crate) place: usize,
 }
 
+/// Where a prompt came from: what its counterfactuals are made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Put together from a template.
+    Scene(Scene),
+    /// Of that number among the examples of a file.
+    Example(usize),
+}
+
 /// A prompt with its labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
-    /// Token ids, beginning with the model's beginning-of-text token.
+    /// Token ids, beginning with the model's beginning-of-text token where it has one.
     pub ids: Vec<u32>,
     /// The values of the task's attributes.
     pub labels: Labels,
-    pub(crate) scene: Scene,
+    pub(crate) origin: Origin,
     pub(crate) right_token: u32,
     pub(crate) wrong_token: u32,
     /// Position of each role, once each.
@@ -54,8 +63,11 @@ impl Prompt {
         self.wrong_token
     }
 
-    /// Index of the template that the prompt was made from.
-    pub fn template(&self) -> usize {
-        self.scene.template
+    /// Index of the template that the prompt was made from, if it was.
+    pub fn template(&self) -> Option<usize> {
+        match self.origin {
+            Origin::Scene(scene) => Some(scene.template),
+            Origin::Example(_) => None,
+        }
     }
 }

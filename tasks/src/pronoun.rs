@@ -14,11 +14,14 @@ use crate::by_attribute::Labels;
 use crate::error::Error;
 use crate::family::Family;
 use crate::gender::Gender;
-use crate::names::{Attribute, Role};
-use crate::prompt::{Prompt, Scene};
+use crate::names::{Attribute, Role, TaskName};
+use crate::prompt::{Origin, Prompt, Scene};
+use crate::sample::Sample;
 use crate::schema::Schema;
-use crate::task::{Sample, Task};
-use crate::wording::{Mention, Person, Wording};
+use crate::source::TaskSource;
+use crate::task::Task;
+use crate::wording::{Mention, Person, Plan, Wording};
+use crate::words::WordList;
 
 /// The prompts, all of one length with any tokenizer that keeps these words whole.
 const TEMPLATES: [&str; 3] = [
@@ -46,6 +49,17 @@ pub struct PronounTask {
     pronouns: [u32; 2],
 }
 
+/// The attributes and roles of the gendered-pronoun task.
+pub(crate) fn schema() -> Schema {
+    Schema {
+        source: TaskSource::Pronoun,
+        name: TaskName::PRONOUN,
+        edited: vec![Attribute::GENDER, Attribute::OTHER_GENDER],
+        labelled: vec![Attribute::NAME],
+        roles: vec![Role::OTHER, Role::NAME, Role::NAME_PLUS_1, Role::END],
+    }
+}
+
 /// The two people of a scene: `[the person, the other]`.
 fn casting(person: Person, scene: &Scene) -> Mention {
     let [name, other] = scene.people;
@@ -71,15 +85,18 @@ impl PronounTask {
     /// When too few words survive, when a pronoun is not one token, or when the tokenizer does not know the templates' words
     /// or splits prompts of different templates into different numbers of tokens.
     pub fn new(tokenizer: &lm::Tokenizer) -> Result<Self, Error> {
-        let wording = Wording::new(tokenizer, &TEMPLATES, casting, SAMPLE_DOMAIN)?;
-        let token = |gender: Gender| {
-            let text = format!(" {}", gender.pronoun());
-            let unknown = || Error::UnknownText {
-                text: text.clone(),
-                found: "several tokens".to_owned(),
-            };
-            tokenizer.token(&text).ok_or_else(unknown)
+        let plan = Plan {
+            templates: &TEMPLATES,
+            casting,
+            names_follow: false,
+            domain: SAMPLE_DOMAIN,
         };
+        let wording = Wording::new(tokenizer, plan)?;
+        let words = [Gender::Male, Gender::Female].map(Gender::pronoun);
+        let pronouns = wording.following(tokenizer, words).ok_or_else(|| Error::UnknownText {
+            text: words.join(", "),
+            found: "several tokens".to_owned(),
+        })?;
         let genders = wording.genders();
         let n = genders.len();
         for (gender, quarter) in Gender::ALL
@@ -91,14 +108,15 @@ impl PronounTask {
                 return Err(Error::TooFewWords {
                     list: "names (of one gender in a quarter)",
                     found,
+                    of: n / 4,
                     needed: NEEDED_IN_QUARTER,
                 });
             }
         }
         Ok(Self {
-            schema: Schema::pronoun(),
+            schema: schema(),
             genders,
-            pronouns: [token(Gender::Male)?, token(Gender::Female)?],
+            pronouns,
             wording,
         })
     }
@@ -113,7 +131,7 @@ impl PronounTask {
                 (Attribute::OTHER_GENDER, other),
                 (Attribute::NAME, scene.people[0]),
             ]),
-            scene,
+            origin: Origin::Scene(scene),
             right_token: self.pronouns[gender],
             wrong_token: self.pronouns[1 - gender],
             positions,
@@ -168,6 +186,10 @@ impl Task for PronounTask {
         ]
     }
 
+    fn word_lists(&self) -> Vec<WordList> {
+        self.wording.word_lists()
+    }
+
     fn sample(&self, sample: Sample, n: usize, seed: u64) -> Vec<Prompt> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(sample as u64);
@@ -192,7 +214,9 @@ impl Task for PronounTask {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(COUNTERFACTUAL_STREAMS[place]);
         let changed = |prompt: &Prompt| {
-            let mut scene = prompt.scene;
+            let Origin::Scene(mut scene) = prompt.origin else {
+                return prompt.clone();
+            };
             let names = &targets[1 - self.genders[scene.people[place]] as usize];
             // One of the two people may have taken one of these names.
             scene.people[place] = loop {

@@ -19,28 +19,6 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// The schema of the indirect-object task.
-    pub(crate) fn ioi() -> Self {
-        Self {
-            source: TaskSource::Ioi,
-            name: TaskName::IOI,
-            edited: vec![Attribute::IO, Attribute::S, Attribute::POS],
-            labelled: Vec::new(),
-            roles: vec![Role::IO, Role::S1, Role::S1_PLUS_1, Role::S2, Role::END],
-        }
-    }
-
-    /// The schema of the gendered-pronoun task.
-    pub(crate) fn pronoun() -> Self {
-        Self {
-            source: TaskSource::Pronoun,
-            name: TaskName::PRONOUN,
-            edited: vec![Attribute::GENDER, Attribute::OTHER_GENDER],
-            labelled: vec![Attribute::NAME],
-            roles: vec![Role::OTHER, Role::NAME, Role::NAME_PLUS_1, Role::END],
-        }
-    }
-
     /// All that prompts are labelled with.
     pub fn attributes(&self) -> impl Iterator<Item = Attribute> {
         self.edited.iter().chain(&self.labelled).copied()

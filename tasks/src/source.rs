@@ -1,18 +1,18 @@
 //! What a config or a sites file says when it names a task.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::ioi::IoiTask;
 use crate::names::TaskName;
-use crate::pronoun::PronounTask;
-use crate::schema::Schema;
-use crate::task::Task;
 
-/// A task as configs and sites files name it: `ioi` or `pronoun`.
+/// What the name of a task file ends in.
+const TASK_FILE: &str = ".toml";
+
+/// A task as configs and sites files name it: `ioi`, `pronoun`, or the path of a task file, which ends in `.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum TaskSource {
@@ -21,32 +21,8 @@ pub enum TaskSource {
     Ioi,
     /// The gendered-pronoun task.
     Pronoun,
-}
-
-impl TaskSource {
-    /// The attributes and roles of the task.
-    ///
-    /// # Errors
-    ///
-    /// None of a task of this crate.
-    pub fn schema(&self) -> Result<Schema, Error> {
-        match self {
-            Self::Ioi => Ok(Schema::ioi()),
-            Self::Pronoun => Ok(Schema::pronoun()),
-        }
-    }
-
-    /// The task in the tokens of one model.
-    ///
-    /// # Errors
-    ///
-    /// When the tokenizer does not know enough of the task's words.
-    pub fn open(&self, tokenizer: &lm::Tokenizer) -> Result<Box<dyn Task>, Error> {
-        Ok(match self {
-            Self::Ioi => Box::new(IoiTask::new(tokenizer)?),
-            Self::Pronoun => Box::new(PronounTask::new(tokenizer)?),
-        })
-    }
+    /// A task of a user's own, read from files. The path is relative to the working directory, without `./` before it.
+    File(PathBuf),
 }
 
 impl fmt::Display for TaskSource {
@@ -54,6 +30,7 @@ impl fmt::Display for TaskSource {
         match self {
             Self::Ioi => TaskName::IOI.fmt(f),
             Self::Pronoun => TaskName::PRONOUN.fmt(f),
+            Self::File(path) => path.display().fmt(f),
         }
     }
 }
@@ -62,12 +39,19 @@ impl FromStr for TaskSource {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
+        if text.ends_with(TASK_FILE) {
+            let path: PathBuf = Path::new(text).components().collect();
+            return Ok(Self::File(path.strip_prefix(".").unwrap_or(&path).to_owned()));
+        }
         let built_in = [Self::Ioi, Self::Pronoun];
         let found = built_in.iter().find(|source| source.to_string() == text);
         found.cloned().ok_or_else(|| Error::UnknownName {
             what: "task",
             found: text.to_owned(),
-            known: built_in.map(String::from).join(", "),
+            known: format!(
+                "{}, or the path of a task file, which ends in {TASK_FILE}",
+                built_in.map(String::from).join(", ")
+            ),
         })
     }
 }

@@ -2,37 +2,13 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use crate::by_attribute::ByAttribute;
 use crate::family::Family;
 use crate::names::{Attribute, Role, TaskName};
 use crate::prompt::Prompt;
+use crate::sample::Sample;
 use crate::schema::Schema;
-
-/// A sample of prompts, disjoint from the other three.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Sample {
-    /// For fitting dictionaries: all names.
-    Train,
-    /// For measuring edits: names of the first half only, so that counterfactual names never clash.
-    Evaluation,
-    /// For measuring what latents respond to: all names.
-    Interpretability,
-    /// For finding sites: names of the first half only.
-    Locate,
-}
-
-impl Sample {
-    /// All samples.
-    pub const ALL: [Self; 4] = [Self::Train, Self::Evaluation, Self::Interpretability, Self::Locate];
-
-    /// Whether prompts use the names of the first half only.
-    pub(crate) fn is_halved(self) -> bool {
-        matches!(self, Self::Evaluation | Self::Locate)
-    }
-}
+use crate::words::WordList;
 
 /// Prompts with labelled attributes, in the tokens of one model. Everything drawn is determined by explicit seeds.
 pub trait Task: fmt::Debug + Send + Sync {
@@ -80,7 +56,18 @@ pub trait Task: fmt::Debug + Send + Sync {
     /// What can be said of a prompt, for describing latents.
     fn families(&self) -> Vec<Family>;
 
-    /// Draws `n` prompts with replacement; different samples have no prompt in common.
+    /// How many words of each of its lists are one token of the model; nothing of a task that has no lists.
+    fn word_lists(&self) -> Vec<WordList> {
+        Vec::new()
+    }
+
+    /// The most prompts that a sample can have, where they are not made as needed.
+    fn available(&self, _sample: Sample) -> Option<usize> {
+        None
+    }
+
+    /// Draws `n` prompts with replacement, or of a sample that has an end as many of them as there are, at most `n`. Different
+    /// samples have no prompt in common.
     fn sample(&self, sample: Sample, n: usize, seed: u64) -> Vec<Prompt>;
 
     /// One counterfactual prompt for each of `prompts`, which differs from it in `attribute` and in no other attribute.

@@ -57,7 +57,7 @@ fn gpt2_prompts_have_the_positions_of_the_paper() {
         assert_eq!(at(prompt, Role::IO), if abb { 3 } else { 5 });
         assert_eq!(at(prompt, Role::S1), if abb { 5 } else { 3 });
         assert_eq!(at(prompt, Role::S1_PLUS_1), at(prompt, Role::S1) + 1);
-        assert_eq!(at(prompt, Role::S2), [16, 14, 12][prompt.template()]);
+        assert_eq!(at(prompt, Role::S2), [16, 14, 12][prompt.template().unwrap()]);
         assert_eq!(at(prompt, Role::END), 18);
         assert_eq!(tokenizer.decode(&prompt.ids[18..]).unwrap(), " to");
         for (role, attribute, value) in [
@@ -198,7 +198,7 @@ fn too_few_names_are_an_error_that_says_how_many() {
         .unwrap_err()
         .to_string();
     assert!(
-        message.starts_with("only 8 of the names in tasks::lists are single tokens"),
+        message.starts_with("only 8 of the 120 names in tasks::lists are single tokens"),
         "{message}"
     );
     assert!(message.contains("40 are needed"), "{message}");

@@ -205,3 +205,42 @@ fn numbers_of<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a UInt32Array,
         .as_primitive_opt::<UInt32Type>()
         .ok_or_else(|| format!("column {name} is not u32"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(names: &[&str]) -> Row {
+        let labels = names
+            .iter()
+            .zip(3..)
+            .map(|(name, value)| (name.parse().unwrap(), value));
+        Row {
+            labels: Some(labels.collect()),
+            ..Row::default()
+        }
+    }
+
+    #[test]
+    fn labels_of_any_task_are_read_back_under_their_own_names() {
+        for names in [&["IO", "S", "Pos"][..], &["Number", "OtherNumber", "noun", "pos"]] {
+            let rows = [row(names)];
+            let batch = to_list_batch(&rows, vec![0.0; 2], 2).unwrap();
+            for name in names {
+                assert!(batch.column_by_name(&name.to_lowercase()).is_some(), "{name}");
+            }
+            let mut read = Vec::new();
+            rows_of(&batch, &mut read).unwrap();
+            assert_eq!(read, rows);
+        }
+    }
+
+    #[test]
+    fn no_attribute_of_a_task_file_has_the_column_of_something_else() {
+        let fields = provenance_fields(&[]);
+        let columns = fields.iter().map(|field| field.name().as_str()).chain([ACTIVATION]);
+        for column in columns {
+            assert!(tasks::STORE_COLUMNS.contains(&column), "{column}");
+        }
+    }
+}

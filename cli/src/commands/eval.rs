@@ -9,6 +9,7 @@ use eval::interventions::Runner;
 use eval::{Cost, EvalConfig, Observer, Parts, evaluate, table};
 use indicatif::ProgressBar;
 use lm::LoadOptions;
+use tasks::Sample;
 
 use super::held_folder::HeldFolder;
 use super::run_folder::{self, RunFolder};
@@ -43,7 +44,18 @@ impl Eval {
         };
         let (model, tokenizer) = run_folder::load_model_with(&self.model, options, &context.device)?;
         let (sites, schema) = run_folder::read_sites(&self.sites)?;
-        let task = sites.task.open(&tokenizer)?;
+        let task = run_folder::open_task(&sites.task, &tokenizer)?;
+        for (sample, asked, what) in [
+            (Sample::Evaluation, config.prompts, "`prompts`"),
+            (
+                Sample::Interpretability,
+                config.interpretability_prompts,
+                "`interpretability_prompts`",
+            ),
+            (Sample::Train, config.readout_prompts, "`readout_prompts`"),
+        ] {
+            run_folder::note_available(task.as_ref(), sample, asked, what);
+        }
         let run = RunFolder(self.run);
         let store = Store::open(&run.activations())?;
         let held = HeldFolder::new(&run.0)?;

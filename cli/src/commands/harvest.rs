@@ -54,10 +54,13 @@ impl Harvest {
         let config = HarvestConfig::try_from(file)
             .map_err(|error| ConfigError(format!("{}: {error}", self.config.display())))?;
         let (model, tokenizer) = run_folder::load_model_with(&config.model, config.load, &context.device)?;
-        let mut skipped = None;
+        let (mut skipped, mut schema) = (None, None);
         let source = match (&config.source, config.source.packing()) {
             (SourceConfig::Prompts { task, n, seed }, _) => {
-                Source::Prompts(task.open(&tokenizer)?.sample(Sample::Train, *n, *seed))
+                let task = run_folder::open_task(task, &tokenizer)?;
+                run_folder::note_available(task.as_ref(), Sample::Train, *n, "`source.n`");
+                schema = Some(task.schema().clone());
+                Source::Prompts(task.sample(Sample::Train, *n, *seed))
             }
             (text, Some(packing)) => {
                 let mut documents = run_folder::documents(text)?;
@@ -77,12 +80,14 @@ impl Harvest {
             }
             (_, None) => anyhow::bail!("this source holds no text"),
         };
-        let asked = config.asked().context("the settings cannot be written as JSON")?;
+        let asked = config
+            .asked(schema.as_ref())
+            .context("the settings cannot be written as JSON")?;
         let part = self.shard.map_or(Part::WHOLE, |share| share.0);
         let mut plan = match config.selection {
             Selection::Sites(path) => {
-                let (sites, schema) = run_folder::read_sites(&path)?;
-                sites.check(&schema, &model)?;
+                let (sites, of_sites) = run_folder::read_sites(&path)?;
+                sites.check(&of_sites, &model)?;
                 if let SourceConfig::Prompts { task, .. } = &config.source {
                     anyhow::ensure!(
                         *task == sites.task,
@@ -102,11 +107,7 @@ impl Harvest {
             }
             Selection::Hooks { hooks, roles } => HarvestPlan {
                 hooks,
-                roles: match (roles, &config.source) {
-                    (Some(roles), _) => roles,
-                    (None, SourceConfig::Prompts { task, .. }) => task.schema()?.roles,
-                    (None, _) => Vec::new(),
-                },
+                roles: roles.or(schema.map(|schema| schema.roles)).unwrap_or_default(),
                 ..HarvestPlan::for_nodes(&[], source, config.batch, config.rows_per_shard)
             },
         };

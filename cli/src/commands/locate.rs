@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use eval::{LocateConfig, locate, table};
+use tasks::Sample;
 
 use super::{Context, run_folder};
 use crate::{config, output};
@@ -28,7 +29,8 @@ impl Locate {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let config: LocateConfig = config::read(&self.config, &self.set)?;
         let (model, tokenizer) = run_folder::load_model(&self.model, &context.device)?;
-        let task = config.task.open(&tokenizer)?;
+        let task = run_folder::open_task(&config.task, &tokenizer)?;
+        run_folder::note_available(task.as_ref(), Sample::Locate, config.prompts, "`prompts`");
         let cost = eval::locate::estimated_forward_passes(model.spec(), task.as_ref(), &config);
         output::note(&format!(
             "locate: at most {} interventions on {} prompts, about {:.0} forward passes of one prompt",

@@ -10,8 +10,8 @@ use eval::Sites;
 use lm::hub::{Hub, HubModel};
 use lm::{LoadOptions, Model, Tokenizer, files};
 use serde_json::Value;
-use tasks::Schema;
 use tasks::world::World;
+use tasks::{Sample, Schema, Task, TaskSource};
 
 use crate::config::{self, ConfigError};
 use crate::output;
@@ -201,6 +201,32 @@ pub(crate) fn documents(source: &SourceConfig) -> anyhow::Result<Texts> {
             let texts = (0..*documents).map(move |index| world.document(seed, index).text());
             Ok(Texts::World(Box::new(Document::made(texts))))
         }
+    }
+}
+
+/// Opens a task in the tokens of a model, and says how many words of its lists they leave.
+pub(crate) fn open_task(source: &TaskSource, tokenizer: &Tokenizer) -> anyhow::Result<Box<dyn Task>> {
+    let task = source.open(tokenizer)?;
+    let lists: Vec<String> = (task.word_lists().iter())
+        .map(|list| format!("{} of {} {}", list.kept, list.of, list.list))
+        .collect();
+    if !lists.is_empty() {
+        output::note(&format!(
+            "task {}: one token each are {}",
+            task.name(),
+            lists.join(", ")
+        ));
+    }
+    Ok(task)
+}
+
+/// Says so where a sample has fewer prompts than are asked for.
+pub(crate) fn note_available(task: &dyn Task, sample: Sample, asked: usize, what: &str) {
+    if let Some(found) = task.available(sample).filter(|found| *found < asked) {
+        output::note(&format!(
+            "task {}: {what} asks for {asked} prompts, the file has {found}, which are all taken",
+            task.name()
+        ));
     }
 }
 

@@ -12,9 +12,9 @@ use tasks::TaskSource;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LocateFile {
-    /// The task: `ioi` or `pronoun`. Default `ioi`.
+    /// The task: `ioi`, `pronoun`, or the path of a task file (`docs/tasks.md`), which ends in `.toml`. Default `ioi`.
     pub task: TaskSource,
-    /// Number of prompts. Default 200: a share of 0.1 is known to about +-0.04.
+    /// Number of prompts; of a task file at most those that it has. Default 200: a share of 0.1 is known to about +-0.04.
     pub prompts: usize,
     /// Seed of prompts and counterfactuals. Default 0.
     pub seed: u64,
@@ -59,6 +59,26 @@ impl Deref for LocateConfig {
     }
 }
 
+impl LocateConfig {
+    /// Checks that every attribute of a task can be represented beside the sites of heads.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names `max_sites`.
+    pub(super) fn check_sites(&self, attributes: usize) -> Result<(), Error> {
+        if self.max_head_sites.saturating_add(attributes) <= self.max_sites {
+            return Ok(());
+        }
+        let reason = format!(
+            "is {}; it must be at least `max_head_sites` + {attributes}",
+            self.max_sites
+        );
+        Err(Error::Config {
+            field: "max_sites",
+            reason,
+        })
+    }
+}
+
 impl From<LocateConfig> for LocateFile {
     fn from(config: LocateConfig) -> Self {
         config.0
@@ -69,7 +89,7 @@ impl TryFrom<LocateFile> for LocateConfig {
     type Error = Error;
 
     /// # Errors
-    /// [`Error::Config`] names the field that is out of range; [`Error::Tasks`] for a task whose file cannot be read.
+    /// [`Error::Config`] names the field that is out of range. Of a task file it is not known yet how many attributes it edits.
     fn try_from(file: LocateFile) -> Result<Self, Error> {
         for (field, value, least) in [("prompts", file.prompts, 2), ("batch", file.batch, 1)] {
             if value < least {
@@ -87,18 +107,11 @@ impl TryFrom<LocateFile> for LocateConfig {
                 });
             }
         }
-        let attributes = file.task.schema()?.edited.len();
-        if file.max_head_sites + attributes > file.max_sites {
-            let reason = format!(
-                "is {}; it must be at least `max_head_sites` + {attributes}",
-                file.max_sites
-            );
-            return Err(Error::Config {
-                field: "max_sites",
-                reason,
-            });
+        let config = Self(file);
+        if !matches!(config.task, TaskSource::File(_)) {
+            config.check_sites(config.task.schema()?.edited.len())?;
         }
-        Ok(Self(file))
+        Ok(config)
     }
 }
 
@@ -130,7 +143,8 @@ mod tests {
             for value in *refused {
                 let message = parse(value).expect_err(value).to_string();
                 // What serde refuses gets its key from the reader of the file.
-                let named = message.contains("expected") || message.contains(&format!("`{key}`"));
+                let said = ["expected", &format!("unknown {key}"), &format!("`{key}`")];
+                let named = said.iter().any(|said| message.contains(said));
                 assert!(named, "{key} = {value}: {message}");
             }
         }

@@ -5,6 +5,7 @@ mod configs;
 mod corpus;
 mod model;
 mod store;
+mod tasks;
 mod tokenizer;
 
 use crate::Target;
@@ -17,6 +18,7 @@ pub fn all() -> Vec<Target> {
         autoencoders::targets(),
         store::targets(),
         configs::targets(),
+        tasks::targets(),
         corpus::targets(),
     ]
     .into_iter()
