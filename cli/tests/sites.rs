@@ -25,7 +25,7 @@ fn check(sites: &Sites, model: &lm::Model) -> Result<(), eval::Error> {
 }
 
 fn gpt2_small() -> Spec {
-    Spec::new(12, 12, 768, 1024, 50_257)
+    Spec::gpt2(12, 12, 768, 1024, 50_257)
 }
 
 /// Number of (site, attribute) pairs.

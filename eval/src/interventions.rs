@@ -17,7 +17,7 @@ use crate::rows::Rows;
 use crate::site::restart_layer;
 use activations::Node;
 use burn::tensor::Tensor;
-use lm::{HookPoint, Logits, Model, Overwrite, Past, Request, Start, TokenBatch, Trace};
+use lm::{HookPoint, Logits, Model, Past, Patch, Request, Start, TokenBatch, Trace};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use tasks::Prompt;
@@ -182,10 +182,14 @@ impl<'a> Runner<'a> {
         let restarts: Vec<HookPoint> = layers.iter().map(|&layer| HookPoint::ResidPre(layer)).collect();
         let kept = self.kept_blocks(prompts, layers.first().copied());
         let mut captured = restarts.clone();
-        captured.extend(kept.iter().flat_map(|&l| [HookPoint::K(l), HookPoint::V(l)]));
+        let spec = self.model.spec();
+        captured.extend(kept.iter().flat_map(|&l| [spec.key_hook(l), HookPoint::V(l)]));
         let passes = self.passes(prompts, |batch| {
             let trace = self.undisturbed(batch, nodes, &captured, Logits::At(ends(batch).collect()))?;
-            let keys_values = |&l: &usize| Ok((l, [trace.tensor4(HookPoint::K(l))?, trace.tensor4(HookPoint::V(l))?]));
+            let keys_values = |&l: &usize| {
+                let (keys, values) = (trace.tensor4(spec.key_hook(l))?, trace.tensor4(HookPoint::V(l))?);
+                Ok((l, [keys, values]))
+            };
             let resid = restarts
                 .iter()
                 .map(|&hook| trace.tensor3(hook))
@@ -223,11 +227,9 @@ impl<'a> Runner<'a> {
         let (Some(first), true) = (first, self.restarts) else {
             return Vec::new();
         };
-        let (blocks, tokens) = (
-            first..self.model.spec().n_layer,
-            prompts.iter().map(|prompt| prompt.ids.len()),
-        );
-        let bytes = blocks.len() * tokens.sum::<usize>() * self.model.spec().d_model * 2 * size_of::<f32>();
+        let spec = self.model.spec();
+        let (blocks, tokens) = (first..spec.n_layer, prompts.iter().map(|prompt| prompt.ids.len()));
+        let bytes = blocks.len() * tokens.sum::<usize>() * spec.n_kv_head * spec.d_head * 2 * size_of::<f32>();
         if bytes <= MOST_KEPT {
             blocks.collect()
         } else {
@@ -280,17 +282,18 @@ impl<'a> Runner<'a> {
             let (from, past) = past(&clean.keys_values[place], layer, overwrites, batch)?;
             let overwrite = overwrites.iter().map(|(node, rows)| {
                 let at = positions(batch, node)?.into_iter().map(|position| position - from);
-                Ok(Overwrite {
-                    hook: node.hook,
-                    head: node.head,
-                    at: at.enumerate().collect(),
-                    values: rows.tensor(start..start + batch.len(), self.model.device()), // [B, D]
-                })
+                Ok(Patch::set(
+                    node.hook,
+                    node.head,
+                    at.enumerate().collect(),
+                    rows.tensor(start..start + batch.len(), self.model.device()),
+                ))
             });
             let request = Request {
                 capture: Vec::new(),
-                overwrite: overwrite.collect::<Result<_, Error>>()?,
+                patches: overwrite.collect::<Result<_, Error>>()?,
                 logits: Logits::At(ends(batch).map(|end| end - from).collect()),
+                ..Request::default()
             };
             let resid = resid.clone().narrow(1, from, resid.dims()[1] - from); // [B, T - P, d_model]
             let trace = self.model.run(Start::Resid { layer, resid, past }, &request)?;
@@ -330,8 +333,8 @@ impl<'a> Runner<'a> {
         let hooks: BTreeSet<HookPoint> = nodes.iter().map(|node| node.hook).chain(more.iter().copied()).collect();
         let request = Request {
             capture: hooks.into_iter().collect(),
-            overwrite: Vec::new(),
             logits,
+            ..Request::default()
         };
         Ok(self.model.run(Start::Tokens(&tokens), &request)?)
     }

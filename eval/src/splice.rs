@@ -13,7 +13,7 @@
 
 use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
 use kernels::to_vec;
-use lm::{HookPoint, Logits, Model, Overwrite, Request, Start, TokenBatch};
+use lm::{HookPoint, Logits, Model, Patch, Request, Start, TokenBatch};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -123,8 +123,8 @@ impl<'a> SpliceTask<'a> {
         let (rows, len) = (tokens.rows(), tokens.len());
         let request = Request {
             capture: vec![self.hook],
-            overwrite: Vec::new(),
             logits: Logits::All,
+            ..Request::default()
         };
         let trace = self.model.run(Start::Tokens(tokens), &request)?;
         let columns: Vec<Tensor<2>> = (1..len)
@@ -164,16 +164,14 @@ impl<'a> SpliceTask<'a> {
         let (mut ce, mut kl) = (0.0, 0.0);
         for batch in &self.batches {
             let clean = self.clean(batch)?;
-            let overwrite = clean.vectors.map(|vectors| Overwrite {
-                hook: self.hook,
-                head: self.head,
-                at: clean.at,
-                values: replace(vectors),
-            });
+            let overwrite = clean
+                .vectors
+                .map(|vectors| Patch::set(self.hook, self.head, clean.at, replace(vectors)));
             let request = Request {
                 capture: Vec::new(),
-                overwrite: overwrite.into_iter().collect(),
+                patches: overwrite.into_iter().collect(),
                 logits: Logits::All,
+                ..Request::default()
             };
             let trace = self.model.run(Start::Tokens(batch), &request)?;
             let log_q = log_probabilities(trace.logits_all()?); // [m, V]

@@ -74,7 +74,7 @@ pub struct Truth {
 
 impl WorldSample {
     /// Runs the model on documents. Those longer than its context are cut into windows, each behind the beginning-of-text
-    /// token.
+    /// token where the tokenizer has one.
     ///
     /// # Errors
     ///
@@ -94,18 +94,19 @@ impl WorldSample {
             if ids.len() != document.pieces.len() {
                 return Err(Error::NotTheWorld);
             }
-            let window = model.spec().n_ctx.max(2) - 1;
+            let before = usize::from(tokenizer.bos().is_some());
+            let window = model.spec().n_ctx.max(2) - before;
             for (ids, pieces) in ids.chunks(window).zip(document.pieces.chunks(window)) {
-                let row: Vec<u32> = std::iter::once(tokenizer.bos()).chain(ids.iter().copied()).collect();
+                let row: Vec<u32> = tokenizer.bos().into_iter().chain(ids.iter().copied()).collect();
                 let batch = TokenBatch::new(&[row])?;
                 let request = Request {
                     capture: vec![hook],
-                    overwrite: Vec::new(),
                     logits: Logits::None,
+                    ..Request::default()
                 };
                 let trace = model.run(Start::Tokens(&batch), &request)?;
                 for (place, piece) in pieces.iter().enumerate() {
-                    vectors.push(trace.at(hook, head, &[place + 1])?);
+                    vectors.push(trace.at(hook, head, &[place + before])?);
                     let mut of_token = Vec::new();
                     for predicate in predicates(&piece.label) {
                         let next = numbers.len() as u32;

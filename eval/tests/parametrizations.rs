@@ -11,7 +11,7 @@ use activations::NodeRows;
 use eval::control::{apply, supervised as exchange};
 use eval::dictionaries::{Directions, dot, encode, reconstruct};
 use eval::rows::Rows;
-use lm::{HookPoint, Logits, Model, Overwrite, Request, Start, TokenBatch, Tokenizer};
+use lm::{HookPoint, Logits, Model, Patch, Request, Start, TokenBatch, Tokenizer};
 use supervised::{Columns, Method, Parametrization, SupervisedDictionary, fit};
 use tasks::{Attribute, ByAttribute, IoiTask, Labels, Prompt, Role, Sample, Task};
 
@@ -142,12 +142,12 @@ impl Shipped {
     fn logit_difference(&self, hook: HookPoint, role: Role, rows: &Rows) -> f64 {
         let prompts = &self.prompts;
         let request = Request {
-            overwrite: vec![Overwrite {
+            patches: vec![Patch::set(
                 hook,
-                head: None,
-                at: places(prompts, role).into_iter().enumerate().collect(),
-                values: rows.tensor(0..rows.len(), self.model.device()),
-            }],
+                None,
+                places(prompts, role).into_iter().enumerate().collect(),
+                rows.tensor(0..rows.len(), self.model.device()),
+            )],
             logits: Logits::At(places(prompts, Role::END)),
             ..Request::default()
         };

@@ -9,7 +9,7 @@ use activations::{Document, Fill, Packing};
 use burn::tensor::Tensor;
 use eval::{Change, SpliceTask};
 use kernels::{cpu, to_vec};
-use lm::{HookPoint, Logits, Model, Overwrite, Request, Start, TokenBatch, Tokenizer};
+use lm::{HookPoint, Logits, Model, Patch, Request, Start, TokenBatch, Tokenizer};
 use tasks::world::World;
 
 const HOOK: HookPoint = HookPoint::ResidPre(2);
@@ -85,14 +85,9 @@ fn cross_entropy(model: &Model, windows: &[Vec<u32>], zeros: impl Fn(&[u32]) -> 
     for window in windows.iter().filter(|window| window.len() >= 3) {
         let at: Vec<(usize, usize)> = zeros(window).into_iter().map(|position| (0, position)).collect();
         let values = Tensor::zeros([at.len(), model.spec().d_model], &cpu());
-        let overwrite = Overwrite {
-            hook: HOOK,
-            head: None,
-            at,
-            values,
-        };
+        let patch = (!at.is_empty()).then(|| Patch::set(HOOK, None, at, values));
         let request = Request {
-            overwrite: Some(overwrite).into_iter().filter(|of| !of.at.is_empty()).collect(),
+            patches: patch.into_iter().collect(),
             logits: Logits::All,
             ..Request::default()
         };

@@ -66,5 +66,8 @@ pub use reconstruction::{SquaredError, sparse_squared_error};
 pub use scalar::Scalar;
 pub use select::{top_k, top_k_mask};
 pub use sum::{sum, variance};
-pub use transformer::{causal_attention, linear, linear_gelu_tanh};
+pub use transformer::{
+    Activation, Attention, HeadNorms, Heads, Rotation, causal_attention, linear, linear_activated, linear_gated,
+    linear_heads, rms_norm,
+};
 pub use vector::instruction_set;

@@ -36,6 +36,14 @@ pub enum Error {
         /// What was found.
         reason: String,
     },
+    /// A GGUF file that is whole, and holds what is not supported.
+    #[error("{} cannot be used: {reason}", path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What it holds, and what would be accepted.
+        reason: String,
+    },
     /// A checkpoint of [`crate::train::Trainer`] that cannot be continued.
     #[error("{} is no whole checkpoint of this training: {reason}; copy it back, or remove it to begin the training again", path.display())]
     Checkpoint {
@@ -50,7 +58,7 @@ pub enum Error {
         /// The configuration file.
         path: PathBuf,
         /// The field.
-        field: &'static str,
+        field: String,
         /// Its value.
         found: String,
         /// What would be accepted.
@@ -73,7 +81,7 @@ pub enum Error {
         shard: String,
     },
     /// The configuration and the weights are of models of other depth.
-    #[error("{}: it holds {found} blocks, but `n_layer` of config.json is {expected}; the two files do not belong together", path.display())]
+    #[error("{}: it holds {found} blocks, but config.json tells of {expected}; the two files do not belong together", path.display())]
     Blocks {
         /// The weights file.
         path: PathBuf,
@@ -90,8 +98,8 @@ pub enum Error {
         /// Their names.
         names: Vec<String>,
     },
-    /// The weights file holds tensors that GPT-2 does not have.
-    #[error("{}: unexpected tensors: {}; is this a GPT-2?", path.display(), few(names))]
+    /// The weights file holds tensors that a model of this family does not have.
+    #[error("{}: unexpected tensors: {}; the file belongs to another configuration", path.display(), few(names))]
     UnexpectedTensors {
         /// The weights file.
         path: PathBuf,
@@ -140,12 +148,13 @@ pub enum Error {
         d_vocab: usize,
     },
     /// A string that names no hook.
-    #[error(
-        "`{0}` is not a hook; there are hook_embed, hook_pos_embed, ln_final.hook_normalized and of each block (blocks.0.) \
-         hook_resid_pre, hook_resid_mid, hook_resid_post, hook_attn_out, hook_mlp_out, attn.hook_q, attn.hook_k, attn.hook_v, \
-         attn.hook_z, attn.hook_pattern, mlp.hook_post"
-    )]
-    UnknownHook(String),
+    #[error("`{found}` is not a hook; there are {known}")]
+    UnknownHook {
+        /// The string.
+        found: String,
+        /// The hooks there are.
+        known: String,
+    },
     /// A hook request that does not fit the model or was not captured.
     #[error("hook {hook}: {reason}")]
     Hook {

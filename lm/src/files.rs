@@ -319,28 +319,35 @@ pub fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
     bytes.as_chunks::<N>().0.iter().copied()
 }
 
-fn to_f32(path: &Path, name: &str, view: &TensorView<'_>) -> Result<HostTensor, Error> {
-    let bytes = view.data();
-    let data = match view.dtype() {
-        Dtype::F32 => words::<4>(bytes).map(f32::from_le_bytes).collect(),
-        Dtype::F64 => words::<8>(bytes).map(|word| f64::from_le_bytes(word) as f32).collect(),
-        Dtype::F16 => words::<2>(bytes)
-            .map(|word| half::f16::from_le_bytes(word).to_f32())
-            .collect(),
-        Dtype::BF16 => words::<2>(bytes)
-            .map(|word| half::bf16::from_le_bytes(word).to_f32())
-            .collect(),
+/// Widens the bytes of numbers of one type and adds them to `out`.
+pub(crate) type Widen = fn(&[u8], &mut Vec<f32>);
+
+/// How numbers of a type become `f32`; none for a type that is no number of a model.
+pub(crate) fn widen(dtype: Dtype) -> Option<Widen> {
+    Some(match dtype {
+        Dtype::F32 => |bytes, out| out.extend(words::<4>(bytes).map(f32::from_le_bytes)),
+        Dtype::F64 => |bytes, out| out.extend(words::<8>(bytes).map(|word| f64::from_le_bytes(word) as f32)),
+        Dtype::F16 => |bytes, out| out.extend(words::<2>(bytes).map(|word| half::f16::from_le_bytes(word).to_f32())),
+        Dtype::BF16 => |bytes, out| out.extend(words::<2>(bytes).map(|word| half::bf16::from_le_bytes(word).to_f32())),
         // The causal masks of old checkpoints; they are checked by name and never used.
-        Dtype::BOOL | Dtype::U8 => bytes.iter().map(|&byte| f32::from(byte)).collect(),
-        Dtype::I64 => words::<8>(bytes).map(|word| i64::from_le_bytes(word) as f32).collect(),
-        other => {
-            let reason = format!("`{name}` has dtype {other:?}, expected a float type");
-            return Err(Error::Format {
-                path: path.to_owned(),
-                reason,
-            });
-        }
-    };
+        Dtype::BOOL | Dtype::U8 => |bytes, out| out.extend(bytes.iter().map(|&byte| f32::from(byte))),
+        Dtype::I64 => |bytes, out| out.extend(words::<8>(bytes).map(|word| i64::from_le_bytes(word) as f32)),
+        _ => return None,
+    })
+}
+
+/// The error of a tensor whose type is no number of a model.
+pub(crate) fn no_number(path: &Path, name: &str, dtype: Dtype) -> Error {
+    Error::Format {
+        path: path.to_owned(),
+        reason: format!("`{name}` has dtype {dtype:?}, expected a float type"),
+    }
+}
+
+fn to_f32(path: &Path, name: &str, view: &TensorView<'_>) -> Result<HostTensor, Error> {
+    let widen = widen(view.dtype()).ok_or_else(|| no_number(path, name, view.dtype()))?;
+    let mut data = Vec::new();
+    widen(view.data(), &mut data);
     Ok(HostTensor {
         shape: view.shape().to_vec(),
         data,

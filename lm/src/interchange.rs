@@ -12,7 +12,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use kernels::{from_vec, random};
 
-use crate::{Error, HookPoint, Logits, Model, Overwrite, Request, Start, TokenBatch};
+use crate::{Error, HookPoint, Logits, Model, Patch, Request, Start, TokenBatch};
 
 /// Keeps the scale of a residual stream without variance finite.
 const SMALLEST_VARIANCE: f64 = 1e-5;
@@ -92,12 +92,12 @@ pub(crate) fn losses(
     let ends = source.at(hook, None, &vec![last; n])?; // [n, D]
     let clues = source.at(clue_hook, None, &pairs.iter().map(|pair| pair.clue).collect::<Vec<_>>())?; // [n, D]
     let request = Request {
-        overwrite: vec![Overwrite {
+        patches: vec![Patch::set(
             hook,
-            head: None,
-            at: (0..n).map(|row| (row, last)).collect(),
-            values: ends.clone(),
-        }],
+            None,
+            (0..n).map(|row| (row, last)).collect(),
+            ends.clone(),
+        )],
         logits: Logits::At(vec![last; n]),
         ..Request::default()
     };

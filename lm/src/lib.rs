@@ -1,22 +1,33 @@
-//! GPT-2: weights, tokenizer, forward pass with named hooks, training loop, and the files every stage writes.
+//! Language models: families, weights, tokenizers, the forward pass with named hooks, a training loop, and the files every stage
+//! writes.
 //!
-//! * [`Model`]: any GPT-2 in Hugging Face layout; [`Model::run`] reads and overwrites activations at [`HookPoint`]s.
-//! * [`Tokenizer`]: GPT-2's byte-level BPE, or the word-level tokenizer of the small world.
-//! * [`train`]: language-model training, fed with batches of token ids; [`interchange`] plants a mechanism meanwhile.
+//! * [`Model`]: a model in Hugging Face layout; [`Model::run`] reads and changes activations at [`HookPoint`]s and gives gradients.
+//! * [`Spec`]: what a model computes, whatever [`Family`] it is of.
+//! * [`Tokenizer`]: text to token ids.
+//! * [`train`]: language-model training of a GPT-2, fed with batches of token ids; [`interchange`] plants a mechanism meanwhile.
 //! * [`hub`]: models of the Hugging Face hub, in the cache that its libraries share.
+//! * [`gguf`]: models in one file of llama.cpp's format.
 //! * [`files`]: atomic writes, hashes, safetensors.
 //!
-//! Shapes: `B` rows of a batch, `T` tokens of a row, `D` d_model, `H` heads, `Dh` d_head, `V` d_vocab.
+//! Shapes: `B` rows of a batch, `T` tokens of a row, `D` d_model, `H` heads, `K` heads of keys and values, `Dh` d_head, `M` d_mlp,
+//! `V` d_vocab.
 
+mod attention;
+mod checkpoint;
+mod decoder;
 mod error;
+mod families;
 pub mod files;
+pub mod gguf;
 pub mod guard;
 mod hooks;
 pub mod hub;
 pub mod interchange;
 mod model;
 mod refactor;
+mod rotary;
 mod run;
+mod safetensors_file;
 mod shards;
 mod spec;
 mod tap;
@@ -26,9 +37,12 @@ pub mod train;
 mod weights;
 
 pub use error::Error;
+pub use families::{Family, to_hugging_face};
 pub use files::HostTensor;
-pub use hooks::HookPoint;
+pub use hooks::{HookPoint, NormAt};
+pub use kernels::Activation;
 pub use model::{LoadOptions, Model};
-pub use run::{Logits, Overwrite, Past, Request, Start, TokenBatch, Trace};
-pub use spec::{Activation, Spec};
+pub use rotary::{Rotary, Scaling};
+pub use run::{Change, Gradients, Logits, Map, Past, Patch, Request, Start, TokenBatch, Trace, Vectors};
+pub use spec::{LayerSpec, NormKind, Spec};
 pub use tokenizer::{SpecialToken, Tokenizer};

@@ -21,15 +21,19 @@ use std::collections::BTreeMap;
 use kernels::svd::{Columns, Svd, product, qr, svd, transposed};
 use rayon::prelude::*;
 
-use crate::weights::{UNEMBED_BIAS, UNEMBED_WEIGHT};
 use crate::{HostTensor, Spec};
+
+/// Name of the unembedding, which is the embedding no longer, `[V, D]`.
+const UNEMBED_WEIGHT: &str = "lm_head.weight";
+/// Name of its bias, `[V]`.
+const UNEMBED_BIAS: &str = "lm_head.bias";
 
 type Tensors = BTreeMap<String, HostTensor>;
 
-/// Rewrites the parameters of a plain model (the names of `weights::layout`); the unembedding gets parameters of its own.
-pub(crate) fn refactor(config: &Spec, tensors: &mut Tensors) {
+/// Rewrites the parameters of a GPT-2, which have their names in a checkpoint; the unembedding gets parameters of its own.
+pub(crate) fn refactor(config: &mut Spec, tensors: &mut Tensors) {
     let d = config.d_model;
-    unembed(tensors, d);
+    unembed(tensors, config);
     for l in 0..config.n_layer {
         let name = |part: &str| format!("h.{l}.{part}");
         fold(tensors, &name("ln_1"), &name("attn.c_attn"), d);
@@ -89,9 +93,12 @@ fn fold(tensors: &mut Tensors, norm: &str, linear: &str, d: usize) {
 
 /// Gives the unembedding parameters of its own, `[V, D]` and `[V]`: the last layer norm folded in, the means over the
 /// vocabulary and over `D` taken out.
-fn unembed(tensors: &mut Tensors, d: usize) {
+fn unembed(tensors: &mut Tensors, config: &mut Spec) {
+    let d = config.d_model;
     let (scale, shift) = take_norm(tensors, "ln_f");
-    let mut weight = values(tensors, "wte.weight").clone();
+    let name = if config.tied { "wte.weight" } else { UNEMBED_WEIGHT };
+    let mut weight = values(tensors, name).clone();
+    (config.tied, config.unembed_bias) = (false, true);
     let n_vocab = weight.len() / d;
     let mut bias = vec![0f64; n_vocab];
     for (row, bias) in weight.chunks_exact_mut(d).zip(&mut bias) {
@@ -229,16 +236,19 @@ fn scaled(mut columns: Columns, factors: &[f64]) -> Columns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::weights::layout;
+    use crate::families::entries;
     use kernels::random;
 
     /// Three layers of three heads with every parameter drawn at random.
     fn random_model() -> (Spec, Tensors) {
-        let config = Spec::new(3, 3, 12, 8, 20);
+        let config = Spec::gpt2(3, 3, 12, 8, 20);
         let mut rng = random::rng(0, "refactor");
-        let tensors = layout(&config).into_iter().map(|(name, shape)| {
-            let n = shape.iter().product();
-            (name, HostTensor::new(shape, random::normal(&mut rng, n, 0.5)))
+        let tensors = entries(&config).into_iter().map(|entry| {
+            let n = entry.shape.iter().product();
+            (
+                entry.name,
+                HostTensor::new(entry.shape, random::normal(&mut rng, n, 0.5)),
+            )
         });
         let tensors = tensors.collect();
         (config, tensors)
@@ -250,8 +260,8 @@ mod tests {
 
     #[test]
     fn norms_are_folded_and_weights_centred() {
-        let (config, mut tensors) = random_model();
-        refactor(&config, &mut tensors);
+        let (mut config, mut tensors) = random_model();
+        refactor(&mut config, &mut tensors);
         for (name, tensor) in &tensors {
             if name.contains("ln_") {
                 let neutral = if name.ends_with("weight") { 1.0 } else { 0.0 };
@@ -270,8 +280,8 @@ mod tests {
 
     #[test]
     fn heads_write_as_much_as_their_z_and_balance_queries_with_keys() {
-        let (config, mut tensors) = random_model();
-        refactor(&config, &mut tensors);
+        let (mut config, mut tensors) = random_model();
+        refactor(&mut config, &mut tensors);
         let (d, d_head) = (config.d_model, config.d_head);
         for l in 0..config.n_layer {
             let of = |part: &str| &tensors[&format!("h.{l}.attn.{part}")].data;

@@ -1,6 +1,8 @@
 //! What a forward pass starts from, what it is asked for, and what it gives back.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -69,8 +71,8 @@ pub enum Start<'a> {
 /// What positions see of earlier ones that a pass does not run again; nothing by default.
 #[derive(Debug, Clone, Default)]
 pub struct Past {
-    /// Keys and values of the same former pass (`hook_k`, `hook_v`), one pair for each block from the first that runs,
-    /// `[B, P, H, Dh]`.
+    /// Keys and values of the same former pass ([`Spec::key_hook`], `hook_v`), one pair for each block from the first that runs,
+    /// `[B, P, K, Dh]`.
     pub blocks: Vec<[Tensor<4>; 2]>,
 }
 
@@ -86,15 +88,15 @@ impl Past {
     }
 
     /// Checks that every block from `layer` on has keys and values of `rows` rows.
-    fn check(&self, layer: usize, rows: usize, config: &Spec) -> Result<(), Error> {
-        let expected = [rows, self.len(), config.n_head, config.d_head];
+    fn check(&self, layer: usize, rows: usize, spec: &Spec) -> Result<(), Error> {
+        let expected = [rows, self.len(), spec.n_kv_head, spec.d_head];
         let fits = self.blocks.iter().flatten().all(|part| part.dims() == expected);
-        if self.blocks.is_empty() || (fits && self.blocks.len() == config.n_layer - layer) {
+        if self.blocks.is_empty() || (fits && self.blocks.len() == spec.n_layer - layer) {
             return Ok(());
         }
         let reason = format!(
             "the past must be {expected:?} for each of {} blocks",
-            config.n_layer - layer
+            spec.n_layer - layer
         );
         Err(wrong(HookPoint::K(layer), &reason))
     }
@@ -106,16 +108,16 @@ impl Start<'_> {
     /// # Errors
     ///
     /// A residual stream or a past that does not fit the model.
-    pub(crate) fn shape(&self, config: &Spec) -> Result<(Option<usize>, usize, usize, usize), Error> {
+    pub(crate) fn shape(&self, spec: &Spec) -> Result<(Option<usize>, usize, usize, usize), Error> {
         match self {
             Start::Tokens(batch) => Ok((None, batch.rows(), batch.len(), 0)),
             Start::Resid { layer, resid, past } => {
                 let [rows, len, width] = resid.dims();
-                if width != config.d_model || *layer > config.n_layer {
+                if width != spec.d_model || *layer > spec.n_layer {
                     let reason = format!("a residual stream of width {width} cannot enter block {layer} of this model");
                     return Err(wrong(HookPoint::ResidPre(*layer), &reason));
                 }
-                past.check(*layer, rows, config)?;
+                past.check(*layer, rows, spec)?;
                 Ok((Some(*layer), rows, len, past.len()))
             }
         }
@@ -134,17 +136,71 @@ pub enum Logits {
     At(Vec<usize>),
 }
 
-/// Replaces vectors of one hook while the pass runs; later layers see the new values.
+/// Changes one hook while the pass runs; later layers see the new values.
 #[derive(Debug, Clone)]
-pub struct Overwrite {
+pub struct Patch {
     /// The hook.
     pub hook: HookPoint,
     /// One head of a hook that has heads, or all of them side by side.
     pub head: Option<usize>,
-    /// `(row, position)` of each vector; for `hook_pattern` the position is the query's.
+    /// What is done there.
+    pub change: Change,
+}
+
+/// What a [`Patch`] does to its hook.
+#[derive(Clone)]
+pub enum Change {
+    /// Vectors become others.
+    Set(Vectors),
+    /// Vectors are added to those that are there.
+    Add(Vectors),
+    /// The whole tensor becomes a function of it.
+    Map(Map),
+}
+
+/// A function of a hook's tensor, `[B, T, width]`, all heads side by side; not of scores and patterns.
+///
+/// What it keeps of one hook it can use at a later one of the same pass: so a transcoder reads where the MLP reads and writes where
+/// it writes, and several dictionaries stand in one pass, one reading what another wrote.
+pub type Map = Arc<dyn Fn(Tensor<3>) -> Tensor<3> + Send + Sync>;
+
+/// Vectors of some rows and positions.
+#[derive(Debug, Clone)]
+pub struct Vectors {
+    /// `(row, position)` of each vector; for scores and patterns the position is the query's.
     pub at: Vec<(usize, usize)>,
-    /// The new vectors, `[at.len(), width]`.
+    /// The vectors, `[at.len(), width]`.
     pub values: Tensor<2>,
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Set(vectors) => f.debug_tuple("Set").field(vectors).finish(),
+            Self::Add(vectors) => f.debug_tuple("Add").field(vectors).finish(),
+            Self::Map(_) => f.write_str("Map"),
+        }
+    }
+}
+
+impl Patch {
+    /// Vectors of a hook become others.
+    pub fn set(hook: HookPoint, head: Option<usize>, at: Vec<(usize, usize)>, values: Tensor<2>) -> Self {
+        Self {
+            hook,
+            head,
+            change: Change::Set(Vectors { at, values }),
+        }
+    }
+
+    /// The whole tensor of a hook becomes a function of it.
+    pub fn map(hook: HookPoint, function: impl Fn(Tensor<3>) -> Tensor<3> + Send + Sync + 'static) -> Self {
+        Self {
+            hook,
+            head: None,
+            change: Change::Map(Arc::new(function)),
+        }
+    }
 }
 
 /// What a forward pass is asked for; it stops after the last block that anything here needs.
@@ -152,8 +208,10 @@ pub struct Overwrite {
 pub struct Request {
     /// Hooks to return.
     pub capture: Vec<HookPoint>,
-    /// Values to overwrite, in this order when they overlap.
-    pub overwrite: Vec<Overwrite>,
+    /// Hooks to change, in this order where they overlap.
+    pub patches: Vec<Patch>,
+    /// Hooks whose gradients [`Trace::gradients`] is to give.
+    pub watch: Vec<HookPoint>,
     /// Where logits are computed.
     pub logits: Logits,
 }
@@ -170,29 +228,104 @@ pub struct Trace {
     pub(crate) captured: BTreeMap<HookPoint, Captured>,
     pub(crate) logits_all: Option<Tensor<3>>,
     pub(crate) logits_at: Option<Tensor<2>>,
+    /// What was added to each watched hook: zeros, whose gradient is that of the hook.
+    pub(crate) watched: BTreeMap<HookPoint, Captured>,
+}
+
+/// Gradients of a scalar at the hooks that were watched.
+#[derive(Debug, Clone)]
+pub struct Gradients {
+    by_hook: BTreeMap<HookPoint, Captured>,
+}
+
+impl Gradients {
+    /// The gradient at a hook of shape `[B, T, width]`.
+    ///
+    /// # Errors
+    ///
+    /// A hook that was not watched, or that has four dimensions.
+    pub fn tensor3(&self, hook: HookPoint) -> Result<Tensor<3>, Error> {
+        three(&self.by_hook, hook)
+    }
+
+    /// The gradient at a hook of shape `[B, T, H, width]`, or of scores and patterns `[B, H, T, T]`.
+    ///
+    /// # Errors
+    ///
+    /// A hook that was not watched, or that has three dimensions.
+    pub fn tensor4(&self, hook: HookPoint) -> Result<Tensor<4>, Error> {
+        four(&self.by_hook, hook)
+    }
+}
+
+fn three(tensors: &BTreeMap<HookPoint, Captured>, hook: HookPoint) -> Result<Tensor<3>, Error> {
+    match tensors.get(&hook).ok_or_else(|| not_asked_for(hook))? {
+        Captured::Three(tensor) => Ok(tensor.clone()),
+        Captured::Four(_) => Err(wrong(hook, "has four dimensions")),
+    }
+}
+
+fn four(tensors: &BTreeMap<HookPoint, Captured>, hook: HookPoint) -> Result<Tensor<4>, Error> {
+    match tensors.get(&hook).ok_or_else(|| not_asked_for(hook))? {
+        Captured::Four(tensor) => Ok(tensor.clone()),
+        Captured::Three(_) => Err(wrong(hook, "has three dimensions")),
+    }
+}
+
+fn not_asked_for(hook: HookPoint) -> Error {
+    wrong(hook, "was not asked for in this pass")
 }
 
 impl Trace {
-    fn captured(&self, hook: HookPoint) -> Result<&Captured, Error> {
-        self.captured
-            .get(&hook)
-            .ok_or_else(|| wrong(hook, "was not asked for in this pass"))
-    }
-
     /// A captured hook of shape `[B, T, width]`.
+    ///
+    /// # Errors
+    ///
+    /// A hook that was not captured, or that has four dimensions.
     pub fn tensor3(&self, hook: HookPoint) -> Result<Tensor<3>, Error> {
-        match self.captured(hook)? {
-            Captured::Three(tensor) => Ok(tensor.clone()),
-            Captured::Four(_) => Err(wrong(hook, "has four dimensions")),
-        }
+        three(&self.captured, hook)
     }
 
-    /// A captured hook of shape `[B, T, H, Dh]`, or the pattern `[B, H, T, T]`.
+    /// A captured hook of shape `[B, T, H, width]`, or scores and patterns `[B, H, T, T]`.
+    ///
+    /// # Errors
+    ///
+    /// A hook that was not captured, or that has three dimensions.
     pub fn tensor4(&self, hook: HookPoint) -> Result<Tensor<4>, Error> {
-        match self.captured(hook)? {
-            Captured::Four(tensor) => Ok(tensor.clone()),
-            Captured::Three(_) => Err(wrong(hook, "has three dimensions")),
+        four(&self.captured, hook)
+    }
+
+    /// The gradients of a scalar of this pass, such as a difference of logits, at every watched hook, from one backward pass. They
+    /// are on the device of the model. Where the scalar does not depend on a hook, they are zero.
+    ///
+    /// # Errors
+    ///
+    /// A scalar that is not of a pass with watched hooks.
+    pub fn gradients(&self, of: Tensor<1>) -> Result<Gradients, Error> {
+        if !of.is_autodiff() || self.watched.is_empty() {
+            let reason = "have no gradients: the pass watched no hook, or the scalar does not come from it";
+            return Err(Error::Hook {
+                hook: "logits".to_owned(),
+                reason: reason.to_owned(),
+            });
         }
+        let mut gradients = of.backward();
+        let mut gradient = |(&hook, added): (&HookPoint, &Captured)| {
+            let tensor = match added {
+                Captured::Three(added) => {
+                    let zeros = || added.clone().inner().zeros_like();
+                    Captured::Three(added.grad_remove(&mut gradients).unwrap_or_else(zeros))
+                }
+                Captured::Four(added) => {
+                    let zeros = || added.clone().inner().zeros_like();
+                    Captured::Four(added.grad_remove(&mut gradients).unwrap_or_else(zeros))
+                }
+            };
+            (hook, tensor)
+        };
+        Ok(Gradients {
+            by_hook: self.watched.iter().map(&mut gradient).collect(),
+        })
     }
 
     /// A captured hook's vector at one position of each row: of one head, or of all heads side by side.
@@ -202,7 +335,7 @@ impl Trace {
     /// - positions: one per row, `[B]`
     /// - output: `[B, width]`
     pub fn at(&self, hook: HookPoint, head: Option<usize>, positions: &[usize]) -> Result<Tensor<2>, Error> {
-        let (rows, width) = match self.captured(hook)? {
+        let (rows, width) = match self.captured.get(&hook).ok_or_else(|| not_asked_for(hook))? {
             Captured::Three(tensor) => {
                 if head.is_some() {
                     return Err(wrong(hook, "has no heads"));

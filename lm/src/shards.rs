@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::{Error, HostTensor, files};
+use crate::safetensors_file::SafetensorsFile;
+use crate::{Error, files};
 
 /// All weights in one file.
 pub(crate) const WEIGHTS: &str = "model.safetensors";
@@ -99,12 +100,17 @@ impl WeightFiles {
         (self.index.is_none() && index.exists()).then_some(index)
     }
 
-    /// All tensors, each from the file where the index places it.
-    pub(crate) fn read(&self) -> Result<BTreeMap<String, HostTensor>, Error> {
+    /// The files, each with the tensors that the index places there; all where there is no index.
+    ///
+    /// # Errors
+    ///
+    /// A file that is not there, a tensor that lies elsewhere than the index says.
+    pub(crate) fn open(&self) -> Result<Vec<SafetensorsFile>, Error> {
         let Some(index) = &self.index else {
-            return files::read_tensors(&self.path());
+            return Ok(vec![SafetensorsFile::open(&self.path())?]);
         };
-        let mut all = BTreeMap::new();
+        let mut found = BTreeSet::new();
+        let mut opened = Vec::new();
         for shard in index.shards() {
             let path = self.folder.join(shard);
             if !path.exists() {
@@ -113,16 +119,18 @@ impl WeightFiles {
                     shard: shard.to_owned(),
                 });
             }
-            for (name, tensor) in files::read_tensors(&path)? {
-                if index.weight_map.get(&name).map(String::as_str) != Some(shard) {
+            let file = SafetensorsFile::open(&path)?;
+            for name in file.names() {
+                if index.weight_map.get(name).map(String::as_str) != Some(shard) {
                     let reason = format!("it holds `{name}`, which {INDEX} does not place there");
                     return Err(Error::Format { path, reason });
                 }
-                all.insert(name, tensor);
+                found.insert(name.to_owned());
             }
+            opened.push(file);
         }
-        match index.weight_map.iter().find(|(name, _)| !all.contains_key(*name)) {
-            None => Ok(all),
+        match index.weight_map.iter().find(|(name, _)| !found.contains(*name)) {
+            None => Ok(opened),
             Some((name, shard)) => Err(Error::Format {
                 path: self.path(),
                 reason: format!("it places `{name}` in {shard}, which does not hold it"),

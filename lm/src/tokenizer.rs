@@ -1,8 +1,12 @@
-//! Text to token ids: any Hugging Face `tokenizer.json`, GPT-2's `vocab.json` + `merges.txt`, or a word-level vocabulary.
+//! Text to token ids: any Hugging Face `tokenizer.json` (byte-level BPE, SentencePiece-like BPE, Unigram and whatever else the
+//! library reads), GPT-2's `vocab.json` + `merges.txt`, or a word-level vocabulary.
 //!
-//! Text is text: characters that spell a special token, such as `<|endoftext|>`, give ordinary tokens, never its id.
-//! Ids are a function of the file and the text: what a file asks for beside that (truncation, padding, BPE dropout) is off.
+//! Text is text: characters that spell a special token, such as `<|endoftext|>`, give ordinary tokens, never its id, unless
+//! [`Tokenizer::with_control_tokens`] asks for that. Ids are a function of the file and the text: what a file asks for beside that
+//! (truncation, padding, BPE dropout, tokens before and behind a text) is off. Which token begins a text is [`Tokenizer::bos`].
 
+mod bos;
+mod bytes;
 mod charsmap;
 mod parts;
 mod special;
@@ -16,40 +20,75 @@ use tokenizers::models::ModelWrapper;
 use tokenizers::models::bpe::BPE;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
+use self::bos::Beside;
+use self::bytes::Missing;
 use self::parts::{Parts, Places, WORD_LEVEL_PATTERN};
 pub use self::special::SpecialToken;
+use crate::gguf::{Gguf, GgufTokenizer};
 use crate::guard::caught;
 use crate::{Error, files};
 
-/// Begins (and separates) texts in GPT-2's vocabulary.
-const BOS: &str = "<|endoftext|>";
+/// Begins (and separates) texts of a word-level vocabulary.
+const BOS: &str = bos::GPT2;
 /// What a word-level tokenizer gives for a word that it does not know.
 const UNKNOWN: &str = "<|unknown|>";
 
-/// A tokenizer with the beginning-of-text token of its model.
+/// Finds the token that begins a text.
+type FindBos<'a> = dyn Fn(&tokenizers::Tokenizer) -> tokenizers::Result<Option<u32>> + 'a;
+
+/// A tokenizer with the beginning-of-text token of its model, if the model has one.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     path: PathBuf,
-    bos: u32,
+    bos: Option<u32>,
+    /// The token of a word-level vocabulary for words that it does not have; such words are refused.
+    refused: Option<u32>,
     unknown: Option<u32>,
     hash: String,
     places: Places,
+    missing: Missing,
     /// The special tokens that a text may spell, and what finds them.
     special: Vec<SpecialToken>,
     spelled: AhoCorasick,
 }
 
 impl Tokenizer {
-    /// Loads `tokenizer.json` of a model folder, or `vocab.json` and `merges.txt` where that is absent.
+    /// The tokenizer of a model that is a folder in Hugging Face layout or a GGUF file.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Tokenizer::from_dir`]; a GGUF file without a tokenizer that is read here.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        if !path.is_file() {
+            return Self::from_dir(path);
+        }
+        let GgufTokenizer { json, bos, add_bos, .. } = Gguf::open(path)?.tokenizer()?;
+        Self::from_json_parts(&json, path, bos.filter(|_| add_bos))
+    }
+
+    /// Loads `tokenizer.json` of a model folder, or GPT-2's `vocab.json` and `merges.txt` where that is absent. The token that
+    /// begins a text is the one that the files of the folder say (`tokenizer/bos.rs` has the rules).
+    ///
+    /// # Errors
+    ///
+    /// No tokenizer in the folder, or one that cannot be read; several tokens before a text; a `bos_token` that is none of its tokens.
     pub fn from_dir(dir: &Path) -> Result<Self, Error> {
+        let beside = Beside::read(dir)?;
         let path = dir.join("tokenizer.json");
         if path.exists() {
-            return Self::from_json(&files::read(&path)?, &path);
+            return Self::from_json(&files::read(&path)?, &path, &|tokenizer| bos::of(tokenizer, &beside));
         }
         let (vocab, merges) = (dir.join("vocab.json"), dir.join("merges.txt"));
         if !vocab.exists() {
             return Err(Error::NoTokenizer { path: dir.to_owned() });
+        }
+        if let Some(kind) = beside.model_type.filter(|kind| kind != bos::GPT2_TYPE) {
+            let reason = format!(
+                "is read without a tokenizer.json of a GPT-2 only, and config.json beside it says {kind}; add the tokenizer.json of the \
+                 model"
+            );
+            return Err(failed(&vocab, reason.into()));
         }
         // Read once by hand, so that a missing file is named.
         let hash = files::sha256_hex(&[files::read(&vocab)?, files::read(&merges)?].concat());
@@ -61,7 +100,50 @@ impl Tokenizer {
             inner.add_special_tokens([tokenizers::AddedToken::from(BOS, true)])?;
             Ok(inner)
         })?;
-        Self::new(inner, vocab, hash)
+        Self::new(inner, vocab, hash, &|tokenizer| Ok(tokenizer.token_to_id(BOS)))
+    }
+
+    /// A tokenizer from the contents of a `tokenizer.json`, wherever they come from, with the token that begins a text; `path` is
+    /// what messages name.
+    ///
+    /// # Errors
+    ///
+    /// Contents that are no tokenizer; a token that is none of its tokens.
+    pub fn from_json_parts(json: &[u8], path: &Path, bos: Option<u32>) -> Result<Self, Error> {
+        Self::from_json(json, path, &|_| Ok(bos))
+    }
+
+    fn from_json(json: &[u8], path: &Path, bos: &FindBos<'_>) -> Result<Self, Error> {
+        charsmap::check(json).map_err(|reason| failed(path, reason.into()))?;
+        let inner = guarded(path, || tokenizers::Tokenizer::from_bytes(json))?;
+        special::check_ids(&inner, json).map_err(|reason| failed(path, reason.into()))?;
+        let tokenizer = Self::new(inner, path.to_owned(), files::sha256_hex(json), bos)?;
+        Ok(match tokenizer.inner.get_model() {
+            ModelWrapper::Unigram(_) => Self {
+                unknown: special::unknown_of_unigram(json),
+                ..tokenizer
+            },
+            _ => tokenizer,
+        })
+    }
+
+    /// The same tokenizer with another token that begins a text, or with none. What the files call special stays so, and no
+    /// other token becomes it.
+    ///
+    /// # Errors
+    ///
+    /// A token that is none of its tokens.
+    pub fn with_bos(self, bos: Option<u32>) -> Result<Self, Error> {
+        check_bos(&self.inner, bos).map_err(|error| failed(&self.path, error))?;
+        Ok(Self { bos, ..self })
+    }
+
+    /// The same tokenizer, of which a text that spells a special token gives the id of that token.
+    #[must_use]
+    pub fn with_control_tokens(mut self) -> Self {
+        self.inner.set_encode_special_tokens(false);
+        self.places = Places::of(&self.inner);
+        self
     }
 
     /// A tokenizer whose vocabulary is exactly `pieces` (a word with its leading space, punctuation, or two digits),
@@ -99,17 +181,11 @@ impl Tokenizer {
             "decoder": byte_level,
             "model": {"type": "WordLevel", "vocab": vocab, "unk_token": UNKNOWN},
         });
-        Self::from_json(format!("{json:#}\n").as_bytes(), Path::new("tokenizer.json"))
+        Self::from_json_parts(format!("{json:#}\n").as_bytes(), Path::new("tokenizer.json"), Some(0))
     }
 
-    fn from_json(json: &[u8], path: &Path) -> Result<Self, Error> {
-        charsmap::check(json).map_err(|reason| failed(path, reason.into()))?;
-        let inner = guarded(path, || tokenizers::Tokenizer::from_bytes(json))?;
-        Self::new(inner, path.to_owned(), files::sha256_hex(json))
-    }
-
-    fn new(mut inner: tokenizers::Tokenizer, path: PathBuf, hash: String) -> Result<Self, Error> {
-        let places = guarded(&path, || {
+    fn new(mut inner: tokenizers::Tokenizer, path: PathBuf, hash: String, bos: &FindBos<'_>) -> Result<Self, Error> {
+        let (places, missing, bos, special) = guarded(&path, || {
             // A file may ask for texts to be cut or filled to a length, or for random merges, as in its last training.
             inner.with_truncation(None)?;
             inner.with_padding(None);
@@ -121,26 +197,30 @@ impl Tokenizer {
                 inner.with_model(bpe);
             }
             inner.set_encode_special_tokens(true);
-            Ok(Places::of(&inner))
+            let bos = bos(&inner)?;
+            check_bos(&inner, bos)?;
+            Ok((Places::of(&inner), Missing::of(&inner), bos, special::of(&inner, bos)))
         })?;
-        let bos = inner.token_to_id(BOS).ok_or_else(|| Error::Tokenizer {
-            path: path.clone(),
-            reason: format!("has no token {BOS}, which begins every prompt; is it a GPT-2 tokenizer?"),
-        })?;
-        let special = special::of(&inner, bos);
+        let (refused, unknown) = (inner.token_to_id(UNKNOWN), special::unknown(&inner));
         let spelled = AhoCorasick::new(special.iter().map(|token| &token.content));
         let spelled = spelled.map_err(|error| failed(&path, error.into()))?;
-        let unknown = inner.token_to_id(UNKNOWN);
         Ok(Self {
             inner,
             path,
             bos,
+            refused,
             unknown,
             hash,
             places,
+            missing,
             special,
             spelled,
         })
+    }
+
+    /// Whether a text that spells a special token gives the id of that token.
+    pub fn recognises_control_tokens(&self) -> bool {
+        !self.inner.get_encode_special_tokens()
     }
 
     /// Token ids of `text`; nothing is added before or after.
@@ -185,8 +265,8 @@ impl Tokenizer {
     fn encode_part(&self, text: &str) -> Result<Vec<u32>, Error> {
         let encoding = guarded(&self.path, || self.inner.encode_fast(text, false))?;
         let ids = encoding.get_ids().to_vec();
-        if let Some(unknown) = self.unknown
-            && let Some(at) = ids.iter().position(|&id| id == unknown)
+        if let Some(refused) = self.refused
+            && let Some(at) = ids.iter().position(|&id| id == refused)
         {
             // The places of tokens cost time and memory, and are asked for only here.
             let encoding = guarded(&self.path, || self.inner.encode(text, false))?;
@@ -212,7 +292,7 @@ impl Tokenizer {
 
     /// The token of a word that is not known, where the tokenizer has one.
     pub fn unknown(&self) -> Option<u32> {
-        special::unknown(&self.inner)
+        self.unknown
     }
 
     /// The first special token that `text` spells. Its characters are ordinary text, and give other tokens.
@@ -234,9 +314,19 @@ impl Tokenizer {
         }
     }
 
-    /// The token that begins every text.
-    pub fn bos(&self) -> u32 {
+    /// The token that begins every text that the model reads; nothing is put before a text where there is none.
+    pub fn bos(&self) -> Option<u32> {
         self.bos
+    }
+
+    /// The bytes for which a byte-level vocabulary has no token.
+    pub fn missing_bytes(&self) -> &[u8] {
+        self.missing.bytes()
+    }
+
+    /// The number of characters of `text` that are lost in its ids, because a byte of them has no token.
+    pub fn lost_characters(&self, text: &str) -> usize {
+        self.missing.characters_in(text)
     }
 
     /// Ids that stand for no text: the beginning-of-text token and whatever else the tokenizer calls special.
@@ -263,14 +353,24 @@ impl Tokenizer {
     pub fn save(&self, dir: &Path) -> Result<(), Error> {
         let json = guarded(&self.path, || self.inner.to_string(true))?;
         files::write_atomic(&dir.join("tokenizer.json"), |file| writeln!(file, "{json}"))?;
+        let ends = self.bos.and_then(|bos| self.inner.id_to_token(bos));
         let config = json!({
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": BOS,
-            "eos_token": BOS,
-            "unk_token": self.unknown.map(|_| UNKNOWN),
+            "add_bos_token": ends.is_some(),
+            "bos_token": ends,
+            "eos_token": ends,
+            "unk_token": self.refused.map(|_| UNKNOWN),
             "clean_up_tokenization_spaces": false,
         });
         files::write_json(&dir.join("tokenizer_config.json"), &config)
+    }
+}
+
+/// Refuses a token that is none.
+fn check_bos(tokenizer: &tokenizers::Tokenizer, bos: Option<u32>) -> tokenizers::Result<()> {
+    match bos.filter(|id| tokenizer.id_to_token(*id).is_none()) {
+        None => Ok(()),
+        Some(id) => Err(format!("has no token {id}, with which texts are to begin").into()),
     }
 }
 

@@ -12,11 +12,13 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 use kernels::{Adam, AdamConfig, Scalar, Update, random, squared_norm, to_vec};
 use rayon::prelude::*;
 
+use crate::families::entries;
 use crate::files::{Sha256Hex, Written};
 use crate::interchange::{self, Interchange, N_LOSSES, Pair};
+use crate::model::from_host;
 use crate::shards::WEIGHTS;
-use crate::weights::{Weights, layout};
-use crate::{Error, HostTensor, Logits, Model, Request, Spec, Start, TokenBatch, files};
+use crate::weights::{Entry, Weights};
+use crate::{Error, HostTensor, Logits, Model, Request, Spec, Start, TokenBatch, files, to_hugging_face};
 
 /// Hyperparameters of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,9 +110,9 @@ pub struct Trainer {
 impl Trainer {
     /// Draws initial weights: matrices normal, biases 0, layer-norm scales 1.
     pub fn new(config: TrainConfig, model: Spec, device: &Device) -> Self {
-        let tensors = layout(&model)
+        let tensors = entries(&model)
             .into_iter()
-            .map(|(name, shape)| {
+            .map(|Entry { name, shape, .. }| {
                 let n = shape.iter().product();
                 let data = match shape.len() {
                     2 => random::normal(&mut random::rng(config.seed, &name), n, config.init_std),
@@ -120,7 +122,7 @@ impl Trainer {
                 (name, HostTensor { shape, data })
             })
             .collect();
-        let mut weights = Weights::from_host(&model, &tensors, device);
+        let mut weights = from_host(&model, &tensors, device);
         let adam = Adam::new(AdamConfig::default(), slots(&mut weights));
         Self {
             direction: interchange::direction(config.seed, model.d_model),
@@ -327,12 +329,12 @@ impl Trainer {
                 "its numbers are not those that were written: a part of it was changed",
             ));
         }
-        for (name, shape) in layout(&model) {
+        for Entry { name, shape, .. } in entries(&model) {
             if tensors.get(&name).is_none_or(|tensor| tensor.shape != shape) {
                 return Err(damaged(&format!("`{name}` is missing or of another shape")));
             }
         }
-        let mut weights = Weights::from_host(&model, &tensors, device);
+        let mut weights = from_host(&model, &tensors, device);
         let state = (0..slots(&mut weights))
             .map(|slot| {
                 let mut take = |part: &str| {
@@ -375,7 +377,7 @@ impl Trainer {
         let path = dir.join(WEIGHTS);
         let bytes = files::tensor_bytes(&path, &named, &BTreeMap::new())?;
         let weights = files::written(&path, files::prepared(&path, |file| file.write_all(&bytes)))?;
-        files::write_json(&dir.join("config.json"), &self.model.to_hugging_face(bos))?;
+        files::write_json(&dir.join("config.json"), &to_hugging_face(&self.model, bos))?;
         files::written(&path, weights.persist())
     }
 }

@@ -1,96 +1,400 @@
-//! The parameters of a GPT-2, their names in a Hugging Face file, and the check that a file holds exactly them.
+//! The parameters of a model, and the way between them and a checkpoint.
 //!
-//! Linear layers are Conv1D there, stored `[in, out]`, which is the layout of the product `x · W`.
+//! Matrices lie here as `[in, out]`, the layout of the product `x · W`; queries, keys and values side by side, and gate and up.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
+use rayon::prelude::*;
 
+use crate::checkpoint::Tensors;
+use crate::families::entries;
 use crate::{Error, HostTensor, Spec};
 
-/// Scale and shift of a layer norm, `[D]` each.
+/// A part of a block that has parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    /// Norm before attention.
+    AttnNorm,
+    /// Queries, keys and values side by side, `[D, (H + 2 K) Dh]`.
+    Qkv,
+    /// Norm of every head of queries, `[Dh]`.
+    QNorm,
+    /// Norm of every head of keys, `[Dh]`.
+    KNorm,
+    /// Output of attention, `[H Dh, D]`.
+    AttnOut,
+    /// Norm of what attention adds.
+    AttnPostNorm,
+    /// Norm before the MLP.
+    MlpNorm,
+    /// First layer of the MLP, `[D, M]`; gate and up side by side, `[D, 2 M]`, where it is gated.
+    MlpIn,
+    /// Second layer of the MLP, `[M, D]`.
+    MlpOut,
+    /// Norm of what the MLP adds.
+    MlpPostNorm,
+}
+
+/// A place among the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Slot {
+    /// Token embedding, `[V, D]`.
+    Embed,
+    /// Position embedding, `[n_ctx, D]`.
+    PosEmbed,
+    /// A part of block `l`.
+    Block(usize, Part),
+    /// The last norm.
+    FinalNorm,
+    /// An unembedding that is not the embedding, `[V, D]`.
+    Unembed,
+}
+
+/// Which parameter of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// Matrix of a linear layer, table of an embedding, or scale of a norm.
+    Weight,
+    /// Bias of a linear layer, or shift of a norm.
+    Bias,
+}
+
+/// How a tensor of a checkpoint becomes a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// It is the parameter, or the columns of it at which it begins.
+    AsStored,
+    /// `[out, in]` in the checkpoint, `[in, out]` here.
+    Transposed,
+    /// The parameter less 1.
+    PlusOne,
+    /// Queries, keys and values of one head beside those of the next; here all queries, all keys, all values.
+    HeadsOfQkv {
+        /// Heads.
+        heads: usize,
+        /// A matrix, `[out, in]` in the checkpoint.
+        transposed: bool,
+    },
+}
+
+/// One tensor of a checkpoint and the parameter, or the columns of a parameter, that it holds.
 #[derive(Debug, Clone)]
-pub(crate) struct Norm {
-    pub(crate) scale: Tensor<1>,
-    pub(crate) shift: Tensor<1>,
+pub(crate) struct Entry {
+    /// Name without the prefix of the whole model.
+    pub(crate) name: String,
+    /// Shape in the checkpoint.
+    pub(crate) shape: Vec<usize>,
+    pub(crate) slot: Slot,
+    pub(crate) kind: Kind,
+    pub(crate) form: Form,
+    /// The first column of the parameter that it holds, and the columns of the whole parameter.
+    columns: (usize, usize),
+}
+
+impl Entry {
+    /// A matrix as it lies in the checkpoint.
+    pub(crate) fn matrix(name: &str, slot: Slot, shape: [usize; 2]) -> Self {
+        Self {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            slot,
+            kind: Kind::Weight,
+            form: Form::AsStored,
+            columns: (0, shape[1]),
+        }
+    }
+
+    /// A vector as it lies in the checkpoint.
+    pub(crate) fn vector(name: &str, slot: Slot, kind: Kind, len: usize) -> Self {
+        Self {
+            shape: vec![len],
+            kind,
+            columns: (0, len),
+            ..Self::matrix(name, slot, [1, len])
+        }
+    }
+
+    /// A linear layer of `from` inputs and `to` outputs: its matrix, `[out, in]` in the checkpoint, or its bias.
+    pub(crate) fn columns(name: &str, slot: Slot, kind: Kind, from: usize, to: usize) -> Self {
+        match kind {
+            Kind::Bias => Self::vector(name, slot, kind, to),
+            Kind::Weight => Self {
+                form: Form::Transposed,
+                columns: (0, to),
+                ..Self::matrix(name, slot, [to, from])
+            },
+        }
+    }
+
+    /// The same tensor as columns of a wider parameter.
+    pub(crate) fn at_column(self, first: usize, of: usize) -> Self {
+        Self {
+            columns: (first, of),
+            ..self
+        }
+    }
+
+    /// The same tensor in another form.
+    pub(crate) fn in_form(self, form: Form) -> Self {
+        Self { form, ..self }
+    }
+
+    /// Whether the matrix is stored with its outputs as rows.
+    fn is_transposed(&self) -> bool {
+        matches!(self.form, Form::Transposed | Form::HeadsOfQkv { transposed: true, .. })
+    }
+
+    /// Shape of the whole parameter.
+    fn parameter_shape(&self) -> Vec<usize> {
+        match (self.shape.as_slice(), self.is_transposed()) {
+            ([_, inputs], true) => vec![*inputs, self.columns.1],
+            ([rows, _], false) => vec![*rows, self.columns.1],
+            _ => vec![self.columns.1],
+        }
+    }
+
+    /// Column of the parameter of output `output` of this tensor.
+    fn column(&self, output: usize) -> usize {
+        let (first, of) = self.columns;
+        match self.form {
+            Form::HeadsOfQkv { heads, .. } => {
+                let (width, of_part) = (of / 3 / heads, of / 3);
+                let (head, within) = (output / (3 * width), output % (3 * width));
+                first + (within / width) * of_part + head * width + within % width
+            }
+            _ => first + output,
+        }
+    }
+
+    /// Number of outputs of this tensor, each a column of the parameter.
+    fn outputs(&self) -> usize {
+        match (self.shape.as_slice(), self.is_transposed()) {
+            ([outputs, _], true) => *outputs,
+            (shape, _) => shape.last().copied().unwrap_or(0),
+        }
+    }
+
+    /// Puts numbers of this tensor, from number `at` on, into their places in the parameter.
+    fn place(&self, at: usize, numbers: &[f32], parameter: &mut [f32]) {
+        let (first, of) = self.columns;
+        if !self.is_transposed() {
+            let outputs = self.outputs();
+            if self.form == Form::AsStored && outputs == of {
+                parameter[at..at + numbers.len()].copy_from_slice(numbers);
+                return;
+            }
+            let add = if self.form == Form::PlusOne { 1.0 } else { 0.0 };
+            for (i, number) in (at..).zip(numbers) {
+                parameter[i / outputs * of + self.column(i % outputs)] = number + add;
+            }
+            return;
+        }
+        let inputs = self.shape[1];
+        // The rows of the parameter are the inputs; each thread writes its own.
+        parameter.par_chunks_mut(of).enumerate().for_each(|(input, row)| {
+            // The first number of this input in the piece.
+            let mut i = (inputs + input - at % inputs) % inputs;
+            while let Some(number) = numbers.get(i) {
+                let output = (at + i) / inputs;
+                let column = match self.form {
+                    Form::Transposed => first + output,
+                    _ => self.column(output),
+                };
+                row[column] = *number;
+                i += inputs;
+            }
+        });
+    }
+
+    /// This tensor, as the checkpoint holds it, out of the whole parameter.
+    fn taken_from(&self, parameter: &[f32]) -> HostTensor {
+        let of = self.columns.1;
+        let n: usize = self.shape.iter().product();
+        let (outputs, transposed) = (self.outputs(), self.is_transposed());
+        let inputs = n / outputs.max(1);
+        let subtract = if self.form == Form::PlusOne { 1.0 } else { 0.0 };
+        let number = |i: usize| {
+            let (input, output) = if transposed {
+                (i % inputs, i / inputs)
+            } else {
+                (i / outputs, i % outputs)
+            };
+            parameter[input * of + self.column(output)] - subtract
+        };
+        HostTensor::new(self.shape.clone(), (0..n).map(number).collect())
+    }
+}
+
+/// A parameter on its device.
+#[derive(Debug, Clone)]
+pub(crate) enum Parameter {
+    /// `[in, out]`, or the table of an embedding.
+    Matrix(Tensor<2>),
+    /// A bias, a scale or a shift.
+    Vector(Tensor<1>),
 }
 
 /// A linear layer `x · weight + bias`.
-#[derive(Debug, Clone)]
-pub(crate) struct Linear {
-    pub(crate) weight: Tensor<2>, // [in, out]
-    pub(crate) bias: Tensor<1>,   // [out]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Linear<'a> {
+    pub(crate) weight: &'a Tensor<2>,       // [in, out]
+    pub(crate) bias: Option<&'a Tensor<1>>, // [out]
 }
 
-/// One transformer block.
-#[derive(Debug, Clone)]
-pub(crate) struct Block {
-    pub(crate) norm_1: Norm,
-    pub(crate) qkv: Linear, // [D, 3 D]
-    pub(crate) out: Linear, // [D, D]
-    pub(crate) norm_2: Norm,
-    pub(crate) up: Linear,   // [D, d_mlp]
-    pub(crate) down: Linear, // [d_mlp, D]
+/// Scale of a norm, and the shift of a layer norm.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Norm<'a> {
+    pub(crate) scale: &'a Tensor<1>,
+    pub(crate) shift: Option<&'a Tensor<1>>,
 }
 
-/// Name of an unembedding that is not the embedding, `[V, D]`; only a re-factored model has one.
-pub(crate) const UNEMBED_WEIGHT: &str = "unembed.weight";
-/// Name of its bias, `[V]`.
-pub(crate) const UNEMBED_BIAS: &str = "unembed.bias";
-
-/// An unembedding of its own.
-#[derive(Debug, Clone)]
-pub(crate) struct Unembed {
-    pub(crate) weight: Tensor<2>, // [V, D]
-    pub(crate) bias: Tensor<1>,   // [V]
-}
-
-/// All parameters.
+/// All parameters of a model.
 #[derive(Debug, Clone)]
 pub(crate) struct Weights {
-    pub(crate) wte: Tensor<2>, // [V, D]
-    pub(crate) wpe: Tensor<2>, // [n_ctx, D]
-    pub(crate) blocks: Vec<Block>,
-    pub(crate) norm_final: Norm,
-    /// None where the embedding is the unembedding too.
-    pub(crate) unembed: Option<Unembed>,
+    parameters: BTreeMap<(Slot, Kind), Parameter>,
 }
 
-/// Names (without `transformer.`) and shapes of every parameter, in a fixed order.
-pub(crate) fn layout(config: &Spec) -> Vec<(String, Vec<usize>)> {
-    let (d, m) = (config.d_model, config.d_mlp);
-    let mut names = vec![
-        ("wte.weight".to_owned(), vec![config.d_vocab, d]),
-        ("wpe.weight".to_owned(), vec![config.n_ctx, d]),
-    ];
-    for l in 0..config.n_layer {
-        let parts: [(&str, Vec<usize>); 12] = [
-            ("ln_1.weight", vec![d]),
-            ("ln_1.bias", vec![d]),
-            ("attn.c_attn.weight", vec![d, 3 * d]),
-            ("attn.c_attn.bias", vec![3 * d]),
-            ("attn.c_proj.weight", vec![d, d]),
-            ("attn.c_proj.bias", vec![d]),
-            ("ln_2.weight", vec![d]),
-            ("ln_2.bias", vec![d]),
-            ("mlp.c_fc.weight", vec![d, m]),
-            ("mlp.c_fc.bias", vec![m]),
-            ("mlp.c_proj.weight", vec![m, d]),
-            ("mlp.c_proj.bias", vec![d]),
-        ];
-        names.extend(parts.map(|(part, shape)| (format!("h.{l}.{part}"), shape)));
+impl Weights {
+    /// Reads every parameter of `spec` out of a checkpoint, one piece of one tensor at a time.
+    ///
+    /// # Errors
+    ///
+    /// A number that is NaN or infinite, or what the checkpoint itself refuses.
+    pub(crate) fn load(spec: &Spec, tensors: &dyn Tensors, device: &Device) -> Result<Self, Error> {
+        let mut parameters = BTreeMap::new();
+        let mut entries = entries(spec);
+        if tensors.norms_include_one() {
+            let as_used = entries.iter_mut().filter(|entry| entry.form == Form::PlusOne);
+            as_used.for_each(|entry| entry.form = Form::AsStored);
+        }
+        let mut rest = entries.as_slice();
+        // Tensors that are columns of one parameter follow each other.
+        while let Some(entry) = rest.first() {
+            let key = (entry.slot, entry.kind);
+            let n = rest.iter().take_while(|entry| (entry.slot, entry.kind) == key).count();
+            let (group, others) = rest.split_at(n);
+            rest = others;
+            let shape = entry.parameter_shape();
+            let mut numbers = vec![0.0; shape.iter().product()];
+            for entry in group {
+                read_into(entry, tensors, &mut numbers)?;
+            }
+            let parameter = match shape.as_slice() {
+                [rows, columns] => Parameter::Matrix(kernels::from_vec(numbers, [*rows, *columns], device)),
+                _ => {
+                    let len = numbers.len();
+                    Parameter::Vector(kernels::from_vec(numbers, [len], device))
+                }
+            };
+            parameters.insert(key, parameter);
+        }
+        Ok(Self { parameters })
     }
-    names.extend([("ln_f.weight".to_owned(), vec![d]), ("ln_f.bias".to_owned(), vec![d])]);
-    names
+
+    /// The parameters under their names in a checkpoint, in host memory.
+    pub(crate) fn to_host(&self, spec: &Spec) -> BTreeMap<String, HostTensor> {
+        let numbers: BTreeMap<_, Vec<f32>> = self
+            .parameters
+            .iter()
+            .map(|(key, parameter)| {
+                let numbers = match parameter {
+                    Parameter::Matrix(matrix) => kernels::to_vec(matrix.clone()),
+                    Parameter::Vector(vector) => kernels::to_vec(vector.clone()),
+                };
+                (*key, numbers)
+            })
+            .collect();
+        let tensors = entries(spec).into_iter().map(|entry| {
+            let tensor = entry.taken_from(&numbers[&(entry.slot, entry.kind)]);
+            (entry.name, tensor)
+        });
+        tensors.collect()
+    }
+
+    /// The parameters of rank 2 and those of rank 1, each in the order of their slots.
+    pub(crate) fn parameters_mut(&mut self) -> (Vec<&mut Tensor<2>>, Vec<&mut Tensor<1>>) {
+        let (mut matrices, mut vectors) = (Vec::new(), Vec::new());
+        for parameter in self.parameters.values_mut() {
+            match parameter {
+                Parameter::Matrix(matrix) => matrices.push(matrix),
+                Parameter::Vector(vector) => vectors.push(vector),
+            }
+        }
+        (matrices, vectors)
+    }
+
+    /// The same weights where operations on them are recorded for a backward pass; they themselves get no gradients.
+    pub(crate) fn recorded(&self) -> Self {
+        let mut recorded = self.clone();
+        let (matrices, vectors) = recorded.parameters_mut();
+        matrices
+            .into_iter()
+            .for_each(|matrix| *matrix = matrix.clone().autodiff());
+        vectors
+            .into_iter()
+            .for_each(|vector| *vector = vector.clone().autodiff());
+        recorded
+    }
+
+    /// A matrix that the spec says is there.
+    pub(crate) fn matrix(&self, slot: Slot) -> Option<&Tensor<2>> {
+        match self.parameters.get(&(slot, Kind::Weight)) {
+            Some(Parameter::Matrix(matrix)) => Some(matrix),
+            _ => None,
+        }
+    }
+
+    fn vector(&self, slot: Slot, kind: Kind) -> Option<&Tensor<1>> {
+        match self.parameters.get(&(slot, kind)) {
+            Some(Parameter::Vector(vector)) => Some(vector),
+            _ => None,
+        }
+    }
+
+    /// A linear layer.
+    pub(crate) fn linear(&self, slot: Slot) -> Linear<'_> {
+        Linear {
+            weight: self.matrix(slot).expect("every linear layer is an entry of its family"),
+            bias: self.vector(slot, Kind::Bias),
+        }
+    }
+
+    /// A norm.
+    pub(crate) fn norm(&self, slot: Slot) -> Norm<'_> {
+        Norm {
+            scale: self
+                .vector(slot, Kind::Weight)
+                .expect("every norm is an entry of its family"),
+            shift: self.vector(slot, Kind::Bias),
+        }
+    }
+}
+
+/// Reads one tensor into the parameter that it belongs to.
+fn read_into(entry: &Entry, tensors: &dyn Tensors, parameter: &mut [f32]) -> Result<(), Error> {
+    let (mut at, mut finite) = (0, true);
+    tensors.read(&entry.name, &mut |numbers| {
+        finite &= numbers.iter().all(|number| number.is_finite());
+        entry.place(at, numbers, parameter);
+        at += numbers.len();
+    })?;
+    if finite {
+        return Ok(());
+    }
+    Err(Error::Format {
+        path: tensors.path(),
+        reason: format!("`{}` holds NaN or infinity", tensors.stored_name(&entry.name)),
+    })
 }
 
 /// Weights that any language computes alike, to compare implementations at full size without a download.
 ///
-/// Element `i` of the tensor at place `t` of [`layout`] is a 32-bit hash of `i + t * 0x9e3779b9` (two rounds of multiply and
-/// xor-shift: constants 0x7feb352d and 0x846ca68b, shifts 16, 15, 16), of which the upper 24 bits are read as a number
-/// `u` from -1/2 to 1/2. It is `u / 8`, or `1 + u / 4` for the scale of a layer norm. `scripts/gpt2_geometry.py` does the same.
-pub(crate) fn hashed(config: &Spec) -> BTreeMap<String, HostTensor> {
+/// Element `i` of the tensor at place `t` of the family's entries is a 32-bit hash of `i + t * 0x9e3779b9` (two rounds of multiply
+/// and xor-shift: constants 0x7feb352d and 0x846ca68b, shifts 16, 15, 16), of which the upper 24 bits are read as a number `u` from
+/// -1/2 to 1/2. It is `1 + u / 4` for the scale of a norm, else `u / 8`.
+/// `scripts/gpt2_geometry.py` and `scripts/llama_geometry.py` do the same.
+pub(crate) fn hashed(spec: &Spec) -> BTreeMap<String, HostTensor> {
     let number = |element: u32, place: u32| {
         let mut hash = element.wrapping_add(place.wrapping_mul(0x9e37_79b9));
         hash = (hash ^ (hash >> 16)).wrapping_mul(0x7feb_352d);
@@ -98,179 +402,89 @@ pub(crate) fn hashed(config: &Spec) -> BTreeMap<String, HostTensor> {
         hash ^= hash >> 16;
         (hash >> 8) as f32 / (1 << 24) as f32 - 0.5
     };
-    let tensor = |(place, (name, shape)): (u32, (String, Vec<usize>))| {
-        let is_scale = name.contains("ln_") && name.ends_with(".weight");
+    let tensor = |(place, entry): (u32, Entry)| {
+        let is_scale = entry.shape.len() == 1 && entry.kind == Kind::Weight;
         let (offset, factor) = if is_scale { (1.0, 0.25) } else { (0.0, 0.125) };
-        let n: usize = shape.iter().product();
+        let n: usize = entry.shape.iter().product();
         let data = (0..n as u32)
             .map(|element| offset + factor * number(element, place))
             .collect();
-        (name, HostTensor { shape, data })
+        (
+            entry.name,
+            HostTensor {
+                shape: entry.shape,
+                data,
+            },
+        )
     };
-    (0_u32..).zip(layout(config)).map(tensor).collect()
+    (0_u32..).zip(entries(spec)).map(tensor).collect()
 }
 
-/// The parameters among the tensors that were read from `path`; keys may carry `transformer.`, mask buffers and a tied
-/// `lm_head.weight` are accepted and dropped.
-pub(crate) fn checked(
-    tensors: BTreeMap<String, HostTensor>,
-    path: &Path,
-    config: &Spec,
-) -> Result<BTreeMap<String, HostTensor>, Error> {
-    let mut found = BTreeMap::new();
-    for (name, tensor) in tensors {
-        let name = name.strip_prefix("transformer.").unwrap_or(&name).to_owned();
-        if found.insert(name.clone(), tensor).is_some() {
-            let reason = format!("`{name}` is there twice, with and without `transformer.`");
-            return Err(Error::Format {
-                path: path.to_owned(),
-                reason,
-            });
-        }
-    }
-    // Before the names of all blocks are listed, which a config may say to be millions.
-    let blocks: BTreeSet<&str> = found
-        .keys()
-        .filter_map(|name| name.strip_prefix("h.")?.split('.').next())
-        .collect();
-    if blocks.len() != config.n_layer {
-        return Err(Error::Blocks {
-            path: path.to_owned(),
-            expected: config.n_layer,
-            found: blocks.len(),
-        });
-    }
-    let mut tensors = BTreeMap::new();
-    let mut missing = Vec::new();
-    for (name, expected) in layout(config) {
-        match found.remove(&name) {
-            Some(tensor) if tensor.shape == expected => {
-                if !tensor.is_finite() {
-                    return Err(Error::Format {
-                        path: path.to_owned(),
-                        reason: format!("`{name}` holds NaN or infinity"),
-                    });
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_come_back_as_they_were_whatever_the_pieces() {
+        let qkv = Slot::Block(0, Part::Qkv);
+        let cases: Vec<Vec<Entry>> = vec![
+            vec![Entry::matrix("a", Slot::Embed, [5, 3])],
+            vec![
+                Entry::columns("q", qkv, Kind::Weight, 3, 4).at_column(0, 8),
+                Entry::columns("k", qkv, Kind::Weight, 3, 2).at_column(4, 8),
+                Entry::columns("v", qkv, Kind::Weight, 3, 2).at_column(6, 8),
+            ],
+            vec![
+                Entry::columns("q", qkv, Kind::Bias, 3, 4).at_column(0, 6),
+                Entry::columns("k", qkv, Kind::Bias, 3, 2).at_column(4, 6),
+            ],
+            vec![Entry::vector("n", Slot::FinalNorm, Kind::Weight, 7).in_form(Form::PlusOne)],
+            vec![Entry {
+                form: Form::HeadsOfQkv {
+                    heads: 2,
+                    transposed: true,
+                },
+                ..Entry::columns("qkv", qkv, Kind::Weight, 4, 12)
+            }],
+        ];
+        for group in cases {
+            for piece in [1, 2, 3, 1000] {
+                let mut parameter = vec![f32::NAN; group[0].parameter_shape().iter().product()];
+                let tensors: Vec<HostTensor> = (1..)
+                    .zip(&group)
+                    .map(|(which, entry)| {
+                        let n: usize = entry.shape.iter().product();
+                        let data = (0..n).map(|i| (which * 100 + i) as f32).collect();
+                        HostTensor::new(entry.shape.clone(), data)
+                    })
+                    .collect();
+                for (entry, tensor) in group.iter().zip(&tensors) {
+                    for (index, numbers) in tensor.data.chunks(piece).enumerate() {
+                        entry.place(index * piece, numbers, &mut parameter);
+                    }
                 }
-                tensors.insert(name, tensor);
+                assert!(parameter.iter().all(|number| !number.is_nan()), "{group:?}");
+                for (entry, tensor) in group.iter().zip(&tensors) {
+                    assert_eq!(entry.taken_from(&parameter), *tensor, "{}", entry.name);
+                }
             }
-            Some(tensor) => {
-                return Err(Error::Shape {
-                    path: path.to_owned(),
-                    name,
-                    expected,
-                    found: tensor.shape,
-                });
-            }
-            None => missing.push(name),
-        }
-    }
-    if !missing.is_empty() {
-        return Err(Error::MissingTensors {
-            path: path.to_owned(),
-            names: missing,
-        });
-    }
-    if let Some(head) = found.remove("lm_head.weight")
-        && tensors.get("wte.weight") != Some(&head)
-    {
-        let reason = "`lm_head.weight` differs from `wte.weight`; only tied embeddings are supported".to_owned();
-        return Err(Error::Format {
-            path: path.to_owned(),
-            reason,
-        });
-    }
-    found.retain(|name, _| !(name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")));
-    if !found.is_empty() {
-        return Err(Error::UnexpectedTensors {
-            path: path.to_owned(),
-            names: found.into_keys().collect(),
-        });
-    }
-    Ok(tensors)
-}
-
-impl Weights {
-    /// Puts `tensors` (of the names and shapes of [`layout`], and perhaps an unembedding) on `device`.
-    pub(crate) fn from_host(config: &Spec, tensors: &BTreeMap<String, HostTensor>, device: &Device) -> Self {
-        let vector = |name: &str| -> Tensor<1> {
-            let tensor = &tensors[name];
-            kernels::from_vec(tensor.data.clone(), [tensor.shape[0]], device)
-        };
-        let matrix = |name: &str| -> Tensor<2> {
-            let tensor = &tensors[name];
-            kernels::from_vec(tensor.data.clone(), [tensor.shape[0], tensor.shape[1]], device)
-        };
-        let norm = |name: String| Norm {
-            scale: vector(&format!("{name}.weight")),
-            shift: vector(&format!("{name}.bias")),
-        };
-        let linear = |name: String| Linear {
-            weight: matrix(&format!("{name}.weight")),
-            bias: vector(&format!("{name}.bias")),
-        };
-        let blocks = (0..config.n_layer)
-            .map(|l| Block {
-                norm_1: norm(format!("h.{l}.ln_1")),
-                qkv: linear(format!("h.{l}.attn.c_attn")),
-                out: linear(format!("h.{l}.attn.c_proj")),
-                norm_2: norm(format!("h.{l}.ln_2")),
-                up: linear(format!("h.{l}.mlp.c_fc")),
-                down: linear(format!("h.{l}.mlp.c_proj")),
-            })
-            .collect();
-        Self {
-            wte: matrix("wte.weight"),
-            wpe: matrix("wpe.weight"),
-            blocks,
-            norm_final: norm("ln_f".to_owned()),
-            unembed: tensors.contains_key(UNEMBED_WEIGHT).then(|| Unembed {
-                weight: matrix(UNEMBED_WEIGHT),
-                bias: vector(UNEMBED_BIAS),
-            }),
         }
     }
 
-    /// The parameters of rank 2 and those of rank 1, each in a fixed order.
-    pub(crate) fn parameters_mut(&mut self) -> (Vec<&mut Tensor<2>>, Vec<&mut Tensor<1>>) {
-        let mut matrices = vec![&mut self.wte, &mut self.wpe];
-        let mut vectors = Vec::new();
-        for block in &mut self.blocks {
-            for linear in [&mut block.qkv, &mut block.out, &mut block.up, &mut block.down] {
-                matrices.push(&mut linear.weight);
-                vectors.push(&mut linear.bias);
-            }
-            for norm in [&mut block.norm_1, &mut block.norm_2] {
-                vectors.extend([&mut norm.scale, &mut norm.shift]);
-            }
-        }
-        vectors.extend([&mut self.norm_final.scale, &mut self.norm_final.shift]);
-        (matrices, vectors)
-    }
-
-    /// The parameters under their names, in host memory.
-    pub(crate) fn to_host(&self, config: &Spec) -> BTreeMap<String, HostTensor> {
-        let mut values = Vec::new();
-        let norm = |norm: &Norm| [norm.scale.clone(), norm.shift.clone()].map(kernels::to_vec);
-        let linear = |linear: &Linear| {
-            [
-                kernels::to_vec(linear.weight.clone()),
-                kernels::to_vec(linear.bias.clone()),
-            ]
+    #[test]
+    fn heads_of_neox_are_sorted_into_queries_keys_and_values() {
+        let entry = Entry {
+            form: Form::HeadsOfQkv {
+                heads: 2,
+                transposed: false,
+            },
+            ..Entry::vector("qkv", Slot::Block(0, Part::Qkv), Kind::Bias, 12)
         };
-        values.extend([&self.wte, &self.wpe].map(|tensor| kernels::to_vec(tensor.clone())));
-        for block in &self.blocks {
-            values.extend(norm(&block.norm_1));
-            values.extend(linear(&block.qkv));
-            values.extend(linear(&block.out));
-            values.extend(norm(&block.norm_2));
-            values.extend(linear(&block.up));
-            values.extend(linear(&block.down));
-        }
-        values.extend(norm(&self.norm_final));
-        layout(config)
-            .into_iter()
-            .zip(values)
-            .map(|((name, shape), data)| (name, HostTensor { shape, data }))
-            .collect()
+        let mut parameter = vec![0.0; 12];
+        // Head 0: queries 0 1, keys 2 3, values 4 5; head 1 from 6 on.
+        let stored: Vec<f32> = (0..12).map(|i| i as f32).collect();
+        entry.place(0, &stored, &mut parameter);
+        let expected = [0.0, 1.0, 6.0, 7.0, 2.0, 3.0, 8.0, 9.0, 4.0, 5.0, 10.0, 11.0];
+        assert_eq!(parameter, expected);
     }
 }

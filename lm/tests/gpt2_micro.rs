@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
 use kernels::{cpu, to_vec};
-use lm::{Error, HookPoint, Logits, Model, Overwrite, Past, Request, Start, TokenBatch, files};
+use lm::{Error, HookPoint, Logits, Model, Past, Patch, Request, Start, TokenBatch, files};
 
 fn fixture(part: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -124,11 +124,13 @@ fn later_positions_alone_see_the_earlier_ones_through_their_keys_and_values() {
     let model = load();
     let z = HookPoint::Z(1);
     let [rows, len, from] = [ids().rows(), ids().len(), 9];
-    let overwrite = |position| Overwrite {
-        hook: z,
-        head: Some(0),
-        at: vec![(1, position)],
-        values: kernels::from_vec((0..12).map(|i| i as f32).collect(), [1, 12], &cpu()),
+    let overwrite = |position| {
+        Patch::set(
+            z,
+            Some(0),
+            vec![(1, position)],
+            kernels::from_vec((0..12).map(|i| i as f32).collect(), [1, 12], &cpu()),
+        )
     };
     let keys_values: Vec<[HookPoint; 2]> = (1..3).map(|l| [HookPoint::K(l), HookPoint::V(l)]).collect();
     let request = Request {
@@ -143,7 +145,7 @@ fn later_positions_alone_see_the_earlier_ones_through_their_keys_and_values() {
     };
     let clean = model.run(Start::Tokens(&ids()), &request).unwrap();
     let whole = Request {
-        overwrite: vec![overwrite(12)],
+        patches: vec![overwrite(12)],
         logits: Logits::At(vec![len - 1; rows]),
         ..Request::default()
     };
@@ -158,7 +160,7 @@ fn later_positions_alone_see_the_earlier_ones_through_their_keys_and_values() {
         past: Past { blocks },
     };
     let rest = Request {
-        overwrite: vec![overwrite(12 - from)],
+        patches: vec![overwrite(12 - from)],
         logits: Logits::At(vec![len - 1 - from; rows]),
         ..Request::default()
     };
@@ -185,15 +187,10 @@ fn overwriting_reaches_exactly_the_named_place() {
         )
         .unwrap();
     let values = kernels::from_vec((0..24).map(|i| i as f32).collect(), [2, 12], &cpu());
-    let overwrite = vec![Overwrite {
-        hook: z,
-        head: Some(2),
-        at: vec![(3, 16), (0, 5)],
-        values,
-    }];
+    let overwrite = vec![Patch::set(z, Some(2), vec![(3, 16), (0, 5)], values)];
     let request = Request {
         capture: vec![z, HookPoint::ResidPost(2)],
-        overwrite,
+        patches: overwrite,
         ..Request::default()
     };
     let edited = model.run(Start::Tokens(&ids()), &request).unwrap();
@@ -215,8 +212,9 @@ fn every_hook_is_overwritten_at_its_place_and_nowhere_else() {
     let run = |hook, overwrite| {
         let request = Request {
             capture: vec![hook],
-            overwrite,
+            patches: overwrite,
             logits: Logits::All,
+            ..Request::default()
         };
         model.run(Start::Tokens(&ids()), &request).unwrap()
     };
@@ -229,7 +227,7 @@ fn every_hook_is_overwritten_at_its_place_and_nowhere_else() {
         AttnOut(1),
         MlpOut(1),
         MlpPost(1),
-        LnFinal,
+        Normalized(lm::NormAt::Final),
     ];
     let of_heads = [Q(1), K(1), V(1), Z(1), Pattern(1)];
     let stream = of_stream.into_iter().map(|hook| (hook, None));
@@ -241,7 +239,7 @@ fn every_hook_is_overwritten_at_its_place_and_nowhere_else() {
         };
         let with = |values| {
             let at = vec![(2, 7)];
-            run(hook, vec![Overwrite { hook, head, at, values }])
+            run(hook, vec![Patch::set(hook, head, at, values)])
         };
         // What was there changes nothing.
         let same = with(here.clone());
@@ -277,15 +275,10 @@ fn overwriting_a_pattern_moves_attention() {
     let model = load();
     let pattern = HookPoint::Pattern(0);
     let one_hot = kernels::from_vec((0..17).map(|i| f32::from(u8::from(i == 4))).collect(), [1, 17], &cpu());
-    let overwrite = vec![Overwrite {
-        hook: pattern,
-        head: Some(1),
-        at: vec![(2, 8)],
-        values: one_hot,
-    }];
+    let overwrite = vec![Patch::set(pattern, Some(1), vec![(2, 8)], one_hot)];
     let request = Request {
         capture: vec![HookPoint::V(0), HookPoint::Z(0)],
-        overwrite,
+        patches: overwrite,
         ..Request::default()
     };
     let trace = model.run(Start::Tokens(&ids()), &request).unwrap();
@@ -350,7 +343,7 @@ fn damaged_weights_are_named() {
 
     let config = std::fs::read_to_string(fixture("config.json"))
         .unwrap()
-        .replace("gelu_new", "swish");
+        .replace("gelu_new", "mish");
     std::fs::write(folder.path().join("config.json"), config).unwrap();
     let error = Model::load(folder.path(), &cpu()).unwrap_err();
     assert!(error.to_string().contains("activation_function"), "{error}");

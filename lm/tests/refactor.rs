@@ -56,7 +56,7 @@ fn log_probabilities_stay_what_they_were() {
     for part in ["tests/fixtures/gpt2-micro", "../models/small-world"] {
         let plain = Model::load(&folder(part), &cpu()).unwrap();
         let refactored = Model::load_with(&folder(part), REFACTORED, &cpu()).unwrap();
-        let tokens = tokens(plain.config().d_vocab, 20);
+        let tokens = tokens(plain.spec().d_vocab, 20);
         let (a, b) = (
             log_probabilities(&plain, &tokens),
             log_probabilities(&refactored, &tokens),
@@ -72,7 +72,7 @@ fn heads_write_and_attend_as_before_in_other_axes() {
     let part = "../models/small-world";
     let plain = Model::load(&folder(part), &cpu()).unwrap();
     let refactored = Model::load_with(&folder(part), REFACTORED, &cpu()).unwrap();
-    let tokens = tokens(plain.config().d_vocab, 20);
+    let tokens = tokens(plain.spec().d_vocab, 20);
     let of = |model: &Model, hook: HookPoint| {
         let request = Request {
             capture: vec![hook],
@@ -91,7 +91,7 @@ fn heads_write_and_attend_as_before_in_other_axes() {
     assert!(gap(HookPoint::Pattern(2)) < 1e-4);
     assert!(gap(HookPoint::Q(2)) > 0.1 && gap(HookPoint::Z(2)) > 0.1);
     // What is written differs by its mean alone.
-    let (d, out) = (plain.config().d_model, HookPoint::AttnOut(2));
+    let (d, out) = (plain.spec().d_model, HookPoint::AttnOut(2));
     for (a, b) in of(&plain, out)
         .chunks_exact(d)
         .zip(of(&refactored, out).chunks_exact(d))

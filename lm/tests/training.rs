@@ -10,7 +10,7 @@
 use kernels::{cpu, to_vec};
 use lm::interchange::{Interchange, Pair};
 use lm::train::{TrainConfig, Trainer};
-use lm::{HookPoint, Logits, Model, Overwrite, Request, Spec, Start, TokenBatch};
+use lm::{HookPoint, Logits, Model, Patch, Request, Spec, Start, TokenBatch};
 
 fn config() -> TrainConfig {
     TrainConfig {
@@ -43,7 +43,7 @@ fn run(trainer: &mut Trainer, until: usize) -> f32 {
 #[test]
 fn learns_to_count_and_resumes_exactly() {
     let folder = tempfile::tempdir().unwrap();
-    let model = Spec::new(1, 2, 16, 8, 11);
+    let model = Spec::gpt2(1, 2, 16, 8, 11);
     let mut whole = Trainer::new(config(), model.clone(), &cpu());
     let loss = run(&mut whole, 60);
     assert!(loss < 0.2, "loss {loss} after 60 steps");
@@ -63,7 +63,7 @@ fn learns_to_count_and_resumes_exactly() {
 #[test]
 fn a_checkpoint_that_was_changed_anywhere_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let model = Spec::new(1, 2, 4, 8, 11);
+    let model = Spec::gpt2(1, 2, 4, 8, 11);
     let mut trainer = Trainer::new(config(), model.clone(), &cpu());
     run(&mut trainer, 2);
     let path = folder.path().join("checkpoint.safetensors");
@@ -151,12 +151,12 @@ fn exchange_loss(folder: &std::path::Path, interchange: &Interchange) -> f32 {
     let sources = batch(|pair| &pair.source);
     let ends = model.run(Start::Tokens(&sources), &capture).unwrap();
     let exchange = Request {
-        overwrite: vec![Overwrite {
+        patches: vec![Patch::set(
             hook,
-            head: None,
-            at: (0..n).map(|row| (row, 3)).collect(),
-            values: ends.at(hook, None, &vec![3; n]).unwrap(),
-        }],
+            None,
+            (0..n).map(|row| (row, 3)).collect(),
+            ends.at(hook, None, &vec![3; n]).unwrap(),
+        )],
         logits: Logits::At(vec![3; n]),
         ..Request::default()
     };
@@ -183,7 +183,7 @@ fn exchange_loss(folder: &std::path::Path, interchange: &Interchange) -> f32 {
 fn an_interchange_plants_where_the_answer_comes_from() {
     let folder = tempfile::tempdir().unwrap();
     let config = TrainConfig { steps: 400, ..config() };
-    let model = Spec::new(2, 2, 16, 4, 9);
+    let model = Spec::gpt2(2, 2, 16, 4, 9);
     let mut last = Vec::new();
     for (name, is_taught) in [("taught", true), ("text", false)] {
         let mut trainer = Trainer::new(config.clone(), model.clone(), &cpu());
@@ -219,7 +219,7 @@ fn an_interchange_plants_where_the_answer_comes_from() {
 #[test]
 fn all_pairs_count_whatever_the_number_of_rows() {
     let losses = [1, 8].map(|rows| {
-        let mut trainer = Trainer::new(config(), Spec::new(2, 2, 16, 4, 9), &cpu());
+        let mut trainer = Trainer::new(config(), Spec::gpt2(2, 2, 16, 4, 9), &cpu());
         let rows = TokenBatch::new(&(0..rows).map(prompt).collect::<Vec<_>>()).unwrap();
         trainer.step(&rows, Some(&pairs(0))).unwrap().interchange.unwrap()
     });

@@ -91,7 +91,7 @@ fn shards_are_the_model_that_one_file_is() {
             .map(|i| files::sha256_file(&folder.path().join(shard(i, n))).unwrap() + "\n")
             .collect();
         let of_weights = files::sha256_hex(of_shards.as_bytes());
-        let config = model.spec().to_hugging_face(0);
+        let config = lm::to_hugging_face(model.spec(), 0);
         assert_eq!(
             model.file_hash(),
             files::sha256_hex(format!("{config} {of_weights}").as_bytes())
@@ -221,14 +221,14 @@ fn a_config_that_does_not_belong_to_the_weights_is_refused_before_its_tensors_ar
         (
             "n_layer",
             serde_json::json!(1_000_000),
-            "`n_layer` of config.json is 1000000",
+            "`n_layer` is 1000000, supported is at most 65536",
         ),
         (
             "n_layer",
             serde_json::json!(16_777_216),
-            "`n_layer` of config.json is 16777216",
+            "`n_layer` is 16777216, supported is at most 65536",
         ),
-        ("n_layer", serde_json::json!(1), "`n_layer` of config.json is 1;"),
+        ("n_layer", serde_json::json!(1), "config.json tells of 1;"),
         ("n_layer", serde_json::json!(0), "`n_layer` is 0"),
         ("n_layer", serde_json::json!(-1), "-1"),
         ("n_layer", serde_json::json!(1.5), "1.5"),
@@ -280,7 +280,7 @@ fn a_config_that_does_not_belong_to_the_weights_is_refused_before_its_tensors_ar
 /// A model small enough that most of its bytes are structure.
 fn tiny() -> (tempfile::TempDir, Vec<u8>, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
-    let config = Spec::new(1, 1, 1, 2, 3);
+    let config = Spec::gpt2(1, 1, 1, 2, 3);
     let train = lm::train::TrainConfig {
         steps: 1,
         learning_rate: 1e-3,

@@ -5,7 +5,6 @@
 //! The world ([`world::World`]) makes the text that the shipped model is trained on. They share the word lists of [`lists`],
 //! and everything they draw is determined by explicit seeds.
 
-mod bos;
 mod by_attribute;
 mod error;
 mod family;

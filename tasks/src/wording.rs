@@ -5,7 +5,6 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::bos::bos;
 use crate::error::Error;
 use crate::gender::Gender;
 use crate::lists;
@@ -81,7 +80,7 @@ pub(crate) struct Plan {
 #[derive(Debug, Clone)]
 pub(crate) struct Wording {
     plan: Plan,
-    /// What goes before every prompt.
+    /// Begins every prompt, where the model has such a token.
     bos: Option<u32>,
     names: Vec<Word>,
     objects: Vec<Word>,
@@ -259,7 +258,7 @@ impl Wording {
         let templates = plan.templates.iter();
         let wording = Self {
             plan,
-            bos: bos(tokenizer),
+            bos: tokenizer.bos(),
             templates: templates
                 .map(|text| survey.template(text, [&names, &objects, &places]))
                 .collect::<Result<_, _>>()?,

@@ -137,7 +137,7 @@ fn prompts_are_what_the_lines_say() {
         assert_eq!(task.sample(sample, 1, 3), task.sample(sample, 1, 3));
         let others = task.counterfactuals(&prompts, number, 0);
         for (prompt, other) in prompts.iter().zip(&others) {
-            assert_eq!((prompt.ids[0], prompt.ids.len()), (tokenizer.bos(), 6));
+            assert_eq!((Some(prompt.ids[0]), prompt.ids.len()), (tokenizer.bos(), 6));
             assert_eq!((prompt.position(noun), prompt.position(Role::END)), (Some(2), Some(5)));
             assert_eq!(other.position(noun), Some(2));
             assert_eq!(

@@ -38,7 +38,7 @@ fn labels_and_answers_follow_from_the_text() {
     for tokenizer in [gpt2(), world()] {
         let task = PronounTask::new(&tokenizer).unwrap();
         for prompt in task.sample(Sample::Train, 300, 1) {
-            assert_eq!((prompt.ids.len(), prompt.ids[0]), (13, tokenizer.bos()));
+            assert_eq!((prompt.ids.len(), prompt.ids[0]), (13, tokenizer.bos().unwrap()));
             let [gender, other] = [Attribute::GENDER, Attribute::OTHER_GENDER].map(|a| prompt.labels.get(a).unwrap());
             assert_eq!(gender_at(&tokenizer, &prompt, Role::NAME), gender);
             assert_eq!(gender_at(&tokenizer, &prompt, Role::OTHER), other);

@@ -172,13 +172,18 @@ impl HarvestPlan {
             (Source::Text(_), true) => Some("mark"),
         };
         let tokens = (0..sequences.len()).map(|index| sequences.tokens(index)).sum::<usize>();
+        let lost = match &self.source {
+            Source::Prompts(_) => None,
+            Source::Text(windows) => Some(windows.lost_characters()),
+        };
         let own = json!({
             "format_version": FORMAT_VERSION,
             "model": model.hash(),
             "tokenizer": tokenizer.hash(),
             "hooks": hooks,
             "roles": roles,
-            "read": { "sequences": sequences.len(), "tokens": tokens, "sha256": sequences.digest()? },
+            "bos": tokenizer.bos(),
+            "read": { "sequences": sequences.len(), "tokens": tokens, "lost_characters": lost, "sha256": sequences.digest()? },
             "batch": self.batch, // the shape of a matrix product may change its last bits
             "rows_per_shard": self.rows_per_shard,
             "dtype": self.dtype,
@@ -339,8 +344,8 @@ fn forward(
             let tokens = TokenBatch::new(&ids)?;
             let request = Request {
                 capture: capture.clone(),
-                overwrite: Vec::new(),
                 logits: Logits::None,
+                ..Request::default()
             };
             let trace = model.run(Start::Tokens(&tokens), &request)?;
             let rows: Vec<Row> = batch.iter().flat_map(Sequence::rows).collect();

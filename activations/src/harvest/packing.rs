@@ -11,7 +11,7 @@ use crate::{Document, Error};
 /// A window of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
-    /// Token ids; the first is the beginning-of-text token.
+    /// Token ids; the first is the beginning-of-text token where the tokenizer has one.
     pub ids: Vec<u32>,
     /// The documents in it: the position at which each begins, and its number.
     pub(super) documents: Vec<(u32, u32)>,
@@ -20,7 +20,7 @@ pub struct Window {
 /// How documents become windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packing {
-    /// Longest window in tokens, beginning-of-text token included; at least 2.
+    /// Longest window in tokens, the beginning-of-text token of a tokenizer that has one included; at least 2.
     pub context: usize,
     /// What a window may hold.
     pub fill: Fill,
@@ -35,7 +35,8 @@ pub enum Fill {
     /// Tokens of one document; the last window of a document is shorter.
     #[default]
     Documents,
-    /// Documents one after the other, a beginning-of-text token between them; all windows but the last are full.
+    /// Documents one after the other, between them the beginning-of-text token where the tokenizer has one; all windows but the
+    /// last are full.
     Packed,
 }
 
@@ -43,7 +44,7 @@ pub enum Fill {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LongDocuments {
-    /// It is cut into several windows, each behind its own beginning-of-text token.
+    /// It is cut into several windows, each behind its own beginning-of-text token where the tokenizer has one.
     #[default]
     Cut,
     /// The harvest is refused.
@@ -95,34 +96,38 @@ impl Packing {
         beside: &Path,
     ) -> Result<Windows, Error> {
         let mut windows = WindowsWriter::new(beside);
-        let spelled = self.cut(documents, tokenizer, &mut |window| windows.push(&window))?;
-        Ok(windows.finish(spelled))
+        let found = self.cut(documents, tokenizer, &mut |window| windows.push(&window))?;
+        Ok(windows.finish(found))
     }
 
-    /// Hands on one window after the other, in the order of the documents. The number of documents in which a special token
-    /// is spelled.
+    /// Hands on one window after the other, in the order of the documents; counts what was found in them.
     fn cut(
         &self,
         documents: impl Iterator<Item = Result<Document, Error>>,
         tokenizer: &Tokenizer,
         push: &mut dyn FnMut(Window) -> Result<(), Error>,
-    ) -> Result<usize, Error> {
-        let size = self.context.max(2) - 1;
+    ) -> Result<Found, Error> {
         let bos = tokenizer.bos();
-        let (mut empty, mut spelled) = (true, 0);
+        let size = self.context.max(2) - usize::from(bos.is_some());
+        let (mut empty, mut counts) = (true, Found::default());
         // Tokens that wait for a full window, and the documents in them.
         let mut waiting: (Vec<u32>, Vec<(u32, u32)>) = (Vec::new(), Vec::new());
         for document in documents {
             let document = document?;
             let number = document.number;
             let special = tokenizer.spelled_special(&document.text);
-            spelled += usize::from(special.is_some());
+            counts.spelled_special += usize::from(special.is_some());
+            counts.lost_characters += tokenizer.lost_characters(&document.text);
             let mut found = 0;
             // A long document comes in parts, of which only one is in memory.
             for ids in tokenizer.encode_parts(&document.text) {
-                let ids = ids.map_err(|error| not_encoded(&document, &error, special))?;
-                if special.is_some() {
+                let mut ids = ids.map_err(|error| not_encoded(&document, &error, special))?;
+                if !tokenizer.recognises_control_tokens() && special.is_some() {
                     check_spelled(&document, &ids, tokenizer)?;
+                }
+                if tokenizer.recognises_control_tokens() && found == 0 && bos.is_some() && ids.first().copied() == bos {
+                    // The document spells it, and every window begins with it.
+                    ids.remove(0);
                 }
                 if ids.is_empty() {
                     continue;
@@ -132,7 +137,7 @@ impl Packing {
                 found += ids.len();
                 if found > size && self.long_documents == LongDocuments::Refuse {
                     let reason = format!(
-                        "is \"refuse\", and {} has more than the {size} tokens that fit beside the beginning-of-text token; \
+                        "is \"refuse\", and {} has more than the {size} tokens that fit into a window; \
                          raise `context` or set it to \"cut\"",
                         document.place
                     );
@@ -153,9 +158,9 @@ impl Packing {
                     Fill::Packed => {
                         if first {
                             if !tokens.is_empty() {
-                                tokens.push(bos);
+                                tokens.extend(bos);
                             }
-                            spans.push((tokens.len() as u32 + 1, number));
+                            spans.push((tokens.len() as u32 + first_position(bos), number));
                         }
                         tokens.extend(ids);
                         while tokens.len() >= size {
@@ -177,8 +182,17 @@ impl Packing {
             let reason = "holds no text, at least one document is needed".to_owned();
             return Err(Error::Config { field: "path", reason });
         }
-        Ok(spelled)
+        Ok(counts)
     }
+}
+
+/// What was found in the documents of some windows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Documents that spell a special token.
+    pub(super) spelled_special: usize,
+    /// Characters that have no token and are lost.
+    pub(super) lost_characters: usize,
 }
 
 /// Why a document cannot be encoded, and where it stands; a special token that it spells may be the cause.
@@ -212,31 +226,37 @@ fn check_spelled(document: &Document, ids: &[u32], tokenizer: &Tokenizer) -> Res
 }
 
 /// A window of tokens of one document.
-fn of_document(ids: &[u32], document: u32, bos: u32) -> Window {
+fn of_document(ids: &[u32], document: u32, bos: Option<u32>) -> Window {
     Window {
-        ids: std::iter::once(bos).chain(ids.iter().copied()).collect(),
+        ids: bos.into_iter().chain(ids.iter().copied()).collect(),
         documents: vec![(0, document)],
     }
 }
 
 /// A window of `tokens`; `spans` keeps what begins or goes on behind it.
-fn packed(tokens: Vec<u32>, spans: &mut Vec<(u32, u32)>, bos: u32) -> Window {
-    let end = tokens.len() as u32; // position of the last token, behind the first
-    let documents = spans.iter().copied().filter(|&(start, _)| start <= end).collect();
-    let going_on = spans.iter().rev().find(|&&(start, _)| start <= end).copied();
+fn packed(tokens: Vec<u32>, spans: &mut Vec<(u32, u32)>, bos: Option<u32>) -> Window {
+    let count = tokens.len() as u32;
+    let end = count + first_position(bos); // of the window
+    let documents = spans.iter().copied().filter(|&(start, _)| start < end).collect();
+    let going_on = spans.iter().rev().find(|&&(start, _)| start < end).copied();
     let later = spans
         .iter()
-        .filter(|&&(start, _)| start > end)
-        .map(|&(start, of)| (start - end, of));
+        .filter(|&&(start, _)| start >= end)
+        .map(|&(start, of)| (start - count, of));
     *spans = going_on
-        .map(|(_, document)| (1, document))
+        .map(|(_, document)| (first_position(bos), document))
         .into_iter()
         .chain(later)
         .collect();
     Window {
-        ids: std::iter::once(bos).chain(tokens).collect(),
+        ids: bos.into_iter().chain(tokens).collect(),
         documents,
     }
+}
+
+/// The position of the first token of a text in its window.
+fn first_position(bos: Option<u32>) -> u32 {
+    u32::from(bos.is_some())
 }
 
 impl Window {
@@ -277,21 +297,23 @@ mod tests {
 
     #[test]
     fn packed_windows_hold_every_token_once_with_its_document() {
-        let (tokenizer, lengths) = (tokenizer(), [3, 0, 9, 1, 1, 6, 14, 2]);
+        let lengths = [3, 0, 9, 1, 1, 6, 14, 2];
         let documents = documents(&lengths);
-        for context in 2..20 {
+        let tokenizers = [tokenizer(), tokenizer().with_bos(None).unwrap()];
+        for (context, tokenizer) in (2..20).flat_map(|context| tokenizers.iter().map(move |of| (context, of))) {
             let packing = Packing {
                 fill: Fill::Packed,
                 ..Packing::documents(context)
             };
-            let windows = packing.windows(made(documents.clone()), &tokenizer).unwrap();
+            let windows = packing.windows(made(documents.clone()), tokenizer).unwrap();
             let (last, full) = windows.split_last().unwrap();
             assert!(full.iter().all(|window| window.ids.len() == context) && last.ids.len() <= context);
             let mut found = vec![Vec::new(); lengths.len()];
             for window in &windows {
-                assert_eq!(window.ids[0], tokenizer.bos());
+                let before = window.ids.iter().take_while(|&&id| Some(id) == tokenizer.bos()).count();
+                assert_eq!(before > 0, tokenizer.bos().is_some());
                 for (position, &id) in (0_u32..).zip(&window.ids) {
-                    if id != tokenizer.bos() {
+                    if Some(id) != tokenizer.bos() {
                         found[window.document(position) as usize].push(id);
                     }
                 }
@@ -316,8 +338,15 @@ mod tests {
     /// Windows of one token each up to one window for all documents.
     #[test]
     fn every_context_from_2_on_holds_every_token_once() {
-        let (tokenizer, lengths) = (tokenizer(), [3, 0, 9, 1, 14]);
+        let lengths = [3, 0, 9, 1, 14];
         let texts = documents(&lengths);
+        for tokenizer in [tokenizer(), tokenizer().with_bos(None).unwrap()] {
+            every_token_once(&tokenizer, &lengths, &texts);
+        }
+    }
+
+    fn every_token_once(tokenizer: &Tokenizer, lengths: &[usize], texts: &[String]) {
+        let before = usize::from(tokenizer.bos().is_some());
         let all: Vec<u32> = texts.iter().flat_map(|text| tokenizer.encode(text).unwrap()).collect();
         for context in [2, 3, 10, 15, 16, 1_000_000] {
             for fill in [Fill::Documents, Fill::Packed] {
@@ -330,17 +359,45 @@ mod tests {
                     windows.push(window);
                     Ok(())
                 };
-                packing.cut(made(texts.clone()), &tokenizer, &mut push).unwrap();
-                assert!(windows.iter().all(|window| (2..=context).contains(&window.ids.len())));
+                packing.cut(made(texts.to_vec()), tokenizer, &mut push).unwrap();
+                let sizes = 1 + before..=context;
+                assert!(windows.iter().all(|window| sizes.contains(&window.ids.len())));
                 let ids = windows.iter().flat_map(|window| window.ids.iter().copied());
-                let ids: Vec<u32> = ids.filter(|&id| id != tokenizer.bos()).collect();
+                let ids: Vec<u32> = ids.filter(|&id| Some(id) != tokenizer.bos()).collect();
                 assert_eq!(ids, all, "{context} {fill:?}");
                 if fill == Fill::Documents {
-                    let expected: usize = lengths.iter().map(|length| length.div_ceil(context - 1)).sum();
+                    let expected: usize = lengths.iter().map(|length| length.div_ceil(context - before)).sum();
                     assert_eq!(windows.len(), expected, "{context}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn control_tokens_are_read_where_they_are_asked_for_and_the_first_is_not_put_there_twice() {
+        let (text, control) = (tokenizer(), tokenizer().with_control_tokens());
+        let documents = || made(vec!["<|endoftext|> a b<|endoftext|> c".to_owned(), " d".to_owned()]);
+        let letter = |letter: &str| text.token(letter).unwrap();
+        let [a, b, c, d] = [" a", " b", " c", " d"].map(letter);
+        let bos = text.bos().unwrap();
+        for fill in [Fill::Documents, Fill::Packed] {
+            let packing = Packing {
+                fill,
+                ..Packing::documents(9)
+            };
+            let windows = packing.windows(documents(), &control).unwrap();
+            let ids: Vec<Vec<u32>> = windows.into_iter().map(|window| window.ids).collect();
+            match fill {
+                Fill::Documents => assert_eq!(ids, [vec![bos, a, b, bos, c], vec![bos, d]]),
+                Fill::Packed => assert_eq!(ids, [vec![bos, a, b, bos, c, bos, d]]),
+            }
+            let message = packing.windows(documents(), &text).unwrap_err().to_string();
+            assert!(message.contains("spells the special token <|endoftext|>"), "{message}");
+        }
+        // Where nothing is put before a text, what a document spells stays.
+        let without = control.with_bos(None).unwrap();
+        let windows = Packing::documents(9).windows(documents(), &without).unwrap();
+        assert_eq!(windows[0].ids, [bos, a, b, bos, c]);
     }
 
     #[test]

@@ -263,7 +263,7 @@ mod tests {
                 folder.path(),
             )
             .unwrap();
-        let sequences = |keep| Sequences::of_text(&windows, BTreeSet::from([tokenizer.bos()]), keep).unwrap();
+        let sequences = |keep| Sequences::of_text(&windows, tokenizer.bos().into_iter().collect(), keep).unwrap();
         let (without, with) = (sequences(false), sequences(true));
         let first = &without.read(0..1).unwrap()[0];
         assert_eq!(first.positions, [1, 2, 4, 5]);

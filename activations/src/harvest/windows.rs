@@ -11,7 +11,7 @@ use kernels::random;
 use rand::seq::SliceRandom;
 use tempfile::SpooledTempFile;
 
-use super::packing::Window;
+use super::packing::{Found, Window};
 use crate::Error;
 
 /// Bytes of windows that are held before the file is begun: those of 16 million tokens.
@@ -28,7 +28,7 @@ pub struct Windows {
     bytes: Arc<Mutex<SpooledTempFile>>,
     places: Vec<Place>,
     folder: PathBuf,
-    spelled_special: usize,
+    found: Found,
 }
 
 /// Where a window stands in the file, and its sizes.
@@ -86,8 +86,8 @@ impl WindowsWriter {
         Ok(())
     }
 
-    /// All that were taken; `spelled_special` is the number of documents in which a special token is spelled.
-    pub(super) fn finish(mut self, spelled_special: usize) -> Windows {
+    /// All that were taken, with what was found in their documents.
+    pub(super) fn finish(mut self, found: Found) -> Windows {
         // Stable: keeps the documents' order.
         self.places.sort_by_key(|place| place.tokens);
         let lengths = self.places.chunk_by(|a, b| a.tokens == b.tokens);
@@ -97,7 +97,7 @@ impl WindowsWriter {
             bytes: Arc::new(Mutex::new(self.bytes)),
             places: groups.concat(),
             folder: self.folder,
-            spelled_special,
+            found,
         }
     }
 }
@@ -110,7 +110,12 @@ impl Windows {
 
     /// The number of documents whose text spells a special token, such as `<|endoftext|>`; it was encoded as ordinary text.
     pub fn spelled_special(&self) -> usize {
-        self.spelled_special
+        self.found.spelled_special
+    }
+
+    /// The number of characters of the documents that are lost, because the vocabulary has no token for a byte of them.
+    pub fn lost_characters(&self) -> usize {
+        self.found.lost_characters
     }
 
     /// Tokens of a window.
@@ -170,7 +175,7 @@ mod tests {
             let mut writer = WindowsWriter::with_memory(&folder.path().join("not/there/yet"), memory);
             windows().iter().for_each(|window| writer.push(window).unwrap());
             assert_eq!(writer.bytes.is_rolled(), memory < MEMORY);
-            let written = writer.finish(0);
+            let written = writer.finish(Found::default());
             let all = written.read(0..50).unwrap();
             assert_eq!(written.read(20..23).unwrap(), all[20..23]);
             assert_eq!((written.len(), written.tokens(49)), (50, all[49].ids.len()));
@@ -202,7 +207,7 @@ mod tests {
             let documents = vec![(0, i as u32)];
             writer.push(&Window { ids, documents }).unwrap();
         }
-        let windows = writer.finish(0);
+        let windows = writer.finish(Found::default());
         for tenth in 0..10 {
             let places = tenth * 10 * GROUP..(tenth + 1) * 10 * GROUP;
             let lengths: std::collections::BTreeSet<usize> = places.map(|i| windows.tokens(i)).collect();

@@ -29,7 +29,7 @@ use super::statistics::{SUM_ROWS, Statistics, Sums};
 use crate::Dtype;
 
 /// Version of manifest and shards; a reader refuses any other.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 /// Rows of a row group, the unit that a reader skips: 6 MB of f16 at a width of 768.
 pub const ROW_GROUP_ROWS: usize = 4096;
 /// Bytes of a page of vectors, at most (but one vector at least).

@@ -47,7 +47,7 @@ impl HarvestBench {
             self.dir.display()
         );
         // The sizes of GPT-2 small; weights and words are invented.
-        let config = Spec::new(12, 12, 768, 1024, 50_257);
+        let config = Spec::gpt2(12, 12, 768, 1024, 50_257);
         let model = Model::hashed(config.clone(), &context.device);
         let pieces: Vec<String> = (b'a'..=b'z').map(|letter| format!(" {}", letter as char)).collect();
         let tokenizer = Tokenizer::word_level(&pieces)?;

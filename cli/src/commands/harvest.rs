@@ -54,6 +54,7 @@ impl Harvest {
         let config = HarvestConfig::try_from(file)
             .map_err(|error| ConfigError(format!("{}: {error}", self.config.display())))?;
         let (model, tokenizer) = run_folder::load_model_with(&config.model, config.load, &context.device)?;
+        let tokenizer = config.source.tokenizer(config.bos.of(tokenizer)?);
         let (mut skipped, mut schema) = (None, None);
         let source = match (&config.source, config.source.packing()) {
             (SourceConfig::Prompts { task, n, seed }, _) => {
@@ -71,9 +72,20 @@ impl Harvest {
                 }
                 let windows = windows?;
                 if windows.spelled_special() > 0 {
+                    let what = match tokenizer.recognises_control_tokens() {
+                        true => "and give its id",
+                        false => "which is ordinary text in them",
+                    };
                     output::note(&format!(
-                        "harvest: documents that spell a special token, which is ordinary text in them: {}",
+                        "harvest: documents that spell a special token, {what}: {}",
                         windows.spelled_special()
+                    ));
+                }
+                if windows.lost_characters() > 0 {
+                    output::note(&format!(
+                        "harvest: characters of the documents that the model does not see, since its vocabulary has no token for \
+                         one of their bytes: {}",
+                        windows.lost_characters()
                     ));
                 }
                 Source::Text(windows)

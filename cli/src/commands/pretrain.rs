@@ -234,7 +234,7 @@ impl Pretrain {
                 return Err(ConfigError(format!("{}: {reason}", self.config.display())).into());
             }
         }
-        let model = Spec::new(
+        let model = Spec::gpt2(
             file.n_layer,
             file.n_head,
             file.d_model,
@@ -302,7 +302,10 @@ impl Pretrain {
         bar.finish_and_clear();
         self.is_still_there(&record)?;
         tokenizer.save(&self.out)?;
-        trainer.export(&self.out, tokenizer.bos())?;
+        let bos = tokenizer
+            .bos()
+            .context("the tokenizer of the world has no token that begins a text")?;
+        trainer.export(&self.out, bos)?;
         self.is_still_there(&record)?;
         let hash = |name: &str| Ok((name.to_owned(), files::sha256_file(&self.out.join(name))?));
         record.finished = Some(MODEL.into_iter().map(hash).collect::<Result<_, lm::Error>>()?);

@@ -67,7 +67,7 @@ pub(crate) fn folders(dir: &Path) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The folder of a model: the one that is named, or, where there is none, what the Hugging Face cache holds of that name.
+/// The folder or GGUF file of a model: the one that is named, or, where there is none, what the Hugging Face cache holds of that name.
 pub(crate) fn model_folder(named: &Path) -> anyhow::Result<PathBuf> {
     anyhow::ensure!(
         !named.as_os_str().is_empty(),
@@ -77,9 +77,10 @@ pub(crate) fn model_folder(named: &Path) -> anyhow::Result<PathBuf> {
         .try_exists()
         .with_context(|| format!("cannot look for the model {}", named.display()))?;
     if is_there {
+        let is_gguf = named.extension().is_some_and(|ending| ending == "gguf");
         anyhow::ensure!(
-            named.is_dir(),
-            "{} is a file; name the folder of a model, which holds its config.json",
+            named.is_dir() || is_gguf,
+            "{} is a file; name the folder of a model, which holds its config.json, or a file that ends in .gguf",
             named.display()
         );
         // What is missing in the folder is named by its reader.
@@ -121,7 +122,7 @@ pub(crate) fn load_model(dir: &Path, device: &Device) -> anyhow::Result<(Model, 
 /// The same, with the weights of the model changed as `options` say.
 pub(crate) fn load_model_with(dir: &Path, options: LoadOptions, device: &Device) -> anyhow::Result<(Model, Tokenizer)> {
     let dir = model_folder(dir)?;
-    let tokenizer = Tokenizer::from_dir(&dir)?;
+    let tokenizer = Tokenizer::open(&dir)?;
     let model = open_model(&dir, options, device)?;
     let (largest, d_vocab) = (tokenizer.largest_id(), model.spec().d_vocab);
     anyhow::ensure!(
@@ -129,17 +130,26 @@ pub(crate) fn load_model_with(dir: &Path, options: LoadOptions, device: &Device)
         "{}: the tokenizer gives ids up to {largest} but the model has {d_vocab} tokens; the two files do not belong together",
         dir.display()
     );
-    // Ids of a smaller vocabulary fit every model; the token that begins or ends a text tells another one.
+    if dir.is_dir() {
+        check_bos(&dir, &tokenizer)?;
+    }
+    Ok((model, tokenizer))
+}
+
+/// Checks that the configuration of a model names the token with which texts of the tokenizer begin: ids of a smaller vocabulary fit
+/// every model, and this tells another one.
+fn check_bos(dir: &Path, tokenizer: &Tokenizer) -> anyhow::Result<()> {
     let config: Value = files::read_json(&dir.join("config.json"))?;
     let ends = ["bos_token_id", "eos_token_id"].map(|key| config[key].as_u64());
-    let bos = u64::from(tokenizer.bos());
-    anyhow::ensure!(
-        ends.contains(&Some(bos)) || ends.contains(&None),
-        "{}: `bos_token_id` and `eos_token_id` of config.json are not {bos}, with which texts of the tokenizer begin; the two \
-         files do not belong together",
-        dir.display()
-    );
-    Ok((model, tokenizer))
+    if let Some(bos) = tokenizer.bos().map(u64::from) {
+        anyhow::ensure!(
+            ends.contains(&Some(bos)) || ends.contains(&None),
+            "{}: `bos_token_id` and `eos_token_id` of config.json are not {bos}, with which texts of the tokenizer begin; the two \
+             files do not belong together",
+            dir.display()
+        );
+    }
+    Ok(())
 }
 
 /// The documents of a text source.

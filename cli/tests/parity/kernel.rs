@@ -2,8 +2,9 @@
 
 use burn::tensor::{Device, Tensor};
 use kernels::{
-    Adam, AdamConfig, Auxiliary, Encoding, Entries, Precision, Rule, Update, encode, from_vec, linear,
-    linear_gelu_tanh, matmul, sparse_decode, sparse_encode, squared_norm, sum, to_vec, top_k, top_k_mask, variance,
+    Activation, Adam, AdamConfig, Auxiliary, Encoding, Entries, Precision, Rule, Update, encode, from_vec, linear,
+    linear_activated, linear_gated, matmul, rms_norm, sparse_decode, sparse_encode, squared_norm, sum, to_vec, top_k,
+    top_k_mask, variance,
 };
 
 use crate::compare::{Case, Closeness, Numbers};
@@ -112,8 +113,16 @@ fn transformer(cases: &mut Vec<Case>) {
             let (x, weight) = (draw("x", [b, t, n], 1.0, device), draw("w", [n, p], 1.0, device));
             let (bias, residual) = (draw("b", [p], 1.0, device), draw("r", [b, t, p], 1.0, device));
             vec![
-                one("linear", linear(x.clone(), &weight, &bias, None)),
-                one("with a residual", linear(x, &weight, &bias, Some(residual))),
+                one("linear", linear(x.clone(), &weight, Some(&bias), None)),
+                one(
+                    "with a residual",
+                    linear(x.clone(), &weight, None, Some(residual.clone())),
+                ),
+                one(
+                    "with a bias and a residual",
+                    linear(x.clone(), &weight, Some(&bias), Some(residual)),
+                ),
+                one("norm", rms_norm(x, &draw("s", [n], 1.0, device), 1e-6)),
             ]
         };
         cases.push(Case::new(
@@ -126,6 +135,13 @@ fn transformer(cases: &mut Vec<Case>) {
         let run = move |device: &Device| vec![one("gelu", gelu(draw("gelu", [1, n, 1], 4.0, device)))];
         cases.push(Case::new(format!("gelu of {n}"), Closeness::Operation, run));
     }
+    for activation in [Activation::Silu, Activation::GeluTanh, Activation::GeluErf] {
+        let run = move |device: &Device| {
+            let (x, weight) = (draw("x", [2, 5, 7], 1.0, device), draw("w", [7, 66], 1.0, device));
+            vec![one("gated", linear_gated(x, &weight, None, activation))]
+        };
+        cases.push(Case::new(format!("gated {activation:?}"), Closeness::Operation, run));
+    }
     let far = |device: &Device| {
         let x = from_vec(vec![-1e4, -30.0, -0.0, 0.0, 30.0, 1e4], [1, 6, 1], device);
         vec![one("gelu", gelu(x))]
@@ -136,7 +152,7 @@ fn transformer(cases: &mut Vec<Case>) {
 /// GELU alone: behind a product with 1.
 fn gelu(x: Tensor<3>) -> Tensor<3> {
     let device = x.device();
-    linear_gelu_tanh(x, &Tensor::ones([1, 1], &device), &Tensor::zeros([1], &device))
+    linear_activated(x, &Tensor::ones([1, 1], &device), None, Activation::GeluTanh)
 }
 
 fn selections(cases: &mut Vec<Case>) {

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use kernels::to_vec;
 use lm::interchange::{Interchange, Pair};
 use lm::train::{TrainConfig, Trainer};
-use lm::{HookPoint, Logits, Model, Overwrite, Past, Request, Spec, Start, TokenBatch, Trace, files};
+use lm::{HookPoint, Logits, Model, Past, Patch, Request, Spec, Start, TokenBatch, Trace, files};
 
 use crate::compare::{Case, Closeness, Numbers};
 use crate::draw;
@@ -79,19 +79,22 @@ fn no_hook(device: &Device) -> Numbers {
 }
 
 fn overwritten(device: &Device) -> Numbers {
-    let overwrite = |hook, head, width| Overwrite {
-        hook,
-        head,
-        at: vec![(1, 4), (3, 16), (1, 0)],
-        values: draw("overwrite", [3, width], 1.0, device),
+    let overwrite = |hook, head, width| {
+        Patch::set(
+            hook,
+            head,
+            vec![(1, 4), (3, 16), (1, 0)],
+            draw("overwrite", [3, width], 1.0, device),
+        )
     };
     let request = Request {
         capture: vec![HookPoint::Z(1), HookPoint::ResidPre(2)],
-        overwrite: vec![
+        patches: vec![
             overwrite(HookPoint::Z(1), Some(2), 12),
             overwrite(HookPoint::ResidPre(2), None, 48),
         ],
         logits: Logits::All,
+        ..Request::default()
     };
     let trace = micro(device).run(Start::Tokens(&ids()), &request).unwrap();
     captured(&trace, &request.capture)
@@ -151,7 +154,7 @@ fn training(device: &Device) -> Numbers {
         init_std: 0.08,
         seed: 7,
     };
-    let mut trainer = Trainer::new(config, Spec::new(2, 2, 24, 11, 31), device);
+    let mut trainer = Trainer::new(config, Spec::gpt2(2, 2, 24, 11, 31), device);
     let pairs = |step: usize| {
         let pair = |i: usize| Pair {
             source: (0..7).map(|t| ((step + i * 5 + t * 3) % 31) as u32).collect(),

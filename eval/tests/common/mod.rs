@@ -41,9 +41,9 @@ pub(crate) fn world() -> &'static World {
                 init_std: 0.3,
                 seed,
             };
-            let size = Spec::new(3, 2, 32, 32, tokenizer.vocab_size());
+            let size = Spec::gpt2(3, 2, 32, 32, tokenizer.vocab_size());
             let folder = tempfile::tempdir().unwrap();
-            Trainer::new(config, size, &kernels::cpu()).export(folder.path(), tokenizer.bos()).unwrap();
+            Trainer::new(config, size, &kernels::cpu()).export(folder.path(), tokenizer.bos().unwrap()).unwrap();
             let model = Model::load(folder.path(), &kernels::cpu()).unwrap();
             let favours = |sample, n| {
                 let prompts = task.sample(sample, n, 0);

@@ -3,6 +3,7 @@
 mod autoencoders;
 mod configs;
 mod corpus;
+mod gguf;
 mod model;
 mod store;
 mod tasks;
@@ -14,6 +15,7 @@ use crate::Target;
 pub fn all() -> Vec<Target> {
     [
         model::targets(),
+        gguf::targets(),
         tokenizer::targets(),
         autoencoders::targets(),
         store::targets(),

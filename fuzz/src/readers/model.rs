@@ -76,7 +76,11 @@ fn beside(name: &'static str, others: BTreeMap<&'static str, Vec<u8>>) -> Reader
         let model = message(Model::load(scratch.path(), &device))?;
         let tokens = message(TokenBatch::new(&[[0_u32, 1], [2, 0]]))?;
         let request = Request {
-            capture: vec![HookPoint::Z(0), HookPoint::Pattern(0), HookPoint::LnFinal],
+            capture: vec![
+                HookPoint::Z(0),
+                HookPoint::Pattern(0),
+                HookPoint::Normalized(lm::NormAt::Final),
+            ],
             logits: Logits::All,
             ..Request::default()
         };

@@ -66,9 +66,13 @@ fn used(scratch: &Scratch) -> Result<(), String> {
             let _ = tokenizer.decode(&ids);
         }
         let _ = tokenizer.encode_parts(text).filter(Result::is_ok).count();
-        let _ = (tokenizer.token(text), tokenizer.spelled_special(text));
+        let _ = (
+            tokenizer.token(text),
+            tokenizer.spelled_special(text),
+            tokenizer.lost_characters(text),
+        );
     }
-    let _ = tokenizer.decode(&[0, 1, tokenizer.bos(), u32::MAX]);
+    let _ = tokenizer.decode(&[0, 1, tokenizer.bos().unwrap_or_default(), u32::MAX]);
     let _ = (tokenizer.special_ids(), tokenizer.vocab_size(), tokenizer.largest_id());
     message(tokenizer.save(&scratch.path().join("saved")))
 }

@@ -152,11 +152,12 @@ fn keeps_sides_apart(normalizer: &Value) -> bool {
     }
 }
 
-/// Whether no added token lies across a place or looks at its neighbours there. Special tokens are text in a text, so that
-/// they matter only where they hide others that are not special.
+/// Whether no added token lies across a place or looks at its neighbours there. Special tokens that are text in a text matter
+/// only where they hide others that are not special.
 fn added_tokens_allow(places: Places, tokenizer: &tokenizers::Tokenizer) -> bool {
     let added = tokenizer.get_added_vocabulary().get_added_tokens_decoder();
-    if added.values().all(|token| token.special) {
+    let special_is_text = tokenizer.get_encode_special_tokens();
+    if special_is_text && added.values().all(|token| token.special) {
         return true;
     }
     added.values().all(|token| {
@@ -167,7 +168,9 @@ fn added_tokens_allow(places: Places, tokenizer: &tokenizers::Tokenizer) -> bool
             return false;
         }
         let looks_around = token.lstrip || token.rstrip || token.single_word;
-        !places.lies_in(&token.content) && !places.lies_in(normalized.get()) && (token.special || !looks_around)
+        !places.lies_in(&token.content)
+            && !places.lies_in(normalized.get())
+            && ((token.special && special_is_text) || !looks_around)
     })
 }
 

@@ -1,8 +1,7 @@
 //! Tokens that stand for no text.
 
+use serde::Deserialize;
 use tokenizers::models::ModelWrapper;
-
-use super::BOS;
 
 /// A token that stands for no text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +12,8 @@ pub struct SpecialToken {
     pub content: String,
 }
 
-/// The beginning-of-text token and whatever else `tokenizer` calls special, by id.
-pub(super) fn of(tokenizer: &tokenizers::Tokenizer, bos: u32) -> Vec<SpecialToken> {
+/// The beginning-of-text token, where there is one, and whatever else `tokenizer` calls special, by id.
+pub(super) fn of(tokenizer: &tokenizers::Tokenizer, bos: Option<u32>) -> Vec<SpecialToken> {
     let added = tokenizer.get_added_vocabulary().get_added_tokens_decoder();
     let special = added
         .iter()
@@ -25,17 +24,17 @@ pub(super) fn of(tokenizer: &tokenizers::Tokenizer, bos: u32) -> Vec<SpecialToke
             content: token.content.clone(),
         })
         .collect();
-    if tokens.iter().all(|token| token.id != bos) {
-        tokens.push(SpecialToken {
-            id: bos,
-            content: BOS.to_owned(),
-        });
+    let unlisted = bos.filter(|bos| tokens.iter().all(|token| token.id != *bos));
+    let content = unlisted.and_then(|id| tokenizer.id_to_token(id));
+    if let Some((id, content)) = unlisted.zip(content.filter(|content| !content.is_empty())) {
+        tokens.push(SpecialToken { id, content });
     }
     tokens.sort_by_key(|token| token.id);
     tokens
 }
 
-/// The token of a word that the model does not know, where it has one.
+/// The token of a word that the model does not know, where it has one. That of a Unigram model is not shown by the library
+/// ([`unknown_of_unigram`]).
 pub(super) fn unknown(tokenizer: &tokenizers::Tokenizer) -> Option<u32> {
     let content = match tokenizer.get_model() {
         ModelWrapper::BPE(bpe) => bpe.unk_token.as_deref(),
@@ -44,4 +43,46 @@ pub(super) fn unknown(tokenizer: &tokenizers::Tokenizer) -> Option<u32> {
         ModelWrapper::Unigram(_) => None,
     };
     tokenizer.token_to_id(content?)
+}
+
+/// The token of what a Unigram model does not know, from its tokenizer.json.
+pub(super) fn unknown_of_unigram(json: &[u8]) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct File {
+        model: Model,
+    }
+    #[derive(Deserialize)]
+    struct Model {
+        unk_id: Option<u32>,
+    }
+    serde_json::from_slice::<File>(json).ok()?.model.unk_id
+}
+
+/// Refuses a tokenizer.json whose added tokens do not have the ids that it says: the library counts those that are not in the
+/// vocabulary from its end on.
+pub(super) fn check_ids(tokenizer: &tokenizers::Tokenizer, json: &[u8]) -> Result<(), String> {
+    #[derive(Deserialize)]
+    struct File {
+        #[serde(default)]
+        added_tokens: Vec<Added>,
+    }
+    #[derive(Deserialize)]
+    struct Added {
+        id: u32,
+        content: String,
+    }
+    let Ok(File { added_tokens }) = serde_json::from_slice(json) else {
+        return Ok(());
+    };
+    for Added { id, content } in added_tokens {
+        match tokenizer.token_to_id(&content) {
+            Some(found) if found != id => {
+                return Err(format!(
+                    "its added token {content} has id {id}, and would be read as {found}"
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }

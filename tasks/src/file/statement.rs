@@ -6,7 +6,6 @@ use lm::Tokenizer;
 
 use super::description::Description;
 use super::line::{Answer, Label, Line, Place, Table};
-use crate::bos::bos;
 use crate::names::{Attribute, Role};
 
 /// Characters of a text that a message repeats.
@@ -62,7 +61,7 @@ impl Reader<'_> {
     fn ids(self, line: &Line) -> Result<(Vec<u32>, usize), String> {
         let (ids, added) = match (&line.prompt, &line.ids) {
             (Some(text), None) => {
-                let mut ids: Vec<u32> = bos(self.tokenizer).into_iter().collect();
+                let mut ids: Vec<u32> = self.tokenizer.bos().into_iter().collect();
                 let added = ids.len();
                 ids.extend(self.encode(text)?);
                 (ids, added)

@@ -26,7 +26,7 @@ pub fn token_batch(
             let mut documents = first..;
             while ids.len() < len {
                 let Some(index) = documents.next() else { break };
-                ids.push(tokenizer.bos());
+                ids.extend(tokenizer.bos());
                 ids.extend(tokenizer.encode(&world.document(seed, index).text())?);
             }
             ids.truncate(len);

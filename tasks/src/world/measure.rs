@@ -95,9 +95,9 @@ pub fn measure(
 }
 
 fn last_logits(model: &Model, tokenizer: &Tokenizer, prompt: &BehaviourPrompt) -> Result<Vec<f32>, Error> {
-    let mut ids = vec![tokenizer.bos()];
+    let mut ids: Vec<u32> = tokenizer.bos().into_iter().collect();
     ids.extend(tokenizer.encode(&prompt.text)?);
-    let last = ids.len() - 1;
+    let last = ids.len().saturating_sub(1);
     let request = Request {
         logits: Logits::At(vec![last]),
         ..Request::default()

@@ -69,7 +69,7 @@ fn pair(world: &World, frame: &Frame, tokenizer: &Tokenizer, rng: &mut ChaCha8Rn
         story.open_with(opener);
         story.tell(frame, bindings, Some(Slot::Recipient));
         let words = tokenizer.encode(&story.into_document().text())?;
-        Ok::<_, Error>([vec![tokenizer.bos()], words].concat())
+        Ok::<Vec<u32>, Error>(tokenizer.bos().into_iter().chain(words).collect())
     };
     let name = |bindings: &Bindings, slot| Ok::<_, Error>(tokenizer.encode(&bindings.fill(slot).text)?[0]);
     let repeated = name(&source, Slot::RepeatedSubject)?;

@@ -1,5 +1,5 @@
-//! GPT-2 small at full size, without its weights: hashed ones, against what `transformers` computes from the same hash
-//! (`scripts/gpt2_geometry.py`).
+//! Models at full size, without their weights: hashed ones, against what `transformers` computes from the same hash
+//! (`scripts/gpt2_geometry.py`, `scripts/llama_geometry.py`).
 
 #![allow(
     clippy::unwrap_used,
@@ -9,7 +9,7 @@
 )]
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kernels::{cpu, to_vec};
 use lm::{HookPoint, Logits, Model, Request, Spec, Start, TokenBatch, Trace};
@@ -53,13 +53,11 @@ fn check(name: &str, found: &[f32], expected: &Numbers) {
     }
 }
 
-#[test]
-fn every_hook_of_gpt2_small_equals_transformers() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt2-geometry");
+/// Compares every hook and the logits of one pass, and some hooks alone, with the numbers in the fixture's folder.
+fn compare(model: &Model, dir: &Path, n_hooks: usize, alone: &[HookPoint]) {
     let expected: Expected = lm::files::read_json(&dir.join("expected.json")).unwrap();
-    let model = Model::hashed(Spec::new(12, 12, 768, 1024, 50_257), &cpu());
     let hooks: Vec<HookPoint> = expected.hooks.keys().filter_map(|name| name.parse().ok()).collect();
-    assert_eq!(hooks.len(), 12 * 11 + 3);
+    assert_eq!(hooks.len(), n_hooks);
     assert_eq!(expected.hooks.len(), hooks.len() + 1);
     let tokens = TokenBatch::new(&expected.tokens).unwrap();
     let run = |capture: Vec<HookPoint>, logits: Logits| -> Trace {
@@ -76,20 +74,34 @@ fn every_hook_of_gpt2_small_equals_transformers() {
     };
     let all = run(hooks.clone(), Logits::All);
     check("logits", &to_vec(all.logits_all().unwrap()), &expected.hooks["logits"]);
+    let by_name = |trace: &Trace, hook: HookPoint| {
+        let name = hook.to_string();
+        check(&name, &numbers(trace, hook), &expected.hooks[&name]);
+    };
     for hook in hooks {
-        check(
-            &hook.to_string(),
-            &numbers(&all, hook),
-            &expected.hooks[&hook.to_string()],
-        );
+        by_name(&all, hook);
     }
     // Alone, a hook is computed by other kernels, and what comes after it is not computed.
-    for hook in [HookPoint::ResidPre(8), HookPoint::Z(3), HookPoint::MlpPost(11)] {
-        let alone = run(vec![hook], Logits::None);
-        check(
-            &hook.to_string(),
-            &numbers(&alone, hook),
-            &expected.hooks[&hook.to_string()],
-        );
+    for &hook in alone {
+        by_name(&run(vec![hook], Logits::None), hook);
     }
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+#[test]
+fn every_hook_of_gpt2_small_equals_transformers() {
+    let model = Model::hashed(Spec::gpt2(12, 12, 768, 1024, 50_257), &cpu());
+    let alone = [HookPoint::ResidPre(8), HookPoint::Z(3), HookPoint::MlpPost(11)];
+    compare(&model, &fixture("gpt2-geometry"), 12 * 11 + 3, &alone);
+}
+
+#[test]
+fn hooks_of_smollm2_135m_equal_transformers() {
+    let dir = fixture("llama-geometry");
+    let model = Model::hashed(Spec::read(&dir.join("config.json")).unwrap(), &cpu());
+    let alone = [HookPoint::ResidPre(15), HookPoint::Z(3), HookPoint::MlpPost(29)];
+    compare(&model, &dir, 30 * 3 + 2, &alone);
 }

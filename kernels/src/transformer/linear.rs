@@ -1,0 +1,195 @@
+//! Linear layers, alone or with the activation behind them.
+
+use burn::tensor::Tensor;
+use rayon::prelude::*;
+
+use super::activation::{gelu_tanh, relu, silu};
+use super::{Activation, plain, task_of};
+use crate::gemm::{Matrix, gemm_new};
+use crate::host::flex_slice;
+use crate::vector::{self, simd};
+use crate::{from_vec, matmul};
+
+/// `x · weight`, plus `bias` and `residual` where there are such.
+///
+/// # Shapes
+///
+/// - x: `[B, T, N]`, weight: `[N, P]`, bias: `[P]`, residual: `[B, T, P]`
+/// - output: `[B, T, P]`
+pub fn linear(x: Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<1>>, residual: Option<Tensor<3>>) -> Tensor<3> {
+    let Some(residual) = residual else {
+        let y = host_linear(
+            &x,
+            weight,
+            bias,
+            #[inline(always)]
+            |_, y, bias| {
+                if let Some(bias) = bias {
+                    vector::add_scaled(y, 1.0, bias);
+                }
+            },
+        );
+        return y.unwrap_or_else(|| plus(x, weight, bias));
+    };
+    let y = plain(&residual).and_then(|host| {
+        let rows = flex_slice(&host);
+        host_linear(
+            &x,
+            weight,
+            bias,
+            #[inline(always)]
+            |start, y, bias| match bias {
+                Some(bias) => {
+                    for ((y, residual), bias) in y.iter_mut().zip(&rows[start..]).zip(bias) {
+                        *y += bias + residual;
+                    }
+                }
+                None => {
+                    for (y, residual) in y.iter_mut().zip(&rows[start..]) {
+                        *y += residual;
+                    }
+                }
+            },
+        )
+    });
+    y.unwrap_or_else(|| residual + plus(x, weight, bias))
+}
+
+/// The activation function of `x · weight + bias`.
+///
+/// # Shapes
+///
+/// - x: `[B, T, N]`, weight: `[N, P]`, bias: `[P]`
+/// - output: `[B, T, P]`
+pub fn linear_activated(
+    x: Tensor<3>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+    activation: Activation,
+) -> Tensor<3> {
+    let y = match activation {
+        Activation::GeluTanh => host_activated(
+            &x,
+            weight,
+            bias,
+            #[inline(always)]
+            |x| gelu_tanh(x),
+        ),
+        Activation::Silu => host_activated(
+            &x,
+            weight,
+            bias,
+            #[inline(always)]
+            |x| silu(x),
+        ),
+        Activation::Relu => host_activated(
+            &x,
+            weight,
+            bias,
+            #[inline(always)]
+            |x| relu(x),
+        ),
+        Activation::GeluErf => return activation.apply(linear(x, weight, bias, None)),
+    };
+    y.unwrap_or_else(|| activation.apply(plus(x, weight, bias)))
+}
+
+/// The gated hidden layer of an MLP: `activation(gate) * up`, where `x · weight + bias` is the gate and, beside it, up.
+///
+/// # Shapes
+///
+/// - x: `[B, T, D]`, weight: `[D, 2 M]`, bias: `[2 M]`
+/// - output: `[B, T, M]`
+pub fn linear_gated(x: Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<1>>, activation: Activation) -> Tensor<3> {
+    let y = linear(x, weight, bias, None); // [B, T, 2 M]
+    let [b, t, both] = y.dims();
+    let m = both / 2;
+    let host = match activation {
+        Activation::GeluErf => None,
+        _ => plain(&y),
+    };
+    let Some(host) = host else {
+        let (gate, up) = (y.clone().narrow(2, 0, m), y.narrow(2, m, m)); // [B, T, M]
+        return activation.apply(gate) * up;
+    };
+    let rows = flex_slice(&host);
+    let mut out = vec![0.0; b * t * m];
+    out.par_chunks_mut(task_of(m))
+        .zip(rows.par_chunks(2 * task_of(m)))
+        .for_each(|(out, rows)| {
+            simd!(|| {
+                for (out, row) in out.chunks_exact_mut(m).zip(rows.chunks_exact(both)) {
+                    let (gate, up) = row.split_at(m);
+                    let numbers = out.iter_mut().zip(gate).zip(up);
+                    match activation {
+                        Activation::Silu => numbers.for_each(|((out, gate), up)| *out = silu(*gate) * up),
+                        Activation::GeluTanh => numbers.for_each(|((out, gate), up)| *out = gelu_tanh(*gate) * up),
+                        Activation::Relu | Activation::GeluErf => {
+                            numbers.for_each(|((out, gate), up)| *out = relu(*gate) * up);
+                        }
+                    }
+                }
+            });
+        });
+    from_vec(out, [b, t, m], &y.device()) // [B, T, M]
+}
+
+/// `function` of `x · weight + bias` in host memory.
+fn host_activated(
+    x: &Tensor<3>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+    function: impl Fn(f32) -> f32 + Sync,
+) -> Option<Tensor<3>> {
+    host_linear(
+        x,
+        weight,
+        bias,
+        #[inline(always)]
+        |_, y, bias| match bias {
+            Some(bias) => {
+                for (y, bias) in y.iter_mut().zip(bias) {
+                    *y = function(*y + bias);
+                }
+            }
+            None => y.iter_mut().for_each(|y| *y = function(*y)),
+        },
+    )
+}
+
+/// The product in host memory, after which all threads `finish` its rows: given are the place of a row's first number, the row
+/// and the bias. `None` where a tensor is not a plain one of the CPU.
+pub(super) fn host_linear(
+    x: &Tensor<3>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+    finish: impl Fn(usize, &mut [f32], Option<&[f32]>) + Sync,
+) -> Option<Tensor<3>> {
+    let ([b, t, n], [_, p]) = (x.dims(), weight.dims());
+    let (host, weight) = (plain(x)?, plain(weight)?);
+    let bias = match bias {
+        Some(bias) => Some(plain(bias)?),
+        None => None,
+    };
+    let mut y = gemm_new(Matrix::rows(flex_slice(&host), n), Matrix::rows(flex_slice(&weight), p));
+    let (bias, task) = (bias.as_ref().map(flex_slice), task_of(p));
+    y.par_chunks_mut(task).enumerate().for_each(|(index, rows)| {
+        simd!(|| {
+            for (row, y) in rows.chunks_exact_mut(p).enumerate() {
+                finish(index * task + row * p, y, bias);
+            }
+        });
+    });
+    Some(from_vec(y, [b, t, p], &x.device())) // [B, T, P]
+}
+
+/// `x · weight + bias` in burn's operations.
+fn plus(x: Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Tensor<3> {
+    let ([b, t, n], [_, p]) = (x.dims(), weight.dims());
+    let y = matmul(x.reshape([b * t, n]), weight.clone()); // [B T, P]
+    let y = match bias {
+        Some(bias) => y + bias.clone().reshape([1, p]),
+        None => y,
+    };
+    y.reshape([b, t, p]) // [B, T, P]
+}
