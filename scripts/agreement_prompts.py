@@ -13,7 +13,7 @@ import sys
 NOUNS = """key door window table tower bridge house wall boat machine picture stone river mountain cat horse boy girl king
 queen guest visitor friend student player robot engine lion""".split()
 VERBS = [("sleeps", "sleep"), ("works", "work"), ("stands", "stand"), ("waits", "wait"), ("runs", "run")]
-FRAMES = ["The {} near the {}", "The {} behind the {}", "The {} beside the {}"]
+FRAMES = ["Then, the {} near the {}", "Then, the {} behind the {}", "Then, the {} beside the {}"]
 NUMBERS = ["singular", "plural"]
 SPLITS = {"train": 600, "evaluation": 200, "interpretability": 400, "locate": 200}
 
@@ -44,7 +44,7 @@ def main(tokenizer):
             line = {
                 "prompt": text(number, other_number),
                 "labels": {"Number": NUMBERS[number], "OtherNumber": NUMBERS[other_number], "Noun": noun},
-                "positions": {"Noun": 1, "Noun+1": 2},
+                "positions": {"Noun": 3, "Noun+1": 4},
                 **answers(number),
                 "counterfactuals": {
                     "Number": {

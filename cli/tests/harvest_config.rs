@@ -166,7 +166,7 @@ fn every_border_value_does_what_its_key_says_or_is_refused_with_it() {
         (
             PROMPTS,
             &["roles=[\"end\"]"],
-            Refused("`roles` is \"end\", expected one of"),
+            Refused("`roles` names end, task ioi has IO, S1, S1+1, S2, END"),
         ),
         (PROMPTS, &["shuffle_window=0"], Holds(in_order)),
         (

@@ -154,53 +154,41 @@ impl Survey<'_> {
         }
     }
 
-    /// Every place where prompts have a word of a list, with the words of `list` that are one token there: the slots of a
-    /// template in order, and last what follows it.
-    fn places(&self, list: List, words: &[&'static str]) -> Result<Vec<InPlace>, Error> {
-        let mut found = Vec::new();
-        let none = |text: String| Error::MergedWords { text };
+    /// The words of a list that are one token, the same, in all slots of the list and, of names that complete prompts, behind
+    /// the prompts.
+    fn surviving(&self, list: List, words: &[&'static str]) -> Vec<Word> {
+        let mut places = Vec::new();
         for template in self.plan.templates {
             let pieces = self.pieces(template);
-            let text =
-                |pieces: &[(String, Option<Slot>)]| pieces.iter().map(|piece| piece.0.as_str()).collect::<String>();
             for (place, (_, slot)) in pieces.iter().enumerate() {
                 if slot.is_some_and(|slot| list_of(slot) == list) {
-                    let (before, after) = (text(&pieces[..place]), text(&pieces[place + 1..]));
-                    let here = in_place(self.tokenizer, words, &before, &after);
-                    found.push(here.ok_or_else(|| none(text(&pieces)))?);
+                    let (before, after) = (joined(&pieces[..place]), joined(&pieces[place + 1..]));
+                    places.push(in_place(self.tokenizer, words, &before, &after));
                 }
             }
             if list == List::Names && self.plan.names_follow {
-                let whole = text(&pieces);
-                let here = in_place(self.tokenizer, words, &whole, "");
-                found.push(here.ok_or_else(|| none(whole))?);
+                places.push(in_place(self.tokenizer, words, &joined(&pieces), ""));
             }
         }
-        Ok(found)
-    }
-
-    /// The words of a list that are one token, the same, wherever prompts have them.
-    fn surviving(&self, list: List, words: &[&'static str]) -> Result<Vec<Word>, Error> {
-        let places = self.places(list, words)?;
-        let Some((first, others)) = places.split_first() else {
-            return Ok(Vec::new());
-        };
-        let everywhere = |word: &&Word| others.iter().all(|place| place.words.contains(word));
-        Ok(first.words.iter().filter(everywhere).copied().collect())
+        let words_of = |place: &Option<InPlace>| place.as_ref().map_or(Vec::new(), |place| place.words.clone());
+        let mut kept = places.first().map_or(Vec::new(), words_of);
+        for place in &places {
+            let here = words_of(place);
+            kept.retain(|word| here.contains(word));
+        }
+        kept
     }
 
     /// A template in tokens.
     fn template(&self, text: &str, words: [&[Word]; 3]) -> Result<Template, Error> {
         let pieces = self.pieces(text);
-        let whole: String = pieces.iter().map(|piece| piece.0.as_str()).collect();
+        let whole = joined(&pieces);
         let mut slots = Vec::new();
         for (place, (_, slot)) in pieces.iter().enumerate() {
             let Some(slot) = *slot else { continue };
-            let (before, after) = pieces.split_at(place);
-            let text =
-                |pieces: &[(String, Option<Slot>)]| pieces.iter().map(|piece| piece.0.as_str()).collect::<String>();
-            let of_list: Vec<&'static str> = words[list_of(slot) as usize].iter().map(|word| word.text).collect();
-            let here = in_place(self.tokenizer, &of_list, &text(before), &text(&after[1..]));
+            let of_list = words[list_of(slot) as usize].iter().map(|word| word.text);
+            let (before, after) = (joined(&pieces[..place]), joined(&pieces[place + 1..]));
+            let here = in_place(self.tokenizer, &of_list.collect::<Vec<_>>(), &before, &after);
             let here = here.ok_or_else(|| Error::MergedWords { text: whole.clone() })?;
             slots.push((here.position, slot));
         }
@@ -209,6 +197,11 @@ impl Survey<'_> {
             slots,
         })
     }
+}
+
+/// The text of some pieces of a template.
+fn joined(pieces: &[(String, Option<Slot>)]) -> String {
+    pieces.iter().map(|piece| piece.0.as_str()).collect()
 }
 
 impl Wording {
@@ -232,11 +225,7 @@ impl Wording {
             fillers: [people[0], people[1], things[0], spots[0]],
         };
         for template in plan.templates {
-            let pieces = survey.pieces(template);
-            encode(
-                tokenizer,
-                &pieces.iter().map(|piece| piece.0.as_str()).collect::<String>(),
-            )?;
+            encode(tokenizer, &joined(&survey.pieces(template)))?;
         }
         let [mut names, mut objects, mut places] = [Vec::new(), Vec::new(), Vec::new()];
         for (list, (words, kept)) in
@@ -244,7 +233,7 @@ impl Wording {
                 .into_iter()
                 .zip(lists.iter().zip([&mut names, &mut objects, &mut places]))
         {
-            *kept = survey.surviving(list, words)?;
+            *kept = survey.surviving(list, words);
             if kept.len() < list.needed() {
                 return Err(Error::TooFewWords {
                     list: list.name(),

@@ -58,3 +58,55 @@ pub(crate) fn in_place(tokenizer: &Tokenizer, words: &[&'static str], before: &s
     words.retain(|word| !is_shared(word.token) && Some(word.token) != tokenizer.unknown());
     Some(InPlace { position, words })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    /// The usual names of the indirect object that are one token of SmolLM2, and those that are not, as Python's `tokenizers` found.
+    const WHOLE: &str = "Michael Christopher Jessica Matthew Ashley Jennifer Joshua Amanda Daniel David James Robert John \
+         Joseph Andrew Ryan Jason Justin Sarah William Jonathan Stephanie Brian Nicole Nicholas Anthony \
+         Heather Eric Elizabeth Adam Melissa Kevin Steven Thomas Timothy Christina Rachel Laura Lauren \
+         Richard Jeffrey Amy Crystal Michelle Jeremy Benjamin Mark Emily Aaron Charles Rebecca Jacob Stephen \
+         Patrick Sean Erin Jamie Kelly Samantha Nathan Sara Paul Angela Tyler Scott Katherine Andrea Gregory \
+         Mary Lisa Kenneth Bryan Jose Alexander Jesse Katie Shannon Christine Allison Bradley Samuel";
+    const SPLIT: &str = "Brandon Megan Kyle Amber Brittany Danielle Kimberly Tiffany Dustin Erica Travis Lindsey Kristen \
+         Lindsay Vanessa Courtney Alicia Cody";
+
+    #[test]
+    fn smollm2_keeps_81_of_the_99_usual_names() {
+        let Some(path) = std::env::var_os("SAELAB_SMOLLM2_GGUF") else {
+            return; // `make smollm2` fetches the file
+        };
+        let tokenizer = Tokenizer::open(Path::new(&path)).unwrap();
+        let names: Vec<&str> = SPLIT.split(' ').chain(WHOLE.split(' ')).collect();
+        assert_eq!(names.len(), 99);
+        let expected: BTreeSet<&str> = WHOLE.split(' ').collect();
+        for (before, after) in [
+            (
+                "Then,",
+                " and John were working at the school. John decided to give a book to",
+            ),
+            (
+                "Then, Mary and John were working at the school. John decided to give a book to",
+                "",
+            ),
+        ] {
+            let found = in_place(&tokenizer, &names, before, after).unwrap();
+            let texts: BTreeSet<&str> = found.words.iter().map(|word| word.text).collect();
+            assert_eq!(texts, expected);
+        }
+    }
+
+    #[test]
+    fn a_list_of_which_no_two_words_are_whole_has_no_place() {
+        let tokenizer = Tokenizer::word_level(&[" a", " b", " c"].map(str::to_owned)).unwrap();
+        let found = in_place(&tokenizer, &["b", "c", "d"], " a", " a").unwrap();
+        assert_eq!((found.position, found.words.len()), (1, 2));
+        assert!(in_place(&tokenizer, &["b", "d"], " a", "").is_none());
+        assert!(in_place(&tokenizer, &["b", "c"], " x", "").is_none());
+    }
+}

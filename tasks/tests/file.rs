@@ -63,13 +63,13 @@ impl Files {
 
 fn line(noun: &str, split: Option<&str>, id: usize) -> Value {
     let mut line = json!({
-        "prompt": format!("The {noun}s near the door"),
+        "prompt": format!("Then, the {noun}s near the door"),
         "labels": {"Number": "many", "Id": id},
         "positions": {"Noun": {"text": format!(" {noun}s")}},
         "right": " run",
         "wrong": " runs",
         "counterfactuals": {"Number": {
-            "prompt": format!("The {noun} near the door"),
+            "prompt": format!("Then, the {noun} near the door"),
             "labels": {"Number": "one"},
             "right": " runs",
             "wrong": " run",
@@ -132,21 +132,21 @@ fn prompts_are_what_the_lines_say() {
             .iter()
             .map(|prompt| tokenizer.decode(&prompt.ids[1..]).unwrap())
             .collect();
-        let expected = [NOUNS[place], NOUNS[place + 4]].map(|noun| format!("The {noun}s near the door"));
+        let expected = [NOUNS[place], NOUNS[place + 4]].map(|noun| format!("Then, the {noun}s near the door"));
         assert_eq!(found, expected.into());
         assert_eq!(task.sample(sample, 1, 3), task.sample(sample, 1, 3));
         let others = task.counterfactuals(&prompts, number, 0);
         for (prompt, other) in prompts.iter().zip(&others) {
-            assert_eq!((Some(prompt.ids[0]), prompt.ids.len()), (tokenizer.bos(), 6));
-            assert_eq!((prompt.position(noun), prompt.position(Role::END)), (Some(2), Some(5)));
-            assert_eq!(other.position(noun), Some(2));
+            assert_eq!((Some(prompt.ids[0]), prompt.ids.len()), (tokenizer.bos(), 8));
+            assert_eq!((prompt.position(noun), prompt.position(Role::END)), (Some(4), Some(7)));
+            assert_eq!(other.position(noun), Some(4));
             assert_eq!(
                 (prompt.labels.get(number), other.labels.get(number)),
                 (Some(1), Some(0))
             );
             assert_eq!(prompt.labels.get(id), other.labels.get(id));
-            let differing: Vec<usize> = (0..6).filter(|&at| prompt.ids[at] != other.ids[at]).collect();
-            assert_eq!(differing, [2]);
+            let differing: Vec<usize> = (0..8).filter(|&at| prompt.ids[at] != other.ids[at]).collect();
+            assert_eq!(differing, [4]);
             let answers = [" run", " runs"].map(|text| tokenizer.token(text).unwrap());
             assert_eq!([prompt.right_token(), prompt.wrong_token()], answers);
             assert_eq!([other.wrong_token(), other.right_token()], answers);
@@ -169,7 +169,7 @@ fn ids_are_taken_as_they_are() {
             object.remove("prompt");
             object.insert("ids".to_owned(), json!(tokenizer.encode(&text).unwrap()));
         }
-        line["positions"]["Noun"] = json!(1);
+        line["positions"]["Noun"] = json!(3);
         line["right"] = json!(id(" sleep"));
     }
     let task = Files::new(TASK, &lines).open().unwrap();
@@ -177,7 +177,7 @@ fn ids_are_taken_as_they_are() {
     for prompt in task.sample(Sample::Train, 2, 0) {
         assert_eq!(
             (prompt.ids[0], prompt.ids.len(), prompt.position(noun)),
-            (id("The"), 5, Some(1))
+            (id("Then"), 7, Some(3))
         );
         assert_eq!(
             (prompt.right_token(), prompt.wrong_token()),
@@ -227,7 +227,7 @@ fn every_fault_is_refused_by_its_line() {
     let faults: &[Fault<'_>] = &[
         (
             "/prompt",
-            json!("The horses near the dragon"),
+            json!("Then, the horses near the dragon"),
             "`dragon` is not in its vocabulary",
         ),
         ("/prompt", json!(""), "the prompt is empty"),
@@ -251,8 +251,8 @@ fn every_fault_is_refused_by_its_line() {
         ("/positions", json!({}), "position Noun is missing"),
         (
             "/positions/Noun",
-            json!(5),
-            "position Noun is 5, the prompt has 5 tokens",
+            json!(7),
+            "position Noun is 7, the prompt has 7 tokens",
         ),
         ("/positions/Noun", json!(-1), "a position is the number"),
         ("/positions/Noun", json!({"text": " lock"}), "does not contain"),
@@ -295,8 +295,8 @@ fn every_fault_is_refused_by_its_line() {
         ),
         (
             "/counterfactuals/Number/prompt",
-            json!("The horse near the old door"),
-            "the counterfactual of Number: has 7 tokens, its prompt 6",
+            json!("Then, the horse near the old door"),
+            "the counterfactual of Number: has 9 tokens, its prompt 8",
         ),
         (
             "/counterfactuals/Number/split",
@@ -329,7 +329,7 @@ fn prompts_have_one_length_and_stand_once() {
     }
     let message = Files::new(TASK, &longer).refusal();
     assert!(
-        message.contains("line 5: has 7 tokens, the first prompt 6"),
+        message.contains("line 5: has 9 tokens, the first prompt 8"),
         "{message}"
     );
     let mut twice = lines();
@@ -466,6 +466,6 @@ fn the_example_fits_the_shipped_model_and_gpt2() {
             Sample::ALL.map(|sample| task.available(sample).unwrap()),
             [600, 200, 400, 200]
         );
-        assert_eq!(task.sample(Sample::Train, 1, 0)[0].ids.len(), 6);
+        assert_eq!(task.sample(Sample::Train, 1, 0)[0].ids.len(), 8);
     }
 }

@@ -9,7 +9,7 @@ use activations::{
     Cost, Event, HarvestConfig, HarvestFile, HarvestPlan, Node, Part, Selection, Source, SourceConfig, harvest,
 };
 use anyhow::Context as _;
-use tasks::Sample;
+use tasks::{Role, Sample, Schema};
 
 use super::{Context, run_folder};
 use crate::config::{self, ConfigError};
@@ -60,6 +60,9 @@ impl Harvest {
             (SourceConfig::Prompts { task, n, seed }, _) => {
                 let task = run_folder::open_task(task, &tokenizer)?;
                 run_folder::note_available(task.as_ref(), Sample::Train, *n, "`source.n`");
+                if let Selection::Hooks { roles: Some(roles), .. } = &config.selection {
+                    self.check_roles(roles, task.schema())?;
+                }
                 schema = Some(task.schema().clone());
                 Source::Prompts(task.sample(Sample::Train, *n, *seed))
             }
@@ -148,6 +151,22 @@ impl Harvest {
             ),
         });
         Ok(())
+    }
+
+    /// Refuses roles that the task does not have.
+    fn check_roles(&self, roles: &[Role], schema: &Schema) -> Result<(), ConfigError> {
+        match roles.iter().find(|role| !schema.roles.contains(role)) {
+            None => Ok(()),
+            Some(unknown) => {
+                let known: Vec<&str> = schema.roles.iter().map(|role| role.as_str()).collect();
+                Err(ConfigError(format!(
+                    "{}: `roles` names {unknown}, task {} has {}",
+                    self.config.display(),
+                    schema.name,
+                    known.join(", ")
+                )))
+            }
+        }
     }
 }
 
