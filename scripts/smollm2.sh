@@ -45,9 +45,11 @@ with_curl() {
     [ -n "$url" ] || return 1
     curl -fsSL --retry 3 "$url" -o "$work/$package.whl" 2>> "$work/curl"
 }
+last_line() {
+    { grep -v '^ *$' "$1" 2> /dev/null || echo 'not installed'; } | tail -n 1
+}
 with_pip || with_curl || {
-    reason=$(cat "$work/pip" "$work/curl" 2> /dev/null | grep -v '^ *$' | tail -n 1 || true)
-    fail "cannot fetch $package $version from PyPI: ${reason:-neither pip nor curl is there}"
+    fail "cannot fetch $package $version from PyPI (pip: $(last_line "$work/pip"); curl: $(last_line "$work/curl"))"
 }
 wheel=$(find "$work" -name '*.whl' | head -n 1)
 [ -n "$wheel" ] || fail 'PyPI gave no wheel'

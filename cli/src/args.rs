@@ -29,8 +29,8 @@ pub(crate) enum Command {
     Behaviours(commands::behaviours::Behaviours),
     /// Run a model and write the tensors at named hooks
     Trace(commands::trace::Trace),
-    /// Compare a GPT-2 small with the numbers of another implementation; says PASS or what differs
-    VerifyGpt2(commands::verify_gpt2::VerifyGpt2),
+    /// Compare a model with what another implementation computed; says PASS or what differs
+    VerifyModel(commands::verify_model::VerifyModel),
     /// Find the sites where a model keeps the attributes of a task
     Locate(commands::locate::Locate),
     /// Cache activations in Parquet

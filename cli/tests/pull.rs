@@ -93,7 +93,7 @@ fn model() -> BTreeMap<String, Vec<u8>> {
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
     [
-        ("config.json", b"{\"n_layer\": 12}".to_vec()),
+        ("config.json", hub::CONFIG.as_bytes().to_vec()),
         ("tokenizer.json", b"{}".to_vec()),
         ("model.safetensors", weights),
     ]
@@ -388,6 +388,99 @@ fn shards_come_with_their_index() {
         let line = home.refused(hub.address());
         assert!(line.contains("is no name of a safetensors file beside it"), "{line}");
         assert!(hub.requests().len() < 10 && !home.cache().join("refs").exists());
+    }
+}
+
+/// The files of a micro model of `lm/tests/fixtures/families`, with its weights in two shards or in one file.
+fn of_family(folder: &Path, in_shards: bool) -> BTreeMap<String, Vec<u8>> {
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let mut files: BTreeMap<String, Vec<u8>> = [
+        ("config.json", read("config.json")),
+        ("tokenizer.json", b"{}".to_vec()),
+        ("chat_template.jinja", b"{{ messages }}".to_vec()),
+    ]
+    .map(|(name, bytes)| (name.to_owned(), bytes))
+    .into();
+    if !in_shards {
+        files.insert("model.safetensors".into(), read("model.safetensors"));
+        return files;
+    }
+    let tensors = lm::files::read_tensors(&folder.join("model.safetensors")).unwrap();
+    let work = tempfile::tempdir().unwrap();
+    let mut weight_map = BTreeMap::new();
+    for part in 0..2 {
+        let name = format!("model-0000{}-of-00002.safetensors", part + 1);
+        let of_part: BTreeMap<_, _> = tensors.clone().into_iter().skip(part).step_by(2).collect();
+        weight_map.extend(of_part.keys().map(|tensor| (tensor.clone(), name.clone())));
+        let path = work.path().join(&name);
+        lm::files::write_tensors(&path, &of_part, &BTreeMap::new()).unwrap();
+        files.insert(name, std::fs::read(path).unwrap());
+    }
+    let index = serde_json::json!({"metadata": {}, "weight_map": weight_map});
+    files.insert("model.safetensors.index.json".into(), index.to_string().into_bytes());
+    files
+}
+
+#[test]
+fn models_of_all_families_come_whole_and_in_shards_and_run() {
+    let families = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lm/tests/fixtures/families");
+    for (i, family) in names(&families).into_iter().enumerate() {
+        let folder = families.join(&family);
+        let files = of_family(&folder, i % 2 == 1);
+        let (hub, home) = (Server::hub(files.clone()), Home::new());
+        succeeds(home.pull(hub.address()));
+        home.holds(&files);
+        let (expected, out) = (
+            folder.join("expected.safetensors"),
+            home.0.path().join("out.safetensors"),
+        );
+        let mut trace = home.command(hub.address(), &["trace", "owner/model", "--hooks", "logits"]);
+        trace.arg("--ids").arg(&expected).arg("--out").arg(&out);
+        succeeds(trace.output().unwrap());
+        let read = |path: &Path| lm::files::read_tensors(path).unwrap().remove("logits").unwrap();
+        let (found, expected) = (read(&out), read(&expected));
+        assert_eq!(found.shape, expected.shape, "{family}");
+        let largest = expected.data.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        for (found, expected) in found.data.iter().zip(&expected.data) {
+            assert!(
+                (found - expected).abs() < 1e-4 * largest,
+                "{family}: {found} {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_model_that_cannot_run_is_refused_before_its_weights_come() {
+    let config = |text: &str| {
+        let mut files = model();
+        files.insert("config.json".into(), text.as_bytes().to_vec());
+        files
+    };
+    for (text, part) in [
+        (r#"{"model_type": "mamba"}"#, "mamba"),
+        (r#"{"n_layer": 12}"#, "n_head"),
+        ("{", "config.json"),
+    ] {
+        let (hub, home) = (Server::hub(config(text)), Home::new());
+        let line = home.refused(hub.address());
+        assert!(line.contains(part) && line.contains("config.json"), "{line}");
+        assert!(!home.cache().join("refs").exists());
+        assert_eq!(hub.bytes_of("model.safetensors") + hub.bytes_of("tokenizer.json"), 0);
+    }
+    // Forms that are not read.
+    for (missing, part) in [
+        ("model.safetensors", "are its weights safetensors"),
+        ("tokenizer.json", "nor vocab.json with merges.txt"),
+    ] {
+        let mut files = model();
+        files.remove(missing);
+        let (hub, home) = (Server::hub(files), Home::new());
+        let line = home.refused(hub.address());
+        assert!(
+            line.contains(&format!("has no file {missing}")) && line.contains(part),
+            "{line}"
+        );
     }
 }
 

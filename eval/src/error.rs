@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::splice::Place;
 use activations::Node;
 use tasks::{Attribute, TaskSource};
 
@@ -185,6 +186,15 @@ pub enum Error {
     /// A text that holds nothing but special tokens, so that no token of it is replaced.
     #[error("the text holds nothing but special tokens, which are never replaced; name another text")]
     SpecialOnly,
+
+    /// Dictionaries that cannot stand in one pass.
+    #[error("{place} {reason}")]
+    Splice {
+        /// The place that they read or write.
+        place: Place,
+        /// What is wrong with it.
+        reason: String,
+    },
 
     /// Too little of the written world for its labels to say anything.
     #[error(

@@ -16,9 +16,8 @@ use crate::Error;
 use crate::rows::Rows;
 use crate::site::restart_layer;
 use activations::Node;
-use burn::tensor::Tensor;
-use lm::{HookPoint, Logits, Model, Past, Patch, Request, Start, TokenBatch, Trace};
-use rayon::prelude::*;
+use burn::tensor::{Tensor, TensorData};
+use lm::{Grouping, HookPoint, Logits, Model, Pass, Passes, Past, Patch, Request, Schedule, Trace, in_order_of_rows};
 use std::collections::{BTreeMap, BTreeSet};
 use tasks::Prompt;
 
@@ -64,12 +63,12 @@ impl Outcome {
             .collect()
     }
 
-    /// Reads the logits at END of some prompts, `[B, V]`, the first of which is prompt `first` of the run.
-    fn read(prompts: &[Prompt], first: usize, logits: Tensor<2>, want: Want<'_>) -> Self {
+    /// Reads the logits at END of a batch of prompts, `[B, V]`.
+    fn read(batch: &Prompts<'_>, logits: Tensor<2>, want: Want<'_>) -> Self {
         let mut outcome = Self::default();
         let rows = Rows::from_tensor(logits); // [B, V]
         let mut log_probs = Rows::empty(rows.width());
-        for (i, prompt) in prompts.iter().enumerate() {
+        for (i, (place, prompt)) in batch.places.iter().zip(&batch.prompts).enumerate() {
             let row = rows.row(i);
             outcome
                 .logit_diff
@@ -79,7 +78,7 @@ impl Outcome {
                 Want::Prediction => {}
                 Want::LogProbs => log_probs.extend(&Rows::new(row.len(), log_softmax(row))),
                 Want::DivergenceFrom(reference) => {
-                    outcome.kl.push(divergence(reference.row(first + i), &log_softmax(row)));
+                    outcome.kl.push(divergence(reference.row(*place), &log_softmax(row)));
                 }
             }
         }
@@ -96,6 +95,47 @@ impl Outcome {
             (Some(all), Some(more)) => all.extend(&more),
             (all, more) => *all = more,
         }
+    }
+
+    /// Puts the answers of batches, whose prompts stand at `places`, in the order of the prompts.
+    fn in_order(self, places: &[usize]) -> Self {
+        Self {
+            logit_diff: in_order_of_rows(self.logit_diff, places),
+            prediction: in_order_of_rows(self.prediction, places),
+            log_probs: self.log_probs.map(|rows| rows.in_order(places)),
+            kl: in_order_of_rows(self.kl, places),
+        }
+    }
+}
+
+/// The prompts of a batch.
+struct Prompts<'a> {
+    /// Places among all prompts of the run.
+    places: &'a [usize],
+    prompts: Vec<&'a Prompt>,
+}
+
+impl<'a> Prompts<'a> {
+    fn new(all: &'a [Prompt], pass: &'a Pass<'_>) -> Self {
+        Self {
+            places: &pass.rows,
+            prompts: pass.rows.iter().map(|&row| &all[row]).collect(),
+        }
+    }
+
+    /// The position of a node in each prompt.
+    fn positions(&self, node: &Node) -> Result<Vec<usize>, Error> {
+        let missing = || Error::Node {
+            node: *node,
+            reason: "the prompts have no such role".to_owned(),
+        };
+        let position = |prompt: &&Prompt| prompt.position(node.role).ok_or_else(missing);
+        self.prompts.iter().map(position).collect()
+    }
+
+    /// The position of the last token of each prompt.
+    fn ends(&self) -> impl Iterator<Item = usize> {
+        self.prompts.iter().map(|prompt| prompt.end())
     }
 }
 
@@ -142,7 +182,8 @@ pub struct CleanRun<'a> {
     keys_values: Vec<BTreeMap<usize, [Tensor<4>; 2]>>,
 }
 
-/// Runs a model on lists of prompts, in batches of fixed size.
+/// Runs a model on lists of prompts, in batches of equal length and limited size.
+#[derive(Clone, Copy)]
 pub struct Runner<'a> {
     model: &'a Model,
     batch: usize,
@@ -177,15 +218,34 @@ impl<'a> Runner<'a> {
     /// # Errors
     /// [`Error::NoPrompts`], [`Error::Node`] for a node that cannot be overwritten, [`Error::Model`].
     pub fn clean<'p>(&self, prompts: &'p [Prompt], nodes: &BTreeSet<Node>) -> Result<CleanRun<'p>, Error> {
+        self.clean_with(prompts, nodes, &BTreeSet::new())
+    }
+
+    /// The same, keeping the values at `more` nodes too, which are not overwritten.
+    ///
+    /// # Errors
+    /// Those of [`Runner::clean`].
+    pub fn clean_with<'p>(
+        &self,
+        prompts: &'p [Prompt],
+        nodes: &BTreeSet<Node>,
+        more: &BTreeSet<Node>,
+    ) -> Result<CleanRun<'p>, Error> {
         let layer = |node: &Node| restart_layer(node).map(|layer| if self.restarts { layer } else { 0 });
         let layers = nodes.iter().map(layer).collect::<Result<BTreeSet<_>, _>>()?;
         let restarts: Vec<HookPoint> = layers.iter().map(|&layer| HookPoint::ResidPre(layer)).collect();
         let kept = self.kept_blocks(prompts, layers.first().copied());
-        let mut captured = restarts.clone();
         let spec = self.model.spec();
-        captured.extend(kept.iter().flat_map(|&l| [spec.key_hook(l), HookPoint::V(l)]));
-        let passes = self.passes(prompts, |batch| {
-            let trace = self.undisturbed(batch, nodes, &captured, Logits::At(ends(batch).collect()))?;
+        let read: BTreeSet<Node> = nodes | more;
+        let hooks = read.iter().map(|node| node.hook).chain(restarts.iter().copied());
+        let hooks = hooks.chain(kept.iter().flat_map(|&l| [spec.key_hook(l), HookPoint::V(l)]));
+        let hooks: BTreeSet<HookPoint> = hooks.collect();
+        let passes = self.passes(prompts, |pass, batch| {
+            let trace = pass.run(&Request {
+                capture: hooks.iter().copied().collect(),
+                logits: Logits::At(batch.ends().collect()),
+                ..Request::default()
+            })?;
             let keys_values = |&l: &usize| {
                 let (keys, values) = (trace.tensor4(spec.key_hook(l))?, trace.tensor4(HookPoint::V(l))?);
                 Ok((l, [keys, values]))
@@ -195,8 +255,8 @@ impl<'a> Runner<'a> {
                 .map(|&hook| trace.tensor3(hook))
                 .collect::<Result<Vec<_>, _>>()?; // [B, T, d_model]
             Ok((
-                Outcome::read(batch, 0, trace.logits_at()?, Want::Prediction),
-                values(&trace, nodes, batch)?,
+                Outcome::read(batch, trace.logits_at()?, Want::Prediction),
+                values(&trace, &read, batch)?,
                 resid,
                 kept.iter()
                     .map(keys_values)
@@ -211,7 +271,9 @@ impl<'a> Runner<'a> {
             resid: BTreeMap::new(),
             keys_values: Vec::new(),
         };
-        for (outcome, values, resid, keys_values) in passes {
+        let mut places = Vec::new();
+        for (of_batch, (outcome, values, resid, keys_values)) in passes {
+            places.extend(of_batch);
             run.keys_values.push(keys_values);
             run.outcome.extend(outcome);
             extend(&mut run.nodes, values);
@@ -219,6 +281,8 @@ impl<'a> Runner<'a> {
                 run.resid.entry(layer).or_default().push(resid);
             }
         }
+        run.outcome = run.outcome.in_order(&places);
+        run.nodes = in_order(run.nodes, &places);
         Ok(run)
     }
 
@@ -242,12 +306,52 @@ impl<'a> Runner<'a> {
     /// # Errors
     /// [`Error::NoPrompts`], [`Error::Model`].
     pub fn record(&self, prompts: &[Prompt], nodes: &BTreeSet<Node>) -> Result<BTreeMap<Node, Rows>, Error> {
-        let passes = self.passes(prompts, |batch| {
-            values(&self.undisturbed(batch, nodes, &[], Logits::None)?, nodes, batch)
+        let hooks: BTreeSet<HookPoint> = nodes.iter().map(|node| node.hook).collect();
+        let request = Request {
+            capture: hooks.into_iter().collect(),
+            ..Request::default()
+        };
+        let passes = self.passes(prompts, |pass, batch| values(&pass.run(&request)?, nodes, batch))?;
+        let (mut all, mut places) = (BTreeMap::new(), Vec::new());
+        for (of_batch, values) in passes {
+            places.extend(of_batch);
+            extend(&mut all, values);
+        }
+        Ok(in_order(all, &places))
+    }
+
+    /// The gradient of each prompt's logit difference at the nodes, `[N, D]` each, from one backward pass.
+    ///
+    /// # Errors
+    /// [`Error::NoPrompts`], [`Error::Model`].
+    pub fn gradients(&self, prompts: &[Prompt], nodes: &BTreeSet<Node>) -> Result<BTreeMap<Node, Rows>, Error> {
+        let hooks: BTreeSet<HookPoint> = nodes.iter().map(|node| node.hook).collect();
+        let passes = self.passes(prompts, |pass, batch| {
+            let trace = pass.run(&Request {
+                watch: hooks.iter().copied().collect(),
+                logits: Logits::At(batch.ends().collect()),
+                ..Request::default()
+            })?;
+            let logits = trace.logits_at()?; // [B, V]
+            let of = |token: fn(&Prompt) -> u32| -> Tensor<2> {
+                let ids: Vec<i32> = batch.prompts.iter().map(|prompt| token(prompt) as i32).collect();
+                let ids = TensorData::new(ids, [batch.prompts.len(), 1]);
+                logits.clone().gather(1, Tensor::from_data(ids, &logits.device())) // [B, 1]
+            };
+            // No prompt sees another: the gradient of the sum is that of each.
+            let gradients = trace.gradients((of(Prompt::right_token) - of(Prompt::wrong_token)).sum())?;
+            let read = |node: &Node| {
+                let rows = gradients.at(node.hook, node.head, &batch.positions(node)?)?; // [B, D]
+                Ok((*node, Rows::from_tensor(rows)))
+            };
+            nodes.iter().map(read).collect::<Result<BTreeMap<_, _>, Error>>()
         })?;
-        let mut all = BTreeMap::new();
-        passes.into_iter().for_each(|values| extend(&mut all, values));
-        Ok(all)
+        let (mut all, mut places) = (BTreeMap::new(), Vec::new());
+        for (of_batch, values) in passes {
+            places.extend(of_batch);
+            extend(&mut all, values);
+        }
+        Ok(in_order(all, &places))
     }
 
     /// Runs the prompts of `clean` with every node of `overwrites` replaced by its row, `[N, D]` each.
@@ -276,67 +380,56 @@ impl<'a> Runner<'a> {
         let Some((layer, resid)) = first.and_then(|layer| Some((layer, clean.resid.get(&layer)?))) else {
             return Ok(clean.outcome.clone());
         };
-        let batches: Vec<_> = clean.prompts.chunks(clean.batch).zip(resid).enumerate().collect();
-        let passes = batches.into_par_iter().map(|(place, (batch, resid))| {
-            let start = place * clean.batch;
-            let (from, past) = past(&clean.keys_values[place], layer, overwrites, batch)?;
+        // The batches of the clean run, whoever made it.
+        let runner = Self {
+            batch: clean.batch,
+            ..*self
+        };
+        let passes = runner.passes(clean.prompts, |pass, batch| {
+            let resid = resid[pass.number].clone(); // [B, T, d_model]
+            let (from, past) = past(&clean.keys_values[pass.number], layer, overwrites, batch)?;
             let overwrite = overwrites.iter().map(|(node, rows)| {
-                let at = positions(batch, node)?.into_iter().map(|position| position - from);
-                Ok(Patch::set(
-                    node.hook,
-                    node.head,
-                    at.enumerate().collect(),
-                    rows.tensor(start..start + batch.len(), self.model.device()),
-                ))
+                let at = batch.positions(node)?.into_iter().map(|position| position - from);
+                let values = rows.pick(batch.places);
+                let values = values.tensor(0..values.len(), self.model.device()); // [B, D]
+                Ok(Patch::set(node.hook, node.head, at.enumerate().collect(), values))
             });
             let request = Request {
-                capture: Vec::new(),
                 patches: overwrite.collect::<Result<_, Error>>()?,
-                logits: Logits::At(ends(batch).map(|end| end - from).collect()),
+                logits: Logits::At(batch.ends().map(|end| end - from).collect()),
                 ..Request::default()
             };
-            let resid = resid.clone().narrow(1, from, resid.dims()[1] - from); // [B, T - P, d_model]
-            let trace = self.model.run(Start::Resid { layer, resid, past }, &request)?;
-            Ok(Outcome::read(batch, start, trace.logits_at()?, want)) // [B, V]
-        });
-        let mut outcome = Outcome::default();
-        for part in passes.collect::<Result<Vec<_>, Error>>()? {
+            let len = resid.dims()[1];
+            let resid = resid.narrow(1, from, len - from); // [B, T - P, d_model]
+            let trace = pass.resume(layer, resid, past, &request)?;
+            Ok(Outcome::read(batch, trace.logits_at()?, want)) // [B, V]
+        })?;
+        let (mut outcome, mut places) = (Outcome::default(), Vec::new());
+        for (of_batch, part) in passes {
+            places.extend(of_batch);
             outcome.extend(part);
         }
-        Ok(outcome)
+        Ok(outcome.in_order(&places))
     }
 
-    /// Handles all batches, on all threads; the results are in the order of the prompts.
-    ///
-    /// burn's element-wise operations use one thread, so batches side by side are faster than batches in turn.
+    /// Handles all batches, on all threads: prompts are short, and interventions run few blocks of few positions. Each result
+    /// stands beside the places of its prompts.
     fn passes<T: Send>(
         &self,
         prompts: &[Prompt],
-        pass: impl Fn(&[Prompt]) -> Result<T, Error> + Sync + Send,
-    ) -> Result<Vec<T>, Error> {
+        work: impl Fn(&Pass<'_>, &Prompts<'_>) -> Result<T, Error> + Sync + Send,
+    ) -> Result<Vec<(Vec<usize>, T)>, Error> {
         if prompts.is_empty() {
             return Err(Error::NoPrompts);
         }
-        prompts.par_chunks(self.batch).map(pass).collect()
-    }
-
-    /// One undisturbed pass over a batch, which captures `nodes` and `more`.
-    fn undisturbed(
-        &self,
-        batch: &[Prompt],
-        nodes: &BTreeSet<Node>,
-        more: &[HookPoint],
-        logits: Logits,
-    ) -> Result<Trace, Error> {
-        let ids: Vec<&[u32]> = batch.iter().map(|prompt| prompt.ids.as_slice()).collect();
-        let tokens = TokenBatch::new(&ids)?; // [B, T]
-        let hooks: BTreeSet<HookPoint> = nodes.iter().map(|node| node.hook).chain(more.iter().copied()).collect();
-        let request = Request {
-            capture: hooks.into_iter().collect(),
-            logits,
-            ..Request::default()
-        };
-        Ok(self.model.run(Start::Tokens(&tokens), &request)?)
+        let ids: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.ids.as_slice()).collect();
+        let passes = Passes::new(self.model, self.batch)
+            .grouped(Grouping::Length)
+            .scheduled(Schedule::SideBySide);
+        passes.each(&ids, |pass| {
+            let found = work(&pass, &Prompts::new(prompts, &pass))?;
+            Ok((pass.rows, found))
+        })
     }
 }
 
@@ -347,11 +440,11 @@ fn past(
     keys_values: &BTreeMap<usize, [Tensor<4>; 2]>,
     layer: usize,
     overwrites: &BTreeMap<Node, Rows>,
-    batch: &[Prompt],
+    batch: &Prompts<'_>,
 ) -> Result<(usize, Past), Error> {
-    let touched = overwrites.keys().map(|node| positions(batch, node));
+    let touched = overwrites.keys().map(|node| batch.positions(node));
     let touched = touched.collect::<Result<Vec<_>, _>>()?;
-    let from = touched.into_iter().flatten().chain(ends(batch)).min().unwrap_or(0);
+    let from = touched.into_iter().flatten().chain(batch.ends()).min().unwrap_or(0);
     if keys_values.is_empty() || from == 0 {
         return Ok((0, Past::default()));
     }
@@ -362,9 +455,9 @@ fn past(
 }
 
 /// The captured values of a batch, `[B, D]` for each node.
-fn values(trace: &Trace, nodes: &BTreeSet<Node>, batch: &[Prompt]) -> Result<BTreeMap<Node, Rows>, Error> {
+fn values(trace: &Trace, nodes: &BTreeSet<Node>, batch: &Prompts<'_>) -> Result<BTreeMap<Node, Rows>, Error> {
     let read = |node: &Node| {
-        let rows = trace.at(node.hook, node.head, &positions(batch, node)?)?; // [B, D]
+        let rows = trace.at(node.hook, node.head, &batch.positions(node)?)?; // [B, D]
         Ok((*node, Rows::from_tensor(rows)))
     };
     nodes.iter().map(read).collect()
@@ -379,19 +472,10 @@ fn extend(all: &mut BTreeMap<Node, Rows>, batch: BTreeMap<Node, Rows>) {
     }
 }
 
-/// The position of a node in each prompt.
-fn positions(prompts: &[Prompt], node: &Node) -> Result<Vec<usize>, Error> {
-    let missing = || Error::Node {
-        node: *node,
-        reason: "the prompts have no such role".to_owned(),
-    };
-    let position = |prompt: &Prompt| prompt.position(node.role).ok_or_else(missing);
-    prompts.iter().map(position).collect()
-}
-
-/// The position of the last token of each prompt.
-fn ends(prompts: &[Prompt]) -> impl Iterator<Item = usize> {
-    prompts.iter().map(Prompt::end)
+/// Rows of batches, whose prompts stand at `places`, in the order of the prompts.
+fn in_order(nodes: BTreeMap<Node, Rows>, places: &[usize]) -> BTreeMap<Node, Rows> {
+    let ordered = nodes.into_iter().map(|(node, rows)| (node, rows.in_order(places)));
+    ordered.collect()
 }
 
 #[cfg(test)]

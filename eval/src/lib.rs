@@ -75,5 +75,5 @@ pub use metric::{Method, Metric};
 pub use parts::Parts;
 pub use report::{Comparison, Report, Score};
 pub use site::{Evidence, Site, Sites};
-pub use splice::{Change, SpliceTask};
+pub use splice::{Change, Function, Insert, Place, SpliceTask, SpliceText};
 pub use truth::{DENSE, FamilyScore, Truth, WorldSample};

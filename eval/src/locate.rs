@@ -11,10 +11,13 @@
 //! and (residual stream, attribute) pairs at the token that *is* the attribute ([`Task::told_by_token`]; of the indirect
 //! object: IO and Pos at role IO, S and Pos at S1, Pos at S1+1 (position embedding), S at S2). They are measured and marked [`Candidate::trivial`], never kept.
 //!
+//! Where there are more candidates than a config wants measured, they are narrowed down first (`locate/narrow.rs`).
+//!
 //! Shape legend: `N` prompts, `D` width of a node.
 
 mod choose;
 mod config;
+mod narrow;
 
 pub use config::{LocateConfig, LocateFile};
 
@@ -106,25 +109,34 @@ pub fn candidates(config: &Spec, roles: &[Role]) -> Vec<Node> {
 /// The most that [`locate()`] will cost on a model of this size.
 pub fn estimated_forward_passes(model: &Spec, task: &dyn Task, config: &LocateConfig) -> Cost {
     let layers = model.n_layer.max(1) as f64;
-    let runs = 1 + task.attributes().len();
-    let mut cost = Cost {
-        interventions: 0,
-        forward_passes: runs as f64,
-    };
-    for node in candidates(model, &task.schema().roles) {
-        let share = (layers - node.hook.layer().unwrap_or(0) as f64) / layers;
-        cost.interventions += runs;
-        cost.forward_passes += share * runs as f64;
+    let attributes = task.attributes().len();
+    let nodes = candidates(model, &task.schema().roles);
+    let share = |node: &Node| (layers - node.hook.layer().unwrap_or(0) as f64) / layers;
+    let (mut interventions, mut passes) = (0.0, (1 + attributes) as f64);
+    for heads in [true, false] {
+        let of_kind: Vec<f64> = nodes
+            .iter()
+            .filter(|node| node.head.is_some() == heads)
+            .map(share)
+            .collect();
+        let mean = of_kind.iter().sum::<f64>() / of_kind.len().max(1) as f64;
+        let measured = (of_kind.len().min(config.narrow_to) * (1 + attributes)) as f64;
+        let narrowing = match heads {
+            true => 0.0,
+            false => narrow::interventions(of_kind.len(), attributes, config),
+        };
+        interventions += measured + narrowing;
+        passes += mean * (measured + narrowing);
     }
     Cost {
-        forward_passes: cost.forward_passes * config.prompts as f64,
-        ..cost
+        interventions: interventions.ceil() as usize,
+        forward_passes: passes * config.prompts as f64,
     }
 }
 
 /// Measures every candidate and chooses sites.
 ///
-/// `progress(done, total)` is called after every candidate.
+/// `progress(done, total)` is called after every candidate, and with 0 while candidates are narrowed down.
 ///
 /// # Errors
 /// [`Error::TaskMismatch`] when the config names another task, [`Error::Config`] when its sites are too few for the task, [`Error::NoBehaviour`] when the model does not do it, [`Error::NoSites`] when nothing passes the thresholds,
@@ -145,6 +157,8 @@ pub fn locate(
     config.check_sites(task.attributes().len())?;
     let runner = Runner::new(model, config.batch);
     let nodes = candidates(model.spec(), &schema.roles);
+    let total = nodes.len();
+    let nodes = narrow::narrowed(model, task, nodes, config, &mut || progress(0, total))?;
     let all: BTreeSet<Node> = nodes.iter().copied().collect();
     let prompts = task.sample(Sample::Locate, config.prompts, config.seed);
     let clean = runner.clean(&prompts, &all)?;
@@ -203,18 +217,7 @@ fn measure(
     let mut changed = BTreeMap::new();
     for (attribute, values) in targets {
         let values = &values[&node];
-        // Causal attention: before the first changed token nothing differs, and the run can be spared.
-        let share = if *values == clean.nodes[&node] {
-            0.0
-        } else {
-            let patched = runner.intervene(clean, &BTreeMap::from([(node, values.clone())]), Want::Prediction)?;
-            let same: f64 = patched
-                .agreement(&clean.outcome)
-                .iter()
-                .map(|&same| f64::from(same))
-                .sum();
-            1.0 - same / clean.prompts.len() as f64
-        };
+        let share = share_of_changed(runner, clean, node, values)?;
         changed.insert(*attribute, rounded(share));
     }
     let passing = |attribute: &Attribute| changed[attribute] >= config.min_changed && !trivial.contains(attribute);
@@ -239,6 +242,18 @@ fn measure(
         trivial,
         kept,
     })
+}
+
+/// The share of prompts whose prediction changes when a node takes other values, `[N, D]`.
+fn share_of_changed(runner: &Runner<'_>, clean: &CleanRun<'_>, node: Node, values: &Rows) -> Result<f64, Error> {
+    // Causal attention: before the first changed token nothing differs, and the run can be spared.
+    if *values == clean.nodes[&node] {
+        return Ok(0.0);
+    }
+    let patched = runner.intervene(clean, &BTreeMap::from([(node, values.clone())]), Want::Prediction)?;
+    let same = patched.agreement(&clean.outcome);
+    let same: f64 = same.iter().map(|&same| f64::from(same)).sum();
+    Ok(1.0 - same / clean.prompts.len() as f64)
 }
 
 /// The attributes that the residual stream at this role holds in any model, because the token is the attribute.

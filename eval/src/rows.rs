@@ -45,6 +45,24 @@ impl Rows {
         kernels::from_vec(values, [n, self.width], device) // [n, D]
     }
 
+    /// The rows at `places`, in that order.
+    pub fn pick(&self, places: &[usize]) -> Self {
+        Self {
+            width: self.width,
+            values: places.iter().flat_map(|&place| self.row(place)).copied().collect(),
+        }
+    }
+
+    /// Rows that stand at `places` of another list, in the order of that list.
+    pub fn in_order(self, places: &[usize]) -> Self {
+        if places.is_sorted() {
+            return self;
+        }
+        let mut order: Vec<usize> = (0..places.len()).collect();
+        order.sort_by_key(|&row| places[row]);
+        self.pick(&order)
+    }
+
     /// Number of rows `N`.
     pub fn len(&self) -> usize {
         self.values.len().checked_div(self.width).unwrap_or(0)

@@ -1,23 +1,35 @@
-//! What is lost when a dictionary's reconstruction takes the place of a hook on running text.
+//! What is lost when dictionaries' reconstructions take the place of hooks on running text.
 //!
-//! For every token but special ones, the vector at the hook is replaced by its reconstruction, by zeros, or by the mean of
-//! the hook over the replaced tokens. Special are the first position of a window and the tokenizer's special tokens, such as
-//! the separators inside packed windows: a harvest leaves them out, so no autoencoder has been trained on them. With `p` the
+//! An autoencoder reconstructs what stands at its hook; a transcoder reads one hook and writes another. Both read and write in
+//! the *changed* pass: several dictionaries stand in one pass together, and one that lies downstream reads what another wrote.
+//!
+//! For every token but special ones, the vector at the written hook is replaced by the reconstruction, by zeros, or by the mean
+//! of the hook over the replaced tokens. Special are the first position of a window and the tokenizer's special tokens, such as
+//! the separators inside packed windows: a harvest leaves them out, so no dictionary has been trained on them. With `p` the
 //! next-token distribution of the untouched model and `q` that of the changed one, in nats, over all tokens behind the first
 //! and before the last of each window (what follows a separator is predicted too):
 //!
 //! * cross-entropy: mean of `-ln q(next token)`; `kl`: mean of `sum p ln(p / q)`;
 //! * recovered against an ablation: `(ce_ablated - ce_spliced) / (ce_ablated - ce_clean)`.
 //!
+//! The **error term** of a dictionary `f` that reads `x` and writes `y` is `y - f(x)` in the untouched pass, token by token. With
+//! it the dictionary writes `f(x') + y - f(x)`, where `x'` is what it reads in the changed pass: what it got wrong of the untouched
+//! model is put right, and what others changed before it goes through it.
+//!
 //! Shapes: `B` windows, `T` tokens, `V` vocabulary, `D` width, `n` replaced tokens, `m` predicting ones.
+
+mod patches;
 
 use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
 use kernels::to_vec;
-use lm::{HookPoint, Logits, Model, Patch, Request, Start, TokenBatch};
+use lm::{HookPoint, Logits, Model, Pass, Passes, Request, Spec, Trace};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
 
 use crate::Error;
+use patches::Spliced;
 
 /// Windows of one forward pass.
 const BATCH: usize = 32;
@@ -31,153 +43,237 @@ pub struct Change {
     pub kl: f64,
 }
 
-/// A hook of a model on some text, and what two ablations do there.
+/// One vector a token: a hook, or one head of it; of a hook with heads and no head named, all heads side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The hook.
+    pub hook: HookPoint,
+    /// The head.
+    pub head: Option<usize>,
+}
+
+impl Place {
+    /// A place without a head.
+    pub fn new(hook: HookPoint) -> Self {
+        Self { hook, head: None }
+    }
+
+    /// Numbers of a vector there.
+    pub fn width(&self, spec: &Spec) -> usize {
+        match (self.head, self.hook.heads(spec)) {
+            (None, Some(heads)) => heads * self.hook.width(spec),
+            _ => self.hook.width(spec),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.head {
+            Some(head) => write!(out, "{}.{head}", self.hook),
+            None => write!(out, "{}", self.hook),
+        }
+    }
+}
+
+/// What takes the vectors that a dictionary reads, `[n, D]`, to those that it writes, `[n, D_out]`.
+pub type Function = Arc<dyn Fn(Tensor<2>) -> Tensor<2> + Send + Sync>;
+
+/// One dictionary in the place of what a model computes.
+#[derive(Clone)]
+pub struct Insert {
+    /// What it reads.
+    pub reads: Place,
+    /// What it writes; of an autoencoder the same.
+    pub writes: Place,
+    /// The dictionary.
+    pub function: Function,
+    /// Whether its error term is added.
+    pub error_term: bool,
+}
+
+impl fmt::Debug for Insert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            reads,
+            writes,
+            error_term,
+            ..
+        } = self;
+        write!(f, "Insert {{ {reads} -> {writes}, error_term: {error_term} }}")
+    }
+}
+
+impl Insert {
+    /// A function of the vectors of one place, without an error term.
+    pub fn at(place: Place, function: impl Fn(Tensor<2>) -> Tensor<2> + Send + Sync + 'static) -> Self {
+        Self::between(place, place, function)
+    }
+
+    /// A function of the vectors of one place that gives those of another, without an error term.
+    pub fn between(
+        reads: Place,
+        writes: Place,
+        function: impl Fn(Tensor<2>) -> Tensor<2> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            reads,
+            writes,
+            function: Arc::new(function),
+            error_term: false,
+        }
+    }
+}
+
+/// A model and the text on which dictionaries are put into it.
 #[derive(Debug, Clone)]
-pub struct SpliceTask<'a> {
-    model: &'a Model,
-    hook: HookPoint,
-    head: Option<usize>,
+pub struct SpliceText<'a> {
+    passes: Passes<'a>,
     /// Tokens that are never replaced.
     special: &'a BTreeSet<u32>,
-    batches: Vec<TokenBatch>,
+    windows: Vec<&'a [u32]>,
     /// Tokens that are predicted.
     pub tokens: usize,
     /// Cross-entropy of the untouched model, in nats.
     pub ce_clean: f64,
-    /// With zeros in place of the hook.
+}
+
+/// Places of a model that are written together, and what two ablations do there.
+#[derive(Debug, Clone)]
+pub struct SpliceTask<'t, 'a> {
+    text: &'t SpliceText<'a>,
+    writes: Vec<Place>,
+    /// With zeros in these places.
     pub zero: Change,
-    /// With the mean of the hook over the replaced tokens.
+    /// With the mean over the replaced tokens in each of these places.
     pub mean: Change,
 }
 
 /// The untouched model on one batch.
 struct Clean {
-    /// Row and position of each token that may be replaced, `n`.
-    at: Vec<(usize, usize)>,
-    /// The hook's vectors there, `[n, D]`; none where every token of the batch is special.
-    vectors: Option<Tensor<2>>,
+    trace: Trace,
     /// Log-probabilities at every predicting position, `[m, V]`.
     log_p: Tensor<2>,
     /// The tokens that come next there, `[m, 1]`.
     next: Tensor<2, Int>,
 }
 
-impl<'a> SpliceTask<'a> {
-    /// Runs the untouched model and both ablations on `windows`, which begin with the beginning-of-text token; windows of
-    /// equal length stand together. Tokens in `special` ([`lm::Tokenizer::special_ids`]) are never replaced.
+/// The tokens of a batch that may be replaced: position by position, the rows of each.
+#[derive(Debug, Clone)]
+pub(crate) struct Replaced {
+    /// Place of each in `[B * T]`, `n`.
+    pub(crate) at: Vec<usize>,
+}
+
+impl Replaced {
+    fn new(pass: &Pass<'_>, special: &BTreeSet<u32>) -> Self {
+        let (rows, len) = (pass.tokens.rows(), pass.tokens.len());
+        let places = (1..len).flat_map(|position| (0..rows).map(move |row| row * len + position));
+        Self {
+            at: places.filter(|&at| !special.contains(&pass.tokens.ids()[at])).collect(),
+        }
+    }
+
+    /// The vectors of a place among those of its whole hook, `[B, T, H D]` to `[n, D]`; `n` is not 0.
+    pub(crate) fn pick(&self, hook: Tensor<3>, columns: (usize, usize)) -> Tensor<2> {
+        let [b, t, width] = hook.dims();
+        let at: Vec<i32> = self.at.iter().map(|&at| at as i32).collect();
+        let at = Tensor::<1, Int>::from_data(TensorData::new(at, [self.at.len()]), &hook.device());
+        let rows = hook.reshape([b * t, width]).select(0, at); // [n, H D]
+        match columns {
+            (0, all) if all == width => rows,
+            (first, width) => rows.narrow(1, first, width), // [n, D]
+        }
+    }
+}
+
+impl<'a> SpliceText<'a> {
+    /// Runs the untouched model on `windows`, which begin with the beginning-of-text token; those of less than three tokens are
+    /// left out, and windows of equal length stand together. Tokens in `special` ([`lm::Tokenizer::special_ids`]) are never
+    /// replaced.
     ///
     /// # Errors
     ///
-    /// A hook that the model does not have, or that is no vector at a position; no window of three tokens; nothing but special
-    /// tokens; [`Error::NotANumber`] when the model or an ablated one gives no finite cross-entropy.
-    pub fn new(
-        model: &'a Model,
-        hook: HookPoint,
-        head: Option<usize>,
-        special: &'a BTreeSet<u32>,
-        windows: &[Vec<u32>],
-    ) -> Result<Self, Error> {
-        let long_enough: Vec<&Vec<u32>> = windows.iter().filter(|window| window.len() >= 3).collect();
-        let equal = long_enough.chunk_by(|a, b| a.len() == b.len());
-        let batches = equal.flat_map(|windows| windows.chunks(BATCH));
-        let nothing = Change { ce: 0.0, kl: 0.0 };
-        let mut task = Self {
-            model,
-            hook,
-            head,
+    /// No window of three tokens; nothing but special tokens; [`Error::NotANumber`] when the model gives no finite cross-entropy.
+    pub fn new(model: &'a Model, special: &'a BTreeSet<u32>, windows: &'a [Vec<u32>]) -> Result<Self, Error> {
+        let windows = windows.iter().filter(|window| window.len() >= 3).map(Vec::as_slice);
+        let mut text = Self {
+            passes: Passes::new(model, BATCH),
             special,
-            batches: batches.map(TokenBatch::new).collect::<Result<_, _>>()?,
+            windows: windows.collect(),
             tokens: 0,
             ce_clean: 0.0,
-            zero: nothing,
-            mean: nothing,
         };
-        let (mut sum, mut n) = (None::<Tensor<2>>, 0);
-        for batch in &task.batches {
-            let clean = task.clean(batch)?;
-            n += clean.at.len();
-            if let Some(vectors) = clean.vectors {
-                let total = vectors.sum_dim(0); // [1, D]
-                sum = Some(match sum {
-                    Some(sum) => sum + total,
-                    None => total,
-                });
-            }
-            task.tokens += clean.next.dims()[0];
-            task.ce_clean -= f64::from(to_vec(clean.log_p.gather(1, clean.next).sum())[0]);
+        let batches = text.passes.each(&text.windows, |pass| {
+            let clean = text.clean(&pass, Vec::new())?;
+            let m = clean.next.dims()[0];
+            Ok::<_, Error>((clean.cross_entropy(), m, Replaced::new(&pass, special).at.len()))
+        })?;
+        let mut replaced = 0;
+        for (ce, m, n) in batches {
+            text.ce_clean += ce;
+            text.tokens += m;
+            replaced += n;
         }
-        let Some(sum) = sum else {
-            return Err(match task.tokens {
-                0 => Error::NoText,
-                _ => Error::SpecialOnly,
-            });
-        };
-        task.ce_clean = finite("cross-entropy of the model", task.ce_clean / task.tokens as f64)?;
-        let mean = sum / n as f64; // [1, D]
-        task.zero = task.change(&|x| x.zeros_like())?;
-        task.mean = task.change(&|x| x.zeros_like() + mean.clone())?;
-        Ok(task)
+        match (text.tokens, replaced) {
+            (0, _) => return Err(Error::NoText),
+            (_, 0) => return Err(Error::SpecialOnly),
+            _ => {}
+        }
+        text.ce_clean = finite("cross-entropy of the model", text.ce_clean / text.tokens as f64)?;
+        Ok(text)
     }
 
-    fn clean(&self, tokens: &TokenBatch) -> Result<Clean, Error> {
-        let (rows, len) = (tokens.rows(), tokens.len());
+    fn clean(&self, pass: &Pass<'_>, capture: Vec<HookPoint>) -> Result<Clean, Error> {
         let request = Request {
-            capture: vec![self.hook],
+            capture,
             logits: Logits::All,
             ..Request::default()
         };
-        let trace = self.model.run(Start::Tokens(tokens), &request)?;
-        let columns: Vec<Tensor<2>> = (1..len)
-            .map(|position| trace.at(self.hook, self.head, &vec![position; rows]))
-            .collect::<Result<_, _>>()?;
-        let all = Tensor::cat(columns, 0); // [(T - 1) B, D]
-        let places = (1..len).flat_map(|position| (0..rows).map(move |row| (row, position)));
-        let is_replaced = |(row, position): (usize, usize)| !self.special.contains(&tokens.ids()[row * len + position]);
-        let replaced = (0_i32..).zip(places).filter(|(_, place)| is_replaced(*place));
-        let (kept, at): (Vec<i32>, Vec<(usize, usize)>) = replaced.unzip();
-        let n = kept.len();
-        let vectors = match n {
-            0 => None,
-            _ if n == all.dims()[0] => Some(all),
-            _ => {
-                let kept = Tensor::<1, Int>::from_data(TensorData::new(kept, [n]), self.model.device());
-                Some(all.select(0, kept)) // [n, D]
-            }
-        };
-        let ids = tokens.ids().chunks_exact(len);
+        let trace = pass.run(&request)?;
+        let ids = pass.tokens.ids().chunks_exact(pass.tokens.len());
         let next: Vec<i32> = ids.flat_map(|row| row[2..].iter().map(|&id| id as i32)).collect();
         let m = next.len();
         Ok(Clean {
-            at,
-            vectors,
             log_p: log_probabilities(trace.logits_all()?),
-            next: Tensor::from_data(TensorData::new(next, [m, 1]), self.model.device()),
+            next: Tensor::from_data(TensorData::new(next, [m, 1]), self.passes.model().device()),
+            trace,
         })
     }
 
-    /// What becomes of the model when `replace` takes the vectors of the hook, `[n, D]`, to others.
+    /// What becomes of the model with all of `inserts` in their places at once. One reads what another wrote where it lies
+    /// behind it, and at one hook all that write come before all that read.
     ///
     /// # Errors
     ///
-    /// Vectors of another width; [`Error::NotANumber`] when the changed model gives no finite cross-entropy.
-    pub fn change(&self, replace: &dyn Fn(Tensor<2>) -> Tensor<2>) -> Result<Change, Error> {
-        let (mut ce, mut kl) = (0.0, 0.0);
-        for batch in &self.batches {
-            let clean = self.clean(batch)?;
-            let overwrite = clean
-                .vectors
-                .map(|vectors| Patch::set(self.hook, self.head, clean.at, replace(vectors)));
+    /// A hook that the model does not have, or that is no vector at a position; two that write one place; one that writes before
+    /// it reads, or vectors of another width; [`Error::NotANumber`] when the changed model gives no finite cross-entropy.
+    pub fn change(&self, inserts: &[Insert]) -> Result<Change, Error> {
+        let spec = self.passes.model().spec();
+        patches::check(inserts, spec)?;
+        let with_errors = inserts.iter().filter(|insert| insert.error_term);
+        let compared = with_errors.flat_map(|insert| [insert.reads.hook, insert.writes.hook]);
+        let compared: BTreeSet<HookPoint> = compared.collect();
+        let batches = self.passes.each(&self.windows, |pass| {
+            let clean = self.clean(&pass, compared.iter().copied().collect())?;
+            let spliced = Spliced::new(inserts, Replaced::new(&pass, self.special), &clean.trace, spec)?;
             let request = Request {
-                capture: Vec::new(),
-                patches: overwrite.into_iter().collect(),
+                patches: spliced.patches(),
                 logits: Logits::All,
                 ..Request::default()
             };
-            let trace = self.model.run(Start::Tokens(batch), &request)?;
+            let trace = pass.run(&request)?;
+            spliced.check()?;
             let log_q = log_probabilities(trace.logits_all()?); // [m, V]
-            ce -= f64::from(to_vec(log_q.clone().gather(1, clean.next).sum())[0]);
+            let ce = -f64::from(to_vec(log_q.clone().gather(1, clean.next).sum())[0]);
             let difference = clean.log_p.clone() - log_q;
-            kl += f64::from(to_vec((clean.log_p.exp() * difference).sum())[0]);
+            let kl = f64::from(to_vec((clean.log_p.exp() * difference).sum())[0]);
+            Ok::<_, Error>((ce, kl))
+        })?;
+        let (mut ce, mut kl) = (0.0, 0.0);
+        for of_batch in batches {
+            ce += of_batch.0;
+            kl += of_batch.1;
         }
         let m = self.tokens as f64;
         Ok(Change {
@@ -186,11 +282,95 @@ impl<'a> SpliceTask<'a> {
         })
     }
 
+    /// Measures both ablations of places that are written together.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SpliceText::change`].
+    pub fn task(&self, writes: &[Place]) -> Result<SpliceTask<'_, 'a>, Error> {
+        let means = self.means(writes)?;
+        let zeros = writes.iter().map(|&place| Insert::at(place, |x| x.zeros_like()));
+        let zeros: Vec<Insert> = zeros.collect();
+        let means = writes.iter().zip(means).map(|(&place, mean)| {
+            Insert::at(place, move |x| x.zeros_like() + mean.clone()) // [n, D]
+        });
+        Ok(SpliceTask {
+            text: self,
+            writes: writes.to_vec(),
+            zero: self.change(&zeros)?,
+            mean: self.change(&means.collect::<Vec<_>>())?,
+        })
+    }
+
+    /// Mean of each place over the replaced tokens, `[1, D]`.
+    fn means(&self, places: &[Place]) -> Result<Vec<Tensor<2>>, Error> {
+        let spec = self.passes.model().spec();
+        let request = Request {
+            capture: places.iter().map(|place| place.hook).collect(),
+            ..Request::default()
+        };
+        let batches = self.passes.run(
+            &self.windows,
+            |_| Ok::<_, Error>(request.clone()),
+            |pass, trace| {
+                let replaced = Replaced::new(pass, self.special);
+                let n = replaced.at.len();
+                let total = |place: &Place| {
+                    let vectors = patches::vectors(&trace, *place, &replaced, spec)?;
+                    Ok(vectors.map(|vectors| vectors.sum_dim(0))) // [1, D]
+                };
+                Ok((n, places.iter().map(total).collect::<Result<Vec<_>, Error>>()?))
+            },
+        )?;
+        let (mut sums, mut n) = (vec![None::<Tensor<2>>; places.len()], 0);
+        for (of_batch, totals) in batches {
+            n += of_batch;
+            for (sum, total) in sums.iter_mut().zip(totals) {
+                *sum = match (sum.take(), total) {
+                    (Some(sum), Some(total)) => Some(sum + total),
+                    (sum, total) => sum.or(total),
+                };
+            }
+        }
+        let means = sums
+            .into_iter()
+            .map(|sum| sum.map(|sum| sum / n as f64).ok_or(Error::SpecialOnly));
+        means.collect()
+    }
+
     /// Share of the cross-entropy that an ablation costs and a change does not; none when the ablation costs less than a
     /// hundredth of a nat.
     pub fn recovered(&self, change: Change, ablated: Change) -> Option<f64> {
         let cost = ablated.ce - self.ce_clean;
         (cost > 0.01).then(|| (ablated.ce - change.ce) / cost)
+    }
+}
+
+impl SpliceTask<'_, '_> {
+    /// What becomes of the model with `inserts`, which write the places of this task and no others.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SpliceText::change`]; dictionaries of other places.
+    pub fn change(&self, inserts: &[Insert]) -> Result<Change, Error> {
+        let written: BTreeSet<Place> = inserts.iter().map(|insert| insert.writes).collect();
+        if let Some(other) = written
+            .symmetric_difference(&self.writes.iter().copied().collect())
+            .next()
+        {
+            return Err(Error::Splice {
+                place: *other,
+                reason: "is written by the dictionaries or ablated, but not both".to_owned(),
+            });
+        }
+        self.text.change(inserts)
+    }
+}
+
+impl Clean {
+    /// Sum over the predicted tokens of `-ln p(next token)`.
+    fn cross_entropy(self) -> f64 {
+        -f64::from(to_vec(self.log_p.gather(1, self.next).sum())[0])
     }
 }
 

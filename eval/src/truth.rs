@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 use kernels::{from_vec, matmul, to_vec};
-use lm::{HookPoint, Logits, Model, Request, Start, TokenBatch, Tokenizer};
+use lm::{HookPoint, Model, Passes, Request, Schedule, Tokenizer};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tasks::world::{Document, Label};
@@ -88,25 +88,23 @@ impl WorldSample {
         head: Option<usize>,
     ) -> Result<Self, Error> {
         let mut numbers: BTreeMap<(&'static str, String), u32> = BTreeMap::new();
-        let (mut vectors, mut holds, mut scored) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rows, mut holds, mut scored) = (Vec::new(), Vec::new(), Vec::new());
+        let before = usize::from(tokenizer.bos().is_some());
         for (number, document) in documents.iter().enumerate() {
             let ids = tokenizer.encode(&document.text())?;
             if ids.len() != document.pieces.len() {
                 return Err(Error::NotTheWorld);
             }
-            let before = usize::from(tokenizer.bos().is_some());
             let window = model.spec().n_ctx.max(2) - before;
             for (ids, pieces) in ids.chunks(window).zip(document.pieces.chunks(window)) {
-                let row: Vec<u32> = tokenizer.bos().into_iter().chain(ids.iter().copied()).collect();
-                let batch = TokenBatch::new(&[row])?;
-                let request = Request {
-                    capture: vec![hook],
-                    logits: Logits::None,
-                    ..Request::default()
-                };
-                let trace = model.run(Start::Tokens(&batch), &request)?;
-                for (place, piece) in pieces.iter().enumerate() {
-                    vectors.push(trace.at(hook, head, &[place + before])?);
+                rows.push(
+                    tokenizer
+                        .bos()
+                        .into_iter()
+                        .chain(ids.iter().copied())
+                        .collect::<Vec<u32>>(),
+                );
+                for piece in pieces {
                     let mut of_token = Vec::new();
                     for predicate in predicates(&piece.label) {
                         let next = numbers.len() as u32;
@@ -117,6 +115,20 @@ impl WorldSample {
                 }
             }
         }
+        // Row by row, so that no vector depends on what else is read.
+        let passes = Passes::new(model, 1).scheduled(Schedule::SideBySide);
+        let request = Request {
+            capture: vec![hook],
+            ..Request::default()
+        };
+        let vectors = passes.run(
+            &rows,
+            |_| Ok::<_, Error>(request.clone()),
+            |pass, trace| {
+                let tokens = (before..pass.tokens.len()).map(|place| trace.at(hook, head, &[place]));
+                Ok(Tensor::cat(tokens.collect::<Result<Vec<_>, _>>()?, 0)) // [T, D]
+            },
+        )?;
         if vectors.is_empty() {
             return Err(Error::NoText);
         }

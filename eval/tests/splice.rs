@@ -7,7 +7,7 @@ use std::path::Path;
 
 use activations::{Document, Fill, Packing};
 use burn::tensor::Tensor;
-use eval::{Change, SpliceTask};
+use eval::{Change, Insert, Place, SpliceTask, SpliceText};
 use kernels::{cpu, to_vec};
 use lm::{HookPoint, Logits, Model, Patch, Request, Start, TokenBatch, Tokenizer};
 use tasks::world::World;
@@ -45,7 +45,7 @@ fn nothing_changed_costs_nothing_and_ablations_cost() {
         special,
         windows,
     } = world(Fill::Documents);
-    let task = SpliceTask::new(&model, HOOK, None, &special, &windows).unwrap();
+    let task = SpliceText::new(&model, &special, &windows).unwrap();
     let same = task.change(&|x| x).unwrap();
     assert!(
         same.kl.abs() < 1e-6 && (same.ce - task.ce_clean).abs() < 1e-6,
@@ -72,7 +72,7 @@ fn cross_entropy_is_that_of_a_softmax_in_f64() {
         special,
         windows,
     } = world(Fill::Documents);
-    let task = SpliceTask::new(&model, HOOK, None, &special, &windows).unwrap();
+    let task = SpliceText::new(&model, &special, &windows).unwrap();
     let (ce, n) = cross_entropy(&model, &windows, |_| Vec::new());
     assert_eq!(task.tokens, n);
     assert!((task.ce_clean - ce).abs() < 1e-5, "{} {ce}", task.ce_clean);
@@ -122,7 +122,7 @@ fn separators_of_packed_windows_are_left_alone() {
         .flat_map(|window| &window[1..])
         .filter(|id| special.contains(id));
     assert!(separators.count() >= 5, "there is something to leave alone");
-    let task = SpliceTask::new(&model, HOOK, None, &special, &windows).unwrap();
+    let task = SpliceText::new(&model, &special, &windows).unwrap();
     let plain = |window: &[u32]| {
         (1..window.len())
             .filter(|&place| !special.contains(&window[place]))
@@ -169,7 +169,7 @@ fn separators_of_packed_windows_are_left_alone() {
     // A batch of nothing else is predicted and not replaced; a text of nothing else is refused.
     let bos = windows[0][0];
     let more = [&windows[..], &[vec![bos; 5]]].concat();
-    let with_more = SpliceTask::new(&model, HOOK, None, &special, &more).unwrap();
+    let with_more = SpliceText::new(&model, &special, &more).unwrap();
     assert_eq!(with_more.tokens, n + 3);
     let error = SpliceTask::new(&model, HOOK, None, &special, &[vec![bos; 5]])
         .unwrap_err()
@@ -184,7 +184,7 @@ fn a_figure_that_is_no_number_is_an_error() {
         special,
         windows,
     } = world(Fill::Documents);
-    let task = SpliceTask::new(&model, HOOK, None, &special, &windows).unwrap();
+    let task = SpliceText::new(&model, &special, &windows).unwrap();
     for value in [f32::NAN, f32::INFINITY] {
         let error = task.change(&|x| x.zeros_like() + value).unwrap_err().to_string();
         assert!(

@@ -50,13 +50,7 @@ pub(crate) fn run(
         tap: Tap::new(request, spec, first, extent)?,
         rotations: rotations(spec, extent),
     };
-    let last = match request.logits {
-        Logits::None => {
-            let hooks = request.capture.iter().chain(&request.watch);
-            hooks.map(|hook| hook.blocks_needed(spec)).max().unwrap_or(0)
-        }
-        _ => spec.n_layer,
-    };
+    let last = request.blocks_needed(spec);
     let (mut resid, past) = match start {
         Start::Tokens(batch) => (pass.embed(batch)?, Past::default()), // [B, T, D]
         Start::Resid { resid, past, .. } if device_records(device) => (resid.autodiff(), past),

@@ -2,6 +2,7 @@
 //! writes.
 //!
 //! * [`Model`]: a model in Hugging Face layout; [`Model::run`] reads and changes activations at [`HookPoint`]s and gives gradients.
+//! * [`Passes`]: rows of tokens through a model, batch by batch.
 //! * [`Spec`]: what a model computes, whatever [`Family`] it is of.
 //! * [`Tokenizer`]: text to token ids.
 //! * [`train`]: language-model training of a GPT-2, fed with batches of token ids; [`interchange`] plants a mechanism meanwhile.
@@ -24,6 +25,7 @@ mod hooks;
 pub mod hub;
 pub mod interchange;
 mod model;
+mod passes;
 mod refactor;
 mod rotary;
 mod run;
@@ -42,6 +44,7 @@ pub use files::HostTensor;
 pub use hooks::{HookPoint, NormAt};
 pub use kernels::Activation;
 pub use model::{LoadOptions, Model};
+pub use passes::{Batch, Grouping, Pass, PassCost, Passes, Schedule, in_order_of_rows};
 pub use rotary::{Rotary, Scaling};
 pub use run::{Change, Gradients, Logits, Map, Past, Patch, Request, Start, TokenBatch, Trace, Vectors};
 pub use spec::{LayerSpec, NormKind, Spec};

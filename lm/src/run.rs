@@ -216,6 +216,19 @@ pub struct Request {
     pub logits: Logits,
 }
 
+impl Request {
+    /// How many blocks of a model must run for it.
+    pub fn blocks_needed(&self, spec: &Spec) -> usize {
+        match self.logits {
+            Logits::None => {
+                let hooks = self.capture.iter().chain(&self.watch);
+                hooks.map(|hook| hook.blocks_needed(spec)).max().unwrap_or(0)
+            }
+            Logits::All | Logits::At(_) => spec.n_layer,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) enum Captured {
     Three(Tensor<3>), // [B, T, width]
@@ -256,6 +269,15 @@ impl Gradients {
     pub fn tensor4(&self, hook: HookPoint) -> Result<Tensor<4>, Error> {
         four(&self.by_hook, hook)
     }
+
+    /// The gradient at a hook's vector at one position of each row, `[B, width]`: of one head, or of all heads side by side.
+    ///
+    /// # Errors
+    ///
+    /// A hook that was not watched, a head that it does not have, positions that are not one for each row.
+    pub fn at(&self, hook: HookPoint, head: Option<usize>, positions: &[usize]) -> Result<Tensor<2>, Error> {
+        at(&self.by_hook, hook, head, positions)
+    }
 }
 
 fn three(tensors: &BTreeMap<HookPoint, Captured>, hook: HookPoint) -> Result<Tensor<3>, Error> {
@@ -270,6 +292,50 @@ fn four(tensors: &BTreeMap<HookPoint, Captured>, hook: HookPoint) -> Result<Tens
         Captured::Four(tensor) => Ok(tensor.clone()),
         Captured::Three(_) => Err(wrong(hook, "has three dimensions")),
     }
+}
+
+/// The vector of a hook at one position of each row, `[B, width]`.
+fn at(
+    tensors: &BTreeMap<HookPoint, Captured>,
+    hook: HookPoint,
+    head: Option<usize>,
+    positions: &[usize],
+) -> Result<Tensor<2>, Error> {
+    let (rows, width) = match tensors.get(&hook).ok_or_else(|| not_asked_for(hook))? {
+        Captured::Three(tensor) => {
+            if head.is_some() {
+                return Err(wrong(hook, "has no heads"));
+            }
+            let [b, t, width] = tensor.dims();
+            check_positions(hook, positions, b, t)?;
+            (tensor.clone().reshape([b * t, width]), width) // [B T, width]
+        }
+        Captured::Four(_) if !hook.has_heads() => return Err(wrong(hook, "is not one vector a token")),
+        Captured::Four(tensor) => {
+            let [b, t, heads, d_head] = tensor.dims();
+            check_positions(hook, positions, b, t)?;
+            match head {
+                Some(head) if head >= heads => {
+                    return Err(wrong(hook, &format!("has {heads} heads, head {head} does not exist")));
+                }
+                Some(head) => {
+                    let one = tensor.clone().slice([0..b, 0..t, head..head + 1, 0..d_head]); // [B, T, 1, Dh]
+                    (one.reshape([b * t, d_head]), d_head)
+                }
+                None => (tensor.clone().reshape([b * t, heads * d_head]), heads * d_head),
+            }
+        }
+    };
+    let device = rows.device();
+    let stride = rows.dims()[0] / positions.len();
+    let flat: Vec<usize> = positions
+        .iter()
+        .enumerate()
+        .map(|(row, position)| row * stride + position)
+        .collect();
+    let output = rows.select(0, indices(&flat, &device)); // [B, width]
+    debug_assert_eq!(output.dims(), [positions.len(), width]);
+    Ok(output)
 }
 
 fn not_asked_for(hook: HookPoint) -> Error {
@@ -330,46 +396,16 @@ impl Trace {
 
     /// A captured hook's vector at one position of each row: of one head, or of all heads side by side.
     ///
+    /// # Errors
+    ///
+    /// A hook that was not captured, a head that it does not have, positions that are not one for each row.
+    ///
     /// # Shapes
     ///
     /// - positions: one per row, `[B]`
     /// - output: `[B, width]`
     pub fn at(&self, hook: HookPoint, head: Option<usize>, positions: &[usize]) -> Result<Tensor<2>, Error> {
-        let (rows, width) = match self.captured.get(&hook).ok_or_else(|| not_asked_for(hook))? {
-            Captured::Three(tensor) => {
-                if head.is_some() {
-                    return Err(wrong(hook, "has no heads"));
-                }
-                let [b, t, width] = tensor.dims();
-                check_positions(hook, positions, b, t)?;
-                (tensor.clone().reshape([b * t, width]), width) // [B T, width]
-            }
-            Captured::Four(_) if !hook.has_heads() => return Err(wrong(hook, "is not one vector a token")),
-            Captured::Four(tensor) => {
-                let [b, t, heads, d_head] = tensor.dims();
-                check_positions(hook, positions, b, t)?;
-                match head {
-                    Some(head) if head >= heads => {
-                        return Err(wrong(hook, &format!("has {heads} heads, head {head} does not exist")));
-                    }
-                    Some(head) => {
-                        let one = tensor.clone().slice([0..b, 0..t, head..head + 1, 0..d_head]); // [B, T, 1, Dh]
-                        (one.reshape([b * t, d_head]), d_head)
-                    }
-                    None => (tensor.clone().reshape([b * t, heads * d_head]), heads * d_head),
-                }
-            }
-        };
-        let device = rows.device();
-        let stride = rows.dims()[0] / positions.len();
-        let flat: Vec<usize> = positions
-            .iter()
-            .enumerate()
-            .map(|(row, position)| row * stride + position)
-            .collect();
-        let output = rows.select(0, indices(&flat, &device)); // [B, width]
-        debug_assert_eq!(output.dims(), [positions.len(), width]);
-        Ok(output)
+        at(&self.captured, hook, head, positions)
     }
 
     /// Logits of every position, `[B, T, V]`; asked for by [`Logits::All`].

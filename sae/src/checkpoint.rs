@@ -33,6 +33,10 @@ pub enum Origin {
         path: PathBuf,
         /// The hook that it named.
         hook: Option<NamedHook>,
+        /// The hook of a transcoder's outputs that it named. Written only where there is one: what was converted before keeps
+        /// its hash.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        writes: Option<NamedHook>,
     },
 }
 
@@ -71,6 +75,14 @@ impl Origin {
         }
     }
 
+    /// The hook that a transcoder writes, where the folder names it and the name is understood.
+    pub fn writes(&self) -> Option<HookPoint> {
+        match self {
+            Self::Imported { writes, .. } => writes.as_ref()?.hook(),
+            Self::Trained(trained) => trained.variant.target,
+        }
+    }
+
     /// The hook that the folder names, where that is understood and another than `hook` and `head`.
     pub fn other_hook(&self, hook: HookPoint, head: Option<usize>) -> Option<NamedHook> {
         self.hook().filter(|named| named.contradicts(hook, head))
@@ -84,7 +96,10 @@ impl Origin {
             map.insert("hook_head_index".to_owned(), hook.head.into());
         }
         match self {
-            Self::Imported { path, .. } => {
+            Self::Imported { path, writes, .. } => {
+                if let Some(writes) = writes {
+                    map.insert("hook_name_out".to_owned(), writes.transformer_lens().into());
+                }
                 map.insert("imported_from".to_owned(), path.display().to_string().into());
             }
             Self::Trained(trained) => {

@@ -97,6 +97,7 @@ fn every_layout_that_can_hold_an_autoencoder_gives_it_back() {
             let origin = Origin::Imported {
                 path: path.clone(),
                 hook: None,
+                writes: None,
             };
             match model.write(out.path(), format, &origin) {
                 Err(Error::Unsupported { .. }) => continue,

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use burn::tensor::{Int, Tensor, TensorData};
-use lm::{HookPoint, Logits, Model, Request, Spec, Start, TokenBatch, Tokenizer, Trace};
+use lm::{HookPoint, Model, Passes, Request, Spec, Tokenizer, Trace};
 use serde_json::{Map, Value, json};
 use tasks::{Prompt, Role};
 
@@ -128,25 +128,23 @@ impl HarvestPlan {
     pub fn cost(&self, model: &Model, tokenizer: &Tokenizer) -> Result<Cost, Error> {
         let config = model.spec();
         let sequences = self.sequences(tokenizer, config.n_ctx)?;
-        let tokens = (0..sequences.len()).map(|index| sequences.tokens(index)).sum::<usize>();
         let rows = sequences.rows();
         let row_bytes = self
             .shapes(config)?
             .values()
             .map(|shape| shape.width * self.dtype.size())
             .sum::<usize>();
-        let blocks = self
-            .hooks
-            .iter()
-            .map(|hook| hook.blocks_needed(config))
-            .max()
-            .unwrap_or(0);
+        let request = Request {
+            capture: self.hooks.clone(),
+            ..Request::default()
+        };
+        let passes = Passes::new(model, self.batch).cost(sequences.lengths(), &request);
         Ok(Cost {
-            tokens,
+            tokens: passes.tokens,
             rows,
             disk: rows * row_bytes,
             window: self.layout_window().0.min(rows) * row_bytes,
-            flops: tokens as f64 * blocks as f64 * config.block_flops(),
+            flops: passes.flops,
         })
     }
 
@@ -330,24 +328,25 @@ fn forward(
     sender: &SyncSender<Pushed>,
     on_event: &mut dyn FnMut(Event),
 ) -> Result<(), Error> {
-    let (mut done, mut start, total) = (0, 0, sequences.len());
-    while done < total {
-        let equal = |index: &usize| sequences.tokens(*index) == sequences.tokens(done);
-        let places = done..total.min(done + batch);
-        let places = done..done + places.take_while(equal).count();
+    let (mut start, total) = (0, sequences.len());
+    let passes = Passes::new(model, batch);
+    for (number, of_batch) in passes.batches(sequences.lengths()).into_iter().enumerate() {
+        // Neighbours, so all from the first to the last.
+        let (Some(&first), Some(&last)) = (of_batch.rows.first(), of_batch.rows.last()) else {
+            continue;
+        };
+        let places = first..last + 1;
         let end = start + places.clone().map(|index| sequences.count(index)).sum::<usize>();
         let missing = wanted.iter().filter(|(_, wanted)| wanted.any(start..end));
         let capture: Vec<HookPoint> = missing.map(|(hook, _)| *hook).collect();
         if !capture.is_empty() {
             let batch = sequences.read(places.clone())?;
             let ids: Vec<&[u32]> = batch.iter().map(Sequence::ids).collect();
-            let tokens = TokenBatch::new(&ids)?;
             let request = Request {
                 capture: capture.clone(),
-                logits: Logits::None,
                 ..Request::default()
             };
-            let trace = model.run(Start::Tokens(&tokens), &request)?;
+            let trace = passes.pass(number, of_batch, &ids)?.run(&request)?;
             let rows: Vec<Row> = batch.iter().flat_map(Sequence::rows).collect();
             let flat = flat_places(&batch);
             let vectors = capture
@@ -358,8 +357,11 @@ fn forward(
                 return Ok(());
             }
         }
-        (start, done) = (end, places.end);
-        on_event(Event::Progress(Progress { done, total }));
+        start = end;
+        on_event(Event::Progress(Progress {
+            done: places.end,
+            total,
+        }));
     }
     Ok(())
 }

@@ -173,6 +173,11 @@ impl<'a> Sequences<'a> {
         }
     }
 
+    /// Tokens of every sequence, in order.
+    pub(super) fn lengths(&self) -> impl Iterator<Item = usize> {
+        (0..self.len()).map(|index| self.tokens(index))
+    }
+
     /// Rows stored of a sequence.
     pub(super) fn count(&self, index: usize) -> usize {
         match self {

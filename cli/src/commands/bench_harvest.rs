@@ -1,21 +1,25 @@
 //! `saelab bench harvest`: how near a harvest comes to the speed of its matrix products.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use activations::{Document, HarvestPlan, Packing, Source, harvest};
 use kernels::{Matrix, gemm, random};
-use lm::{HookPoint, Model, Spec, Tokenizer, files};
+use lm::{HookPoint, LoadOptions, Model, Spec, Tokenizer, files};
 
-use super::Context;
+use super::{Context, run_folder};
 use crate::config::ConfigError;
 use crate::output;
 
 /// Arguments of `saelab bench harvest`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HarvestBench {
-    /// The hook that is stored
-    #[arg(long, default_value = "blocks.8.hook_resid_pre")]
-    hook: HookPoint,
+    /// Model folder, GGUF file, or the name of a model that was pulled; invented weights of GPT-2 small's sizes unless given
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// The hook that is stored; the residual stream before the middle block unless given, of GPT-2 small that before block 8
+    #[arg(long)]
+    hook: Option<HookPoint>,
     /// Sequences of a forward pass
     #[arg(long, default_value_t = 16)]
     batch: usize,
@@ -30,7 +34,7 @@ pub(crate) struct HarvestBench {
     repeats: usize,
     /// Folder for the store, removed in the end
     #[arg(long, default_value = "/dev/shm/saelab-bench-harvest")]
-    dir: std::path::PathBuf,
+    dir: PathBuf,
 }
 
 impl HarvestBench {
@@ -46,11 +50,31 @@ impl HarvestBench {
             "{} exists already; choose another --dir",
             self.dir.display()
         );
-        // The sizes of GPT-2 small; weights and words are invented.
-        let config = Spec::gpt2(12, 12, 768, 1024, 50_257);
-        let model = Model::hashed(config.clone(), &context.device);
+        let start = Instant::now();
+        let (model, middle) = self.model(context)?;
+        let (load_seconds, load_peak_mb) = (start.elapsed().as_secs_f64(), output::peak_memory_mb());
+        let spec = model.spec().clone();
+        let hook = self.hook.unwrap_or(HookPoint::ResidPre(middle));
+        hook.check(&spec)?;
+        anyhow::ensure!(
+            hook.blocks_needed(&spec) > 0,
+            "--hook {hook}: no block runs before it, so there are no products to compare with"
+        );
+        anyhow::ensure!(
+            self.context <= spec.n_ctx,
+            "--context {}: the model has {} positions",
+            self.context,
+            spec.n_ctx
+        );
+        // Words are invented: what they are makes no difference to the time.
         let pieces: Vec<String> = (b'a'..=b'z').map(|letter| format!(" {}", letter as char)).collect();
         let tokenizer = Tokenizer::word_level(&pieces)?;
+        anyhow::ensure!(
+            tokenizer.vocab_size() <= spec.d_vocab,
+            "a vocabulary of {} tokens is too small for this measurement, which needs {}",
+            spec.d_vocab,
+            tokenizer.vocab_size()
+        );
         let mut rng = random::rng(0, "bench/harvest");
         let mut document = || -> String {
             let letters = random::normal(&mut rng, self.context - 1, 4.0).into_iter();
@@ -66,7 +90,7 @@ impl HarvestBench {
                 &self.dir,
             )?;
             let plan = HarvestPlan {
-                hooks: vec![self.hook],
+                hooks: vec![hook],
                 shuffle: Some((16_384, 0)),
                 ..HarvestPlan::for_nodes(&[], Source::Text(windows), self.batch, 4096)
             };
@@ -76,8 +100,8 @@ impl HarvestBench {
         };
         run(1, "warm")?;
         let tokens = (self.batches * self.batch * self.context) as f64;
-        let flops_per_token = self.hook.blocks_needed(&config) as f64 * config.block_flops();
-        let mut product = Product::new();
+        let flops_per_token = hook.blocks_needed(&spec) as f64 * spec.block_flops();
+        let mut product = Product::new([self.batch * self.context, spec.d_model, spec.d_mlp]);
         let (mut seconds, mut gemm_rate) = (f64::INFINITY, 0.0_f64);
         for repeat in 0..self.repeats {
             seconds = run(self.batches, &repeat.to_string())?.min(seconds);
@@ -86,17 +110,34 @@ impl HarvestBench {
         files::remove_folder(&self.dir)?;
         let rate = tokens / seconds;
         Ok(serde_json::json!({
-            "bench": "harvest", "hook": self.hook, "batch": self.batch, "context": self.context,
+            "bench": "harvest", "model": self.model, "hook": hook, "batch": self.batch, "context": self.context,
             "tokens_per_s": rate, "gflops": rate * flops_per_token / 1e9, "gemm_gflops": gemm_rate / 1e9,
             "gemm_fastest_gflops": product.fastest / 1e9,
             "mflop_per_token": flops_per_token / 1e6, "gemm_ratio": rate * flops_per_token / gemm_rate,
+            "product": product.shape, "load_s": load_seconds, "load_peak_mb": load_peak_mb,
             "peak_mb": output::peak_memory_mb(),
         }))
     }
+
+    /// The model, and the block before which it is read unless a hook is given.
+    fn model(&self, context: &Context) -> anyhow::Result<(Model, usize)> {
+        let Some(path) = &self.model else {
+            let spec = Spec::gpt2(12, 12, 768, 1024, 50_257);
+            return Ok((Model::hashed(spec, &context.device), 8));
+        };
+        let model = run_folder::open_model(
+            &run_folder::model_folder(path)?,
+            LoadOptions::default(),
+            &context.device,
+        )?;
+        let middle = model.spec().n_layer / 2;
+        Ok((model, middle))
+    }
 }
 
-/// The product `[2048, 768] [768, 3072]` of `saelab bench gemm`.
+/// The product of a batch with a matrix of the model's MLP, `[B T, D] [D, M]`.
 struct Product {
+    shape: [usize; 3],
     a: Vec<f32>,
     b: Vec<f32>,
     out: Vec<f32>,
@@ -105,12 +146,11 @@ struct Product {
 }
 
 impl Product {
-    const SHAPE: [usize; 3] = [2048, 768, 3072];
-
-    fn new() -> Self {
-        let [m, k, n] = Self::SHAPE;
+    fn new(shape: [usize; 3]) -> Self {
+        let [m, k, n] = shape;
         let mut rng = random::rng(0, "bench/gemm");
         Self {
+            shape,
             a: random::normal(&mut rng, m * k, 1.0),
             b: random::normal(&mut rng, k * n, 1.0),
             out: vec![0.0; m * n],
@@ -121,7 +161,7 @@ impl Product {
     /// Operations a second over as many products as make up `flops`: the machine's other users slow them as much as a harvest
     /// of the same length, which the fastest of a few short products escapes.
     fn rate(&mut self, flops: f64) -> f64 {
-        let [m, k, n] = Self::SHAPE;
+        let [m, k, n] = self.shape;
         let each = 2.0 * (m * k * n) as f64;
         let times = (flops / each).ceil();
         let mut total = 0.0;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use activations::{Dictionary, SourceConfig};
+use eval::Place;
 use lm::{HookPoint, Model};
 use sae::{Autoencoder, Format, Origin, Trained};
 use serde::Deserialize;
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use super::run_folder::{self, RunFolder};
 use super::training_site::TrainingSite;
 use super::{Context, dictionary_sets};
-use crate::output;
+use crate::config::ConfigError;
 
 /// Arguments of the commands that look at them on text.
 #[derive(Debug, clap::Args)]
@@ -35,6 +36,34 @@ pub(crate) struct HookArgs {
 pub(crate) struct TextFile {
     /// The text. Required; not the text that was trained on.
     pub(crate) source: SourceConfig,
+    /// Dictionaries that `saelab splice` puts into one pass together, beside each alone; `saelab truth` looks at each alone.
+    #[serde(default)]
+    pub(crate) together: Vec<Together>,
+    /// The hook that a transcoder writes, by its name, where its folder does not say it.
+    #[serde(default)]
+    pub(crate) writes: BTreeMap<String, HookPoint>,
+}
+
+/// Dictionaries that stand in one pass, one reading what another wrote.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Together {
+    /// `NAME`: at all hooks that it was trained at, or `NAME/HOOK`: at one of them. Required.
+    pub(crate) dictionaries: Vec<String>,
+    /// Those of them, written as above, whose error term is added: what they got wrong of the untouched model. Default none.
+    #[serde(default)]
+    pub(crate) with_error_terms: Vec<String>,
+}
+
+impl TextFile {
+    /// Refuses what is said of autoencoders that the run does not hold.
+    pub(crate) fn check(&self, sites: &[AtHook]) -> Result<(), ConfigError> {
+        let names = || sites.iter().flat_map(|site| &site.autoencoders).map(|(name, _)| name);
+        match self.writes.keys().find(|named| names().all(|name| name != *named)) {
+            None => Ok(()),
+            Some(unknown) => Err(ConfigError(format!("`writes`: the run holds no {unknown}"))),
+        }
+    }
 }
 
 /// A hook, its head if it has heads, and the autoencoders trained there: name and folder.
@@ -43,6 +72,16 @@ pub(crate) struct AtHook {
     pub(crate) hook: HookPoint,
     pub(crate) head: Option<usize>,
     pub(crate) autoencoders: Vec<(String, PathBuf)>,
+}
+
+impl AtHook {
+    /// The hook, or one head of it.
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            hook: self.hook,
+            head: self.head,
+        }
+    }
 }
 
 /// All of a run, by hook.
@@ -78,10 +117,18 @@ pub(crate) struct Loaded {
     pub(crate) trained: Option<Box<Trained>>,
     /// Hash of the files that it was read from.
     pub(crate) identity: String,
+    /// What it writes: its hook; of a transcoder another one, if that is known.
+    pub(crate) writes: Option<Place>,
 }
 
-/// Loads one, of any library; none for a transcoder, which reconstructs another hook.
-pub(crate) fn load(dir: &Path, hook: HookPoint, model: &Model, context: &Context) -> anyhow::Result<Option<Loaded>> {
+/// Loads one, of any library; `writes` is what the config says of a transcoder.
+pub(crate) fn load(
+    dir: &Path,
+    at: Place,
+    writes: Option<HookPoint>,
+    model: &Model,
+    context: &Context,
+) -> anyhow::Result<Loaded> {
     if Format::of(dir).is_err() && dir.join("metrics.jsonl").exists() {
         anyhow::bail!("{} is not finished; run `saelab train` first", dir.display());
     }
@@ -89,6 +136,7 @@ pub(crate) fn load(dir: &Path, hook: HookPoint, model: &Model, context: &Context
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     check_site(dir, &origin, &[name.parse()?])?;
     let identity = dictionary_sets::hash_of_autoencoder(dir, &origin)?;
+    let writes = written(dir, &autoencoder, &origin, at, writes)?;
     let trained = match origin {
         Origin::Trained(trained) => Some(trained),
         Origin::Imported { .. } => None,
@@ -101,22 +149,57 @@ pub(crate) fn load(dir: &Path, hook: HookPoint, model: &Model, context: &Context
             model.hash()
         );
     }
-    if autoencoder.transcodes {
-        output::note(&format!("{} is a transcoder and left out", dir.display()));
-        return Ok(None);
-    }
-    let width = hook.width(model.spec());
+    let spec = model.spec();
+    at.hook.check(spec)?;
+    let width = at.width(spec);
     anyhow::ensure!(
         autoencoder.d_in() == width,
-        "{} takes vectors of width {}, those of {hook} have {width}; move it out of the run",
+        "{} takes vectors of width {}, those of {at} have {width}; move it out of the run",
         dir.display(),
         autoencoder.d_in()
     );
-    Ok(Some(Loaded {
+    if let Some(place) = writes {
+        place.hook.check(spec)?;
+        let (found, width) = (autoencoder.parameters.d_out(), place.width(spec));
+        anyhow::ensure!(
+            found == width,
+            "{} gives vectors of width {found}, those of {place} have {width}; move it out of the run",
+            dir.display()
+        );
+    }
+    Ok(Loaded {
         autoencoder,
         trained,
         identity,
-    }))
+        writes,
+    })
+}
+
+/// What an autoencoder or transcoder writes, as far as that is known.
+fn written(
+    dir: &Path,
+    autoencoder: &Autoencoder,
+    origin: &Origin,
+    at: Place,
+    said: Option<HookPoint>,
+) -> anyhow::Result<Option<Place>> {
+    if !autoencoder.transcodes {
+        anyhow::ensure!(
+            said.is_none(),
+            "{} is no transcoder, and writes what it reads; remove it from `writes`",
+            dir.display()
+        );
+        return Ok(Some(at));
+    }
+    if let (Some(said), Some(named)) = (said, origin.writes())
+        && said != named
+    {
+        anyhow::bail!(
+            "{} says that it writes {named}, `writes` that it is {said}",
+            dir.display()
+        );
+    }
+    Ok(said.or_else(|| origin.writes()).map(Place::new))
 }
 
 /// An autoencoder must not be scored as one of another place than it says; `sites` are those that its folder may stand for.

@@ -57,6 +57,7 @@ impl Inspect {
             "trained": trained,
             "imported_from": imported,
             "hook": origin.hook().map(|hook| hook.to_string()),
+            "writes": origin.writes().filter(|_| model.transcodes),
         });
         output::result(&serde_json::to_string_pretty(&report)?)
     }

@@ -41,7 +41,7 @@ mod training_log;
 mod training_rows;
 mod training_site;
 pub(crate) mod truth;
-pub(crate) mod verify_gpt2;
+pub(crate) mod verify_model;
 
 /// What every command gets besides its own arguments.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Pretrain(command) => command.run(&context),
         Command::Behaviours(command) => command.run(&context),
         Command::Trace(command) => command.run(&context),
-        Command::VerifyGpt2(command) => command.run(&context),
+        Command::VerifyModel(command) => command.run(&context),
         Command::Locate(command) => command.run(&context),
         Command::Harvest(command) => command.run(&context),
         Command::Store(command) => command.run(&context),

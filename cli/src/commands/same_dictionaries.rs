@@ -112,6 +112,7 @@ mod tests {
             dictionary: dictionary.to_owned(),
             architecture: "topk".to_owned(),
             site: site.to_owned(),
+            writes: site.to_owned(),
             model: "model".to_owned(),
             identity: identity.to_owned(),
             summary: None,

@@ -1,22 +1,24 @@
-//! `saelab splice`: what autoencoders of a run lose on running text, against two ablations.
+//! `saelab splice`: what autoencoders and transcoders of a run lose on running text, against two ablations: each alone, and sets of
+//! them in one pass.
 
-use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use activations::Dictionary as _;
 use anyhow::Context as _;
-use burn::tensor::{Device, Tensor};
-use eval::{Change, DENSE, SpliceTask};
-use lm::files;
-use sae::Summary;
+use burn::tensor::Tensor;
+use eval::{Change, DENSE, Insert, Place, SpliceTask, SpliceText};
+use lm::{Model, files};
+use sae::{Autoencoder, Summary};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::held_folder::HeldFolder;
-use super::hook_autoencoders::{self, HookArgs, TextFile};
+use super::hook_autoencoders::{self, AtHook, HookArgs, Loaded, TextFile, Together};
 use super::run_folder::{self, RunFolder};
 use super::{Context, finished_notes};
+use crate::config::ConfigError;
 use crate::{config, output};
 
 /// Arguments of `saelab splice`.
@@ -26,12 +28,43 @@ pub(crate) struct Splice {
     args: HookArgs,
 }
 
-/// One autoencoder of `splice.json`.
+/// Version of `splice.json`; the first was a list, without sets and without what a row's dictionary writes.
+const FORMAT_VERSION: u32 = 2;
+
+/// What `splice.json` holds.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SpliceFile {
+    format_version: u32,
+    /// Each dictionary alone.
+    pub(crate) spliced: Vec<Spliced>,
+    /// Sets of them in one pass.
+    pub(crate) together: Vec<SplicedTogether>,
+}
+
+impl SpliceFile {
+    /// Reads `splice.json`, of this version only.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let value: Value = files::read_json(path)?;
+        anyhow::ensure!(
+            value
+                .get("format_version")
+                .is_some_and(|version| *version == FORMAT_VERSION),
+            "{} is of another version; run `saelab splice` again",
+            path.display()
+        );
+        serde_json::from_value(value)
+            .with_context(|| format!("{} is damaged; run `saelab splice` again", path.display()))
+    }
+}
+
+/// One dictionary of `splice.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Spliced {
     pub(crate) dictionary: String,
     pub(crate) architecture: String,
+    /// What it reads, and what it writes.
     pub(crate) site: String,
+    pub(crate) writes: String,
     /// Hash of the model, and of the files of the autoencoder.
     pub(crate) model: String,
     pub(crate) identity: String,
@@ -52,48 +85,110 @@ pub(crate) struct Spliced {
     pub(crate) recovered_from_mean: Option<f64>,
 }
 
-impl Spliced {
-    /// Reads `splice.json`.
-    pub(crate) fn read_all(path: &Path) -> anyhow::Result<Vec<Self>> {
-        let rows: Vec<Value> = files::read_json(path)?;
-        // Older versions did not say which autoencoder a row is about.
-        anyhow::ensure!(
-            rows.iter().all(|row| row.get("identity").is_some()),
-            "{} is of another version; run `saelab splice` again",
-            path.display()
-        );
-        serde_json::from_value(rows.into())
-            .with_context(|| format!("{} is damaged; run `saelab splice` again", path.display()))
-    }
+/// Dictionaries in one pass.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SplicedTogether {
+    pub(crate) dictionaries: Vec<Member>,
+    /// Hash of the model.
+    pub(crate) model: String,
+    pub(crate) tokens: usize,
+    pub(crate) ce_clean: f64,
+    /// With all reconstructions in place; with zeros, and with the mean, at all that they write.
+    pub(crate) spliced: Change,
+    pub(crate) zero: Change,
+    pub(crate) mean: Change,
+    pub(crate) recovered_from_zero: Option<f64>,
+    pub(crate) recovered_from_mean: Option<f64>,
 }
 
-/// How often each latent was active.
+/// A dictionary of a set.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Member {
+    pub(crate) dictionary: String,
+    pub(crate) site: String,
+    pub(crate) writes: String,
+    /// Hash of its files.
+    pub(crate) identity: String,
+    /// Whether what it gets wrong of the untouched model was added.
+    pub(crate) error_term: bool,
+}
+
+/// How often each latent was active, over all batches.
+#[derive(Default)]
 struct Activity {
-    /// `[1, F]`
-    counts: Tensor<2>,
+    counts: Vec<f64>,
     rows: usize,
 }
 
 impl Activity {
-    fn new(n_latents: usize, device: &Device) -> Self {
-        Self {
-            counts: Tensor::zeros([1, n_latents], device),
-            rows: 0,
+    /// Counts codes `[n, F]`. Batches may come at the same time: nothing is computed on a device while the lock is held.
+    fn add(activity: &Mutex<Self>, codes: Tensor<2>) {
+        let [rows, n_latents] = codes.dims();
+        let active = kernels::to_vec(codes.greater_elem(0.0).float().sum_dim(0)); // [F]
+        let mut activity = activity.lock().unwrap_or_else(PoisonError::into_inner);
+        activity.rows += rows;
+        activity.counts.resize(n_latents, 0.0);
+        for (count, active) in activity.counts.iter_mut().zip(active) {
+            *count += f64::from(active);
         }
     }
 
-    /// Counts codes `[n, F]`.
-    fn add(&mut self, codes: Tensor<2>) {
-        self.rows += codes.dims()[0];
-        let active = codes.greater_elem(0.0).float().sum_dim(0); // [1, F]
-        self.counts = self.counts.clone() + active;
+    /// Share of latents that were active on more than [`DENSE`] of the rows.
+    fn dense(&self) -> f64 {
+        let most = DENSE * self.rows as f64;
+        self.counts.iter().filter(|count| **count > most).count() as f64 / self.counts.len().max(1) as f64
+    }
+}
+
+/// A dictionary of the run, and what it reads and writes.
+struct Entry {
+    dictionary: String,
+    site: String,
+    reads: Place,
+    writes: Place,
+    identity: String,
+    autoencoder: Arc<Autoencoder>,
+}
+
+impl Entry {
+    /// The dictionary in a pass; what is active is counted in `activity`.
+    fn insert(&self, error_term: bool, activity: Option<Arc<Mutex<Activity>>>) -> Insert {
+        let autoencoder = self.autoencoder.clone();
+        let function = move |x: Tensor<2>| {
+            let codes = autoencoder.codes(x.clone()); // [n, F]
+            if let Some(activity) = &activity {
+                Activity::add(activity, codes.clone());
+            }
+            autoencoder.reconstruct_from(x, codes) // [n, D_out]
+        };
+        Insert {
+            error_term,
+            ..Insert::between(self.reads, self.writes, function)
+        }
     }
 
-    /// Share of latents that were active on more than [`DENSE`] of the rows.
-    fn dense(self) -> f64 {
-        let most = DENSE * self.rows as f64;
-        let counts = kernels::to_vec(self.counts);
-        counts.iter().filter(|count| f64::from(**count) > most).count() as f64 / counts.len().max(1) as f64
+    fn is_called(&self, name: &str) -> bool {
+        match name.split_once('/') {
+            Some((name, site)) => name == self.dictionary && site == self.site,
+            None => name == self.dictionary,
+        }
+    }
+}
+
+/// The ablations of places that are written together, each measured once.
+struct Tasks<'t, 'a> {
+    text: &'t SpliceText<'a>,
+    by_places: BTreeMap<Vec<Place>, SpliceTask<'t, 'a>>,
+}
+
+impl<'t, 'a> Tasks<'t, 'a> {
+    fn of(&mut self, mut places: Vec<Place>) -> Result<&SpliceTask<'t, 'a>, eval::Error> {
+        places.sort();
+        let task = match self.by_places.remove(&places) {
+            Some(task) => task,
+            None => self.text.task(&places)?,
+        };
+        Ok(self.by_places.entry(places).or_insert(task))
     }
 }
 
@@ -105,77 +200,228 @@ impl Splice {
         let Some(packing) = file.source.packing() else {
             anyhow::bail!("prompts are no text");
         };
+        let run = RunFolder(args.run);
         let (model, tokenizer) = run_folder::load_model(&args.model, &context.device)?;
         let windows = packing.windows(&mut documents, &tokenizer);
         if let Some(skipped) = documents.skipped() {
             output::note(&format!("splice: {skipped}"));
         }
-        let windows = windows?;
-        let windows: Vec<Vec<u32>> = windows.into_iter().map(|window| window.ids).collect();
+        let windows: Vec<Vec<u32>> = windows?.into_iter().map(|window| window.ids).collect();
         let special = tokenizer.special_ids();
-        let run = RunFolder(args.run);
         let sites = hook_autoencoders::all(&run)?;
+        file.check(&sites)?;
         let held = HeldFolder::new(&run.0)?;
-        let bar = context
-            .progress
-            .bar("splice", sites.iter().map(|site| site.autoencoders.len()).sum());
-        let mut all = Vec::new();
-        for site in sites {
-            let task =
-                SpliceTask::new(&model, site.hook, site.head, &special, &windows).with_context(|| site.site.clone())?;
-            for (dictionary, dir) in site.autoencoders {
+        let n = sites.iter().map(|site| site.autoencoders.len()).sum::<usize>();
+        let bar = context.progress.bar("splice", n + file.together.len());
+        let text = SpliceText::new(&model, &special, &windows)?;
+        let mut tasks = Tasks {
+            text: &text,
+            by_places: BTreeMap::new(),
+        };
+        let (mut all, mut entries) = (Vec::new(), Vec::new());
+        for site in &sites {
+            for (dictionary, dir) in &site.autoencoders {
                 bar.inc(1);
-                let Some(loaded) = hook_autoencoders::load(&dir, site.hook, &model, context)? else {
-                    continue;
-                };
-                let (autoencoder, trained) = (loaded.autoencoder, loaded.trained);
-                let activity = RefCell::new(Activity::new(autoencoder.n_latents(), &context.device));
-                let reconstruct = |x: Tensor<2>| {
-                    let codes = autoencoder.codes(x.clone()); // [n, F]
-                    activity.borrow_mut().add(codes.clone());
-                    autoencoder.reconstruct_from(x, codes)
-                };
-                let spliced = task
-                    .change(&reconstruct)
-                    .with_context(|| format!("{dictionary} at {}", site.site))?;
-                all.push(Spliced {
-                    dictionary,
-                    model: model.hash().to_owned(),
-                    identity: loaded.identity,
-                    dense: activity.into_inner().dense(),
-                    architecture: match &trained {
-                        Some(trained) => trained.variant.architecture.name().to_owned(),
-                        None => format!("imported {}", autoencoder.activation.saelens_name()),
-                    },
-                    site: site.site.clone(),
-                    summary: trained.map(|trained| trained.summary),
-                    tokens: task.tokens,
-                    ce_clean: task.ce_clean,
-                    spliced,
-                    zero: task.zero,
-                    mean: task.mean,
-                    recovered_from_zero: task.recovered(spliced, task.zero),
-                    recovered_from_mean: task.recovered(spliced, task.mean),
-                });
+                let writes = file.writes.get(dictionary).copied();
+                let loaded = hook_autoencoders::load(dir, site.place(), writes, &model, context)?;
+                let (entry, spliced) = alone(site, dictionary, dir, loaded, &model, &mut tasks)?;
+                entries.push(entry);
+                all.push(spliced);
             }
         }
+        // What writes the same stands together.
+        all.sort_by(|a: &Spliced, b: &Spliced| a.site.cmp(&b.site).then_with(|| a.writes.cmp(&b.writes)));
+        let mut together = Vec::new();
+        for set in &file.together {
+            bar.inc(1);
+            together.push(in_one_pass(set, &entries, &model, &mut tasks)?);
+        }
         bar.finish_and_clear();
+        let found = SpliceFile {
+            format_version: FORMAT_VERSION,
+            spliced: all,
+            together,
+        };
         held.check()?;
-        files::write_json(&run.0.join("splice.json"), &all)?;
+        files::write_json(&run.0.join("splice.json"), &found)?;
         held.check()?;
-        output::result(&table(&all))?;
+        output::result(&(table(&found.spliced) + &table_of_sets(&found.together)))?;
         output::note(&format!("splice: splice.json is in {}", run.0.display()));
         Ok(())
     }
 }
 
+/// Measures one dictionary alone.
+fn alone(
+    site: &AtHook,
+    dictionary: &str,
+    dir: &Path,
+    loaded: Loaded,
+    model: &Model,
+    tasks: &mut Tasks<'_, '_>,
+) -> anyhow::Result<(Entry, Spliced)> {
+    let text = tasks.text;
+    let writes = loaded.writes.with_context(|| {
+        format!(
+            "{} is a transcoder and does not say which hook it writes; name the hook in the config: [writes], {dictionary:?} = HOOK",
+            dir.display()
+        )
+    })?;
+    let entry = Entry {
+        dictionary: dictionary.to_owned(),
+        site: site.site.clone(),
+        reads: site.place(),
+        writes,
+        identity: loaded.identity,
+        autoencoder: Arc::new(loaded.autoencoder),
+    };
+    let what = || format!("{dictionary} at {}", site.site);
+    let task = tasks.of(vec![writes]).with_context(what)?;
+    let activity = Arc::new(Mutex::new(Activity::default()));
+    let spliced = task
+        .change(&[entry.insert(false, Some(activity.clone()))])
+        .with_context(what)?;
+    let dense = activity.lock().unwrap_or_else(PoisonError::into_inner).dense();
+    let trained = loaded.trained;
+    let found = Spliced {
+        dictionary: entry.dictionary.clone(),
+        model: model.hash().to_owned(),
+        identity: entry.identity.clone(),
+        dense,
+        architecture: match &trained {
+            Some(trained) => trained.variant.architecture.name().to_owned(),
+            None => format!("imported {}", entry.autoencoder.activation.saelens_name()),
+        },
+        site: entry.site.clone(),
+        writes: writes.to_string(),
+        summary: trained.map(|trained| trained.summary),
+        tokens: text.tokens,
+        ce_clean: text.ce_clean,
+        spliced,
+        zero: task.zero,
+        mean: task.mean,
+        recovered_from_zero: text.recovered(spliced, task.zero),
+        recovered_from_mean: text.recovered(spliced, task.mean),
+    };
+    Ok((entry, found))
+}
+
+/// Measures a set in one pass.
+fn in_one_pass(
+    set: &Together,
+    entries: &[Entry],
+    model: &Model,
+    tasks: &mut Tasks<'_, '_>,
+) -> anyhow::Result<SplicedTogether> {
+    let text = tasks.text;
+    let named = |names: &[String]| -> Result<Vec<bool>, ConfigError> {
+        if let Some(unknown) = names
+            .iter()
+            .find(|name| !entries.iter().any(|entry| entry.is_called(name)))
+        {
+            return Err(ConfigError(format!(
+                "`together` names {unknown}, which the run does not hold; expected NAME or NAME/HOOK"
+            )));
+        }
+        let is_named = |entry: &Entry| names.iter().any(|name| entry.is_called(name));
+        Ok(entries.iter().map(is_named).collect())
+    };
+    let (members, errors) = (named(&set.dictionaries)?, named(&set.with_error_terms)?);
+    if !members.contains(&true) {
+        return Err(ConfigError("`together`: `dictionaries` is empty".to_owned()).into());
+    }
+    if let Some(((entry, _), _)) = entries
+        .iter()
+        .zip(&members)
+        .zip(&errors)
+        .find(|((_, member), error)| **error && !**member)
+    {
+        let reason = format!(
+            "`together`: `with_error_terms` names {}/{}, which is not among `dictionaries`",
+            entry.dictionary, entry.site
+        );
+        return Err(ConfigError(reason).into());
+    }
+    let chosen = entries.iter().zip(errors).zip(members);
+    let chosen: Vec<(&Entry, bool)> = chosen.filter(|(_, member)| *member).map(|(entry, _)| entry).collect();
+    let inserts: Vec<Insert> = chosen.iter().map(|(entry, error)| entry.insert(*error, None)).collect();
+    let what = || format!("together: {}", set.dictionaries.join(", "));
+    let task = tasks
+        .of(chosen.iter().map(|(entry, _)| entry.writes).collect())
+        .with_context(what)?;
+    let spliced = task.change(&inserts).with_context(what)?;
+    let member = |(entry, error_term): (&Entry, bool)| Member {
+        dictionary: entry.dictionary.clone(),
+        site: entry.site.clone(),
+        writes: entry.writes.to_string(),
+        identity: entry.identity.clone(),
+        error_term,
+    };
+    Ok(SplicedTogether {
+        dictionaries: chosen.into_iter().map(member).collect(),
+        model: model.hash().to_owned(),
+        tokens: text.tokens,
+        ce_clean: text.ce_clean,
+        spliced,
+        zero: task.zero,
+        mean: task.mean,
+        recovered_from_zero: text.recovered(spliced, task.zero),
+        recovered_from_mean: text.recovered(spliced, task.mean),
+    })
+}
+
+/// Sets in one pass, with the ablations of all that they write.
+fn table_of_sets(sets: &[SplicedTogether]) -> String {
+    if sets.is_empty() {
+        return String::new();
+    }
+    let share = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{share:.3}"));
+    let mut out = format!(
+        "\ntogether in one pass:\n{:>7} {:>7} {:>9} {:>9} {:>9} {:>9}  dictionaries\n",
+        "CE", "KL", "from zero", "from mean", "CE zero", "CE mean"
+    );
+    for set in sets {
+        let members = set.dictionaries.iter().map(|member| {
+            let error = if member.error_term { " + error" } else { "" };
+            match member.site == member.writes {
+                true => format!("{} at {}{error}", member.dictionary, member.site),
+                false => format!("{} from {} to {}{error}", member.dictionary, member.site, member.writes),
+            }
+        });
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            out,
+            "{:>7.3} {:>7.4} {:>9} {:>9} {:>9.3} {:>9.3}  {}",
+            set.spliced.ce,
+            set.spliced.kl,
+            share(set.recovered_from_zero),
+            share(set.recovered_from_mean),
+            set.zero.ce,
+            set.mean.ce,
+            members.collect::<Vec<_>>().join("; ")
+        );
+    }
+    if sets
+        .iter()
+        .flat_map(|set| &set.dictionaries)
+        .any(|member| member.error_term)
+    {
+        out += "error: what the dictionary gets wrong of the untouched model, token by token, is added\n";
+    }
+    out
+}
+
 fn table(all: &[Spliced]) -> String {
     let mut out = String::new();
-    let mut site = "";
+    let mut place = ("", "");
     let share = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{share:.3}"));
     for row in all {
-        if row.site != site {
-            site = &row.site;
+        if (row.site.as_str(), row.writes.as_str()) != place {
+            place = (&row.site, &row.writes);
+            let site = match row.site == row.writes {
+                true => row.site.clone(),
+                false => format!("from {} to {}", row.site, row.writes),
+            };
             // Writing to a string cannot fail.
             let _ = writeln!(
                 out,

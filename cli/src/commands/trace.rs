@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::Context as _;
-use lm::{HookPoint, HostTensor, LoadOptions, Logits, Request, Start, TokenBatch, files};
+use lm::{HookPoint, HostTensor, LoadOptions, Logits, Passes, Request, files};
 
 use super::{Context, run_folder};
 
@@ -73,10 +73,11 @@ impl Trace {
             logits,
             ..Request::default()
         };
-        let tokens = TokenBatch::new(&rows)?;
-        let trace = model
-            .run(Start::Tokens(&tokens), &request)
-            .with_context(|| format!("cannot run on {}", self.ids.display()))?;
+        // All rows in one batch, as they stand in the file.
+        let traces: Result<Vec<_>, lm::Error> =
+            Passes::new(&model, rows.len()).run(&rows, |_| Ok(request.clone()), |_, trace| Ok(trace));
+        let traces = traces.with_context(|| format!("cannot run on {}", self.ids.display()))?;
+        let trace = traces.into_iter().next().context("the file holds no rows")?;
 
         let mut tensors = BTreeMap::new();
         for hook in capture {

@@ -77,12 +77,14 @@ impl TruthArgs {
         let (model, tokenizer) = run_folder::load_model(&args.model, &context.device)?;
         let run = RunFolder(args.run);
         let sites = hook_autoencoders::all(&run)?;
+        file.check(&sites)?;
         let held = HeldFolder::new(&run.0)?;
         let bar = context
             .progress
             .bar("truth", sites.iter().map(|site| site.autoencoders.len() + 1).sum());
         let mut all = Vec::new();
         for site in sites {
+            let place = site.place();
             let sample = WorldSample::new(&model, &tokenizer, &documents, site.hook, site.head)?;
             let mut add = |dictionary: String, identity, encode: &dyn Fn(Tensor<2>) -> Tensor<2>| {
                 bar.inc(1);
@@ -106,9 +108,10 @@ impl TruthArgs {
                 Tensor::cat(vec![relu(x.clone()), relu(-x)], 1)
             })?;
             for (dictionary, dir) in site.autoencoders {
-                if let Some(loaded) = hook_autoencoders::load(&dir, site.hook, &model, context)? {
-                    add(dictionary, Some(loaded.identity), &|x| loaded.autoencoder.codes(x))?;
-                }
+                // A transcoder's latents are of what it reads.
+                let writes = file.writes.get(&dictionary).copied();
+                let loaded = hook_autoencoders::load(&dir, place, writes, &model, context)?;
+                add(dictionary, Some(loaded.identity), &|x| loaded.autoencoder.codes(x))?;
             }
         }
         bar.finish_and_clear();

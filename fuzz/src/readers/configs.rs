@@ -17,8 +17,22 @@ use crate::{Form, Reader, Target, config};
 /// As `splice` and `truth` have it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "read, and not used")]
 struct TextFile {
     source: SourceConfig,
+    #[serde(default)]
+    together: Vec<Together>,
+    #[serde(default)]
+    writes: std::collections::BTreeMap<String, lm::HookPoint>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "read, and not used")]
+struct Together {
+    dictionaries: Vec<String>,
+    #[serde(default)]
+    with_error_terms: Vec<String>,
 }
 
 pub(super) fn targets() -> Vec<Target> {

@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 
 use super::client::{Checksum, Client, Remote, is_commit};
 use super::settings::SLOWEST;
-use super::{CONFIG, Hub, HubModel, PullEvent, TOKENIZER_CONFIG, TOKENIZER_FILE, TOKENIZER_PARTS};
+use super::{BESIDE_TOKENIZER, CONFIG, Hub, HubModel, PullEvent, TOKENIZER_FILE, TOKENIZER_PARTS};
 use crate::shards::{INDEX, Index, WEIGHTS};
 use crate::temporary::{self, is_abandoned};
-use crate::{Error, files};
+use crate::{Error, Spec, files};
 
 /// Bytes that are read and written at a time.
 const PIECE: usize = 1 << 20;
@@ -44,7 +44,7 @@ impl Hub {
             true => names.push(TOKENIZER_FILE.to_owned()),
             false => names.extend(TOKENIZER_PARTS.map(str::to_owned)),
         }
-        names.extend(Some(TOKENIZER_CONFIG.to_owned()).filter(|name| has(name)));
+        names.extend(BESIDE_TOKENIZER.map(str::to_owned).into_iter().filter(|name| has(name)));
         match has(WEIGHTS) || !has(INDEX) {
             true => names.push(WEIGHTS.to_owned()),
             false => {
@@ -111,6 +111,11 @@ impl Hub {
             }
         }
         link(&blob, &name, Path::new("../../blobs").join(remote.checksum.hex()))
+    }
+
+    /// What a config that was fetched says of the model.
+    pub(super) fn spec(&self, model: &HubModel, remote: &Remote) -> Result<Spec, Error> {
+        Spec::read(&self.name(model, remote))
     }
 
     /// An index of shards that was fetched.

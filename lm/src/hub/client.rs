@@ -8,9 +8,10 @@ use std::time::Duration;
 use ureq::http::{Response, StatusCode, Uri};
 use ureq::{Agent, Body};
 
-use super::HubModel;
 use super::settings::{Hub, Token};
+use super::{HubModel, TOKENIZER_FILE};
 use crate::Error;
+use crate::shards::WEIGHTS;
 
 /// More than any hub needs.
 const MAX_REDIRECTS: usize = 10;
@@ -204,7 +205,12 @@ impl<'a> Client<'a> {
 
     /// The file that the model does not have.
     pub(super) fn missing(&self, model: &HubModel, file: &str) -> Error {
-        let reason = format!("has no file {file} of this model (404); is it a GPT-2 with weights as safetensors?");
+        let advice = match file {
+            WEIGHTS => "are its weights safetensors, whole or with an index of shards? No other form is read",
+            TOKENIZER_FILE => "nor vocab.json with merges.txt; no other form of a tokenizer is read",
+            _ => "is it a language model in Hugging Face layout?",
+        };
+        let reason = format!("has no file {file} of this model (404); {advice}");
         self.error(model, self.endpoint, reason)
     }
 

@@ -29,6 +29,8 @@ pub use settings::Hub;
 use crate::Error;
 use crate::shards::{INDEX, WEIGHTS};
 
+/// The largest config that is fetched, in bytes.
+const LARGEST_CONFIG: u64 = 8 << 20;
 /// The largest index of shards that is fetched, in bytes; one of a thousand shards is far smaller.
 const LARGEST_INDEX: u64 = 64 << 20;
 /// Without it there is no model.
@@ -37,8 +39,8 @@ const CONFIG: &str = "config.json";
 const TOKENIZER_FILE: &str = "tokenizer.json";
 /// ... or in these where that is absent, as [`crate::Tokenizer::from_dir`] reads them.
 const TOKENIZER_PARTS: [&str; 2] = ["vocab.json", "merges.txt"];
-/// Taken along where it exists: `transformers` reads it.
-const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+/// Taken along where they exist: which token begins a text, and how a chat is written, where the former does not say that.
+const BESIDE_TOKENIZER: [&str; 2] = ["tokenizer_config.json", "chat_template.jinja"];
 
 /// A model on the hub, at a branch, a tag or a commit.
 #[derive(Debug, Clone)]
@@ -134,7 +136,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// A hub that cannot be reached, refuses, sends other bytes than it announced, or sends fewer than 1,000 bytes a second for as
+    /// A model of a computation that this program does not have, which its config says before anything large is fetched. A hub that cannot be reached, refuses, sends other bytes than it announced, or sends fewer than 1,000 bytes a second for as
     /// long as `HF_HUB_DOWNLOAD_TIMEOUT` says; a full disk. What was whole before stays
     /// whole, and what came of a file stays for the next pull unless it turned out wrong.
     pub fn pull(&self, model: &HubModel, on_event: &mut dyn FnMut(PullEvent<'_>)) -> Result<PathBuf, Error> {
@@ -177,6 +179,12 @@ impl Hub {
             found.ok_or_else(|| client.missing(model, file))
         };
         let config = need(&model.revision, CONFIG)?;
+        if config.size > LARGEST_CONFIG {
+            return Err(client.odd(model, "has a config.json that is too long to be one"));
+        }
+        // It says whether the rest is worth fetching.
+        self.fetch(client, model, &config, on_event)?;
+        self.spec(model, &config)?;
         // A branch may move on while we ask.
         let commit = config.commit.clone();
         let mut files = vec![config];
@@ -184,11 +192,14 @@ impl Hub {
             Some(tokenizer) => files.push(tokenizer),
             None => {
                 for part in TOKENIZER_PARTS {
-                    files.push(need(&commit, part)?);
+                    let found = client.head(model, &commit, part)?;
+                    files.push(found.ok_or_else(|| client.missing(model, TOKENIZER_FILE))?);
                 }
             }
         }
-        files.extend(client.head(model, &commit, TOKENIZER_CONFIG)?);
+        for name in BESIDE_TOKENIZER {
+            files.extend(client.head(model, &commit, name)?);
+        }
         let of_commit = |files: &[Remote]| match files.iter().all(|remote| remote.commit == commit) {
             true => Ok(()),
             false => Err(client.odd(model, "answers with files of another commit than was asked for")),

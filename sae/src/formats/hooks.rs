@@ -24,10 +24,22 @@ impl NamedHook {
         other_hook || (self.head.is_some() && self.head != head)
     }
 
+    /// The hook, where the name is understood and the model has it by that name.
+    pub fn hook(&self) -> Option<HookPoint> {
+        understood(&self.name)?.parse().ok()
+    }
+
     /// The name in TransformerLens's spelling where it is understood, else as it stands.
     pub(crate) fn transformer_lens(&self) -> String {
         understood(&self.name).unwrap_or_else(|| self.name.clone())
     }
+}
+
+/// The hooks that a folder names: of its inputs, and of a transcoder's outputs.
+#[derive(Debug, Default)]
+pub(crate) struct Named {
+    pub(crate) hook: Option<NamedHook>,
+    pub(crate) writes: Option<NamedHook>,
 }
 
 impl fmt::Display for NamedHook {

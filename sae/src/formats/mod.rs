@@ -24,6 +24,7 @@ use lm::HostTensor;
 
 use crate::{Activation, Autoencoder, Error, Origin, Parameters, checkpoint};
 
+pub(crate) use hooks::Named;
 pub use hooks::NamedHook;
 
 /// A layout of an autoencoder's folder.
@@ -112,16 +113,20 @@ impl Autoencoder {
     ///
     /// Those of [`Autoencoder::read`].
     pub fn open(dir: &Path, device: &Device) -> Result<(Self, Origin), Error> {
-        let (model, hook) = match Format::of(dir)? {
+        let (model, named) = match Format::of(dir)? {
             Format::Saelab => return Self::load(dir, device),
             Format::Saelens => saelens::load(dir, device)?,
             Format::Sparsify => sparsify::load(dir, device)?,
-            Format::DictionaryLearning => dictionary_learning::load(dir, device)?,
+            Format::DictionaryLearning => {
+                let (model, hook) = dictionary_learning::load(dir, device)?;
+                (model, Named { hook, writes: None })
+            }
         };
         let model = model.checked(dir)?;
         // A folder without an absolute path has a file in it all the same.
         let path = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-        Ok((model, Origin::Imported { path, hook }))
+        let Named { hook, writes } = named;
+        Ok((model, Origin::Imported { path, hook, writes }))
     }
 
     /// Refuses weights that are finite in the file, but not once scales are folded in or a gate's log-scales are scales.

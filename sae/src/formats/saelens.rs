@@ -19,7 +19,7 @@ use super::folder::File;
 use super::keys::Keys;
 use super::saelens_keys::HARMLESS;
 use super::tensors::Tensors;
-use super::{NamedHook, folder, host, refused, unsupported};
+use super::{Named, NamedHook, folder, host, refused, unsupported};
 use crate::{Activation, Autoencoder, Error, Normalisation, Parameters};
 
 pub(crate) const WEIGHTS: &str = "sae_weights.safetensors";
@@ -63,7 +63,7 @@ struct Config {
     /// Whether `activation_scaler.json` may hold a factor that is not in the weights yet.
     unfolded: bool,
     rescales: bool,
-    hook: Option<NamedHook>,
+    named: Named,
 }
 
 /// SAELens's name of an architecture; some of what exists here it does not know, and refuses by name.
@@ -197,6 +197,10 @@ fn read_config(path: &Path) -> Result<Config, Error> {
     // Without the tensor of that name it does nothing; with one the tensor is refused.
     keys.flag("finetuning_scaling_factor")?;
     let hook = named_hook(&mut keys, metadata.as_mut(), path)?;
+    let writes = match transcoder {
+        Some(_) => written_hook(&mut keys, metadata.as_mut())?,
+        None => None,
+    };
     keys.finish(HARMLESS)?;
     Ok(Config {
         activation,
@@ -208,7 +212,7 @@ fn read_config(path: &Path) -> Result<Config, Error> {
         normalisation,
         unfolded,
         rescales,
-        hook,
+        named: Named { hook, writes },
     })
 }
 
@@ -310,6 +314,16 @@ fn named_hook(keys: &mut Keys, metadata: Option<&mut Keys>, path: &Path) -> Resu
     }
 }
 
+/// The hook of a transcoder's outputs.
+fn written_hook(keys: &mut Keys, metadata: Option<&mut Keys>) -> Result<Option<NamedHook>, Error> {
+    let flat = keys.text("hook_name_out")?;
+    let name = match metadata {
+        Some(metadata) => metadata.text("hook_name_out")?.or(flat),
+        None => flat,
+    };
+    Ok(name.map(|name| NamedHook { name, head: None }))
+}
+
 /// The hook that an object's keys name, by their names of today or of the first versions.
 fn hook_of(keys: &mut Keys) -> Result<Option<NamedHook>, Error> {
     let name = keys.either(["hook_name", "hook_point"])?;
@@ -356,7 +370,7 @@ fn scale(path: &Path) -> Result<Option<f32>, Error> {
 ///
 /// Files that are missing, damaged or do not fit together; keys and tensors that are not known; an architecture or a
 /// normalisation of inputs that is not implemented.
-pub(crate) fn load(dir: &Path, device: &Device) -> Result<(Autoencoder, Option<NamedHook>), Error> {
+pub(crate) fn load(dir: &Path, device: &Device) -> Result<(Autoencoder, Named), Error> {
     let config = read_config(&dir.join(CONFIG))?;
     let (activation, d_in, d_sae, d_out) = (config.activation, config.d_in, config.d_sae, config.d_out);
     let mut tensors = Tensors::of_safetensors(dir.join(WEIGHTS), device)?;
@@ -399,5 +413,5 @@ pub(crate) fn load(dir: &Path, device: &Device) -> Result<(Autoencoder, Option<N
         skip,
         ..Autoencoder::plain(activation, config.subtracts_b_dec, parameters)
     };
-    Ok((model, config.hook))
+    Ok((model, config.named))
 }

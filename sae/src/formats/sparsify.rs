@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::folder::File;
 use super::keys::Keys;
 use super::tensors::Tensors;
-use super::{NamedHook, folder, hooks, host, move_b_dec, unsupported};
+use super::{Named, NamedHook, folder, hooks, host, move_b_dec, unsupported};
 use crate::{Activation, Autoencoder, Error, Normalisation, Parameters};
 
 pub(super) const WEIGHTS: &str = "sae.safetensors";
@@ -38,7 +38,7 @@ struct Config {
     d_in: usize,
 }
 
-pub(super) fn load(dir: &Path, device: &Device) -> Result<(Autoencoder, Option<NamedHook>), Error> {
+pub(super) fn load(dir: &Path, device: &Device) -> Result<(Autoencoder, Named), Error> {
     let mut keys = Keys::read(&dir.join(CONFIG))?;
     let d = keys.width("d_in")?;
     let d = keys.required("d_in", d)?;
@@ -92,19 +92,28 @@ pub(super) fn load(dir: &Path, device: &Device) -> Result<(Autoencoder, Option<N
         skip,
         ..Autoencoder::plain(activation, !transcodes, parameters)
     };
-    Ok((model, named_hook(dir, transcodes)))
+    Ok((model, named_hooks(dir, transcodes)))
 }
 
-/// The module that the folder is named after, whose output it encodes; a transcoder encodes the input.
-fn named_hook(dir: &Path, transcodes: bool) -> Option<NamedHook> {
-    let name = dir
-        .file_name()?
-        .to_str()
-        .filter(|name| hooks::of_module(name).is_some())?;
-    (!transcodes).then(|| NamedHook {
-        name: name.to_owned(),
-        head: None,
-    })
+/// The module that the folder is named after, whose output it encodes; a transcoder encodes the input and gives the output.
+fn named_hooks(dir: &Path, transcodes: bool) -> Named {
+    let name = dir.file_name().and_then(|name| name.to_str());
+    let output = name
+        .filter(|name| hooks::of_module(name).is_some())
+        .map(|name| NamedHook {
+            name: name.to_owned(),
+            head: None,
+        });
+    match transcodes {
+        true => Named {
+            hook: None,
+            writes: output,
+        },
+        false => Named {
+            hook: output,
+            writes: None,
+        },
+    }
 }
 
 /// The files that sparsify reads, in the order in which they are written.

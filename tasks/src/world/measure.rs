@@ -1,7 +1,7 @@
 //! How well a language model shows a behaviour, on prompts that never occurred in its training.
 
 use kernels::to_vec;
-use lm::{Logits, Model, Request, Start, TokenBatch, Tokenizer};
+use lm::{Logits, Model, Passes, Request, Schedule, Tokenizer};
 use serde::Serialize;
 
 use super::{Behaviour, BehaviourPrompt, World};
@@ -64,8 +64,7 @@ pub fn measure(
         majority: 0.0,
     };
     let mut logit_diffs = Vec::new();
-    for prompt in &prompts {
-        let logits = last_logits(model, tokenizer, prompt)?; // [V]
+    for (prompt, logits) in prompts.iter().zip(last_logits(model, tokenizer, &prompts)?) {
         let (right, wrong) = (ids(tokenizer, &prompt.right)?, ids(tokenizer, &prompt.wrong)?);
         let best = |ids: &[usize]| {
             ids.iter()
@@ -94,19 +93,26 @@ pub fn measure(
     Ok(score)
 }
 
-fn last_logits(model: &Model, tokenizer: &Tokenizer, prompt: &BehaviourPrompt) -> Result<Vec<f32>, Error> {
-    let mut ids: Vec<u32> = tokenizer.bos().into_iter().collect();
-    ids.extend(tokenizer.encode(&prompt.text)?);
-    let last = ids.len().saturating_sub(1);
-    let request = Request {
-        logits: Logits::At(vec![last]),
-        ..Request::default()
-    };
-    Ok(to_vec(
-        model
-            .run(Start::Tokens(&TokenBatch::new(&[ids])?), &request)?
-            .logits_at()?,
-    ))
+/// Logits behind the last token of each prompt, `[V]` each.
+fn last_logits(model: &Model, tokenizer: &Tokenizer, prompts: &[BehaviourPrompt]) -> Result<Vec<Vec<f32>>, Error> {
+    let mut rows = Vec::with_capacity(prompts.len());
+    for prompt in prompts {
+        let mut ids: Vec<u32> = tokenizer.bos().into_iter().collect();
+        ids.extend(tokenizer.encode(&prompt.text)?);
+        rows.push(ids);
+    }
+    // Prompt by prompt, so that no figure depends on what else is measured.
+    let passes = Passes::new(model, 1).scheduled(Schedule::SideBySide);
+    passes.run(
+        &rows,
+        |pass| {
+            Ok(Request {
+                logits: Logits::At(vec![pass.tokens.len() - 1]),
+                ..Request::default()
+            })
+        },
+        |_, trace| Ok(to_vec(trace.logits_at()?)),
+    )
 }
 
 fn ids(tokenizer: &Tokenizer, pieces: &[String]) -> Result<Vec<usize>, Error> {
