@@ -69,12 +69,16 @@ fn the_residual_stream_of_gpt2_is_read_at_27_nodes() {
 
 #[test]
 fn the_sites_of_the_shipped_model_are_its_own() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/small-world");
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    // Where the program is run, and paths of task files begin.
+    std::env::set_current_dir(&repository).unwrap();
+    let folder = repository.join("models/small-world");
     let model = lm::Model::load(&folder, &kernels::cpu()).unwrap();
     for name in [
         "small-world.toml",
         "small-world-names.toml",
         "small-world-pronoun.toml",
+        "small-world-agreement.toml",
         "../quality/sites.toml",
     ] {
         check(&read(name), &model).unwrap();

@@ -56,3 +56,52 @@ fn a_store_of_another_task_is_refused_by_name() {
             .unwrap(),
     );
 }
+
+#[test]
+fn a_task_from_files_is_harvested_and_its_faults_are_named_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let store = path("store");
+    let harvest = ["harvest", "configs/agreement/harvest.toml", "--out", &store];
+    let output = saelab(&[&harvest[..], &["--set", "source.n=1000"]].concat())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    succeeds(output);
+    assert!(
+        said.contains("`source.n` asks for 1000 prompts, the file has 600"),
+        "{said}"
+    );
+    let settings = std::fs::read_to_string(path("store/harvest.json")).unwrap();
+    let settings: serde_json::Value = serde_json::from_str(&settings).unwrap();
+    let source = &settings["settings"]["source"];
+    assert_eq!(source["task"], "agreement");
+    assert_eq!(source["labels"], serde_json::json!(["Number", "OtherNumber", "Noun"]));
+
+    let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for name in ["task.toml", "prompts.jsonl"] {
+        let text = std::fs::read_to_string(repository.join("configs/agreement").join(name)).unwrap();
+        std::fs::write(
+            path(name),
+            text.replacen("\"right\":\" run\"", "\"right\":\" run runs\"", 1),
+        )
+        .unwrap();
+    }
+    let (task, sites) = (format!("task={}", path("task.toml")), path("sites.toml"));
+    let locate = [
+        "locate",
+        "configs/agreement/locate.toml",
+        "--model",
+        "models/small-world",
+        "--out",
+        &sites,
+    ];
+    let output = saelab(&[&locate[..], &["--set", &task]].concat()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("prompts.jsonl, line 1: `right`: \" run runs\" is not one token"),
+        "{said}"
+    );
+    assert!(!std::path::Path::new(&sites).exists());
+}
