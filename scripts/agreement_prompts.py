@@ -12,7 +12,7 @@ import sys
 
 NOUNS = """key door window table tower bridge house wall boat machine picture stone river mountain cat horse boy girl king
 queen guest visitor friend student player robot engine lion""".split()
-VERBS = [("sleeps", "sleep"), ("works", "work"), ("stands", "stand"), ("waits", "wait"), ("runs", "run")]
+VERBS = [("works", "work"), ("stands", "stand"), ("runs", "run"), ("turns", "turn"), ("moves", "move")]
 FRAMES = ["Then, the {} near the {}", "Then, the {} behind the {}", "Then, the {} beside the {}"]
 NUMBERS = ["singular", "plural"]
 SPLITS = {"train": 600, "evaluation": 200, "interpretability": 400, "locate": 200}
