@@ -100,7 +100,7 @@ fn a_task_from_files_is_harvested_and_its_faults_are_named_before_anything_is_wr
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
-        said.contains("prompts.jsonl, line 1: `right`: \" run runs\" is not one token"),
+        said.contains("prompts.jsonl, line 4: `right`: \" run runs\" is not one token"),
         "{said}"
     );
     assert!(!std::path::Path::new(&sites).exists());

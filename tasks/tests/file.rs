@@ -228,7 +228,7 @@ fn every_fault_is_refused_by_its_line() {
         (
             "/prompt",
             json!("Then, the horses near the dragon"),
-            "`dragon` is not in its vocabulary",
+            "dragon` is not in its vocabulary",
         ),
         ("/prompt", json!(""), "the prompt is empty"),
         ("/prompt", Value::Null, "needs either `prompt` or `ids`"),

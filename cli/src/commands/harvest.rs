@@ -53,6 +53,11 @@ impl Harvest {
         let file: HarvestFile = config::read(&self.config, &self.set)?;
         let config = HarvestConfig::try_from(file)
             .map_err(|error| ConfigError(format!("{}: {error}", self.config.display())))?;
+        if let (Selection::Hooks { roles: Some(roles), .. }, SourceConfig::Prompts { task, .. }) =
+            (&config.selection, &config.source)
+        {
+            self.check_roles(roles, &task.schema()?)?;
+        }
         let (model, tokenizer) = run_folder::load_model_with(&config.model, config.load, &context.device)?;
         let tokenizer = config.source.tokenizer(config.bos.of(tokenizer)?);
         let (mut skipped, mut schema) = (None, None);
@@ -60,9 +65,6 @@ impl Harvest {
             (SourceConfig::Prompts { task, n, seed }, _) => {
                 let task = run_folder::open_task(task, &tokenizer)?;
                 run_folder::note_available(task.as_ref(), Sample::Train, *n, "`source.n`");
-                if let Selection::Hooks { roles: Some(roles), .. } = &config.selection {
-                    self.check_roles(roles, task.schema())?;
-                }
                 schema = Some(task.schema().clone());
                 Source::Prompts(task.sample(Sample::Train, *n, *seed))
             }
