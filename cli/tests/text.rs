@@ -64,16 +64,25 @@ fn autoencoders_of_running_text_are_trained_spliced_and_compared_with_the_world(
     succeeds(&["convert", &ours, &theirs, "--to", "saelens"]);
     let (config, few) = ("configs/quality/splice.toml", "source.documents=40");
     let model = "models/small-world";
+    let sets = concat!(
+        r#"together=[{dictionaries=["sae-topk/blocks.1.hook_resid_mid", "transcoder-topk/blocks.1.hook_resid_mid"]}, "#,
+        r#"{dictionaries=["sae-topk/blocks.1.hook_resid_mid", "transcoder-topk/blocks.1.hook_resid_mid"], "#,
+        r#"with_error_terms=["transcoder-topk/blocks.1.hook_resid_mid", "sae-topk/blocks.1.hook_resid_mid"]}, "#,
+        r#"{dictionaries=["sae-topk"], with_error_terms=["sae-topk/blocks.1.hook_mlp_out"]}]"#
+    );
     for command in ["splice", "truth"] {
-        let table = succeeds(&[command, config, "--set", few, "--model", model, "--run", &run]);
+        let table = succeeds(&[
+            command, config, "--set", few, "--set", sets, "--model", model, "--run", &run,
+        ]);
         assert!(
             table.contains("blocks.1.hook_resid_mid") && table.contains("sae-topk"),
             "{table}"
         );
     }
     let spliced = json(&path("run/splice.json"));
-    // Both hooks have an autoencoder, one an imported one; transcoders are not spliced.
-    assert_eq!(spliced.as_array().unwrap().len(), 3);
+    let (together, spliced) = (&spliced["together"], &spliced["spliced"]);
+    // Both hooks have an autoencoder, one an imported one and a transcoder to the other.
+    assert_eq!(spliced.as_array().unwrap().len(), 4);
     let of = |name: &str| {
         let mut rows = spliced.as_array().unwrap().iter();
         rows.find(|row| row["dictionary"] == name && row["site"] == "blocks.1.hook_resid_mid")
@@ -87,12 +96,51 @@ fn autoencoders_of_running_text_are_trained_spliced_and_compared_with_the_world(
             "{row}"
         );
     }
+    let transcoder = of("transcoder-topk");
+    assert_eq!(transcoder["writes"], "blocks.1.hook_mlp_out");
+    let of_output = |row: &&serde_json::Value| row["site"] == "blocks.1.hook_mlp_out";
+    let of_output = spliced.as_array().unwrap().iter().find(of_output).unwrap();
+    assert_eq!(transcoder["zero"], of_output["zero"], "the same place is ablated");
+    let kl = |row: &serde_json::Value| row["spliced"]["kl"].as_f64().unwrap();
+    let [both, righted, half] = [0, 1, 2].map(|set| &together[set]);
+    // Two are worse than either, and with their error terms nothing is lost.
+    assert!(kl(both) > kl(transcoder) && kl(both) > kl(of("sae-topk")), "{together}");
+    assert!(kl(righted).abs() < 1e-5, "{righted}");
+    assert!(kl(half) > 1e-3 && kl(half) < kl(both), "{half}");
+    assert_eq!(half["dictionaries"].as_array().unwrap().len(), 2);
+    assert_eq!(half["dictionaries"][0]["error_term"], true);
+    assert!(both["zero"]["kl"].as_f64() > transcoder["zero"]["kl"].as_f64());
+    for (set, part) in [
+        (r#"together=[{dictionaries=["nobody"]}]"#, "nobody"),
+        (
+            r#"together=[{dictionaries=["imported"], with_error_terms=["sae-topk"]}]"#,
+            "with_error_terms",
+        ),
+        (
+            r#"together=[{dictionaries=["imported", "sae-topk"]}]"#,
+            "two dictionaries",
+        ),
+        (r#"writes={nobody="blocks.1.hook_mlp_out"}"#, "nobody"),
+        (
+            r#"writes={transcoder-topk="blocks.0.hook_mlp_out"}"#,
+            "says that it writes",
+        ),
+    ] {
+        let refused = saelab(&[
+            "splice", config, "--set", few, "--set", set, "--model", model, "--run", &run,
+        ]);
+        let line = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            !refused.status.success() && line.contains(part) && line.lines().count() == 1,
+            "{line}"
+        );
+    }
     let truth = json(&path("run/truth.json"));
     let truth = &truth["scored"];
     assert_eq!(
         truth.as_array().unwrap().len(),
-        5,
-        "an autoencoder and the neurons at each hook, and the imported one"
+        6,
+        "an autoencoder and the neurons at each hook, the imported one and the transcoder"
     );
     for row in truth.as_array().unwrap() {
         let everything = &row["truth"]["families"]["all"];

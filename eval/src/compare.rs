@@ -351,6 +351,7 @@ mod tests {
             family: "sae".to_owned(),
             identity: identity.to_owned(),
             folders: std::collections::BTreeMap::new(),
+            reads: std::collections::BTreeMap::new(),
             seeded: true,
         };
         let run = |name: &str, identity: &str| Evaluation {

@@ -26,9 +26,10 @@ pub struct Cost {
 /// Operations of one prompt of `tokens` through the blocks from `layer` on, of which the last `run` are run; logits at one
 /// position.
 pub(crate) fn flop(config: &Spec, layer: usize, tokens: usize, run: usize) -> f64 {
-    let (d, mlp, t, r) = (config.d_model as f64, config.d_mlp as f64, tokens as f64, run as f64);
-    let block = 2.0 * r * (4.0 * d * d + 2.0 * d * mlp) + 4.0 * r * t * d;
-    block * config.n_layer.saturating_sub(layer) as f64 + 2.0 * d * config.d_vocab as f64
+    let (tokens, run) = (tokens as f64, run as f64);
+    let scores = 4.0 * run * tokens * (config.n_head * config.d_head) as f64;
+    let block = run * config.block_flops() + scores;
+    block * config.n_layer.saturating_sub(layer) as f64 + config.unembed_flops()
 }
 
 /// Positions that interventions at a site run, in the mean over prompts.

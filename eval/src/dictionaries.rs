@@ -40,14 +40,21 @@ pub struct DictionarySet {
     pub seeded: bool,
     /// How its edits are made.
     pub edit: Edit,
-    /// The dictionary at each node.
+    /// The dictionary at each node, which gives back what stands there.
     pub by_node: BTreeMap<Node, Box<dyn Dictionary>>,
+    /// The node that a transcoder reads, by the node that it writes: what stands there in the same clean run is encoded.
+    pub reads: BTreeMap<Node, Node>,
 }
 
 impl DictionarySet {
     /// Whether it has a dictionary at every node of a site; elsewhere it is not evaluated.
     pub fn covers(&self, site: &Site) -> bool {
         site.nodes.iter().all(|node| self.by_node.contains_key(node))
+    }
+
+    /// The node whose activations the dictionary at `node` encodes.
+    pub fn reads(&self, node: Node) -> Node {
+        self.reads.get(&node).copied().unwrap_or(node)
     }
 }
 
@@ -130,42 +137,66 @@ pub fn encode(dictionary: &dyn Dictionary, activations: &Rows, labels: &[Labels]
         n_latents: dictionary.n_latents(),
         rows: Vec::with_capacity(activations.len()),
     };
-    in_chunks(dictionary, activations, labels, |dense| {
+    in_chunks(dictionary, activations, labels, |_, dense| {
         codes.extend(&Rows::from_tensor(dense))
     });
     codes
 }
 
-/// Sparse codes of activations `[N, D]` and the reconstructions `[N, D]` decoded from them.
-pub fn reconstruct(dictionary: &dyn Dictionary, activations: &Rows, labels: &[Labels]) -> (Codes, Rows) {
+/// Sparse codes of activations `[N, D]`, the reconstructions `[N, D]` decoded from them, and what the dictionary passes on
+/// directly, where it does, which is part of the reconstructions.
+pub fn reconstruct(dictionary: &dyn Dictionary, activations: &Rows, labels: &[Labels]) -> (Codes, Rows, Option<Rows>) {
     let mut codes = Codes {
         n_latents: dictionary.n_latents(),
         rows: Vec::with_capacity(activations.len()),
     };
-    let mut rebuilt = Rows::empty(activations.width());
-    in_chunks(dictionary, activations, labels, |dense| {
-        rebuilt.extend(&Rows::from_tensor(dictionary.decode(dense.clone()))); // [B, D]
+    let mut rebuilt = Rows::empty(dictionary.d_out());
+    let mut direct: Option<Rows> = None;
+    in_chunks(dictionary, activations, labels, |rows, dense| {
+        let decoded = dictionary.decode(dense.clone()); // [B, D]
+        let whole = match dictionary.direct(rows) {
+            Some(passed_on) => {
+                let all = direct.get_or_insert_with(|| Rows::empty(dictionary.d_out()));
+                all.extend(&Rows::from_tensor(passed_on.clone()));
+                decoded + passed_on
+            }
+            None => decoded,
+        };
+        rebuilt.extend(&Rows::from_tensor(whole));
         codes.extend(&Rows::from_tensor(dense));
     });
-    (codes, rebuilt)
+    (codes, rebuilt, direct)
 }
 
-/// Encodes at most [`CHUNK`] rows at a time.
-fn in_chunks(dictionary: &dyn Dictionary, activations: &Rows, labels: &[Labels], mut each: impl FnMut(Tensor<2>)) {
+/// Encodes at most [`CHUNK`] rows at a time; `each` is given them, `[B, D]`, and their codes, `[B, F]`.
+fn in_chunks(
+    dictionary: &dyn Dictionary,
+    activations: &Rows,
+    labels: &[Labels],
+    mut each: impl FnMut(Tensor<2>, Tensor<2>),
+) {
     let device: Device = dictionary.device();
     for start in (0..activations.len()).step_by(CHUNK) {
         let range = start..(start + CHUNK).min(activations.len());
-        each(dictionary.encode(activations.tensor(range.clone(), &device), &labels[range])); // [B, F]
+        let rows = activations.tensor(range.clone(), &device); // [B, D]
+        let codes = dictionary.encode(rows.clone(), &labels[range]); // [B, F]
+        each(rows, codes);
     }
 }
 
 /// Mean number of active latents, and squared error of the reconstruction over the squared distance from the mean, on
-/// activations `[N, D]` with one [`Labels`] per row.
-pub fn sparsity_and_error(dictionary: &dyn Dictionary, activations: &Rows, labels: &[Labels]) -> (f64, f64) {
-    let (codes, rebuilt) = reconstruct(dictionary, activations, labels);
-    let mean = Rows::repeat(&activations.mean(), activations.len());
+/// activations `[N, D]` with one [`Labels`] per row; `targets` are what is to be reconstructed, the activations themselves but for
+/// a transcoder.
+pub fn sparsity_and_error(
+    dictionary: &dyn Dictionary,
+    activations: &Rows,
+    targets: &Rows,
+    labels: &[Labels],
+) -> (f64, f64) {
+    let (codes, rebuilt, _) = reconstruct(dictionary, activations, labels);
+    let mean = Rows::repeat(&targets.mean(), targets.len());
     let square = |other: &Rows| {
-        activations
+        targets
             .distances(other)
             .iter()
             .map(|d| f64::from(*d).powi(2))

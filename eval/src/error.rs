@@ -92,7 +92,9 @@ pub enum Error {
     },
 
     /// A dictionary was made for vectors of another width.
-    #[error("dictionary set {set}: the dictionary at {node} takes vectors of width {found}, the node has {expected}")]
+    #[error(
+        "dictionary set {set}: the dictionary takes or gives vectors of width {found} at {node}, which has {expected}"
+    )]
     Width {
         /// Name of the set.
         set: String,

@@ -27,6 +27,7 @@ use crate::report::{
     Report, SCORES,
 };
 use crate::site::Sites;
+use activations::Node;
 use lm::{Model, files};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -106,9 +107,15 @@ pub fn evaluate(
     sites.check(task.schema(), model)?;
     check_sets(model, sites, dictionaries, config)?;
     let nodes = sites.nodes();
+    // What transcoders read is recorded, not overwritten.
+    let inputs: BTreeSet<Node> = dictionaries
+        .iter()
+        .flat_map(|set| set.reads.values().copied())
+        .collect();
+    let read: BTreeSet<Node> = &nodes | &inputs;
 
     let prompts = task.sample(Sample::Evaluation, config.prompts, config.seed);
-    let clean = runner.clean(&prompts, &nodes)?;
+    let clean = runner.clean_with(&prompts, &nodes, &inputs)?;
     let facts = describe(&clean);
     if facts.logit_diff.is_nan() || facts.logit_diff < config.min_denominator {
         let (logit_diff, n, floor) = (facts.logit_diff, facts.n, config.min_denominator);
@@ -126,9 +133,9 @@ pub fn evaluate(
     let prompts_hash = hash(all)?;
     let mut targets = BTreeMap::new();
     for (attribute, changed) in changed {
-        targets.insert(attribute, record(runner, &changed, &nodes)?);
+        targets.insert(attribute, record(runner, &changed, &read)?);
     }
-    let sample = record(runner, &sample, &nodes)?;
+    let sample = record(runner, &sample, &read)?;
 
     let mut evaluation = Evaluation {
         runner,
@@ -174,6 +181,7 @@ pub fn evaluate(
             family: set.family.clone(),
             identity: set.identity.clone(),
             folders: set.folders.clone(),
+            reads: set.reads.clone(),
             seeded: set.seeded,
         })
         .collect();
@@ -324,14 +332,22 @@ fn check_sets(model: &Model, sites: &Sites, sets: &[DictionarySet], config: &Eva
             }
         }
         for (node, dictionary) in &set.by_node {
-            let (expected, found) = (node.width(model.spec()), dictionary.d_in());
-            if expected != found {
-                return Err(Error::Width {
-                    set: set.name.clone(),
-                    node: *node,
-                    expected,
-                    found,
-                });
+            let input = set.reads(*node);
+            input.validate(model.spec())?;
+            if input.role != node.role {
+                let reason = format!("a transcoder of it reads {input}, which is another position");
+                return Err(Error::Node { node: *node, reason });
+            }
+            for (node, found) in [(input, dictionary.d_in()), (*node, dictionary.d_out())] {
+                let expected = node.width(model.spec());
+                if expected != found {
+                    return Err(Error::Width {
+                        set: set.name.clone(),
+                        node,
+                        expected,
+                        found,
+                    });
+                }
             }
         }
         if !sites.sites.iter().any(|site| set.covers(site)) {

@@ -282,6 +282,7 @@ mod tests {
             family: name.to_owned(),
             identity: String::new(),
             folders: BTreeMap::new(),
+            reads: std::collections::BTreeMap::new(),
             seeded: false,
         };
         let facts = ["left", "right", "few", "fewer"].map(facts);

@@ -10,6 +10,7 @@ use crate::Error;
 use crate::config::EvalConfig;
 use crate::metric::{Method, Metric, Test};
 use crate::site::Site;
+use activations::Node;
 use lm::files;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -85,6 +86,9 @@ pub struct DictionaryFacts {
     /// dictionaries that nobody trained.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub folders: BTreeMap<String, String>,
+    /// The node that a transcoder reads, by the node that it writes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reads: BTreeMap<Node, Node>,
     /// Whether another seed would have given another dictionary.
     pub seeded: bool,
 }

@@ -140,6 +140,15 @@ impl Rows {
         (0..self.len()).map(distance).collect()
     }
 
+    /// `self - other` entry by entry, `[N, D]`. Both must have the same shape.
+    pub fn minus(&self, other: &Rows) -> Self {
+        debug_assert_eq!((self.width, self.values.len()), (other.width, other.values.len()));
+        Self {
+            width: self.width,
+            values: self.values.iter().zip(&other.values).map(|(a, b)| a - b).collect(),
+        }
+    }
+
     /// `self + a - b` entry by entry, `[N, D]`. All three must have the same shape.
     pub fn plus_minus(&self, a: &Rows, b: &Rows) -> Self {
         debug_assert!(self.values.len() == a.values.len() && self.values.len() == b.values.len());

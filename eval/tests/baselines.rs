@@ -45,7 +45,7 @@ fn node() -> Node {
 
 /// Squared error over the squared distance from the mean, written out.
 fn fvu(dictionary: &dyn Dictionary, rows: &Rows) -> (f64, f64) {
-    let (codes, rebuilt) = reconstruct(dictionary, rows, &labels(rows));
+    let (codes, rebuilt, _) = reconstruct(dictionary, rows, &labels(rows));
     let mean = rows.mean();
     let (mut error, mut variance) = (0.0, 0.0);
     for i in 0..rows.len() {
@@ -65,7 +65,7 @@ fn whole_bases_reconstruct_exactly_with_non_negative_codes() {
         pca(fitted.values(), WIDTH, &device).unwrap(),
     ] {
         assert_eq!((basis.d_in(), basis.n_latents()), (WIDTH, 2 * WIDTH));
-        let (codes, rebuilt) = reconstruct(&basis, &rows, &labels(&rows));
+        let (codes, rebuilt, _) = reconstruct(&basis, &rows, &labels(&rows));
         let gaps = rebuilt.values().iter().zip(rows.values()).map(|(a, b)| (a - b).abs());
         assert!(gaps.fold(0.0, f32::max) < 1e-4);
         for row in &codes.rows {

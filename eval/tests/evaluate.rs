@@ -561,6 +561,7 @@ fn a_supervised_dictionary_in_disguise_scores_as_itself() {
         family: name.to_owned(),
         identity: name.to_owned(),
         folders: BTreeMap::new(),
+        reads: std::collections::BTreeMap::new(),
         seeded: false,
         edit,
         by_node: recorded

@@ -219,7 +219,7 @@ fn random_dictionary_is_seeded_by_node_and_unit() {
     let mut rng = kernels::random::rng(0, "activations");
     let sample = Rows::new(16, kernels::random::normal(&mut rng, 700 * 16, 1.0));
     let labels = vec![tasks::Labels::default(); 700];
-    let (codes, rebuilt) = reconstruct(&a, &sample, &labels);
+    let (codes, rebuilt, _) = reconstruct(&a, &sample, &labels);
     assert_eq!(codes, encode(&a, &sample, &labels));
     assert!(
         codes

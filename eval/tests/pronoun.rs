@@ -42,6 +42,7 @@ fn supervised(model: &Model, task: &dyn Task, sites: &Sites) -> DictionarySet {
         family: "supervised-mean".to_owned(),
         identity: "means".to_owned(),
         folders: std::collections::BTreeMap::new(),
+        reads: std::collections::BTreeMap::new(),
         seeded: false,
         edit: Edit::Supervised,
         by_node: by_node.collect(),

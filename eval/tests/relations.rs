@@ -118,6 +118,7 @@ fn seeds_that_split_alike_agree_and_others_do_not() {
         family: family.to_owned(),
         identity: name.to_owned(),
         folders: std::collections::BTreeMap::new(),
+        reads: std::collections::BTreeMap::new(),
         seeded: true,
         edit: Edit::Greedy,
         by_node: sites(model)

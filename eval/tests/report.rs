@@ -101,6 +101,7 @@ fn report() -> (Report, Vec<Entry>) {
         family: family.to_owned(),
         identity: "1234".to_owned(),
         folders: BTreeMap::new(),
+        reads: std::collections::BTreeMap::new(),
         seeded: true,
     };
     let dictionaries = [

@@ -140,6 +140,7 @@ impl Pass<'_> {
         let onto = if self.spec.parallel { attended } else { middle.clone() };
         let read = self.tap.three(HookPoint::MlpIn(l), middle);
         let normed = self.norm(NormAt::Ln2(l), slot(Part::MlpNorm), read);
+        let normed = self.tap.three(HookPoint::MlpNormed(l), normed);
         let hidden = self.hidden(l, normed); // [B, T, M]
         let post = self
             .spec

@@ -72,6 +72,9 @@ pub enum HookPoint {
     VInput(usize),
     /// `blocks.L.hook_mlp_in` `[B, T, D]`: the residual stream as the MLP reads it, before the norm.
     MlpIn(usize),
+    /// `blocks.L.mlp.hook_in` `[B, T, D]`: what the MLP's first layer reads: the norm after its scale and shift (TransformerLens's
+    /// bridge).
+    MlpNormed(usize),
     /// `blocks.L.mlp.hook_pre` `[B, T, M]`: MLP before its activation function; the gate where it is gated.
     MlpPre(usize),
     /// `blocks.L.mlp.hook_pre_linear` `[B, T, M]`: what the activated gate is multiplied with.
@@ -86,7 +89,7 @@ pub enum HookPoint {
 type OfBlock = (&'static str, fn(usize) -> HookPoint);
 
 /// All hooks of a block.
-const OF_BLOCK: [OfBlock; 31] = [
+const OF_BLOCK: [OfBlock; 32] = [
     ("hook_resid_pre", HookPoint::ResidPre),
     ("hook_resid_mid", HookPoint::ResidMid),
     ("hook_resid_post", HookPoint::ResidPost),
@@ -108,6 +111,7 @@ const OF_BLOCK: [OfBlock; 31] = [
     ("hook_k_input", HookPoint::KInput),
     ("hook_v_input", HookPoint::VInput),
     ("hook_mlp_in", HookPoint::MlpIn),
+    ("mlp.hook_in", HookPoint::MlpNormed),
     ("mlp.hook_pre", HookPoint::MlpPre),
     ("mlp.hook_pre_linear", HookPoint::MlpPreLinear),
     ("ln1.hook_scale", |l| HookPoint::NormScale(NormAt::Ln1(l))),
@@ -148,7 +152,7 @@ impl HookPoint {
         match *self {
             ResidPre(l) | ResidMid(l) | ResidPost(l) | AttnOut(l) | MlpOut(l) | Q(l) | K(l) | V(l) | Z(l)
             | Pattern(l) | MlpPost(l) | QNormed(l) | KNormed(l) | RotQ(l) | RotK(l) | AttnScores(l) | AttnResult(l)
-            | QInput(l) | KInput(l) | VInput(l) | MlpIn(l) | MlpPre(l) | MlpPreLinear(l) => Some(l),
+            | QInput(l) | KInput(l) | VInput(l) | MlpIn(l) | MlpNormed(l) | MlpPre(l) | MlpPreLinear(l) => Some(l),
             NormScale(norm) | Normalized(norm) => norm.layer(),
             Embed | PosEmbed => None,
         }

@@ -48,4 +48,4 @@ pub use passes::{Batch, Grouping, Pass, PassCost, Passes, Schedule, in_order_of_
 pub use rotary::{Rotary, Scaling};
 pub use run::{Change, Gradients, Logits, Map, Past, Patch, Request, Start, TokenBatch, Trace, Vectors};
 pub use spec::{LayerSpec, NormKind, Spec};
-pub use tokenizer::{SpecialToken, Tokenizer};
+pub use tokenizer::{Chat, ChatDate, ChatMessages, ChatTemplate, SpecialToken, Tokenizer};

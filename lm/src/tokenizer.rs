@@ -8,6 +8,7 @@
 mod bos;
 mod bytes;
 mod charsmap;
+mod chat;
 mod parts;
 mod special;
 
@@ -22,6 +23,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use self::bos::Beside;
 use self::bytes::Missing;
+pub use self::chat::{Chat, ChatDate, ChatMessages, ChatTemplate};
 use self::parts::{Parts, Places, WORD_LEVEL_PATTERN};
 pub use self::special::SpecialToken;
 use crate::gguf::{Gguf, GgufTokenizer};
@@ -48,6 +50,7 @@ pub struct Tokenizer {
     hash: String,
     places: Places,
     missing: Missing,
+    chat: Option<ChatTemplate>,
     /// The special tokens that a text may spell, and what finds them.
     special: Vec<SpecialToken>,
     spelled: AhoCorasick,
@@ -77,7 +80,8 @@ impl Tokenizer {
         let beside = Beside::read(dir)?;
         let path = dir.join("tokenizer.json");
         if path.exists() {
-            return Self::from_json(&files::read(&path)?, &path, &|tokenizer| bos::of(tokenizer, &beside));
+            let tokenizer = Self::from_json(&files::read(&path)?, &path, &|tokenizer| bos::of(tokenizer, &beside))?;
+            return Ok(tokenizer.with_chat_template(ChatTemplate::of_folder(dir, &beside)?));
         }
         let (vocab, merges) = (dir.join("vocab.json"), dir.join("merges.txt"));
         if !vocab.exists() {
@@ -136,6 +140,17 @@ impl Tokenizer {
     pub fn with_bos(self, bos: Option<u32>) -> Result<Self, Error> {
         check_bos(&self.inner, bos).map_err(|error| failed(&self.path, error))?;
         Ok(Self { bos, ..self })
+    }
+
+    /// The same tokenizer with the chat template of its model, or with none.
+    #[must_use]
+    pub fn with_chat_template(self, chat: Option<ChatTemplate>) -> Self {
+        Self { chat, ..self }
+    }
+
+    /// The chat template of the model, where its files have one.
+    pub fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.chat.as_ref()
     }
 
     /// The same tokenizer, of which a text that spells a special token gives the id of that token.
@@ -213,6 +228,7 @@ impl Tokenizer {
             hash,
             places,
             missing,
+            chat: None,
             special,
             spelled,
         })

@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
 use kernels::{cpu, to_vec};
-use lm::{Error, Gradients, HookPoint, HostTensor, Logits, Model, Request, Start, TokenBatch, Trace, files};
+use lm::{
+    Change, Error, Gradients, HookPoint, HostTensor, Logits, Model, Patch, Request, Start, TokenBatch, Trace, Vectors,
+    files,
+};
 
 /// The models and how many gradients their fixtures hold.
 const CASES: [(&str, usize); 2] = [("gpt2-micro", 54), ("families/llama", 42)];
@@ -22,7 +25,11 @@ fn fixture(case: &str) -> PathBuf {
 }
 
 fn ids(case: &str) -> TokenBatch {
-    let (shape, ids) = files::read_integers(&fixture(case).join("gradients.safetensors"), "ids").unwrap();
+    read_ids(case, "gradients.safetensors")
+}
+
+fn read_ids(case: &str, file: &str) -> TokenBatch {
+    let (shape, ids) = files::read_integers(&fixture(case).join(file), "ids").unwrap();
     let rows: Vec<Vec<u32>> = ids
         .chunks(shape[1])
         .map(|row| row.iter().map(|&id| u32::try_from(id).unwrap()).collect())
@@ -174,4 +181,204 @@ fn what_was_not_watched_is_named() {
     };
     let error = model.run(Start::Tokens(&ids(case)), &request).err();
     assert!(matches!(error, Some(Error::Hook { .. })), "{error:?}");
+}
+
+/// A model on some tokens, and a hook of it to which vectors are added.
+struct Nudged<'a> {
+    model: &'a Model,
+    tokens: &'a TokenBatch,
+    hook: HookPoint,
+}
+
+/// Where a number of a gradient stands: row, position (of scores and patterns the query), head, place in the vector.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    row: usize,
+    position: usize,
+    head: Option<usize>,
+    place: usize,
+}
+
+impl Entry {
+    /// Of the number at `flat` of a tensor of this hook.
+    fn new(hook: HookPoint, shape: &[usize], flat: usize) -> Self {
+        let last = shape.len() - 1;
+        let (place, rest) = (flat % shape[last], flat / shape[last]);
+        if last == 2 {
+            let (position, row) = (rest % shape[1], rest / shape[1]);
+            return Self {
+                row,
+                position,
+                head: None,
+                place,
+            };
+        }
+        let (inner, rest) = (rest % shape[2], rest / shape[2]);
+        let (middle, row) = (rest % shape[1], rest / shape[1]);
+        let (position, head) = if hook.is_by_key() {
+            (inner, middle)
+        } else {
+            (middle, inner)
+        };
+        Self {
+            row,
+            position,
+            head: Some(head),
+            place,
+        }
+    }
+}
+
+impl Nudged<'_> {
+    /// The scalar with `change` `[numbers of the hook]` added, in f64.
+    fn scalar(&self, shape: &[usize], change: &[f32]) -> f64 {
+        let width = shape[shape.len() - 1];
+        let mut by_head: BTreeMap<Option<usize>, BTreeMap<(usize, usize), Vec<f32>>> = BTreeMap::new();
+        for (flat, &x) in change.iter().enumerate().filter(|(_, x)| **x != 0.0) {
+            let entry = Entry::new(self.hook, shape, flat);
+            let vectors = by_head.entry(entry.head).or_default();
+            let at = (entry.row, entry.position);
+            vectors.entry(at).or_insert_with(|| vec![0.0; width])[entry.place] = x;
+        }
+        let patches = by_head.into_iter().map(|(head, vectors)| {
+            let n = vectors.len();
+            let (at, values): (Vec<_>, Vec<_>) = vectors.into_iter().unzip();
+            let values = kernels::from_vec(values.concat(), [n, width], &cpu());
+            Patch {
+                hook: self.hook,
+                head,
+                change: Change::Add(Vectors { at, values }),
+            }
+        });
+        let request = Request {
+            patches: patches.collect(),
+            logits: Logits::All,
+            ..Request::default()
+        };
+        let trace = self.model.run(Start::Tokens(self.tokens), &request).unwrap();
+        let logits = trace.logits_all().unwrap();
+        let [_, len, vocabulary] = logits.dims();
+        let logits = to_vec(logits);
+        let logit =
+            |row: usize, position: usize, token: usize| f64::from(logits[(row * len + position) * vocabulary + token]);
+        logit(0, len - 1, 3) - logit(1, len - 1, 5) + logit(0, 4, 7) * 0.5
+    }
+
+    /// `(f(x + h d) - f(x - h d)) / 2 h`, of two steps such that the error of the second order falls out.
+    fn slope(&self, shape: &[usize], direction: &[f32], step: f32) -> f64 {
+        let central = |step: f32| {
+            let [up, down] = [step, -step].map(|step| {
+                let change: Vec<f32> = direction.iter().map(|x| x * step).collect();
+                self.scalar(shape, &change)
+            });
+            (up - down) / (2.0 * f64::from(step))
+        };
+        (4.0 * central(step) - central(2.0 * step)) / 3.0
+    }
+}
+
+/// The hooks that are nudged, of block 1.
+fn nudged_hooks(model: &Model) -> Vec<HookPoint> {
+    use HookPoint::{
+        AttnOut, AttnScores, K, KInput, KNormed, MlpIn, MlpNormed, MlpOut, MlpPost, MlpPreLinear, Pattern, Q, QInput,
+        QNormed, ResidMid, ResidPre, RotK, RotQ, V, VInput, Z,
+    };
+    let every = [
+        ResidPre,
+        Q,
+        K,
+        V,
+        Z,
+        Pattern,
+        MlpPost,
+        QInput,
+        KInput,
+        VInput,
+        MlpIn,
+        ResidMid,
+        AttnOut,
+        MlpOut,
+        AttnScores,
+        QNormed,
+        KNormed,
+        RotQ,
+        RotK,
+        MlpPreLinear,
+        MlpNormed,
+    ];
+    let hooks = every.into_iter().map(|hook| hook(1));
+    hooks.filter(|hook| hook.check(model.spec()).is_ok()).collect()
+}
+
+#[test]
+fn gradients_equal_central_differences() {
+    // Caps of scores and logits; windows and norms of queries and keys.
+    let cases = [
+        ("gpt2-micro", "gradients.safetensors"),
+        ("families/llama", "gradients.safetensors"),
+        ("families/gemma2", "expected.safetensors"),
+        ("families/gemma3", "expected.safetensors"),
+    ];
+    for (case, file) in cases {
+        let (model, tokens) = (load(case), read_ids(case, file));
+        let hooks = nudged_hooks(&model);
+        assert!(hooks.len() >= 15, "{case}: {}", hooks.len());
+        let request = Request {
+            capture: hooks.clone(),
+            watch: hooks.clone(),
+            logits: Logits::All,
+            ..Request::default()
+        };
+        let trace = model.run(Start::Tokens(&tokens), &request).unwrap();
+        let gradients = trace.gradients(scalar(&trace)).unwrap();
+        for hook in hooks {
+            let gradient = gradient(&gradients, hook);
+            let nudged = Nudged {
+                model: &model,
+                tokens: &tokens,
+                hook,
+            };
+            let size = match trace.tensor3(hook) {
+                Ok(x) => to_vec(x.inner()),
+                Err(_) => to_vec(trace.tensor4(hook).unwrap().inner()),
+            };
+            let size: Vec<f32> = size.into_iter().filter(|x| x.abs() < 1e6).collect(); // no masked scores
+            let rms = (size.iter().map(|x| x * x).sum::<f32>() / size.len() as f32).sqrt();
+            let norm = gradient.data.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+            assert!(norm > 1e-3, "{case}: {hook}: a gradient of norm {norm} shows nothing");
+            // The way up, and every fifth number of it with its sign changed: the sum over all numbers.
+            let n = gradient.data.len();
+            for flipped in [false, true] {
+                let turn = |(place, x): (usize, &f32)| {
+                    let sign = if flipped && place % 5 == 0 { -1.0 } else { 1.0 };
+                    sign * x / norm as f32
+                };
+                let direction: Vec<f32> = gradient.data.iter().enumerate().map(turn).collect();
+                let expected: f64 = direction
+                    .iter()
+                    .zip(&gradient.data)
+                    .map(|(d, g)| f64::from(d * g))
+                    .sum();
+                let found = nudged.slope(&gradient.shape, &direction, 0.05 * rms);
+                assert!(
+                    (found - expected).abs() < 2e-3 * norm,
+                    "{case}: {hook}, flipped {flipped}: {found}, expected {expected}"
+                );
+            }
+            // Single numbers: the largest, and two in the middle.
+            let mut order: Vec<usize> = (0..n).collect();
+            order.sort_by(|a, b| gradient.data[*b].abs().total_cmp(&gradient.data[*a].abs()));
+            for flat in [order[0], order[1], order[n / 8], order[n / 4]] {
+                let mut direction = vec![0.0; n];
+                direction[flat] = 1.0;
+                let expected = f64::from(gradient.data[flat]);
+                let found = nudged.slope(&gradient.shape, &direction, 0.2 * rms);
+                assert!(
+                    (found - expected).abs() < 2e-3 * f64::from(gradient.data[order[0]].abs()),
+                    "{case}: {hook} at {:?}: {found}, expected {expected}",
+                    Entry::new(hook, &gradient.shape, flat)
+                );
+            }
+        }
+    }
 }

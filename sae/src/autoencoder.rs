@@ -106,23 +106,21 @@ impl Autoencoder {
         }
     }
 
-    /// Why this is no [`Dictionary`] of its inputs, if it is none: the way back must depend on the codes alone.
+    /// Why this is no [`Dictionary`], if it is none: what a code adds must not depend on the input.
     pub fn not_a_dictionary(&self) -> Option<&'static str> {
-        if self.transcodes {
-            Some("it is a transcoder, whose output is not its input")
-        } else if self.skip.is_some() {
-            Some("it has a skip connection, so that its output depends on more than its codes")
-        } else if self.normalisation != Normalisation::None {
-            Some("it normalises each input, so that its directions depend on the input")
-        } else {
-            None
-        }
+        // A transcoder does not undo what it does to its inputs.
+        let undone = !self.transcodes && self.normalisation != Normalisation::None;
+        undone.then_some("it normalises each input, so that its directions depend on the input")
     }
 }
 
 impl Dictionary for Autoencoder {
     fn d_in(&self) -> usize {
         self.parameters.d_in()
+    }
+
+    fn d_out(&self) -> usize {
+        self.parameters.d_out()
     }
 
     fn n_latents(&self) -> usize {
@@ -139,6 +137,11 @@ impl Dictionary for Autoencoder {
 
     fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
         matmul(codes, self.parameters.w_dec.clone()) + self.parameters.b_dec.clone().unsqueeze() // [B, D]
+    }
+
+    fn direct(&self, activations: Tensor<2>) -> Option<Tensor<2>> {
+        let skip = self.skip.as_ref()?;
+        Some(matmul(activations, skip.clone().transpose())) // [B, D_out]
     }
 
     fn directions(&self) -> Tensor<2> {

@@ -59,6 +59,25 @@ impl Grid {
     /// are; a precision that the device does not have.
     pub fn new(rows: Split, variants: Vec<Variant>, config: &TrainConfig, device: &Device) -> Result<Self, Error> {
         let order = BatchOrder::new(rows.trained, config.batch, config.seed)?;
+        Self::ordered(rows, order, variants, config, device)
+    }
+
+    /// As [`Grid::new`], with batches in an order of its own of the rows that are trained on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Grid::new`]; an order of other rows.
+    pub fn ordered(
+        rows: Split,
+        order: BatchOrder,
+        variants: Vec<Variant>,
+        config: &TrainConfig,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        if order.rows() != rows.trained {
+            let reason = format!("order has {} rows, {} are trained on", order.rows(), rows.trained);
+            return refuse("batch", &reason);
+        }
         Self::with_source(rows, Source::Memory(order), variants, config, device)
     }
 

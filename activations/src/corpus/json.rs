@@ -1,4 +1,4 @@
-//! The text of a line of JSON, of which nothing but that one field is looked at.
+//! The text, or the messages of a chat, of a line of JSON, of which nothing but that one field is looked at.
 //!
 //! The other fields may hold whatever the grammar of JSON allows: half a surrogate pair, a number beyond all types, any
 //! depth of brackets. `NaN` and `Infinity`, which the grammar does not have and Python's `json` writes, pass there too.
@@ -6,11 +6,40 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use std::marker::PhantomData;
+
+use lm::ChatMessages;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
 /// The text of the field `field` in a line; `None` is null. A name that stands there several times counts where it stands
 /// last, as in Python.
 pub(super) fn text(line: &[u8], field: &str) -> Result<Option<String>, String> {
+    let (line, count) = counted(line, field, "text_field")?;
+    let object = Object::new(field, count, Text);
+    // The line is JSON, so that only the value of the field can be refused.
+    let taken = object
+        .deserialize(&mut serde_json::Deserializer::from_slice(&line))
+        .map_err(|_| format!("has a field `{field}` that is not text; set `text_field`"))?;
+    taken.value.flatten().map(|bytes| unicode(bytes, &line)).transpose()
+}
+
+/// The messages in the field `field` in a line; `None` is null. A name that stands there several times counts as in [`text`].
+pub(super) fn messages(line: &[u8], field: &str) -> Result<Option<ChatMessages>, String> {
+    let (line, count) = counted(line, field, "text_field")?;
+    let object = Object::new(field, count, PhantomData::<Option<ChatMessages>>);
+    let taken = object
+        .deserialize(&mut serde_json::Deserializer::from_slice(&line))
+        .map_err(|error| {
+            format!(
+                "has a field `{field}` that cannot be read as messages ({})",
+                cause(&error)
+            )
+        })?;
+    Ok(taken.value.flatten())
+}
+
+/// The line as plain JSON, and how often the field stands in it.
+fn counted<'a>(line: &'a [u8], field: &str, key: &str) -> Result<(Cow<'a, [u8]>, usize), String> {
     match line.trim_ascii_start().first() {
         Some(b'{') => {}
         Some(b'[') => return Err("is an array; one object a line is expected".to_owned()),
@@ -24,33 +53,29 @@ pub(super) fn text(line: &[u8], field: &str) -> Result<Option<String>, String> {
             (replaced.into(), count)
         }
     };
-    if count == 0 {
-        return Err(format!("has no field `{field}`; set `text_field`"));
+    match count {
+        0 => Err(format!("has no field `{field}`; set `{key}`")),
+        count => Ok((line, count)),
     }
-    let object = Object { field, take: count };
-    // The line is JSON, so that only the value of the field can be refused.
-    let taken = object
-        .deserialize(&mut serde_json::Deserializer::from_slice(&line))
-        .map_err(|_| format!("has a field `{field}` that is not text; set `text_field`"))?;
-    taken.text.map(|bytes| unicode(bytes, &line)).transpose()
 }
 
 /// How often the field stands in the line, all of which is checked.
 fn occurrences(line: &[u8], field: &str) -> serde_json::Result<usize> {
     let mut deserializer = serde_json::Deserializer::from_slice(line);
-    let taken = Object { field, take: 0 }.deserialize(&mut deserializer)?;
+    let taken = Object::new(field, 0, PhantomData::<IgnoredAny>).deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(taken.count)
 }
 
 fn not_json(error: &serde_json::Error) -> String {
+    format!("is not JSON ({}); one object a line is expected", cause(error))
+}
+
+fn cause(error: &serde_json::Error) -> String {
     // The library counts lines too; there is but one.
     let text = error.to_string();
     let cause = text.rsplit_once(" at line ").map_or(text.as_str(), |(cause, _)| cause);
-    format!(
-        "is not JSON ({cause}, byte {}); one object a line is expected",
-        error.column()
-    )
+    format!("{cause}, byte {}", error.column())
 }
 
 /// The string whose bytes these are; an unpaired surrogate becomes U+FFFD.
@@ -68,45 +93,51 @@ fn unicode(mut bytes: Vec<u8>, line: &[u8]) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "is not UTF-8; convert the file to UTF-8".to_owned())
 }
 
-/// An object, of which the field is taken where it stands for the `take`th time.
+/// An object, of which the field is taken where it stands for the `take`th time, as `value` reads it.
 #[derive(Clone, Copy)]
-struct Object<'a> {
+struct Object<'a, V> {
     field: &'a str,
     take: usize,
+    value: V,
 }
 
-struct Taken {
+impl<'a, V> Object<'a, V> {
+    fn new(field: &'a str, take: usize, value: V) -> Self {
+        Self { field, take, value }
+    }
+}
+
+struct Taken<T> {
     /// How often the field stands there.
     count: usize,
-    text: Option<Vec<u8>>,
+    value: Option<T>,
 }
 
-impl<'de> DeserializeSeed<'de> for Object<'_> {
-    type Value = Taken;
+impl<'de, V: DeserializeSeed<'de>> DeserializeSeed<'de> for Object<'_, V> {
+    type Value = Taken<V::Value>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Taken, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Object<'_> {
-    type Value = Taken;
+impl<'de, V: DeserializeSeed<'de>> Visitor<'de> for Object<'_, V> {
+    type Value = Taken<V::Value>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Taken, A::Error> {
-        let mut taken = Taken { count: 0, text: None };
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut count, mut value, mut wanted) = (0, None, Some(self.value));
         while let Some(is_field) = map.next_key_seed(Name(self.field))? {
-            taken.count += usize::from(is_field);
-            if is_field && taken.count == self.take {
-                taken.text = map.next_value_seed(Text)?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
+            count += usize::from(is_field);
+            match wanted.take_if(|_| is_field && count == self.take) {
+                Some(seed) => value = Some(map.next_value_seed(seed)?),
+                None => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(taken)
+        Ok(Taken { count, value })
     }
 }
 

@@ -1,6 +1,9 @@
 //! The documents of a file of lines, of which one is in memory at a time.
 
 use std::io::{BufRead, Read};
+use std::sync::Arc;
+
+use lm::Chat;
 
 use super::{Bad, LONGEST_DOCUMENT, json};
 
@@ -9,6 +12,8 @@ pub(super) struct Lines {
     reader: Box<dyn BufRead>,
     /// The JSON field of the text, where lines are JSON.
     field: Option<String>,
+    /// Renders the field, where it holds the messages of a chat.
+    chat: Option<Arc<Chat>>,
     /// Lines read.
     read: u64,
     /// Whether the last line was too long, and its rest is still to be passed over.
@@ -22,10 +27,19 @@ impl Lines {
         Self {
             reader,
             field,
+            chat: None,
             read: 0,
             cut: false,
             longest: LONGEST_DOCUMENT,
         }
+    }
+
+    /// The same lines, whose field holds chats; `None` where lines are not JSON.
+    pub(super) fn of_chats(self, chat: Arc<Chat>) -> Option<Self> {
+        self.field.is_some().then_some(Self {
+            chat: Some(chat),
+            ..self
+        })
     }
 
     /// The text of the next line.
@@ -71,6 +85,10 @@ impl Lines {
                 format!("is not UTF-8 (byte {at} of the line); convert the file to UTF-8")
             }),
             Some(_) if bytes.trim_ascii().is_empty() => Ok(String::new()),
+            Some(field) if let Some(chat) = &self.chat => match json::messages(&bytes, field)? {
+                Some(messages) => chat.render(&messages, false),
+                None => Ok(String::new()),
+            },
             // No text is an empty one.
             Some(field) => Ok(json::text(&bytes, field)?.unwrap_or_default()),
         }

@@ -15,6 +15,8 @@
 //! several patterns name is read once. Documents are numbered from 0 through all files: the number of a document is that of
 //! its line or row, plus the lines or rows of the files before it. Blank and null documents are passed over and keep their
 //! numbers. Of a file only a line is in memory, which may have [`LONGEST_DOCUMENT`] bytes.
+//!
+//! JSON lines may hold chats instead of texts ([`Corpus::chats`]), whose text is what the chat template of a model makes of them.
 
 mod files;
 mod json;
@@ -25,6 +27,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lm::Chat;
 use serde::{Deserialize, Serialize};
 
 use self::lines::Lines;
@@ -35,13 +38,14 @@ use crate::Error;
 pub const LONGEST_DOCUMENT: usize = 256 << 20;
 
 /// The files of a corpus.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Corpus {
     files: Vec<PathBuf>,
     repeated: Vec<PathBuf>,
     /// The JSON field or Parquet column of the text.
     field: String,
     on_bad_line: OnBadLine,
+    chat: Option<Arc<Chat>>,
 }
 
 /// What becomes of a line or row that holds no document.
@@ -130,7 +134,17 @@ impl Corpus {
             repeated,
             field: field.to_owned(),
             on_bad_line,
+            chat: None,
         })
+    }
+
+    /// The same files, JSON lines whose field holds the messages of a chat; a document is the text that `chat` makes of them.
+    #[must_use]
+    pub fn chats(self, chat: Chat) -> Self {
+        Self {
+            chat: Some(Arc::new(chat)),
+            ..self
+        }
     }
 
     /// The files, in the order in which they are read.
@@ -149,6 +163,7 @@ impl Corpus {
             files: self.files.into_iter(),
             field: self.field,
             on_bad_line: self.on_bad_line,
+            chat: self.chat,
             reading: None,
             number: 0,
             skipped: Skipped::default(),
@@ -162,6 +177,7 @@ pub struct Documents {
     files: std::vec::IntoIter<PathBuf>,
     field: String,
     on_bad_line: OnBadLine,
+    chat: Option<Arc<Chat>>,
     /// The file that is read, and the lines or rows that were read of it.
     reading: Option<(Arc<Path>, Content, u64)>,
     /// The number of the next document.
@@ -183,6 +199,24 @@ enum Bad {
     File(String),
 }
 
+/// Opens a file of texts or, where they are to be rendered, of chats.
+fn open(path: &Path, field: &str, chat: Option<&Arc<Chat>>) -> Result<Content, Error> {
+    let Some(chat) = chat else {
+        return files::open(path, field);
+    };
+    // Parquet is not looked into: its texts are no messages.
+    let lines = match files::open(path, field) {
+        Ok(Content::Lines(lines)) => lines.of_chats(Arc::clone(chat)),
+        Ok(Content::Rows(_)) => None,
+        Err(error) => return Err(error),
+    };
+    lines.map(Content::Lines).ok_or_else(|| Error::Corpus {
+        path: path.to_owned(),
+        reason: "is not JSON lines, from which chats are read; write an object with `messages` a line (.jsonl)"
+            .to_owned(),
+    })
+}
+
 impl Documents {
     /// What was skipped so far.
     pub fn skipped(&self) -> &Skipped {
@@ -196,7 +230,7 @@ impl Documents {
                 Some(reading) => reading,
                 none => {
                     let path = self.files.next()?;
-                    match files::open(&path, &self.field) {
+                    match open(&path, &self.field, self.chat.as_ref()) {
                         Ok(content) => none.insert((path.into(), content, 0)),
                         Err(error) => return Some(Err(error)),
                     }

@@ -246,7 +246,8 @@ impl HarvestPlan {
 /// Runs `plan` and stores the vectors in the folder `out`; finishes a harvest of the same plan that was interrupted.
 ///
 /// Rows of prompts stand in the order of the prompts, within a prompt in the order of the roles. Rows of text come window by
-/// window, in the order of [`Windows`], and are shuffled as the plan says. There is no manifest yet when other parts still owe
+/// window, in the order of [`Windows`], and are shuffled as the plan says. The tokens of prompts and windows are kept beside them.
+/// There is no manifest yet when other parts still owe
 /// shards. Where another process writes the store, this one waits until it has ended.
 ///
 /// # Errors
@@ -279,7 +280,9 @@ pub fn harvest(
         roles: roles.into_iter().collect(),
     };
     let hooks: Vec<HookPoint> = layout.hooks.keys().copied().collect();
-    let mut writer = StoreWriter::create(out, layout, plan.part, &mut |locking| on_event(Event::Lock(locking)))?;
+    let mut writer = StoreWriter::create(out, layout, &sequences, plan.part, &mut |locking| {
+        on_event(Event::Lock(locking));
+    })?;
     let wanted = hooks.iter().map(|&hook| (hook, writer.wanted(hook))).collect();
     let (sender, receiver) = sync_channel::<Pushed>(AHEAD);
     let (ran, written) = std::thread::scope(|scope| -> Result<_, Error> {

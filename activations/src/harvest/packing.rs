@@ -26,6 +26,9 @@ pub struct Packing {
     pub fill: Fill,
     /// What becomes of a document that is longer than a window.
     pub long_documents: LongDocuments,
+    /// Whether windows begin with the beginning-of-text token only where their document spells it, as chats do; windows of
+    /// several documents always do.
+    pub spelled_bos_only: bool,
 }
 
 /// What a window may hold.
@@ -58,6 +61,7 @@ impl Packing {
             context,
             fill: Fill::Documents,
             long_documents: LongDocuments::Cut,
+            spelled_bos_only: false,
         }
     }
 
@@ -119,6 +123,8 @@ impl Packing {
             counts.spelled_special += usize::from(special.is_some());
             counts.lost_characters += tokenizer.lost_characters(&document.text);
             let mut found = 0;
+            let always = !self.spelled_bos_only || self.fill == Fill::Packed;
+            let mut before = bos.filter(|_| always);
             // A long document comes in parts, of which only one is in memory.
             for ids in tokenizer.encode_parts(&document.text) {
                 let mut ids = ids.map_err(|error| not_encoded(&document, &error, special))?;
@@ -126,8 +132,9 @@ impl Packing {
                     check_spelled(&document, &ids, tokenizer)?;
                 }
                 if tokenizer.recognises_control_tokens() && found == 0 && bos.is_some() && ids.first().copied() == bos {
-                    // The document spells it, and every window begins with it.
+                    // The document spells it, and its windows begin with it.
                     ids.remove(0);
+                    before = bos;
                 }
                 if ids.is_empty() {
                     continue;
@@ -152,7 +159,7 @@ impl Packing {
                         tokens.extend(ids);
                         let full = tokens.len() / size * size;
                         for ids in tokens.drain(..full).as_slice().chunks(size) {
-                            push(of_document(ids, number, bos))?;
+                            push(of_document(ids, number, before))?;
                         }
                     }
                     Fill::Packed => {
@@ -171,7 +178,7 @@ impl Packing {
                 }
             }
             if self.fill == Fill::Documents && !waiting.0.is_empty() {
-                push(of_document(&std::mem::take(&mut waiting.0), number, bos))?;
+                push(of_document(&std::mem::take(&mut waiting.0), number, before))?;
             }
         }
         let (tokens, mut spans) = waiting;

@@ -8,7 +8,7 @@ use tasks::{Labels, Prompt, Role};
 use super::packing::Window;
 use super::windows::Windows;
 use crate::Error;
-use crate::store::Row;
+use crate::store::{Row, TokenWindow, TokenWindows};
 
 /// One sequence and the rows that are stored of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -217,6 +217,20 @@ impl<'a> Sequences<'a> {
             }
         }
         Ok(all.finish())
+    }
+}
+
+impl TokenWindows for Sequences<'_> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn windows(&self, range: Range<usize>) -> Result<Vec<TokenWindow>, Error> {
+        let kept = |sequence: Sequence| TokenWindow {
+            document: sequence.window.document(0),
+            ids: sequence.window.ids,
+        };
+        Ok(self.read(range)?.into_iter().map(kept).collect())
     }
 }
 

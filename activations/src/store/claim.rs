@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::layout::Layout;
 use super::manifest::{MANIFEST_FILE, shard_file};
 use super::shard::FORMAT_VERSION;
+use super::tokens::TOKENS_FILE;
 use crate::Error;
 
 /// Name of the file in a store's folder that holds the settings of its harvest.
@@ -67,7 +68,9 @@ impl Begun {
             .hooks
             .iter()
             .flat_map(|&hook| (0..shards).map(move |shard| shard_file(hook, shard)));
-        let missing = std::iter::once(MANIFEST_FILE.to_owned())
+        let missing = [MANIFEST_FILE, TOKENS_FILE]
+            .map(str::to_owned)
+            .into_iter()
             .chain(files)
             .filter(|file| !dir.join(file).exists());
         let (mut first, mut count) = (Vec::new(), 0);

@@ -12,6 +12,7 @@ use super::hashed::{Hashed, footer_crc32c_at};
 use super::lock::Lock;
 use super::manifest::{MANIFEST_FILE, Manifest, ShardEntry, shard_file};
 use super::open_shard::OpenShard;
+use super::tokens::{self, TOKENS_FILE};
 use super::writer::{HookWriter, StoreWriter, encode};
 use crate::Error;
 
@@ -35,7 +36,8 @@ impl StoreWriter {
         }
         let whole = self.hooks.values().flat_map(|hook| &hook.shards).all(Option::is_some);
         let found = manifest.is_some();
-        self.complete = manifest.filter(|_| whole);
+        let whole = whole && self.has_tokens()?;
+        self.complete = manifest.filter(|manifest| whole && manifest.tokens == self.tokens);
         Ok(found)
     }
 
@@ -63,6 +65,11 @@ impl StoreWriter {
         Ok(found.is_some())
     }
 
+    /// Whether the tokens of the harvest are in the folder.
+    pub(super) fn has_tokens(&self) -> Result<bool, Error> {
+        tokens::is_whole(&self.dir.join(TOKENS_FILE), &self.tokens)
+    }
+
     /// Refuses to write on in a folder that this harvest had begun and that is not there any more.
     pub(super) fn check_begun(&self) -> Result<(), Error> {
         match self.is_begun()? {
@@ -86,6 +93,11 @@ impl StoreWriter {
         }
         if !known {
             self.refuse_foreign_shards()?;
+            let path = self.dir.join(TOKENS_FILE);
+            if path.exists() && !self.has_tokens()? {
+                let reason = "holds other tokens than this harvest reads".to_owned();
+                return Err(Error::Occupied { path, reason });
+            }
         }
         if !begun {
             claim::write_new(&self.dir.join(SETTINGS_FILE), &Begun::new(&self.layout))?;
@@ -141,6 +153,10 @@ impl StoreWriter {
     /// Makes sure that the shards found or written are still there: the folder may have been removed meanwhile.
     pub(super) fn look_again(&self) -> Result<(), Error> {
         self.check_begun()?;
+        if !self.has_tokens()? {
+            let path = self.dir.join(TOKENS_FILE);
+            return Err(Error::Vanished { path });
+        }
         for entry in self.hooks.values().flat_map(|hook| &hook.shards).flatten() {
             let path = self.dir.join(&entry.file);
             let size = std::fs::metadata(&path).map(|metadata| metadata.len());

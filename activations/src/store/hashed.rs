@@ -7,6 +7,7 @@ use std::path::Path;
 use lm::files::Sha256Hex;
 
 use super::manifest::ShardEntry;
+use super::tokens::TokensEntry;
 
 /// Passes bytes on and hashes them on the way, while the cache holds them.
 pub(super) struct Hashed<W> {
@@ -48,6 +49,16 @@ impl Hashes {
     /// Whether they are those of the file that an entry names.
     pub(super) fn is_of(&self, entry: &ShardEntry) -> bool {
         (self.bytes, &self.sha256) == (entry.bytes, &entry.sha256)
+    }
+
+    /// The entry of a file of so many windows.
+    pub(super) fn tokens(self, windows: usize) -> TokensEntry {
+        TokensEntry {
+            windows,
+            bytes: self.bytes,
+            sha256: self.sha256,
+            crc32c: self.crc32c,
+        }
     }
 
     /// The entry of a shard of so many rows, with the checksum of its footer.

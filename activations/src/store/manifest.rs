@@ -10,6 +10,7 @@ use tasks::Role;
 
 use super::claim::{self, Begun};
 use super::layout::Shuffle;
+use super::tokens::TokensEntry;
 use crate::{Dtype, Error};
 
 /// Name of the manifest in the store's folder.
@@ -45,6 +46,8 @@ pub struct Manifest {
     pub shuffle: Option<Shuffle>,
     /// The semantic positions stored of each prompt, in the order of the rows; empty for text.
     pub roles: Vec<Role>,
+    /// The tokens of the sequences that the model read.
+    pub tokens: TokensEntry,
     /// The stored hooks.
     pub hooks: BTreeMap<HookPoint, HookEntry>,
     /// sha256 of the manifest as compact JSON with an empty string in this place, hexadecimal: a changed number is found.

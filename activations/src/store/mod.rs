@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! STORE/harvest.json                         written first: the settings of the harvest that the folder belongs to
+//! STORE/tokens.parquet                       the tokens of every sequence that the model read
 //! STORE/manifest.json                        written last: a folder without it is an unfinished harvest
 //! STORE/blocks.3.attn.hook_z/00000.parquet   one folder per hook, one shard per `rows_per_shard` vectors
 //! ```
 //!
 //! One row of a shard is one vector, with where it came from ([`Row`]). For `q`, `k`, `v`, `z` the vector holds all heads
-//! side by side; the reader cuts out the head. All hooks of a store have the same rows in the same order. Every shard says
+//! side by side; the reader cuts out the head. Column `row` is the number of the sequence in `tokens.parquet`. All hooks of a store have the same rows in the same order. Every shard says
 //! in its footer which one it is (settings of the harvest, hook, number) and carries checksums of its content, so that a harvest
 //! that was interrupted can tell which shards are whole and in their places.
 //!
@@ -16,6 +17,7 @@
 //!
 //! * [`StoreWriter`]: shuffles rows over a window and writes the shards that are missing.
 //! * [`Store`]: all rows of a node or hook, in memory.
+//! * [`StoredWindows`]: the tokens around each row.
 //! * [`Stream`]: shuffled batches of a store of any size, read ahead by a thread.
 
 mod claim;
@@ -33,6 +35,7 @@ mod schema;
 mod shard;
 mod statistics;
 mod stream;
+mod tokens;
 mod writer;
 
 pub use claim::SETTINGS_FILE;
@@ -46,4 +49,5 @@ pub use schema::Row;
 pub use shard::{FORMAT_VERSION, ROW_GROUP_ROWS};
 pub use statistics::Statistics;
 pub use stream::{Batch, Filter, Stream, StreamConfig, Throughput};
+pub use tokens::{StoredWindows, TOKENS_FILE, TokenWindow, TokenWindows, TokensEntry};
 pub use writer::{StoreWriter, Wanted};

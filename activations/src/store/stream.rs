@@ -12,14 +12,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use lm::HookPoint;
-use rand::seq::SliceRandom;
-
 use super::pool::{self, Pool, Selection};
 use super::reader::Store;
 use super::schema::Row;
 use crate::Error;
-use crate::order::check_batch;
+use crate::order::{PoolOrder, check_batch};
+use lm::HookPoint;
 
 pub use super::pool::Filter;
 
@@ -60,6 +58,15 @@ impl StreamConfig {
             rows: false,
             memory: Self::MEMORY,
         }
+    }
+
+    /// Shards of a store that are in memory at a time.
+    pub fn pool_shards(&self, store: &Store) -> usize {
+        let manifest = store.manifest();
+        let widths = self.hooks.iter().filter_map(|(hook, _)| manifest.hooks.get(hook));
+        let row_bytes: usize = widths.map(|entry| entry.width * manifest.dtype.size()).sum();
+        let shard_bytes = row_bytes * manifest.rows_per_shard.min(manifest.rows);
+        (self.memory / shard_bytes.max(1)).max(1)
     }
 }
 
@@ -115,13 +122,10 @@ struct Reading {
 struct Plan {
     store: Store,
     selection: Selection,
-    /// The shards that hold rows, and how many.
-    shards: Vec<(usize, usize)>,
-    /// Rows of all of them.
+    order: PoolOrder,
+    /// Rows of an epoch.
     rows: usize,
-    pool_shards: usize,
     batch: usize,
-    seed: u64,
 }
 
 impl Stream {
@@ -141,15 +145,10 @@ impl Stream {
             return Err(Error::Stream { reason });
         };
         let counts = pool::counts(store, first, &config.filter)?.into_iter().enumerate();
-        let shards: Vec<(usize, usize)> = counts
-            .filter(|(shard, rows)| config.shards.contains(shard) && *rows > 0)
-            .collect();
-        let rows: usize = shards.iter().map(|(_, rows)| rows).sum();
+        let wanted = counts.map(|(shard, rows)| if config.shards.contains(&shard) { rows } else { 0 });
+        let order = PoolOrder::new(wanted, config.pool_shards(store), config.seed);
+        let rows = order.rows();
         check_batch(config.batch, rows)?;
-        let manifest = store.manifest();
-        let widths = hooks.iter().filter_map(|(hook, _)| manifest.hooks.get(hook));
-        let row_bytes: usize = widths.map(|entry| entry.width * manifest.dtype.size()).sum();
-        let shard_bytes = row_bytes * manifest.rows_per_shard.min(manifest.rows);
         let plan = Plan {
             store: store.clone(),
             selection: Selection {
@@ -157,11 +156,9 @@ impl Stream {
                 filter: config.filter,
                 rows: config.rows,
             },
-            shards,
+            order,
             rows,
-            pool_shards: (config.memory / shard_bytes.max(1)).max(1),
             batch: config.batch,
-            seed: config.seed,
         };
         Ok(Self {
             plan,
@@ -267,29 +264,20 @@ impl Plan {
         let mut open = self.empty(step);
         let (mut cost, mut since) = (Throughput::default(), Instant::now());
         loop {
-            let mut order: Vec<usize> = (0..self.shards.len()).collect();
-            order.shuffle(&mut kernels::random::rng(
-                self.seed,
-                &format!("activations/stream {epoch}"),
-            ));
-            for (index, shards) in order.chunks(self.pool_shards).enumerate() {
-                let rows: usize = shards.iter().map(|&shard| self.shards[shard].1).sum();
+            for (index, (shards, rows)) in self.order.pools(epoch).into_iter().enumerate() {
                 if skip >= rows {
                     skip -= rows;
                     continue;
                 }
-                let files: Vec<usize> = shards.iter().map(|&shard| self.shards[shard].0).collect();
-                let pool = Pool::read(&self.store, &files, &self.selection)?;
+                let pool = Pool::read(&self.store, &shards, &self.selection)?;
                 if pool.len() != rows {
                     let reason = format!("{rows} rows expected in a pool, found {}", pool.len());
                     return Err(Error::Stream { reason });
                 }
                 cost.stored += pool.stored;
                 cost.skipped += pool.skipped;
-                let mut rows: Vec<u32> = (0..rows as u32).collect();
-                let stream = format!("activations/stream {epoch} {index}");
-                rows.shuffle(&mut kernels::random::rng(self.seed, &stream));
-                let mut rows = &rows[skip..];
+                let order = self.order.rows_of(epoch, index, rows);
+                let mut rows = &order[skip..];
                 skip = 0;
                 while !rows.is_empty() {
                     let held = open.values[0].len() / self.selection.hooks[0].1.width;

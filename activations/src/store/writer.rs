@@ -24,6 +24,7 @@ use super::lock::{Lock, Locking};
 use super::manifest::{HookEntry, MANIFEST_FILE, Manifest, ShardEntry, shard_file};
 use super::schema::Row;
 use super::shard::{Expected, FORMAT_VERSION, ShardData};
+use super::tokens::{self, TOKENS_FILE, TokenWindows, TokensEntry};
 use crate::Error;
 
 /// Bytes of a shard that are hashed and written at a time: a part of the second-level cache.
@@ -38,6 +39,8 @@ pub struct StoreWriter {
     pub(super) hooks: BTreeMap<HookPoint, HookWriter>,
     /// The order of the window that was shuffled last: for each row of the source its place.
     order: (Option<usize>, Vec<u32>),
+    /// The file of the tokens.
+    pub(super) tokens: TokensEntry,
     /// Held while shards are written.
     pub(super) lock: Option<Lock>,
     /// The manifest, when the store was complete before.
@@ -56,14 +59,20 @@ pub(super) struct HookWriter {
 }
 
 impl StoreWriter {
-    /// Opens a store in `dir`, new, unfinished or complete, and finds the shards that are whole already. Waits while another
-    /// process writes this store; `on_lock` is told.
+    /// Opens a store in `dir`, new, unfinished or complete, and finds the shards that are whole already; writes the `windows` that
+    /// the rows come from. Waits while another process writes this store; `on_lock` is told.
     ///
     /// # Errors
     ///
     /// A folder that belongs to a harvest with other settings, see [`Error::OtherConfig`], or that holds anything else; a
     /// layout without rows; a part that is none.
-    pub fn create(dir: &Path, layout: Layout, part: Part, on_lock: &mut dyn FnMut(Locking)) -> Result<Self, Error> {
+    pub fn create(
+        dir: &Path,
+        layout: Layout,
+        windows: &dyn TokenWindows,
+        part: Part,
+        on_lock: &mut dyn FnMut(Locking),
+    ) -> Result<Self, Error> {
         check(&layout, part)?;
         let mut writer = Self {
             dir: dir.to_owned(),
@@ -71,6 +80,7 @@ impl StoreWriter {
             part,
             hooks: BTreeMap::new(),
             order: (None, Vec::new()),
+            tokens: tokens::entry(windows)?,
             lock: None,
             complete: None,
         };
@@ -85,6 +95,9 @@ impl StoreWriter {
             let recorded = writer.look()?;
             if recorded && writer.complete.is_none() {
                 lm::files::remove_file(&dir.join(MANIFEST_FILE))?;
+            }
+            if writer.complete.is_none() && !writer.has_tokens()? {
+                tokens::write(windows, &dir.join(TOKENS_FILE))?;
             }
         }
         if part == Part::WHOLE || writer.complete.is_some() {
@@ -286,6 +299,7 @@ impl StoreWriter {
             rows_per_shard: self.layout.rows_per_shard,
             shuffle: self.layout.shuffle,
             roles: self.layout.roles.clone(),
+            tokens: self.tokens.clone(),
             hooks: self.hooks.iter().map(entry).collect(),
             sha256: String::new(),
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use activations::store::{HookShape, Layout, Provenance, Row};
+use activations::store::{HookShape, Layout, Provenance, Row, TokenWindow};
 use activations::{Dtype, Error, Manifest, Part, StoreWriter};
 use lm::HookPoint;
 use tasks::{Labels, Role};
@@ -58,6 +58,15 @@ pub(crate) fn rows(prompts: usize) -> Vec<Row> {
     (0..prompts * ROLES.len()).map(row).collect()
 }
 
+/// The tokens of the invented prompts of the smallest store.
+pub(crate) fn windows() -> Vec<TokenWindow> {
+    let window = |prompt: u32| TokenWindow {
+        document: prompt,
+        ids: (0..7).map(|position| 7 * prompt + position).collect(),
+    };
+    (0..10).map(window).collect()
+}
+
 /// The numbers of a hook, `[rows, width]`.
 pub(crate) fn values(hook: HookPoint, rows: usize, width: usize) -> Vec<f32> {
     let salt = hook.to_string().len();
@@ -68,7 +77,9 @@ pub(crate) fn values(hook: HookPoint, rows: usize, width: usize) -> Vec<f32> {
 
 /// A writer that no other process keeps waiting, on a disk with locks.
 pub(crate) fn create(dir: &Path, layout: Layout, part: Part) -> Result<StoreWriter, Error> {
-    StoreWriter::create(dir, layout, part, &mut |locking| unreachable!("{locking:?}"))
+    StoreWriter::create(dir, layout, &windows(), part, &mut |locking| {
+        unreachable!("{locking:?}")
+    })
 }
 
 /// Writes the store, `push` rows at a time; returns how many rows of each hook were still wanted.

@@ -42,7 +42,7 @@ pub(super) fn make(
                 (Baseline::Neurons, _) => Box::new(neurons(&rows.values, rows.width, &context.device)?) as Box<_>,
                 (Baseline::Pca, _) => Box::new(pca(&rows.values, rows.width, &context.device)?) as Box<_>,
                 (_, Some(matched)) if matched.by_node.contains_key(&node) => {
-                    Box::new(random(kind, matched, node, &rows, config.seed, context)?) as Box<_>
+                    Box::new(random(kind, matched, (node, &rows), store, config.seed, context)?) as Box<_>
                 }
                 _ => continue, // nothing to match here
             };
@@ -66,6 +66,7 @@ fn empty(kind: Baseline, config: &EvalConfig, matched: Option<&DictionarySet>, s
         family: name.to_owned(),
         identity: files::sha256_hex(made_from.as_bytes()),
         folders: BTreeMap::new(),
+        reads: std::collections::BTreeMap::new(),
         seeded: matches!(kind, Baseline::Random | Baseline::RandomFvu),
         edit: Edit::Greedy,
         by_node: ByNode::new(),
@@ -76,23 +77,23 @@ fn empty(kind: Baseline, config: &EvalConfig, matched: Option<&DictionarySet>, s
 fn random(
     kind: Baseline,
     matched: &DictionarySet,
-    node: Node,
-    rows: &NodeRows,
+    (node, rows): (Node, &NodeRows),
+    store: &Store,
     seed: u64,
     context: &Context,
 ) -> anyhow::Result<RandomDictionary> {
     let dictionary = matched.by_node[&node].as_ref();
     // The rows of a store are in the order of its prompts: one in so many keeps their mixture.
     let step = (rows.labels.len() / MATCH_ROWS).max(1);
-    let some = rows
-        .values
-        .chunks_exact(rows.width)
-        .step_by(step)
-        .flatten()
-        .copied()
-        .collect();
+    let some = |rows: &NodeRows| -> Vec<f32> {
+        let all = rows.values.chunks_exact(rows.width);
+        all.step_by(step).flatten().copied().collect()
+    };
     let labels: Vec<_> = rows.labels.iter().step_by(step).cloned().collect();
-    let (l0, fvu) = sparsity_and_error(dictionary, &Rows::new(rows.width, some), &labels);
+    let targets = Rows::new(rows.width, some(rows));
+    let read = matched.reads.get(&node).map(|input| store.node(input)).transpose()?;
+    let inputs = read.map_or_else(|| targets.clone(), |read| Rows::new(read.width, some(&read)));
+    let (l0, fvu) = sparsity_and_error(dictionary, &inputs, &targets, &labels);
     let size = RandomSize {
         width: rows.width,
         n_latents: dictionary.n_latents(),

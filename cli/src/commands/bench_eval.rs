@@ -103,6 +103,7 @@ impl BenchEval {
             family: "random".to_owned(),
             identity: name.clone(),
             folders: std::collections::BTreeMap::new(),
+            reads: std::collections::BTreeMap::new(),
             seeded: true,
             name,
             edit: Edit::Greedy,

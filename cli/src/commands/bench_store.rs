@@ -79,7 +79,7 @@ impl StoreBench {
             roles: Vec::new(),
         };
         let values = random::normal(&mut random::rng(0, "bench/store"), PUSH * self.width, 1.0);
-        let mut writer = StoreWriter::create(&self.dir, layout, Part::WHOLE, &mut |_| ())?;
+        let mut writer = StoreWriter::create(&self.dir, layout, &Vec::new(), Part::WHOLE, &mut |_| ())?;
         let clock = Clock::start()?;
         for start in (0..rows).step_by(PUSH) {
             let n = PUSH.min(rows - start);

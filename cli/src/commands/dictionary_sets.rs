@@ -7,7 +7,7 @@ use activations::{Dictionary, Node, Store};
 use anyhow::Context as _;
 use eval::{DictionarySet, Edit};
 use lm::files;
-use sae::{Autoencoder, Origin};
+use sae::{Autoencoder, Format, Origin};
 use supervised::SupervisedDictionary;
 
 use super::Context;
@@ -51,56 +51,11 @@ pub(super) fn load(
             seeded: false,
             edit: Edit::Supervised,
             by_node,
+            reads: BTreeMap::new(),
         });
     }
     for name in run_folder::folders(&run.sae())? {
-        let (mut by_node, mut folders, mut family) = (ByNode::new(), BTreeMap::new(), name.clone());
-        let mut missing = Vec::new();
-        for &node in nodes {
-            // Made for this node, or for all positions of its hook; of a library that is not ours, perhaps.
-            let places = [TrainingSite::Node(node), TrainingSite::Hook(node.hook, node.head)];
-            let folder = |place: TrainingSite| run.sae().join(&name).join(place.dir_name());
-            let Some(place) = places.into_iter().find(|place| folder(*place).exists()) else {
-                missing.push(node.to_string());
-                continue;
-            };
-            let dir = folder(place);
-            let (dictionary, origin) = Autoencoder::open(&dir, &context.device)?;
-            hook_autoencoders::check_site(&dir, &origin, &places)?;
-            folders.insert(place.dir_name(), hash_of_autoencoder(&dir, &origin)?);
-            if let Origin::Trained(trained) = &origin {
-                let seed = format!("-seed{}", trained.variant.seed);
-                family = name.strip_suffix(&seed).unwrap_or(&name).to_owned();
-                match trained.site.contains('@') {
-                    true => check_parent(&dir, &trained.parent, store)?,
-                    false => anyhow::ensure!(
-                        trained.model == store.manifest().provenance.model_hash,
-                        "{} was trained on another model ({:.12}); run `saelab train` again",
-                        dir.display(),
-                        trained.model
-                    ),
-                }
-            }
-            if let Some(reason) = dictionary.not_a_dictionary() {
-                anyhow::bail!("{} cannot be compared: {reason}; move it out of the run", dir.display());
-            }
-            by_node.insert(node, Box::new(dictionary));
-        }
-        if !missing.is_empty() {
-            let missing = missing.join(", ");
-            output::note(&format!(
-                "eval: {name} is left out where it has no dictionary: {missing}"
-            ));
-        }
-        sets.push(DictionarySet {
-            name,
-            family,
-            identity: identity(&by_node, &folders),
-            folders,
-            seeded: true,
-            edit: Edit::Greedy,
-            by_node,
-        });
+        sets.push(autoencoders(run, name, store, nodes, context)?);
     }
     anyhow::ensure!(
         !sets.is_empty(),
@@ -108,6 +63,165 @@ pub(super) fn load(
         run.0.display()
     );
     Ok(sets)
+}
+
+/// The autoencoders and transcoders of one name.
+fn autoencoders(
+    run: &RunFolder,
+    name: String,
+    store: &Store,
+    nodes: &BTreeSet<Node>,
+    context: &Context,
+) -> anyhow::Result<DictionarySet> {
+    let (mut by_node, mut folders, mut family) = (ByNode::new(), BTreeMap::new(), name.clone());
+    let (mut reads, mut missing) = (BTreeMap::new(), Vec::new());
+    let mut transcoders: Option<Vec<Found>> = None;
+    for &node in nodes {
+        let found = match at_node(run, &name, node, context)? {
+            Some(found) => found,
+            None => {
+                let all = match &mut transcoders {
+                    Some(all) => all,
+                    none => none.insert(all_transcoders(run, &name, context)?),
+                };
+                let mut writing = all.iter().filter(|found| found.writes(node));
+                match (writing.next(), writing.next()) {
+                    (Some(found), None) => {
+                        reads.insert(node, found.input(node));
+                        found.clone()
+                    }
+                    (Some(one), Some(other)) => anyhow::bail!(
+                        "{} and {} both write {node}; move one of them to another name",
+                        one.dir.display(),
+                        other.dir.display()
+                    ),
+                    (None, _) => {
+                        missing.push(node.to_string());
+                        continue;
+                    }
+                }
+            }
+        };
+        let Found {
+            site,
+            dir,
+            dictionary,
+            origin,
+        } = found;
+        folders.insert(site.dir_name(), hash_of_autoencoder(&dir, &origin)?);
+        if let Origin::Trained(trained) = &origin {
+            let seed = format!("-seed{}", trained.variant.seed);
+            family = name.strip_suffix(&seed).unwrap_or(&name).to_owned();
+            match trained.site.contains('@') {
+                true => check_parent(&dir, &trained.parent, store)?,
+                false => anyhow::ensure!(
+                    trained.model == store.manifest().provenance.model_hash,
+                    "{} was trained on another model ({:.12}); run `saelab train` again",
+                    dir.display(),
+                    trained.model
+                ),
+            }
+        }
+        if let Some(reason) = dictionary.not_a_dictionary() {
+            anyhow::bail!("{} cannot be compared: {reason}; move it out of the run", dir.display());
+        }
+        by_node.insert(node, Box::new(dictionary));
+    }
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        output::note(&format!(
+            "eval: {name} is left out where it has no dictionary: {missing}"
+        ));
+    }
+    Ok(DictionarySet {
+        name,
+        family,
+        identity: identity(&by_node, &folders),
+        folders,
+        seeded: true,
+        edit: Edit::Greedy,
+        by_node,
+        reads,
+    })
+}
+
+/// A dictionary in a folder of the run.
+#[derive(Clone)]
+struct Found {
+    /// What it reads.
+    site: TrainingSite,
+    dir: PathBuf,
+    dictionary: Autoencoder,
+    origin: Origin,
+}
+
+impl Found {
+    /// Whether it is a transcoder of this node: of its hook, at its position or at all of them.
+    fn writes(&self, node: Node) -> bool {
+        let here = match self.site {
+            TrainingSite::Node(input) => input.role == node.role,
+            TrainingSite::Hook(..) => true,
+        };
+        here && node.head.is_none() && self.origin.writes() == Some(node.hook)
+    }
+
+    /// The node that it reads when it writes `node`.
+    fn input(&self, node: Node) -> Node {
+        let (hook, head) = self.site.place();
+        Node { hook, head, ..node }
+    }
+}
+
+/// The autoencoder made for this node, or for all positions of its hook; of a library that is not ours, perhaps. A transcoder that
+/// reads the node does not give back what stands there.
+fn at_node(run: &RunFolder, name: &str, node: Node, context: &Context) -> anyhow::Result<Option<Found>> {
+    let places = [TrainingSite::Node(node), TrainingSite::Hook(node.hook, node.head)];
+    let folder = |place: TrainingSite| run.sae().join(name).join(place.dir_name());
+    let Some(site) = places.into_iter().find(|place| folder(*place).exists()) else {
+        return Ok(None);
+    };
+    let dir = folder(site);
+    let (dictionary, origin) = Autoencoder::open(&dir, &context.device)?;
+    hook_autoencoders::check_site(&dir, &origin, &places)?;
+    let found = Found {
+        site,
+        dir,
+        dictionary,
+        origin,
+    };
+    Ok((!found.dictionary.transcodes).then_some(found))
+}
+
+/// The transcoders of a name.
+fn all_transcoders(run: &RunFolder, name: &str, context: &Context) -> anyhow::Result<Vec<Found>> {
+    let mut all = Vec::new();
+    for folder in run_folder::folders(&run.sae().join(name))? {
+        let dir = run.sae().join(name).join(&folder);
+        // In training still; where it is wanted, it is named as such.
+        if Format::of(&dir).is_err() {
+            continue;
+        }
+        let (dictionary, origin) = Autoencoder::open(&dir, &context.device)?;
+        if !dictionary.transcodes {
+            continue;
+        }
+        let node = match &origin {
+            Origin::Trained(trained) => trained.site.parse().ok().map(TrainingSite::Node),
+            Origin::Imported { .. } => None,
+        };
+        let site = match node {
+            Some(node) if node.dir_name() == folder => node,
+            _ => folder.parse()?,
+        };
+        hook_autoencoders::check_site(&dir, &origin, &[site])?;
+        all.push(Found {
+            site,
+            dir,
+            dictionary,
+            origin,
+        });
+    }
+    Ok(all)
 }
 
 /// Hash of the files that make an autoencoder what it is.

@@ -69,7 +69,7 @@ impl Harvest {
                 Source::Prompts(task.sample(Sample::Train, *n, *seed))
             }
             (text, Some(packing)) => {
-                let mut documents = run_folder::documents(text)?;
+                let mut documents = run_folder::documents(text, &tokenizer)?;
                 let windows = packing.spooled_windows(&mut documents, &tokenizer, &self.out);
                 skipped = documents.skipped();
                 if let (Err(_), Some(skipped)) = (&windows, &skipped) {

@@ -187,20 +187,21 @@ impl Texts {
     }
 }
 
-/// The documents of a text source, one after the other; says which files are named more than once.
-pub(crate) fn documents(source: &SourceConfig) -> anyhow::Result<Texts> {
+/// The documents of a text source, one after the other, chats rendered for the model of `tokenizer`; says which files are named more
+/// than once.
+pub(crate) fn documents(source: &SourceConfig, tokenizer: &Tokenizer) -> anyhow::Result<Texts> {
     source.validate().map_err(|error| ConfigError(error.to_string()))?;
     match source {
         SourceConfig::Prompts { .. } => {
             Err(ConfigError("`source`: prompts are no text; use kind \"text\" or \"world\"".to_owned()).into())
         }
-        SourceConfig::Text {
-            path,
-            text_field,
-            on_bad_line,
-            ..
-        } => {
-            let corpus = Corpus::open(path.as_slice(), text_field, *on_bad_line)?;
+        SourceConfig::Text { path, on_bad_line, .. } => {
+            let chat = source.chat(tokenizer)?;
+            let corpus = Corpus::open(path.as_slice(), source.text_field(), *on_bad_line)?;
+            let corpus = match chat {
+                Some(chat) => corpus.chats(chat),
+                None => corpus,
+            };
             for path in corpus.repeated() {
                 output::note(&format!("{} is named more than once, and is read once", path.display()));
             }

@@ -196,12 +196,13 @@ impl Splice {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let args = self.args;
         let file: TextFile = config::read(&args.config, &args.set)?;
-        let mut documents = run_folder::documents(&file.source)?;
         let Some(packing) = file.source.packing() else {
             anyhow::bail!("prompts are no text");
         };
         let run = RunFolder(args.run);
         let (model, tokenizer) = run_folder::load_model(&args.model, &context.device)?;
+        let tokenizer = file.source.tokenizer(tokenizer);
+        let mut documents = run_folder::documents(&file.source, &tokenizer)?;
         let windows = packing.windows(&mut documents, &tokenizer);
         if let Some(skipped) = documents.skipped() {
             output::note(&format!("splice: {skipped}"));

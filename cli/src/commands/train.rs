@@ -41,7 +41,7 @@ pub(crate) struct Train {
     /// library; it stays until its successor is finished
     #[arg(long)]
     replace: bool,
-    /// Read activations of a text from disk batch by batch instead of keeping all in memory; the order of the rows is another
+    /// Read activations of a text from disk batch by batch instead of keeping all in memory; the batches are the same
     #[arg(long)]
     stream: bool,
     /// Override a config key: key=value
@@ -148,7 +148,10 @@ impl Train {
                 .stream(config)
                 .map_err(Error::from)
                 .and_then(|stream| Grid::streamed(split, stream, variants.clone(), config, &context.device)),
-            false => Grid::new(split, variants.clone(), config, &context.device),
+            false => rows
+                .order(&split, config)
+                .map_err(Error::from)
+                .and_then(|order| Grid::ordered(split, order, variants.clone(), config, &context.device)),
         };
         let mut grid = grid.map_err(refused)?;
         estimate(n_rows, width, &variants, config, context);

@@ -1,12 +1,14 @@
 //! The activations of one site of a store as training takes them: without rows that are marked as special, those that are
-//! trained on before those that are held out.
+//! trained on before those that are held out; of both the order is that of the store.
 //!
-//! A training that keeps its rows in memory and one that streams them hold out the same documents.
+//! A training that keeps its rows in memory and one that streams them hold out the same documents and see the same batches: those
+//! that [`activations::Stream`] defines. Where all shards are in the sample of a streamed training, mean and scale are the same too, and
+//! both end with the same bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use activations::store::Unit;
-use activations::{Filter, HeldOut, HookRows, Store, Stream, StreamConfig};
+use activations::{BatchOrder, Filter, HeldOut, HookRows, Store, Stream, StreamConfig};
 use lm::HookPoint;
 use sae::{Error, Rows, Split, TrainConfig};
 
@@ -25,6 +27,8 @@ pub(crate) struct TrainingRows<'a> {
     site: TrainingSite,
     targets: BTreeSet<HookPoint>,
     held_out: HeldOut,
+    /// Of rows in memory: how many each shard has that are trained on.
+    trained: Vec<usize>,
 }
 
 impl<'a> TrainingRows<'a> {
@@ -36,7 +40,6 @@ impl<'a> TrainingRows<'a> {
         config: &TrainConfig,
     ) -> anyhow::Result<(Self, Split)> {
         let mut found = Found::read(store, site, &targets, &TrainingSite::rows)?;
-        found.sort();
         if config.part != [0, 1] {
             let inputs = Rows {
                 width: found.inputs.width,
@@ -48,12 +51,24 @@ impl<'a> TrainingRows<'a> {
         }
         let kept = found.kept.iter().map(|&row| &found.inputs.rows[row]);
         let held_out = HeldOut::choose(kept, config.held_out, config.seed);
+        let mut trained = Vec::new();
+        for &row in found
+            .kept
+            .iter()
+            .filter(|&&row| !held_out.holds(&found.inputs.rows[row]))
+        {
+            // All rows of a hook are there, in the order of the store.
+            let shard = row / store.manifest().rows_per_shard;
+            trained.resize(trained.len().max(shard + 1), 0);
+            trained[shard] += 1;
+        }
         let split = found.split(&held_out);
         let rows = Self {
             store,
             site,
             targets,
             held_out,
+            trained,
         };
         Ok((rows, split))
     }
@@ -76,6 +91,7 @@ impl<'a> TrainingRows<'a> {
             site,
             targets,
             held_out: HeldOut::default(),
+            trained: Vec::new(),
         };
         rows.held_out = store.held_out(site.place().0, config.held_out, config.seed)?;
         let shards = rows.shards();
@@ -93,13 +109,28 @@ impl<'a> TrainingRows<'a> {
 
     /// The batches of a training that streams.
     pub(crate) fn stream(&self, config: &TrainConfig) -> Result<Stream, activations::Error> {
+        Stream::new(self.store, self.stream_config(config))
+    }
+
+    /// The batches of a training in memory: those of the stream, or, of the rows of a node, all of them shuffled.
+    pub(crate) fn order(&self, split: &Split, config: &TrainConfig) -> Result<BatchOrder, activations::Error> {
+        match self.site {
+            TrainingSite::Node(_) => BatchOrder::new(split.trained, config.batch, config.seed),
+            TrainingSite::Hook(..) => {
+                let pool = self.stream_config(config).pool_shards(self.store);
+                BatchOrder::pooled(&self.trained, pool, config.batch, config.seed)
+            }
+        }
+    }
+
+    fn stream_config(&self, config: &TrainConfig) -> StreamConfig {
         let (hook, head) = self.site.place();
         let targets = self.targets.iter().map(|&target| self.site.at(target).place());
         let without_held_out = match self.held_out.rows() {
             0 => HeldOut::default(),
             _ => self.held_out.clone(),
         };
-        let stream = StreamConfig {
+        StreamConfig {
             hooks: std::iter::once((hook, head)).chain(targets).collect(),
             filter: Filter {
                 // Rows that are all wanted are read without looking where they come from.
@@ -108,8 +139,7 @@ impl<'a> TrainingRows<'a> {
                 ..Filter::default()
             },
             ..StreamConfig::of(hook, head, config.batch, config.seed)
-        };
-        Stream::new(self.store, stream)
+        }
     }
 
     /// A shard of the store; none behind the last.
@@ -196,13 +226,6 @@ impl Found {
             inputs,
             targets: found,
         })
-    }
-
-    /// In the order of the documents, whatever the store's shuffle.
-    fn sort(&mut self) {
-        let rows = &self.inputs.rows;
-        self.kept
-            .sort_by_key(|&row| (rows[row].document, rows[row].row, rows[row].position));
     }
 
     fn split(mut self, held_out: &HeldOut) -> Split {

@@ -165,7 +165,7 @@ impl Evaluation<'_> {
     fn enter_sizes<'k>(&mut self, key: &impl Fn(Metric) -> Key<'k>, unit: &Unit<'_>, swaps: &Swaps) {
         let n = self.labels.len();
         let parts = unit.coded.iter().zip(swaps);
-        let sizes = per_prompt(parts.map(|(part, swaps)| magnitude(&part.rebuilt, swaps, &part.directions)));
+        let sizes = per_prompt(parts.map(|(part, swaps)| magnitude(&part.decoded(), swaps, &part.directions)));
         let changed = swaps.iter().flatten().flatten().filter(|swap| swap.delta() != 0.0);
         let exchanged = changed.count() as f64;
         let raw = [("mean_exchanged", exchanged / (n * unit.coded.len()).max(1) as f64)];

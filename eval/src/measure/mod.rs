@@ -26,6 +26,7 @@ use crate::site::Site;
 use activations::Node;
 use ground::Ground;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use tasks::{Attribute, Family, Labels, Prompt, Task};
 
@@ -74,7 +75,8 @@ pub(crate) fn record(runner: &Runner<'_>, prompts: &[Prompt], nodes: &BTreeSet<N
     })
 }
 
-/// One dictionary at one node of a site, and what it makes of the samples.
+/// One dictionary at one node of a site, and what it makes of the samples. A transcoder's codes are of the clean activations of the
+/// node that it reads; what they add, and what is overwritten, stands at this node.
 struct Coded {
     node: Node,
     directions: Directions,
@@ -82,6 +84,8 @@ struct Coded {
     codes: Codes,
     /// Reconstructions of the base prompts, `[N, D]`.
     rebuilt: Rows,
+    /// The part of them that does not come from codes, `[N, D]`; of dictionaries with a skip connection.
+    direct: Option<Rows>,
     /// Codes of the counterfactuals that change each attribute.
     targets: BTreeMap<Attribute, Codes>,
 }
@@ -256,14 +260,15 @@ impl Evaluation<'_> {
     /// [`Error::NotFinite`] when a code or a reconstruction is not finite.
     fn unit<'u>(&self, site: &'u Site, set: &'u DictionarySet) -> Result<Unit<'u>, Error> {
         let code = |node: &Node| {
-            let dictionary = set.by_node[node].as_ref();
-            let (codes, rebuilt) = reconstruct(dictionary, &self.clean.nodes[node], &self.labels);
-            let of = |recorded: &Recorded| encode(dictionary, &recorded.nodes[node], &recorded.labels);
+            let (dictionary, input) = (set.by_node[node].as_ref(), set.reads(*node));
+            let (codes, rebuilt, direct) = reconstruct(dictionary, &self.clean.nodes[&input], &self.labels);
+            let of = |recorded: &Recorded| encode(dictionary, &recorded.nodes[&input], &recorded.labels);
             Coded {
                 node: *node,
                 directions: Directions::of(dictionary),
                 codes,
                 rebuilt,
+                direct,
                 targets: self
                     .targets
                     .iter()
@@ -296,7 +301,7 @@ impl Evaluation<'_> {
     fn sample_codes(&self, site: &Site, set: &DictionarySet) -> Vec<Codes> {
         let of = |node: &Node| {
             let dictionary = set.by_node[node].as_ref();
-            encode(dictionary, &self.sample.nodes[node], &self.sample.labels)
+            encode(dictionary, &self.sample.nodes[&set.reads(*node)], &self.sample.labels)
         };
         site.nodes.iter().map(of).collect()
     }
@@ -306,6 +311,16 @@ impl Evaluation<'_> {
         let outcome = self.runner.intervene(&self.clean, overwrites, want)?;
         self.steps.advance(1);
         Ok(outcome)
+    }
+}
+
+impl Coded {
+    /// The reconstructions as far as they come from codes, `[N, D]`.
+    fn decoded(&self) -> Cow<'_, Rows> {
+        match &self.direct {
+            None => Cow::Borrowed(&self.rebuilt),
+            Some(direct) => Cow::Owned(self.rebuilt.minus(direct)),
+        }
     }
 }
 

@@ -125,6 +125,7 @@ pub(crate) fn sets(model: &Model) -> Vec<DictionarySet> {
         family: name.to_owned(),
         identity: name.to_owned(),
         folders: std::collections::BTreeMap::new(),
+        reads: std::collections::BTreeMap::new(),
         seeded: false,
         edit,
         by_node: nodes.iter().map(|node| (*node, make(node))).collect(),

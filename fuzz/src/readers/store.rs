@@ -1,10 +1,10 @@
-//! A store of activations: its manifest, and a Parquet shard under checksums that fit.
+//! A store of activations: its manifest, and a Parquet shard and the tokens under checksums that fit.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use activations::store::{HookShape, Layout, MANIFEST_FILE, Provenance, Row};
+use activations::store::{HookShape, Layout, MANIFEST_FILE, Provenance, Row, TOKENS_FILE, TokenWindow};
 use activations::{Dtype, Filter, Manifest, Node, Part, Store, StoreWriter, Stream, StreamConfig};
 use lm::{HookPoint, files};
 use serde_json::json;
@@ -35,6 +35,12 @@ pub(super) fn targets() -> Vec<Target> {
             seeds: || vec![of_store(SHARD)],
             reader: shard,
         },
+        Target {
+            name: "tokens",
+            form: Form::Bytes,
+            seeds: || vec![of_store(TOKENS_FILE)],
+            reader: tokens,
+        },
     ]
 }
 
@@ -61,6 +67,21 @@ fn shard() -> Reader {
         entry.sha256 = files::sha256_hex(input);
         entry.crc32c = crc32c::crc32c(input);
         entry.footer_crc32c = footer_crc32c(input);
+        scratch.put(MANIFEST_FILE, &sealed(manifest));
+        read(scratch.path())
+    })
+}
+
+fn tokens() -> Reader {
+    let scratch = Scratch::new();
+    write(scratch.path());
+    let manifest: Manifest = files::read_json(&scratch.path().join(MANIFEST_FILE)).expect("it was written as JSON");
+    Box::new(move |input| {
+        scratch.put(TOKENS_FILE, input);
+        let mut manifest = manifest.clone();
+        manifest.tokens.bytes = input.len() as u64;
+        manifest.tokens.sha256 = files::sha256_hex(input);
+        manifest.tokens.crc32c = crc32c::crc32c(input);
         scratch.put(MANIFEST_FILE, &sealed(manifest));
         read(scratch.path())
     })
@@ -96,6 +117,13 @@ fn read(dir: &Path) -> Result<(), String> {
         message(store.hook(HOOK, Some(0)).map(|_| ())),
         message(store.node(&node).map(|_| ())),
         message(store.statistics(HOOK, 2).map(|_| ())),
+        message(
+            store
+                .windows()
+                .and_then(|windows| windows.read(0..windows.len()))
+                .map(|_| ()),
+        ),
+        message(store.windows().and_then(|windows| windows.window(3)).map(|_| ())),
         batches(&store, Filter::default()),
         batches(
             &store,
@@ -156,7 +184,12 @@ fn write(dir: &Path) {
     };
     let rows: Vec<Row> = (0..ROWS).map(row).collect();
     let values: Vec<f32> = (0..ROWS * HEADS * WIDTH).map(|index| index as f32 - 20.0).collect();
-    let mut writer = StoreWriter::create(dir, layout, Part::WHOLE, &mut |_| ()).expect("the folder is empty");
+    let window = |document: u32| TokenWindow {
+        document,
+        ids: vec![0, document],
+    };
+    let windows: Vec<TokenWindow> = (0..ROWS as u32 / 2).map(window).collect();
+    let mut writer = StoreWriter::create(dir, layout, &windows, Part::WHOLE, &mut |_| ()).expect("the folder is empty");
     writer.push(HOOK, 0, &rows, &values).expect("the rows are wanted");
     writer.finish().expect("the store can be written");
 }

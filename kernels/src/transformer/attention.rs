@@ -1,16 +1,18 @@
 //! Causal attention.
 
 use burn::tensor::Tensor;
-use rayon::prelude::*;
 
 use super::plain;
 use crate::from_vec;
-use crate::gemm::{Matrix, gemm};
-use crate::host::flex_slice;
+use crate::gemm::{Matrix, gemm_over};
+use crate::host::{flex_slice, zeros_by_tasks};
 use crate::vector::{self, simd};
 
 /// Queries whose scores are taken at a time; keys after the last of them are not looked at.
 const QUERIES: usize = 64;
+
+/// Keys that are taken together.
+const VECTOR: usize = 32;
 
 /// What attention computes: `softmax(cap tanh(scale q kᵀ / cap)) v`, over the keys in the window.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,71 +41,85 @@ pub fn causal_attention(qkv: &Tensor<3>, attention: Attention) -> Option<Tensor<
     let [b, t, all] = qkv.dims();
     let (queries, width) = (attention.query * attention.width, attention.width);
     let host = plain(qkv)?;
-    let mut out = vec![0.0; b * t * queries];
-    out.par_chunks_mut(t * queries)
-        .zip(flex_slice(&host).par_chunks(t * all))
-        .for_each(|(out, qkv)| {
-            let (mut scores, mut z) = (Vec::new(), Vec::new());
-            for head in 0..attention.query {
-                let key_head = attention.query + head * attention.key_value / attention.query;
-                // Rows of one head, counted over queries, keys and values.
-                let rows = |head: usize, from: usize, to: usize| {
-                    Matrix::strided(&qkv[from * all + head * width..], to - from, width, all)
-                };
-                for from in (0..t).step_by(QUERIES) {
-                    let to = (from + QUERIES).min(t);
-                    // The first key that the first of these queries sees.
-                    let first = attention.window.map_or(0, |window| (from + 1).saturating_sub(window));
-                    scores.clear();
-                    scores.resize((to - from) * (to - first), 0.0);
-                    gemm(
-                        &mut scores,
-                        rows(head, from, to),
-                        rows(key_head, first, to).transposed(),
-                    ); // [queries, keys]
-                    simd!(|| {
-                        for (query, scores) in (from..to).zip(scores.chunks_exact_mut(to - first)) {
-                            let (seen, hidden) = scores.split_at_mut(query + 1 - first);
-                            hidden.fill(0.0);
-                            let passed = attention
-                                .window
-                                .map_or(0, |window| (query + 1).saturating_sub(window) - first);
-                            let (passed, seen) = seen.split_at_mut(passed);
-                            passed.fill(0.0);
-                            softmax(seen, attention.scale as f32, attention.cap);
-                        }
-                    });
-                    z.clear();
-                    z.resize((to - from) * width, 0.0);
-                    gemm(
-                        &mut z,
-                        Matrix::rows(&scores, to - first),
-                        rows(key_head + attention.key_value, first, to),
-                    ); // [queries, Dh]
-                    for (query, z) in (from..to).zip(z.chunks_exact(width)) {
-                        out[query * queries + head * width..][..width].copy_from_slice(z);
+    let qkv_of_all = flex_slice(&host);
+    let (out, _) = zeros_by_tasks(b * t * queries, t * queries, |row, out| {
+        let qkv = &qkv_of_all[row * t * all..][..t * all];
+        let (mut scores, mut z) = (Vec::new(), Vec::new());
+        for head in 0..attention.query {
+            let key_head = attention.query + head * attention.key_value / attention.query;
+            // Rows of one head, counted over queries, keys and values.
+            let rows = |head: usize, from: usize, to: usize| {
+                Matrix::strided(&qkv[from * all + head * width..], to - from, width, all)
+            };
+            for from in (0..t).step_by(QUERIES) {
+                let to = (from + QUERIES).min(t);
+                // The first key that the first of these queries sees.
+                let first = attention.window.map_or(0, |window| (from + 1).saturating_sub(window));
+                gemm_over(
+                    &mut scores,
+                    rows(head, from, to),
+                    rows(key_head, first, to).transposed(),
+                ); // [queries, keys]
+                simd!(|| {
+                    for (query, scores) in (from..to).zip(scores.chunks_exact_mut(to - first)) {
+                        let passed = attention
+                            .window
+                            .map_or(0, |window| (query + 1).saturating_sub(window) - first);
+                        pattern(scores, passed, query + 1 - first, attention);
                     }
+                });
+                gemm_over(
+                    &mut z,
+                    Matrix::rows(&scores, to - first),
+                    rows(key_head + attention.key_value, first, to),
+                ); // [queries, Dh]
+                for (query, z) in (from..to).zip(z.chunks_exact(width)) {
+                    out[query * queries + head * width..][..width].copy_from_slice(z);
                 }
             }
-        });
+        }
+    });
     Some(from_vec(out, [b, t, queries], &qkv.device())) // [B, T, H Dh]
 }
 
-/// Softmax of `scale x`, bounded by the cap if there is one, in place.
+/// Turns the scores of one query into its pattern: it sees keys `from..to`, all others become 0.
 #[inline(always)]
-fn softmax(x: &mut [f32], mut scale: f32, cap: Option<f64>) {
-    if let Some(cap) = cap {
-        let (cap, inner) = (cap as f32, 2.0 * scale / cap as f32);
-        for x in x.iter_mut() {
-            // tanh u = 1 - 2 / (e^2u + 1)
-            *x = cap * (1.0 - 2.0 / (vector::exp(*x * inner) + 1.0));
+fn pattern(scores: &mut [f32], from: usize, to: usize, attention: Attention) {
+    // Hidden keys up to the next whole vector are taken along: numbers one by one would cost more than all others.
+    let end = to.next_multiple_of(VECTOR).min(scores.len());
+    let seen = &mut scores[from..end];
+    let scale = match attention.cap {
+        Some(cap) => {
+            bound(seen, attention.scale as f32, cap as f32);
+            1.0
         }
-        scale = 1.0;
-    }
-    let most = vector::max(x);
+        None => attention.scale as f32,
+    };
+    seen[to - from..].fill(f32::NEG_INFINITY);
+    softmax(seen, scale);
+    scores[..from].fill(0.0);
+    scores[to..].fill(0.0);
+}
+
+/// `cap tanh(scale x / cap)` in place.
+#[inline(always)]
+fn bound(x: &mut [f32], scale: f32, cap: f32) {
+    let inner = 2.0 * scale / cap;
     for x in x.iter_mut() {
-        *x = vector::exp((*x - most) * scale);
+        // tanh u = 1 - 2 / (e^2u + 1)
+        *x = cap * (1.0 - 2.0 / (vector::exp(*x * inner) + 1.0));
     }
+}
+
+/// Softmax of `scale x`, in place; what is minus infinity becomes less than 2^-125.
+#[inline(always)]
+fn softmax(x: &mut [f32], scale: f32) {
+    let most = vector::max(x);
+    let (vectors, rest) = x.as_chunks_mut::<VECTOR>();
+    for vector in vectors {
+        vector.iter_mut().for_each(|x| *x = vector::exp((*x - most) * scale));
+    }
+    rest.iter_mut().for_each(|x| *x = vector::exp((*x - most) * scale));
     let factor = 1.0 / vector::sum(x);
     for x in x.iter_mut() {
         *x *= factor;

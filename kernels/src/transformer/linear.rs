@@ -101,37 +101,73 @@ pub fn linear_activated(
 /// - x: `[B, T, D]`, weight: `[D, 2 M]`, bias: `[2 M]`
 /// - output: `[B, T, M]`
 pub fn linear_gated(x: Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<1>>, activation: Activation) -> Tensor<3> {
-    let y = linear(x, weight, bias, None); // [B, T, 2 M]
-    let [b, t, both] = y.dims();
-    let m = both / 2;
-    let host = match activation {
+    let y = match activation {
+        Activation::Silu => host_gated(
+            &x,
+            weight,
+            bias,
+            #[inline(always)]
+            |x| silu(x),
+        ),
+        Activation::GeluTanh => host_gated(
+            &x,
+            weight,
+            bias,
+            #[inline(always)]
+            |x| gelu_tanh(x),
+        ),
+        Activation::Relu => host_gated(
+            &x,
+            weight,
+            bias,
+            #[inline(always)]
+            |x| relu(x),
+        ),
         Activation::GeluErf => None,
-        _ => plain(&y),
     };
-    let Some(host) = host else {
+    y.unwrap_or_else(|| {
+        let y = linear(x, weight, bias, None); // [B, T, 2 M]
+        let m = y.dims()[2] / 2;
         let (gate, up) = (y.clone().narrow(2, 0, m), y.narrow(2, m, m)); // [B, T, M]
-        return activation.apply(gate) * up;
+        activation.apply(gate) * up
+    })
+}
+
+/// `function` of the gate, times up, in host memory: two products, so that the second is multiplied into the memory of the first.
+fn host_gated(
+    x: &Tensor<3>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+    function: impl Fn(f32) -> f32 + Sync,
+) -> Option<Tensor<3>> {
+    let ([b, t, d], [_, both]) = (x.dims(), weight.dims());
+    let m = both / 2;
+    let (host, weight) = (plain(x)?, plain(weight)?);
+    let bias = match bias {
+        Some(bias) => Some(plain(bias)?),
+        None => None,
     };
-    let rows = flex_slice(&host);
-    let mut out = vec![0.0; b * t * m];
-    out.par_chunks_mut(task_of(m))
-        .zip(rows.par_chunks(2 * task_of(m)))
-        .for_each(|(out, rows)| {
+    let (rows, weight) = (Matrix::rows(flex_slice(&host), d), flex_slice(&weight));
+    let mut y = gemm_new(rows, Matrix::strided(weight, d, m, both)); // [B T, M]
+    let up = gemm_new(rows, Matrix::strided(&weight[m..], d, m, both)); // [B T, M]
+    let bias = bias.as_ref().map(|bias| flex_slice(bias).split_at(m));
+    y.par_chunks_mut(task_of(m))
+        .zip(up.par_chunks(task_of(m)))
+        .for_each(|(y, up)| {
             simd!(|| {
-                for (out, row) in out.chunks_exact_mut(m).zip(rows.chunks_exact(both)) {
-                    let (gate, up) = row.split_at(m);
-                    let numbers = out.iter_mut().zip(gate).zip(up);
-                    match activation {
-                        Activation::Silu => numbers.for_each(|((out, gate), up)| *out = silu(*gate) * up),
-                        Activation::GeluTanh => numbers.for_each(|((out, gate), up)| *out = gelu_tanh(*gate) * up),
-                        Activation::Relu | Activation::GeluErf => {
-                            numbers.for_each(|((out, gate), up)| *out = relu(*gate) * up);
-                        }
+                let Some((of_gate, of_up)) = bias else {
+                    y.iter_mut().zip(up).for_each(|(y, up)| *y = function(*y) * up);
+                    return;
+                };
+                for (y, up) in y.chunks_exact_mut(m).zip(up.chunks_exact(m)) {
+                    let biases = of_gate.iter().zip(of_up);
+                    for ((y, up), (of_gate, of_up)) in y.iter_mut().zip(up).zip(biases) {
+                        *y = function(*y + of_gate) * (up + of_up);
                     }
                 }
             });
         });
-    from_vec(out, [b, t, m], &y.device()) // [B, T, M]
+    Some(from_vec(y, [b, t, m], &x.device())) // [B, T, M]
 }
 
 /// `function` of `x · weight + bias` in host memory.

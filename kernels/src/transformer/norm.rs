@@ -1,11 +1,10 @@
 //! Root-mean-square norm.
 
 use burn::tensor::Tensor;
-use rayon::prelude::*;
 
 use super::{plain, task_of};
 use crate::from_vec;
-use crate::host::flex_slice;
+use crate::host::{flex_slice, zeros_by_tasks};
 use crate::vector::{self, simd};
 
 /// `x (mean x² + epsilon)^-½`, times `weight`: the root-mean-square norm of every token.
@@ -21,16 +20,15 @@ pub fn rms_norm(x: Tensor<3>, weight: &Tensor<1>, epsilon: f64) -> Tensor<3> {
         return x / root * weight.clone().reshape([1, 1, d]);
     };
     let (rows, scale) = (flex_slice(&host), flex_slice(&scale));
-    let mut out = vec![0.0; rows.len()];
-    out.par_chunks_mut(task_of(d))
-        .zip(rows.par_chunks(task_of(d)))
-        .for_each(|(out, rows)| {
-            simd!(|| {
-                for (out, row) in out.chunks_exact_mut(d).zip(rows.chunks_exact(d)) {
-                    normalise(out, row, scale, epsilon);
-                }
-            });
+    let per_task = task_of(d);
+    let (out, _) = zeros_by_tasks(rows.len(), per_task, |task, out| {
+        let rows = &rows[task * per_task..];
+        simd!(|| {
+            for (out, row) in out.chunks_exact_mut(d).zip(rows.chunks_exact(d)) {
+                normalise(out, row, scale, epsilon);
+            }
         });
+    });
     from_vec(out, [b, t, d], &x.device()) // [B, T, D]
 }
 
