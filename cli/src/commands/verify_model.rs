@@ -100,6 +100,9 @@ struct Verifier {
     prepend: Vec<u32>,
 }
 
+/// A choice, the ids that the model reads, and those of the right and the wrong token.
+type ChoiceIds<'a> = (&'a Choice, Vec<u32>, [u32; 2]);
+
 /// Groups of the values of prompts.
 struct OfPrompts {
     tokens: Group,
@@ -219,7 +222,7 @@ impl Verifier {
 
     /// Logit differences, prompts of equal length together.
     fn choices(&self, choices: &[Choice], group: &mut Group) -> anyhow::Result<()> {
-        let mut by_length: BTreeMap<usize, Vec<(&Choice, Vec<u32>, [u32; 2])>> = BTreeMap::new();
+        let mut by_length: BTreeMap<usize, Vec<ChoiceIds<'_>>> = BTreeMap::new();
         for choice in choices {
             let one = |text: &str| {
                 let token = self.tokenizer.token(text);

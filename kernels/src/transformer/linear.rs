@@ -68,27 +68,9 @@ pub fn linear_activated(
     activation: Activation,
 ) -> Tensor<3> {
     let y = match activation {
-        Activation::GeluTanh => host_activated(
-            &x,
-            weight,
-            bias,
-            #[inline(always)]
-            |x| gelu_tanh(x),
-        ),
-        Activation::Silu => host_activated(
-            &x,
-            weight,
-            bias,
-            #[inline(always)]
-            |x| silu(x),
-        ),
-        Activation::Relu => host_activated(
-            &x,
-            weight,
-            bias,
-            #[inline(always)]
-            |x| relu(x),
-        ),
+        Activation::GeluTanh => host_activated(&x, weight, bias, gelu_tanh),
+        Activation::Silu => host_activated(&x, weight, bias, silu),
+        Activation::Relu => host_activated(&x, weight, bias, relu),
         Activation::GeluErf => return activation.apply(linear(x, weight, bias, None)),
     };
     y.unwrap_or_else(|| activation.apply(plus(x, weight, bias)))
@@ -102,27 +84,9 @@ pub fn linear_activated(
 /// - output: `[B, T, M]`
 pub fn linear_gated(x: Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<1>>, activation: Activation) -> Tensor<3> {
     let y = match activation {
-        Activation::Silu => host_gated(
-            &x,
-            weight,
-            bias,
-            #[inline(always)]
-            |x| silu(x),
-        ),
-        Activation::GeluTanh => host_gated(
-            &x,
-            weight,
-            bias,
-            #[inline(always)]
-            |x| gelu_tanh(x),
-        ),
-        Activation::Relu => host_gated(
-            &x,
-            weight,
-            bias,
-            #[inline(always)]
-            |x| relu(x),
-        ),
+        Activation::Silu => host_gated(&x, weight, bias, silu),
+        Activation::GeluTanh => host_gated(&x, weight, bias, gelu_tanh),
+        Activation::Relu => host_gated(&x, weight, bias, relu),
         Activation::GeluErf => None,
     };
     y.unwrap_or_else(|| {

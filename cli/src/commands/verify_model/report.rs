@@ -37,12 +37,13 @@ impl Group {
     pub(super) fn compare(&mut self, found: f64, expected: f64, scale: f64, what: impl FnOnce() -> String) {
         let deviation = (found - expected).abs() / scale;
         self.compared += 1;
-        // NaN is the largest of all.
-        if !(deviation <= self.largest) {
+        // NaN is the largest of all, and stays.
+        if deviation.is_nan() || deviation > self.largest {
             self.largest = deviation;
         }
         let tolerance = self.tolerance.map_or(0.0, |(_, tolerance)| tolerance);
-        if !(deviation <= tolerance) {
+        let is_within = deviation <= tolerance;
+        if !is_within {
             self.add_wrong(|| format!("{}: {found:.6}, expected {expected:.6}", what()));
         }
     }
