@@ -44,12 +44,28 @@ impl<'a> Tap<'a> {
         for patch in &request.patches {
             check(patch, spec, extent)?;
         }
-        Ok(Self {
+        let tap = Self {
             wanted: request.capture.iter().copied().collect(),
             watched: request.watch.iter().copied().collect(),
             patches: &request.patches,
             trace: Trace::default(),
-        })
+        };
+        (0..spec.n_layer).try_for_each(|l| tap.check_norm_of_heads(l))?;
+        Ok(tap)
+    }
+
+    /// Where heads read residual streams of their own, each has its own norm before attention, and there is no common one.
+    fn check_norm_of_heads(&self, l: usize) -> Result<(), Error> {
+        let apart = [HookPoint::QInput(l), HookPoint::KInput(l), HookPoint::VInput(l)];
+        let norm = NormAt::Ln1(l);
+        let common = [HookPoint::NormScale(norm), HookPoint::Normalized(norm)];
+        match common.into_iter().find(|hook| self.wants(*hook)) {
+            Some(hook) if self.wants_any(&apart) => Err(wrong(
+                hook,
+                "is not one tensor where hook_q_input, hook_k_input or hook_v_input of its block is asked for too; take two passes",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Whether anything is read, changed or watched at `hook`.
