@@ -1,6 +1,8 @@
-//! Tokenizers: any `tokenizer.json`, and GPT-2's `vocab.json` with `merges.txt`.
+//! Tokenizers: any `tokenizer.json`, GPT-2's `vocab.json` with `merges.txt`, what tokenizer_config.json says, and chat templates.
 
-use lm::Tokenizer;
+use std::path::Path;
+
+use lm::{ChatMessages, ChatTemplate, Tokenizer};
 use serde_json::{Value, json};
 
 use super::message;
@@ -32,6 +34,18 @@ pub(super) fn targets() -> Vec<Target> {
             seeds: || vec![merges()],
             reader: merges_reader,
         },
+        Target {
+            name: "tokenizer-config",
+            form: Form::Json,
+            seeds: configs,
+            reader: config_reader,
+        },
+        Target {
+            name: "chat-template",
+            form: Form::Bytes,
+            seeds: templates,
+            reader: template_reader,
+        },
     ]
 }
 
@@ -55,6 +69,60 @@ fn merges_reader() -> Reader {
         scratch.put("merges.txt", merges);
         used(&scratch)
     })
+}
+
+fn config_reader() -> Reader {
+    let scratch = Scratch::new();
+    let pieces = ["The", " cats", "."].map(str::to_owned);
+    let tokenizer = Tokenizer::word_level(&pieces).expect("the pieces are words");
+    tokenizer.save(scratch.path()).expect("the tokenizer can be written");
+    Box::new(move |input| {
+        scratch.put("tokenizer_config.json", input);
+        let tokenizer = message(Tokenizer::from_dir(scratch.path()))?;
+        match tokenizer.chat_template() {
+            Some(template) => rendered(template),
+            None => Ok(()),
+        }
+    })
+}
+
+fn template_reader() -> Reader {
+    Box::new(move |input| {
+        let source = String::from_utf8_lossy(input).into_owned();
+        let bos = Some("<s>".to_owned());
+        rendered(&ChatTemplate::new(Path::new("chat_template.jinja"), source, bos, None))
+    })
+}
+
+fn rendered(template: &ChatTemplate) -> Result<(), String> {
+    let messages = json!([{ "role": "user", "content": "Hi" }, { "role": "assistant", "content": " 1</think>\n" }]);
+    let messages: ChatMessages = serde_json::from_value(messages).expect("they are messages");
+    let chat = message(template.compiled("2024-07-26".parse().ok()))?;
+    chat.render(&messages, true).map(|_| ())
+}
+
+fn configs() -> Vec<Vec<u8>> {
+    let template = "{% for m in messages %}{{ bos_token + m.role }}{% endfor %}";
+    let named = json!([{ "name": "default", "template": template }]);
+    let token = json!({ "content": BOS, "special": true });
+    [
+        json!({ "bos_token": BOS, "eos_token": null, "add_bos_token": true, "chat_template": template }),
+        json!({ "bos_token": token, "add_bos_token": true, "chat_template": named }),
+        json!({ "add_bos_token": false }),
+    ]
+    .map(|config| config.to_string().into_bytes())
+    .to_vec()
+}
+
+fn templates() -> Vec<Vec<u8>> {
+    [
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content }}{% if loop.last %}{% break %}{% endif %}{% endfor %}",
+        "{%- set ns = namespace(last=-1) -%}{% for m in messages[::-1] %}{% set ns.last = loop.index0 %}{% endfor %}{{ ns.last }}",
+        "{% macro f(x, y='!') %}{{ x * 3 }}{{ y }}{% endmacro %}{{ f(messages | tojson(indent=2)) }}{{ strftime_now('%d %b %Y') }}",
+        "{{ messages[0].content.split('</think>')[-1].strip() | trim }}{{ range(3) | list }}{% if not messages %}{{ raise_exception('no') }}{% endif %}",
+    ]
+    .map(|template| template.as_bytes().to_vec())
+    .to_vec()
 }
 
 /// Loads the tokenizer of a folder and calls all that it offers.
