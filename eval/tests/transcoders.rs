@@ -45,7 +45,7 @@ impl SecondLayer {
         });
         Self {
             weight: units - nothing.clone(),
-            bias: nothing.slice([0..1]),
+            bias: nothing.narrow(0, 0, 1),
             skip,
         }
     }

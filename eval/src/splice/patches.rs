@@ -3,7 +3,7 @@
 //! Shapes: `B` windows, `T` tokens, `D` width, `n` replaced tokens.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::tensor::{Int, Tensor, TensorData};
 use lm::{Patch, Spec, Trace};
@@ -83,13 +83,13 @@ struct Part {
     state: Mutex<State>,
 }
 
-/// What a dictionary has seen in this pass.
-enum State {
-    Nothing,
-    /// What it reads, `[n, D]`.
-    Read(Tensor<2>),
-    Written,
-    Failed(String),
+/// How far a dictionary is in this pass.
+#[derive(Default)]
+struct State {
+    /// What it has read and not used yet, `[n, D]`.
+    read: Option<Tensor<2>>,
+    /// Whether it has written, or why not.
+    written: Option<Result<(), String>>,
 }
 
 impl Spliced {
@@ -108,7 +108,7 @@ impl Spliced {
                 insert: insert.clone(),
                 replaced: replaced.clone(),
                 error,
-                state: Mutex::new(State::Nothing),
+                state: Mutex::default(),
             }))
         };
         Ok(Self {
@@ -133,11 +133,10 @@ impl Spliced {
     /// Whether every dictionary did its work.
     pub(crate) fn check(&self) -> Result<(), Error> {
         for part in &self.parts {
-            let state = part.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let reason = match &*state {
-                State::Written => continue,
-                State::Failed(reason) => reason.clone(),
-                State::Nothing | State::Read(_) => "was not reached in the pass".to_owned(),
+            let reason = match &part.state().written {
+                Some(Ok(())) => continue,
+                Some(Err(reason)) => reason.clone(),
+                None => "was not reached in the pass".to_owned(),
             };
             return Err(Error::Splice {
                 place: part.insert.writes,
@@ -173,51 +172,50 @@ impl Part {
         self.insert.reads != self.insert.writes
     }
 
-    // The lock is never held while a tensor is computed: a thread that waits for a product may run another batch meanwhile.
-    fn take(&self) -> State {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *state, State::Nothing)
-    }
-
-    fn put(&self, new: State) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = new;
+    /// The lock must not be held while a tensor is computed: a thread that waits for a product may run another batch meanwhile.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps what stands at the hook that is read.
     fn read(&self, hook: Tensor<3>) -> Tensor<3> {
-        match self.take() {
-            State::Nothing => self.put(State::Read(self.replaced.pick(hook.clone(), self.columns[0]))),
-            other => self.put(other),
-        }
+        let read = self.replaced.pick(hook.clone(), self.columns[0]);
+        self.state().read = Some(read);
         hook
     }
 
     /// Puts the reconstruction in the place of what stands at the hook that is written, `[B, T, H D]`.
     fn write(&self, hook: Tensor<3>) -> Tensor<3> {
+        match self.written_into(hook.clone()) {
+            Ok(hook) => {
+                self.state().written = Some(Ok(()));
+                hook
+            }
+            Err(reason) => {
+                self.state().written = Some(Err(reason));
+                hook
+            }
+        }
+    }
+
+    fn written_into(&self, hook: Tensor<3>) -> Result<Tensor<3>, String> {
         let read = match self.is_transcoder() {
             false => self.replaced.pick(hook.clone(), self.columns[0]),
-            true => match self.take() {
-                State::Read(read) => read,
-                _ => {
-                    let reason = format!("comes before {}, which its dictionary reads", self.insert.reads);
-                    self.put(State::Failed(reason));
-                    return hook;
-                }
-            },
+            true => {
+                let read = self.state().read.take();
+                read.ok_or_else(|| format!("comes before {}, which its dictionary reads", self.insert.reads))?
+            }
         };
         let rebuilt = (self.insert.function)(read); // [n, D]
         let expected = [self.replaced.at.len(), self.columns[1].1];
         if rebuilt.dims() != expected {
-            self.put(State::Failed(other_shape(rebuilt.dims(), expected)));
-            return hook;
+            return Err(other_shape(rebuilt.dims(), expected));
         }
         let written = match &self.error {
             Some(error) => rebuilt + error.clone(),
             None => rebuilt,
         };
-        let hook = self.insert_into(hook, written);
-        self.put(State::Written);
-        hook
+        Ok(self.insert_into(hook, written))
     }
 
     /// `hook` `[B, T, H D]` with `written` `[n, D]` in its places.
