@@ -56,15 +56,12 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
         }
     }
     let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    total(&sums) + rest
+    total(sums) + rest
 }
 
 /// Sum of all lanes, halves upon halves: one after the other, each would wait for the last.
-///
-/// Never inlined: where the compiler sees this sum it divides the loop before it into pairs of lanes, a quarter as fast or less.
-#[inline(never)]
-fn total(lanes: &[f32; LANES]) -> f32 {
-    let mut lanes = *lanes;
+#[inline(always)]
+fn total(mut lanes: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
@@ -93,7 +90,7 @@ pub(crate) fn sum(x: &[f32]) -> f32 {
             sums[lane] += chunk[lane];
         }
     }
-    total(&sums) + rest.iter().sum::<f32>()
+    total(sums) + rest.iter().sum::<f32>()
 }
 
 /// The greatest number; minus infinity where there is none.

@@ -481,7 +481,6 @@ mod tests {
             let (mut logits, _) = agreeing(&prompt);
             logits[free] = logits[first] + 9.0;
             let line = failure(&prompt, &logits).unwrap();
-            assert!(line.contains("12 of") || line.contains("11 of"), "{line}");
             assert!(line.contains("logit at rank 1"), "{line}");
             // Only the sum is another.
             let (logits, _) = agreeing(&prompt);
