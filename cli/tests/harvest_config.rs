@@ -78,6 +78,17 @@ fn across_shards(store: &Store) -> bool {
     shards(store).len() > 3 && first.iter().any(|row| row.row > 2) && !in_order(store)
 }
 
+/// Whether a store is one of the model in this type, and says so of all that is compared with it.
+fn is_of(store: &Store, dtype: lm::Dtype) -> bool {
+    let options = lm::LoadOptions {
+        dtype,
+        ..lm::LoadOptions::default()
+    };
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/small-world");
+    let model = lm::Model::load_with(&folder, options, &kernels::cpu()).unwrap();
+    store.manifest().provenance.model_hash == model.hash() && store.manifest().dtype == Dtype::F32
+}
+
 fn prompts(expected: usize) -> impl Fn(&Store) -> bool {
     move |store| rows(store).len() == 2 * expected
 }
@@ -185,6 +196,22 @@ fn every_border_value_does_what_its_key_says_or_is_refused_with_it() {
             PROMPTS,
             &["refactor_attention=yes"],
             Refused("`refactor_attention` is \"yes\", expected true or false"),
+        ),
+        (
+            PROMPTS,
+            &["model_dtype=f32"],
+            Holds(|store| is_of(store, lm::Dtype::F32)),
+        ),
+        (
+            PROMPTS,
+            &["model_dtype=bf16"],
+            Holds(|store| is_of(store, lm::Dtype::Bf16)),
+        ),
+        (WORLD, &["model_dtype=f16"], Holds(|store| is_of(store, lm::Dtype::F16))),
+        (
+            PROMPTS,
+            &["model_dtype=f64"],
+            Refused("`model_dtype` is \"f64\", expected one of"),
         ),
         (PROMPTS, &["sites=\"s\""], Refused("`sites` stands beside")),
         (

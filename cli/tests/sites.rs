@@ -96,6 +96,7 @@ fn the_sites_of_the_shipped_model_are_its_own() {
     // Re-factored weights behave alike, so the places stay; a file without a hash has only to name places that exist.
     let options = lm::LoadOptions {
         refactor_attention: true,
+        ..lm::LoadOptions::default()
     };
     let refactored = lm::Model::load_with(&folder, options, &kernels::cpu()).unwrap();
     check(&read("small-world.toml"), &refactored).unwrap();

@@ -12,7 +12,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use common::{saelab, succeeds};
-use lm::{HookPoint, Logits, Model, Request, Start, TokenBatch, Tokenizer};
+use lm::{Dtype, HookPoint, Logits, Model, Request, Start, TokenBatch, Tokenizer};
 use serde_json::{Value, json};
 use tasks::{IoiTask, Sample, Task};
 
@@ -199,11 +199,44 @@ fn every_kind_of_value_is_compared_and_a_wrong_one_is_told() {
 }
 
 #[test]
+fn weights_in_16_bits_are_compared_with_the_tolerance_that_they_need() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/small-world");
+    let (golden, folder) = (golden_of_small_world(&model), tempfile::tempdir().unwrap());
+    let path = folder.path().join("golden.json");
+    let verify = |golden: &Value, dtype: &str| {
+        std::fs::write(&path, golden.to_string()).unwrap();
+        let mut command = saelab(&["verify-model", "--dtype", dtype]);
+        command.args([&model, &path]).output().unwrap()
+    };
+    let mut wrong = golden.clone();
+    wrong["prompts"][0]["loss"] = json!(golden["prompts"][0]["loss"].as_f64().unwrap() + 0.05);
+    for (dtype, tolerance) in [("bf16", "tolerance 2e-2"), ("f16", "tolerance 2e-3")] {
+        let said = verify(&golden, dtype);
+        let lines = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(lines.contains(tolerance), "{lines}");
+        succeeds(said);
+        let said = verify(&wrong, dtype);
+        assert!(String::from_utf8_lossy(&said.stdout).contains("mean losses: 1 of 2 differ"));
+        assert_eq!(said.status.code(), Some(1));
+    }
+    let said = verify(&golden, "f64");
+    let lines = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(
+        said.status.code() == Some(2) && lines.contains("expected f32, bf16 or f16"),
+        "{lines}"
+    );
+}
+
+#[test]
 fn smollm2_computes_what_transformers_computes() {
     let Some(model) = smollm2() else { return };
-    let said = verify(&model, Path::new("lm/tests/fixtures/smollm2-golden.json"));
-    println!("{}", String::from_utf8_lossy(&said.stdout));
-    succeeds(said);
+    for dtype in Dtype::ALL {
+        let mut command = saelab(&["verify-model", "--dtype", dtype.name()]);
+        command.arg(&model).arg("lm/tests/fixtures/smollm2-golden.json");
+        let said = command.output().unwrap();
+        println!("{dtype}\n{}", String::from_utf8_lossy(&said.stdout));
+        succeeds(said);
+    }
 }
 
 /// Runs a program and gives the most memory that it had resident, in MB (2^20 bytes).
@@ -224,13 +257,13 @@ fn peak_of(mut command: Command) -> u64 {
     }
 }
 
-/// A pass of a model over one token that asks for nothing but the embedding.
-fn load(model: &Path, folder: &Path) -> Command {
+/// A pass of a model, kept in `dtype`, over one token that asks for nothing but the embedding.
+fn load(model: &Path, dtype: Dtype, folder: &Path) -> Command {
     let ids = folder.join("ids.safetensors");
     let header = br#"{"ids":{"dtype":"I64","shape":[1,1],"data_offsets":[0,8]}}"#;
     let bytes = [&(header.len() as u64).to_le_bytes()[..], header, &0_u64.to_le_bytes()].concat();
     std::fs::write(&ids, bytes).unwrap();
-    let mut command = saelab(&["trace", "--hooks", "hook_embed"]);
+    let mut command = saelab(&["trace", "--hooks", "hook_embed", "--dtype", dtype.name()]);
     command
         .arg(model)
         .arg("--ids")
@@ -292,14 +325,16 @@ fn loading_takes_the_weights_and_little_more() {
     std::fs::write(folder.path().join("model.safetensors.index.json"), index).unwrap();
 
     let numbers: usize = tensors.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
-    let weights = (4 * numbers) as u64 >> 20;
-    let peak = peak_of(load(folder.path(), folder.path()));
-    println!("weights {weights} MB, peak {peak} MB");
-    // A shard, of 100 MB, does not fit beside the weights; a tensor and the program do.
-    assert!(
-        (weights..weights + 100).contains(&peak),
-        "weights {weights} MB, peak {peak} MB"
-    );
+    for (dtype, bytes) in [(Dtype::F32, 4), (Dtype::Bf16, 2), (Dtype::F16, 2)] {
+        let weights = (bytes * numbers) as u64 >> 20;
+        let peak = peak_of(load(folder.path(), dtype, folder.path()));
+        println!("{dtype}: weights {weights} MB, peak {peak} MB");
+        // A shard, of 100 MB, does not fit beside the weights; a tensor and the program do.
+        assert!(
+            (weights..weights + 100).contains(&peak),
+            "{dtype}: weights {weights} MB, peak {peak} MB"
+        );
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -307,9 +342,11 @@ fn loading_takes_the_weights_and_little_more() {
 fn smollm2_is_loaded_in_the_memory_of_its_weights() {
     let Some(model) = smollm2() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let start = std::time::Instant::now();
-    let peak = peak_of(load(&model, folder.path()));
-    println!("peak {peak} MB, {:.2} s", start.elapsed().as_secs_f64());
-    // 134,515,008 numbers.
-    assert!(peak <= ((134_515_008 * 4) >> 20) + 200, "{peak} MB");
+    for (dtype, bytes) in [(Dtype::F32, 4), (Dtype::Bf16, 2), (Dtype::F16, 2)] {
+        let start = std::time::Instant::now();
+        let peak = peak_of(load(&model, dtype, folder.path()));
+        println!("{dtype}: peak {peak} MB, {:.2} s", start.elapsed().as_secs_f64());
+        // 134,515,008 numbers.
+        assert!(peak <= ((134_515_008 * bytes) >> 20) + 200, "{dtype}: {peak} MB");
+    }
 }

@@ -6,6 +6,7 @@
 use crate::Error;
 use crate::legacy::Legacy;
 use crate::metric::Method;
+use lm::Dtype;
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;
 
@@ -61,6 +62,11 @@ pub struct EvalFile {
     /// Fold layer norms, centre weights and factor attention anew before anything runs: the paper's model. Default false.
     /// Activations must have been harvested with the same.
     pub refactor_attention: bool,
+    /// Type that the matrices of the model are kept in: `f32`, `bf16` or `f16`. Default `f32`: the numbers of the checkpoint.
+    /// `bf16` halves the memory and is faster where the processor has AVX512-BF16, and rounds what products multiply to three
+    /// digits. Activations must have been harvested with the same.
+    #[serde(skip_serializing_if = "is_f32")]
+    pub model_dtype: Dtype,
     /// Number of prompts that choose latents and score them, half and half. Default 2000: about ten a name and half
     /// with 100 names.
     pub interpretability_prompts: usize,
@@ -92,6 +98,11 @@ pub struct EvalFile {
     pub compare: Vec<Compare>,
 }
 
+/// Reports of models in `f32` say nothing of the type.
+fn is_f32(dtype: &Dtype) -> bool {
+    *dtype == Dtype::F32
+}
+
 impl Default for EvalFile {
     fn default() -> Self {
         Self {
@@ -104,6 +115,7 @@ impl Default for EvalFile {
             baselines: vec![Baseline::Random, Baseline::RandomFvu, Baseline::Neurons, Baseline::Pca],
             matched_to: "sae-topk".to_owned(),
             refactor_attention: false,
+            model_dtype: Dtype::F32,
             interpretability_prompts: 2000,
             readout_prompts: 2000,
             resamples: 2000,
@@ -288,6 +300,7 @@ mod tests {
             ),
             ("matched_to", &["\"sae-relu\""], &["1"]),
             ("refactor_attention", &["true"], &["1"]),
+            ("model_dtype", &["\"f32\"", "\"bf16\"", "\"f16\""], &["\"f64\"", "16"]),
             ("interpretability_prompts", &["4"], &["0", "3"]),
             ("readout_prompts", &["2"], &["0", "1"]),
             ("resamples", &["1"], &["0"]),

@@ -100,7 +100,7 @@ impl Rounded {
 }
 
 /// `values` rounded to bf16, as f32.
-fn rounded(values: &[f32]) -> Vec<f32> {
+pub(crate) fn rounded(values: &[f32]) -> Vec<f32> {
     values
         .par_iter()
         .map(|value| f32::from_bits(round(*value) << 16))
@@ -124,6 +124,27 @@ pub(crate) fn round(value: f32) -> u32 {
         (bits >> 16) | 0x40
     } else {
         number
+    }
+}
+
+/// What becomes a factor of a product in bf16.
+pub(crate) trait Rounds: Copy + Sync {
+    /// The bits of the number in bf16.
+    fn bf16(self) -> u32;
+}
+
+impl Rounds for f32 {
+    #[inline(always)]
+    fn bf16(self) -> u32 {
+        round(self)
+    }
+}
+
+/// The bits of a bf16.
+impl Rounds for u16 {
+    #[inline(always)]
+    fn bf16(self) -> u32 {
+        u32::from(self)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::bf16::round;
+use crate::bf16::Rounds;
 use crate::gemm::{Matrix, PARALLEL_FROM};
 use crate::vector::simd;
 
@@ -42,6 +43,13 @@ impl AsMut<[u32]> for Step {
     }
 }
 
+/// The number of an even or of an odd row of a word.
+#[inline(always)]
+fn widened(word: u32, row: usize) -> f32 {
+    let odd = row % 2 == 1;
+    f32::from_bits(if odd { word & 0xffff_0000 } else { word << 16 })
+}
+
 /// How many tasks a thread takes at least: all of them where they are not worth a second thread.
 fn least_tasks(parallel: bool) -> usize {
     if parallel { 1 } else { usize::MAX }
@@ -54,7 +62,7 @@ impl Panels {
     }
 
     /// Rounds and lays out `b`, where this processor can multiply with it.
-    pub(crate) fn new(b: Matrix<'_>) -> Option<Self> {
+    pub(crate) fn new<T: Rounds>(b: Matrix<'_, T>) -> Option<Self> {
         if !Self::are_supported() {
             return None;
         }
@@ -72,7 +80,33 @@ impl Panels {
         })
     }
 
+    /// Writes the numbers of a row to `out`.
+    pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
+        for (panel, out) in self.panels.iter().zip(out.chunks_mut(COLUMNS)) {
+            for (word, out) in panel[row / 2].0.iter().zip(out) {
+                *out = widened(*word, row);
+            }
+        }
+    }
+
+    /// Writes the numbers of a column to `out`.
+    pub(crate) fn column(&self, column: usize, out: &mut [f32]) {
+        let panel = &self.panels[column / COLUMNS];
+        for (row, out) in out.iter_mut().enumerate() {
+            *out = widened(panel[row / 2].0[column % COLUMNS], row);
+        }
+    }
+
     /// Replaces what `out` holds with the product of `a` and this factor, row by row.
+    ///
+    /// # Panics
+    ///
+    /// When the inner dimensions differ, which is an error of the caller.
+    pub(crate) fn multiply_over(&self, out: &mut Vec<f32>, a: Matrix<'_>) {
+        self.multiply_columns_over(out, a, 0..self.columns);
+    }
+
+    /// The same with some columns of this factor.
     ///
     /// # Panics
     ///
@@ -81,9 +115,11 @@ impl Panels {
         unsafe_code,
         reason = "a buffer of zeros would be one more pass over memory, on one thread"
     )]
-    pub(crate) fn multiply_over(&self, out: &mut Vec<f32>, a: Matrix<'_>) {
+    pub(crate) fn multiply_columns_over(&self, out: &mut Vec<f32>, a: Matrix<'_>, columns: Range<usize>) {
         assert_eq!(a.columns, self.rows, "inner dimensions of a product");
-        let (len, n) = (a.rows * self.columns, self.columns);
+        assert!(columns.end <= self.columns, "columns of a factor");
+        let n = columns.len();
+        let len = a.rows * n;
         out.clear();
         if len == 0 || self.rows == 0 {
             out.resize(len, 0.0);
@@ -101,25 +137,30 @@ impl Panels {
             .par_chunks_mut(rows * n)
             .with_min_len(least_tasks(parallel))
             .enumerate()
-            .for_each(|(task, out)| self.multiply_rows(out, a, task * rows));
+            .for_each(|(task, out)| self.multiply_rows(out, a, task * rows, columns.clone()));
         // SAFETY: the tasks have written the first `len` numbers, all rows and columns of each, and there is room for them.
         unsafe { out.set_len(len) };
     }
 
     /// Writes the rows of the product from `first_row` that `out` has room for.
-    fn multiply_rows(&self, out: &mut [MaybeUninit<f32>], a: Matrix<'_>, first_row: usize) {
-        let (n, pairs) = (self.columns, self.rows.div_ceil(2));
+    fn multiply_rows(&self, out: &mut [MaybeUninit<f32>], a: Matrix<'_>, first_row: usize, columns: Range<usize>) {
+        let (n, pairs) = (columns.len(), self.rows.div_ceil(2));
         let mut rows = vec![[0_u32; ROWS]; (out.len() / n).div_ceil(ROWS) * pairs];
         for (i, rows) in rows.chunks_exact_mut(pairs).enumerate() {
             pack(a, first_row + i * ROWS, ROWS, rows);
         }
-        for (panel, steps) in self.panels.iter().enumerate() {
+        let panels = columns.start / COLUMNS..columns.end.div_ceil(COLUMNS);
+        for (panel, steps) in panels.clone().zip(&self.panels[panels]) {
+            // The lanes of the panel that are asked for.
+            let lane = |column: usize| column.saturating_sub(panel * COLUMNS).min(COLUMNS);
+            let lanes = [lane(columns.start), lane(columns.end)];
             for (block, steps) in steps.chunks(PAIRS).enumerate() {
                 for (rows, out) in rows.chunks_exact(pairs).zip(out.chunks_mut(ROWS * n)) {
                     let tile = Tile {
                         out,
                         stride: n,
-                        first_column: panel * COLUMNS,
+                        first_column: panel * COLUMNS + lanes[0] - columns.start,
+                        lanes,
                         is_first: block == 0,
                     };
                     tile.add(&rows[block * PAIRS..][..steps.len()], steps);
@@ -135,7 +176,10 @@ struct Tile<'a> {
     out: &'a mut [MaybeUninit<f32>],
     /// Numbers of a row.
     stride: usize,
+    /// Column of the output of the first lane.
     first_column: usize,
+    /// The first lane of the panel that is written, and the one after the last.
+    lanes: [usize; 2],
     /// Whether nothing has been written to the tile.
     is_first: bool,
 }
@@ -153,18 +197,19 @@ impl Tile<'_> {
 
     #[target_feature(enable = "avx512f,avx512bf16")]
     fn add_in_registers(self, rows: &[[u32; ROWS]], steps: &[Step]) {
-        // The last panel may be wider than the output, the last rows fewer than a tile has.
-        let columns = (self.stride - self.first_column).min(COLUMNS);
+        // The first and the last panel may be wider than the output, the last rows fewer than a tile has.
+        let [first, end] = self.lanes;
+        let columns = self.first_column..self.first_column + end - first;
         let masks: [__mmask16; VECTORS] = std::array::from_fn(|vector| {
-            let columns = columns.saturating_sub(16 * vector).min(16);
-            ((1_u32 << columns) - 1) as __mmask16
+            let below = |lane: usize| (1_u32 << lane.saturating_sub(16 * vector).min(16)) - 1;
+            (below(end) & !below(first)) as __mmask16
         });
         let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
         if !self.is_first {
             for (sums, row) in sums.iter_mut().zip(self.out.chunks_exact(self.stride)) {
-                let row = row[self.first_column..][..columns].as_ptr().cast::<f32>();
+                let row = row[columns.clone()].as_ptr().cast::<f32>().wrapping_sub(first);
                 for vector in 0..VECTORS {
-                    // SAFETY: the mask leaves out what lies behind the columns of the slice, which the block before has written.
+                    // SAFETY: the mask leaves out what lies beside the columns of the slice, which the block before has written.
                     sums[vector] = unsafe { _mm512_maskz_loadu_ps(masks[vector], row.wrapping_add(16 * vector)) };
                 }
             }
@@ -181,9 +226,9 @@ impl Tile<'_> {
             }
         }
         for (sums, row) in sums.iter().zip(self.out.chunks_exact_mut(self.stride)) {
-            let row = row[self.first_column..][..columns].as_mut_ptr().cast::<f32>();
+            let row = row[columns.clone()].as_mut_ptr().cast::<f32>().wrapping_sub(first);
             for vector in 0..VECTORS {
-                // SAFETY: the mask leaves out what lies behind the columns of the slice.
+                // SAFETY: the mask leaves out what lies beside the columns of the slice.
                 unsafe { _mm512_mask_storeu_ps(row.wrapping_add(16 * vector), masks[vector], sums[vector]) };
             }
         }
@@ -192,7 +237,7 @@ impl Tile<'_> {
 
 /// Rounds `lanes` rows of `m` from `first` on, as many of them as there are, to pairs: that of row `first + i` and columns `2 j` and
 /// `2 j + 1` to word `i` of `out[j]`. What is missing, rows and the last column of an odd number, is left as it was.
-fn pack<W: AsMut<[u32]>>(m: Matrix<'_>, first: usize, lanes: usize, out: &mut [W]) {
+fn pack<T: Rounds, W: AsMut<[u32]>>(m: Matrix<'_, T>, first: usize, lanes: usize, out: &mut [W]) {
     let lanes = lanes.min(m.rows - first);
     simd!(|| match m.strides {
         (stride, 1) => pack_rows(
@@ -208,7 +253,7 @@ fn pack<W: AsMut<[u32]>>(m: Matrix<'_>, first: usize, lanes: usize, out: &mut [W
 
 /// [`pack`] of rows whose numbers follow one another.
 #[inline(always)]
-fn pack_rows<W: AsMut<[u32]>>(values: &[f32], stride: usize, columns: usize, lanes: usize, out: &mut [W]) {
+fn pack_rows<T: Rounds, W: AsMut<[u32]>>(values: &[T], stride: usize, columns: usize, lanes: usize, out: &mut [W]) {
     const WORDS: usize = 64;
     let mut words = [0; WORDS];
     for lane in 0..lanes {
@@ -216,10 +261,10 @@ fn pack_rows<W: AsMut<[u32]>>(values: &[f32], stride: usize, columns: usize, lan
         for (row, out) in row.chunks(2 * WORDS).zip(out.chunks_mut(WORDS)) {
             let (pairs, rest) = row.as_chunks::<2>();
             for (word, [low, high]) in words.iter_mut().zip(pairs) {
-                *word = round(*low) | (round(*high) << 16);
+                *word = low.bf16() | (high.bf16() << 16);
             }
             if let [low] = rest {
-                words[pairs.len()] = round(*low);
+                words[pairs.len()] = low.bf16();
             }
             for (out, word) in out.iter_mut().zip(words) {
                 out.as_mut()[lane] = word;
@@ -230,15 +275,15 @@ fn pack_rows<W: AsMut<[u32]>>(values: &[f32], stride: usize, columns: usize, lan
 
 /// [`pack`] of rows whose numbers of one column follow one another.
 #[inline(always)]
-fn pack_columns<W: AsMut<[u32]>>(values: &[f32], stride: usize, columns: usize, lanes: usize, out: &mut [W]) {
+fn pack_columns<T: Rounds, W: AsMut<[u32]>>(values: &[T], stride: usize, columns: usize, lanes: usize, out: &mut [W]) {
     for (pair, out) in out.iter_mut().enumerate() {
         let column = |column: usize| values[column * stride..][..lanes].iter();
         for (word, low) in out.as_mut().iter_mut().zip(column(2 * pair)) {
-            *word = round(*low);
+            *word = low.bf16();
         }
         if 2 * pair + 1 < columns {
             for (word, high) in out.as_mut().iter_mut().zip(column(2 * pair + 1)) {
-                *word |= round(*high) << 16;
+                *word |= high.bf16() << 16;
             }
         }
     }

@@ -33,8 +33,9 @@ pub fn narrow_f16(values: &[f32], out: &mut [u8]) -> bool {
     })
 }
 
+/// The number of the bits of a half.
 #[inline(always)]
-fn widen(half: u16) -> f32 {
+pub(crate) fn widen(half: u16) -> f32 {
     /// `2^112`: the exponent of a half counts from 15, that of an `f32` from 127.
     const SCALE: f32 = f32::from_bits((127 + 112) << 23);
     let magnitude = u32::from(half & 0x7fff) << 13;
@@ -46,7 +47,7 @@ fn widen(half: u16) -> f32 {
 
 /// The bits of the nearest half.
 #[inline(always)]
-fn narrow(value: f32) -> u32 {
+pub(crate) fn narrow(value: f32) -> u32 {
     /// The least `f32` that is a normal half, `2^-14`.
     const NORMAL: u32 = (127 - 14) << 23;
     /// `2^16`: from here on no half is finite.

@@ -12,17 +12,17 @@ pub(crate) const PARALLEL_FROM: usize = 1 << 21;
 
 /// A dense matrix in host memory.
 #[derive(Debug, Clone, Copy)]
-pub struct Matrix<'a> {
-    pub(crate) values: &'a [f32],
+pub struct Matrix<'a, T = f32> {
+    pub(crate) values: &'a [T],
     pub(crate) rows: usize,
     pub(crate) columns: usize,
     /// Of rows and of columns; one of them is 1.
     pub(crate) strides: (isize, isize),
 }
 
-impl<'a> Matrix<'a> {
+impl<'a, T> Matrix<'a, T> {
     /// `values` row by row, each of `columns`.
-    pub fn rows(values: &'a [f32], columns: usize) -> Self {
+    pub fn rows(values: &'a [T], columns: usize) -> Self {
         Self {
             values,
             rows: values.len() / columns.max(1),
@@ -32,7 +32,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// Rows of `columns` numbers, of which the next begins `stride` numbers after the last.
-    pub(crate) fn strided(values: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
+    pub(crate) fn strided(values: &'a [T], rows: usize, columns: usize, stride: usize) -> Self {
         let last = rows.saturating_sub(1) * stride + columns;
         assert!(
             columns <= stride && (rows == 0 || values.len() >= last),
@@ -62,25 +62,25 @@ impl<'a> Matrix<'a> {
 /// # Panics
 ///
 /// When the shapes do not fit, which is an error of the caller.
-#[allow(unsafe_code, reason = "numbers are a kind of memory that may hold numbers")]
 pub fn gemm(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>) {
-    // SAFETY: both types have one layout, and nothing but numbers is written through the new reference.
-    product(
-        unsafe { &mut *(std::ptr::from_mut(out) as *mut [MaybeUninit<f32>]) },
-        a,
-        b,
-    );
+    assert_eq!(out.len(), a.rows * b.columns, "output of a product");
+    gemm_strided(out, b.columns, a, b);
 }
 
-/// `a b` as new memory, row by row, which nobody has filled before.
+/// Writes `a b` to the rows of `out`, of which the next begins `stride` numbers after the last; what lies between them stays.
 ///
 /// # Panics
 ///
 /// As [`gemm`].
-pub(crate) fn gemm_new(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
-    let mut out = Vec::new();
-    gemm_over(&mut out, a, b);
-    out
+#[allow(unsafe_code, reason = "numbers are a kind of memory that may hold numbers")]
+pub(crate) fn gemm_strided(out: &mut [f32], stride: usize, a: Matrix<'_>, b: Matrix<'_>) {
+    // SAFETY: both types have one layout, and nothing but numbers is written through the new reference.
+    product(
+        unsafe { &mut *(std::ptr::from_mut(out) as *mut [MaybeUninit<f32>]) },
+        stride,
+        a,
+        b,
+    );
 }
 
 /// Replaces what `out` holds with `a b`, row by row, in memory that nobody has filled before.
@@ -96,20 +96,23 @@ pub(crate) fn gemm_over(out: &mut Vec<f32>, a: Matrix<'_>, b: Matrix<'_>) {
     let len = a.rows * b.columns;
     out.clear();
     out.reserve(len);
-    product(&mut out.spare_capacity_mut()[..len], a, b);
+    product(&mut out.spare_capacity_mut()[..len], b.columns, a, b);
     // SAFETY: the product has written the first `len` numbers, and there is room for them.
     unsafe { out.set_len(len) };
 }
 
-/// Writes every number of `out`, and reads none.
+/// Writes every number of the rows of `out`, which begin `stride` numbers after one another, and reads none.
 #[allow(
     unsafe_code,
     reason = "the gemm crate takes pointers and strides; both are checked against the slices here"
 )]
-fn product(out: &mut [MaybeUninit<f32>], a: Matrix<'_>, b: Matrix<'_>) {
+fn product(out: &mut [MaybeUninit<f32>], stride: usize, a: Matrix<'_>, b: Matrix<'_>) {
     let (m, k, n) = (a.rows, a.columns, b.columns);
     assert_eq!(k, b.rows, "inner dimensions of a product");
-    assert_eq!(out.len(), m * n, "output of a product");
+    assert!(
+        n <= stride && (m == 0 || out.len() >= (m - 1) * stride + n),
+        "output of a product"
+    );
     assert!(
         a.values.len() >= m * k && b.values.len() >= k * n,
         "operands of a product"
@@ -119,7 +122,7 @@ fn product(out: &mut [MaybeUninit<f32>], a: Matrix<'_>, b: Matrix<'_>) {
     } else {
         Parallelism::Rayon(0)
     };
-    // SAFETY: `out` holds m*n, `a` m*k and `b` k*n numbers, and both stride pairs stay within them: each constructor of `Matrix`
+    // SAFETY: `out` holds m rows of n with its stride, `a` m*k and `b` k*n numbers, and both stride pairs stay within them: each constructor of `Matrix`
     // has checked that.
     unsafe {
         gemm::gemm(
@@ -128,7 +131,7 @@ fn product(out: &mut [MaybeUninit<f32>], a: Matrix<'_>, b: Matrix<'_>) {
             k,
             out.as_mut_ptr().cast::<f32>(),
             1,
-            n as isize,
+            stride as isize,
             false,
             a.values.as_ptr(),
             a.strides.1,

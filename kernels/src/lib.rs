@@ -1,7 +1,8 @@
 //! Tensor kernels shared by all stages, and the only library that names a burn backend.
 //!
 //! * [`matmul`], [`Precision`]: the dense matrix product of the language model and of the autoencoders.
-//! * [`linear`], [`linear_gelu_tanh`], [`causal_attention`]: a transformer block in few passes over memory.
+//! * [`linear`], [`linear_activated`], [`causal_attention`]: a transformer block in few passes over memory.
+//! * [`Weight`]: a matrix of a linear layer or table of an embedding, in 32 or 16 bits.
 //! * [`top_k_mask`], [`top_k`]: exact row-wise selection, deterministic at ties.
 //! * [`encode`], [`Entries`], [`sparse_encode`], [`sparse_decode`], [`sparse_squared_error`]: a sparse autoencoder's step where everything after the
 //!   encoder's product touches only the active entries.
@@ -31,6 +32,7 @@ mod f16;
 mod gemm;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod gpu;
+mod halves;
 mod host;
 mod matmul;
 mod ops;
@@ -50,6 +52,7 @@ mod sum_gpu;
 pub mod svd;
 mod transformer;
 mod vector;
+mod weight;
 
 pub use active::ActiveSet;
 pub use adam::{Adam, AdamConfig, Moments, Update, squared_norm};
@@ -59,6 +62,7 @@ pub use encode::{Auxiliary, Encoded, Encoding, NotFinite, Rule, encode};
 pub use entries::Entries;
 pub use f16::{narrow_f16, widen_f16};
 pub use gemm::{Matrix, gemm};
+pub use halves::Half;
 pub use host::{from_vec, to_vec};
 pub use matmul::{Precision, matmul};
 pub use ops::{sparse_decode, sparse_encode};
@@ -71,3 +75,4 @@ pub use transformer::{
     linear_heads, rms_norm,
 };
 pub use vector::instruction_set;
+pub use weight::{UsedAs, Weight};

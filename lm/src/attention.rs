@@ -117,7 +117,8 @@ impl Pass<'_> {
         let normed = self.plain_norm(Slot::Block(l, Part::AttnNorm), apart);
         let by_head = normed.reshape([b * t, heads, d]).swap_dims(0, 1); // [H, B T, D]
         let Linear { weight, bias } = self.weights.linear(Slot::Block(l, Part::Qkv));
-        let weight = weight.clone().narrow(1, first * width, heads * width); // [D, H Dh]
+        let by_head = weight.factor(by_head);
+        let weight = weight.widened().narrow(1, first * width, heads * width); // [D, H Dh]
         let weight = weight.reshape([d, heads, width]).swap_dims(0, 1); // [H, D, Dh]
         let out = by_head.matmul(weight).swap_dims(0, 1).reshape([b, t, heads, width]); // [B, T, H, Dh]
         match bias {
@@ -221,7 +222,8 @@ impl Pass<'_> {
         }
         let d = self.spec.d_model;
         let by_head = z.reshape([b * t, heads, d_head]).swap_dims(0, 1); // [H, B T, Dh]
-        let weight = layer.weight.clone().reshape([heads, d_head, d]); // [H, Dh, D]
+        let by_head = layer.weight.factor(by_head);
+        let weight = layer.weight.widened().reshape([heads, d_head, d]); // [H, Dh, D]
         let result = by_head.matmul(weight).swap_dims(0, 1).reshape([b, t, heads, d]); // [B, T, H, D]
         let result = self.tap.four(HookPoint::AttnResult(l), result);
         let out = result.sum_dim(2).reshape([b, t, d]); // [B, T, D]

@@ -12,7 +12,7 @@
 use std::rc::Rc;
 
 use burn::tensor::{Device, Tensor, TensorData, module};
-use kernels::{Rotation, linear_activated, linear_gated, matmul, rms_norm};
+use kernels::{Rotation, Weight, linear_activated, linear_gated, rms_norm};
 
 use crate::rotary::Rotary;
 use crate::run::{Past, indices};
@@ -105,7 +105,7 @@ impl Pass<'_> {
         }
         let ids: Vec<usize> = batch.ids().iter().map(|&id| id as usize).collect();
         let table = self.table(Slot::Embed);
-        let mut embed = table.select(0, indices(&ids, self.device)).reshape([b, t, d]); // [B, T, D]
+        let mut embed = table.select(&ids).reshape([b, t, d]); // [B, T, D]
         if let Some(scale) = self.spec.embed_scale {
             embed = embed * scale as f32;
         }
@@ -113,7 +113,7 @@ impl Pass<'_> {
         if !self.spec.learned_positions {
             return Ok(embed);
         }
-        let position = self.table(Slot::PosEmbed).slice([0..t, 0..d]).reshape([1, t, d]); // [1, T, D]
+        let position = self.table(Slot::PosEmbed).slice(0..t).reshape([1, t, d]); // [1, T, D]
         if !self.tap.wants(HookPoint::PosEmbed) {
             return Ok(embed + position);
         }
@@ -121,11 +121,10 @@ impl Pass<'_> {
     }
 
     /// The table of an embedding.
-    fn table(&self, slot: Slot) -> Tensor<2> {
+    fn table(&self, slot: Slot) -> &Weight {
         self.weights
             .matrix(slot)
             .expect("every table is an entry of its family")
-            .clone()
     }
 
     fn block(&mut self, l: usize, resid: Tensor<3>, past: Option<&[Tensor<4>; 2]>) -> Tensor<3> {
@@ -270,7 +269,7 @@ impl Pass<'_> {
     /// Logits `[N, V]` of normalised vectors `[N, D]`.
     fn to_logits(&self, normed: Tensor<2>) -> Tensor<2> {
         let slot = if self.spec.tied { Slot::Embed } else { Slot::Unembed };
-        let logits = matmul(normed, self.table(slot).transpose());
+        let logits = self.table(slot).multiply_transposed(normed);
         let logits = match (self.spec.unembed_bias, self.weights.linear(slot).bias) {
             (true, Some(bias)) => logits + bias.clone().unsqueeze(),
             _ => logits,

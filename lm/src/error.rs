@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::Dtype;
+
 /// An error of this crate; each prints as one line that says what, where and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -63,6 +65,18 @@ pub enum Error {
         found: String,
         /// What would be accepted.
         supported: &'static str,
+    },
+    /// A type of weights that does not exist.
+    #[error("`{name}` is no type of weights; expected f32, bf16 or f16")]
+    Dtype {
+        /// What was asked for.
+        name: String,
+    },
+    /// A type of weights that the device does not multiply.
+    #[error("this device does not multiply numbers of type {dtype}; load the model in f32")]
+    DtypeOfDevice {
+        /// The type.
+        dtype: Dtype,
     },
     /// A folder without weights that are read here.
     #[error("{}", no_weights(path, *found))]

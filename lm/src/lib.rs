@@ -2,6 +2,7 @@
 //! writes.
 //!
 //! * [`Model`]: a model in Hugging Face layout; [`Model::run`] reads and changes activations at [`HookPoint`]s and gives gradients.
+//! * [`Dtype`]: what its weights are kept in.
 //! * [`Passes`]: rows of tokens through a model, batch by batch.
 //! * [`Spec`]: what a model computes, whatever [`Family`] it is of.
 //! * [`Tokenizer`]: text to token ids.
@@ -16,6 +17,7 @@
 mod attention;
 mod checkpoint;
 mod decoder;
+mod dtype;
 mod error;
 mod families;
 pub mod files;
@@ -38,6 +40,7 @@ mod tokenizer;
 pub mod train;
 mod weights;
 
+pub use dtype::Dtype;
 pub use error::Error;
 pub use families::{Family, to_hugging_face};
 pub use files::HostTensor;

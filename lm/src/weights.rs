@@ -1,15 +1,17 @@
 //! The parameters of a model, and the way between them and a checkpoint.
 //!
 //! Matrices lie here as `[in, out]`, the layout of the product `x · W`; queries, keys and values side by side, and gate and up.
+//! They are kept in the type that was asked for, vectors (norms and biases) in `f32`.
 
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
+use kernels::{Half, UsedAs, Weight};
 use rayon::prelude::*;
 
 use crate::checkpoint::Tensors;
 use crate::families::entries;
-use crate::{Error, HostTensor, Spec};
+use crate::{Dtype, Error, HostTensor, Spec};
 
 /// A part of a block that has parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -175,18 +177,22 @@ impl Entry {
         }
     }
 
-    /// Puts numbers of this tensor, from number `at` on, into their places in the parameter.
-    fn place(&self, at: usize, numbers: &[f32], parameter: &mut [f32]) {
+    /// Puts numbers of this tensor, from number `at` on, into their places in the parameter, as `keep` makes them.
+    fn place<T: Copy + Send>(&self, at: usize, numbers: &[f32], parameter: &mut [T], keep: impl Fn(f32) -> T + Sync) {
         let (first, of) = self.columns;
         if !self.is_transposed() {
             let outputs = self.outputs();
             if self.form == Form::AsStored && outputs == of {
-                parameter[at..at + numbers.len()].copy_from_slice(numbers);
+                let places = &mut parameter[at..at + numbers.len()];
+                places
+                    .iter_mut()
+                    .zip(numbers)
+                    .for_each(|(to, number)| *to = keep(*number));
                 return;
             }
             let add = if self.form == Form::PlusOne { 1.0 } else { 0.0 };
             for (i, number) in (at..).zip(numbers) {
-                parameter[i / outputs * of + self.column(i % outputs)] = number + add;
+                parameter[i / outputs * of + self.column(i % outputs)] = keep(number + add);
             }
             return;
         }
@@ -201,7 +207,7 @@ impl Entry {
                     Form::Transposed => first + output,
                     _ => self.column(output),
                 };
-                row[column] = *number;
+                row[column] = keep(*number);
                 i += inputs;
             }
         });
@@ -230,7 +236,7 @@ impl Entry {
 #[derive(Debug, Clone)]
 pub(crate) enum Parameter {
     /// `[in, out]`, or the table of an embedding.
-    Matrix(Tensor<2>),
+    Matrix(Weight),
     /// A bias, a scale or a shift.
     Vector(Tensor<1>),
 }
@@ -238,7 +244,7 @@ pub(crate) enum Parameter {
 /// A linear layer `x · weight + bias`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Linear<'a> {
-    pub(crate) weight: &'a Tensor<2>,       // [in, out]
+    pub(crate) weight: &'a Weight,          // [in, out]
     pub(crate) bias: Option<&'a Tensor<1>>, // [out]
 }
 
@@ -256,12 +262,12 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// Reads every parameter of `spec` out of a checkpoint, one piece of one tensor at a time.
+    /// Reads every parameter of `spec` out of a checkpoint, one piece of one tensor at a time; matrices are kept in `dtype`.
     ///
     /// # Errors
     ///
-    /// A number that is NaN or infinite, or what the checkpoint itself refuses.
-    pub(crate) fn load(spec: &Spec, tensors: &dyn Tensors, device: &Device) -> Result<Self, Error> {
+    /// A number that is NaN or infinite, here or in `dtype`, or what the checkpoint itself refuses.
+    pub(crate) fn load(spec: &Spec, tensors: &dyn Tensors, dtype: Dtype, device: &Device) -> Result<Self, Error> {
         let mut parameters = BTreeMap::new();
         let mut entries = entries(spec);
         if tensors.norms_include_one() {
@@ -275,19 +281,7 @@ impl Weights {
             let n = rest.iter().take_while(|entry| (entry.slot, entry.kind) == key).count();
             let (group, others) = rest.split_at(n);
             rest = others;
-            let shape = entry.parameter_shape();
-            let mut numbers = vec![0.0; shape.iter().product()];
-            for entry in group {
-                read_into(entry, tensors, &mut numbers)?;
-            }
-            let parameter = match shape.as_slice() {
-                [rows, columns] => Parameter::Matrix(kernels::from_vec(numbers, [*rows, *columns], device)),
-                _ => {
-                    let len = numbers.len();
-                    Parameter::Vector(kernels::from_vec(numbers, [len], device))
-                }
-            };
-            parameters.insert(key, parameter);
+            parameters.insert(key, parameter(group, tensors, dtype.half(), device)?);
         }
         Ok(Self { parameters })
     }
@@ -299,7 +293,7 @@ impl Weights {
             .iter()
             .map(|(key, parameter)| {
                 let numbers = match parameter {
-                    Parameter::Matrix(matrix) => kernels::to_vec(matrix.clone()),
+                    Parameter::Matrix(matrix) => kernels::to_vec(matrix.widened()),
                     Parameter::Vector(vector) => kernels::to_vec(vector.clone()),
                 };
                 (*key, numbers)
@@ -312,33 +306,35 @@ impl Weights {
         tensors.collect()
     }
 
-    /// The parameters of rank 2 and those of rank 1, each in the order of their slots.
+    /// The parameters of rank 2 that are kept in `f32`, in training all of them, and those of rank 1, each in the order of their
+    /// slots.
     pub(crate) fn parameters_mut(&mut self) -> (Vec<&mut Tensor<2>>, Vec<&mut Tensor<1>>) {
         let (mut matrices, mut vectors) = (Vec::new(), Vec::new());
         for parameter in self.parameters.values_mut() {
             match parameter {
-                Parameter::Matrix(matrix) => matrices.push(matrix),
+                Parameter::Matrix(matrix) => matrices.extend(matrix.full_mut()),
                 Parameter::Vector(vector) => vectors.push(vector),
             }
         }
         (matrices, vectors)
     }
 
-    /// The same weights where operations on them are recorded for a backward pass; they themselves get no gradients.
+    /// The same weights in `f32`, where operations on them are recorded for a backward pass; they themselves get no gradients.
     pub(crate) fn recorded(&self) -> Self {
-        let mut recorded = self.clone();
-        let (matrices, vectors) = recorded.parameters_mut();
-        matrices
-            .into_iter()
-            .for_each(|matrix| *matrix = matrix.clone().autodiff());
-        vectors
-            .into_iter()
-            .for_each(|vector| *vector = vector.clone().autodiff());
-        recorded
+        let parameters = self.parameters.iter().map(|(key, parameter)| {
+            let recorded = match parameter {
+                Parameter::Matrix(matrix) => Parameter::Matrix(matrix.widened().autodiff().into()),
+                Parameter::Vector(vector) => Parameter::Vector(vector.clone().autodiff()),
+            };
+            (*key, recorded)
+        });
+        Self {
+            parameters: parameters.collect(),
+        }
     }
 
     /// A matrix that the spec says is there.
-    pub(crate) fn matrix(&self, slot: Slot) -> Option<&Tensor<2>> {
+    pub(crate) fn matrix(&self, slot: Slot) -> Option<&Weight> {
         match self.parameters.get(&(slot, Kind::Weight)) {
             Some(Parameter::Matrix(matrix)) => Some(matrix),
             _ => None,
@@ -371,20 +367,68 @@ impl Weights {
     }
 }
 
-/// Reads one tensor into the parameter that it belongs to.
-fn read_into(entry: &Entry, tensors: &dyn Tensors, parameter: &mut [f32]) -> Result<(), Error> {
-    let (mut at, mut finite) = (0, true);
+/// The parameter that the tensors of `group` are columns of.
+fn parameter(group: &[Entry], tensors: &dyn Tensors, half: Option<Half>, device: &Device) -> Result<Parameter, Error> {
+    let (slot, shape) = (group[0].slot, group[0].parameter_shape());
+    let n = shape.iter().product();
+    if let (Some(half), [rows, columns]) = (half, shape.as_slice()) {
+        let mut bits = vec![0; n];
+        for entry in group {
+            // One function for each type, so that the choice is not made anew for each number.
+            match half {
+                Half::Bf16 => read_into(entry, tensors, &mut bits, Some(half), |x| Half::Bf16.narrow(x))?,
+                Half::F16 => read_into(entry, tensors, &mut bits, Some(half), |x| Half::F16.narrow(x))?,
+            }
+        }
+        let used_as = match slot {
+            Slot::Embed | Slot::PosEmbed | Slot::Unembed => UsedAs::Table,
+            Slot::Block(..) | Slot::FinalNorm => UsedAs::Layer,
+        };
+        let weight = Weight::of_halves(half, bits, [*rows, *columns], used_as, device);
+        return Ok(Parameter::Matrix(weight));
+    }
+    let mut numbers = vec![0.0; n];
+    for entry in group {
+        read_into(entry, tensors, &mut numbers, None, |number| number)?;
+    }
+    Ok(match shape.as_slice() {
+        [rows, columns] => Parameter::Matrix(kernels::from_vec::<2>(numbers, [*rows, *columns], device).into()),
+        _ => Parameter::Vector(kernels::from_vec(numbers, [n], device)),
+    })
+}
+
+/// Reads one tensor into the parameter that it belongs to, whose numbers are kept as `keep` makes them, in the type `half`.
+fn read_into<T: Copy + Send>(
+    entry: &Entry,
+    tensors: &dyn Tensors,
+    parameter: &mut [T],
+    half: Option<Half>,
+    keep: impl Fn(f32) -> T + Sync,
+) -> Result<(), Error> {
+    let (mut at, mut finite, mut largest) = (0, true, 0.0_f32);
     tensors.read(&entry.name, &mut |numbers| {
         finite &= numbers.iter().all(|number| number.is_finite());
-        entry.place(at, numbers, parameter);
+        largest = numbers
+            .iter()
+            .fold(largest, |largest, number| largest.max(number.abs()));
+        entry.place(at, numbers, parameter, &keep);
         at += numbers.len();
     })?;
-    if finite {
-        return Ok(());
-    }
+    let name = || tensors.stored_name(&entry.name);
+    let reason = match half {
+        _ if !finite => format!("`{}` holds NaN or infinity", name()),
+        Some(half) if !half.holds(largest) => {
+            let dtype = Dtype::from(half);
+            format!(
+                "`{}` holds {largest:e}, which is too large for {dtype}; load it in another dtype",
+                name()
+            )
+        }
+        _ => return Ok(()),
+    };
     Err(Error::Format {
         path: tensors.path(),
-        reason: format!("`{}` holds NaN or infinity", tensors.stored_name(&entry.name)),
+        reason,
     })
 }
 
@@ -460,7 +504,7 @@ mod tests {
                     .collect();
                 for (entry, tensor) in group.iter().zip(&tensors) {
                     for (index, numbers) in tensor.data.chunks(piece).enumerate() {
-                        entry.place(index * piece, numbers, &mut parameter);
+                        entry.place(index * piece, numbers, &mut parameter, |number| number);
                     }
                 }
                 assert!(parameter.iter().all(|number| !number.is_nan()), "{group:?}");
@@ -483,7 +527,7 @@ mod tests {
         let mut parameter = vec![0.0; 12];
         // Head 0: queries 0 1, keys 2 3, values 4 5; head 1 from 6 on.
         let stored: Vec<f32> = (0..12).map(|i| i as f32).collect();
-        entry.place(0, &stored, &mut parameter);
+        entry.place(0, &stored, &mut parameter, |number| number);
         let expected = [0.0, 1.0, 6.0, 7.0, 2.0, 3.0, 8.0, 9.0, 4.0, 5.0, 10.0, 11.0];
         assert_eq!(parameter, expected);
     }

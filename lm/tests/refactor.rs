@@ -10,10 +10,11 @@
 use std::path::{Path, PathBuf};
 
 use kernels::{cpu, to_vec};
-use lm::{HookPoint, LoadOptions, Logits, Model, Request, Start, TokenBatch};
+use lm::{Dtype, HookPoint, LoadOptions, Logits, Model, Request, Start, TokenBatch};
 
 const REFACTORED: LoadOptions = LoadOptions {
     refactor_attention: true,
+    dtype: Dtype::F32,
 };
 
 fn folder(part: &str) -> PathBuf {

@@ -13,6 +13,8 @@ use crate::output;
 pub(crate) struct Behaviours {
     /// Model folder made by `saelab pretrain`
     model: PathBuf,
+    #[command(flatten)]
+    weights: run_folder::WeightArgs,
     /// Held-out prompts of each behaviour
     #[arg(long, default_value_t = 500, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     prompts: usize,
@@ -23,7 +25,7 @@ pub(crate) struct Behaviours {
 
 impl Behaviours {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let (model, tokenizer) = run_folder::load_model(&self.model, &context.device)?;
+        let (model, tokenizer) = run_folder::load_model(&self.model, self.weights.options(), &context.device)?;
         let world = World::new();
         output::result(&format!(
             "{:<16} {:>5}  {:<15} {:>7} {:>5}  {:>10}",

@@ -18,6 +18,8 @@ pub(super) struct BenchEval {
     /// Model folder in Hugging Face layout, or the name of a model that was pulled
     #[arg(long, default_value = "models/small-world")]
     model: PathBuf,
+    #[command(flatten)]
+    weights: run_folder::WeightArgs,
     /// Prompts that are reconstructed and edited
     #[arg(long, default_value_t = 2000)]
     prompts: usize,
@@ -43,7 +45,7 @@ const NODES: [&str; 4] = [
 impl BenchEval {
     /// 4 sites, 2 attributes, greedy edits with k = 2, 4, 6.
     pub(super) fn measure(&self, context: &Context) -> anyhow::Result<serde_json::Value> {
-        let (model, tokenizer) = run_folder::load_model(&self.model, &context.device)?;
+        let (model, tokenizer) = run_folder::load_model(&self.model, self.weights.options(), &context.device)?;
         let task = IoiTask::new(&tokenizer)?;
         let site = |name: &&str| -> anyhow::Result<Site> {
             Ok(Site {

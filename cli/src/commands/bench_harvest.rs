@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use activations::{Document, HarvestPlan, Packing, Source, harvest};
-use kernels::{Matrix, gemm, random};
-use lm::{HookPoint, LoadOptions, Model, Spec, Tokenizer, files};
+use kernels::{Half, Matrix, UsedAs, Weight, random};
+use lm::{Dtype, HookPoint, Model, Spec, Tokenizer, files};
 
 use super::{Context, run_folder};
 use crate::config::ConfigError;
@@ -17,6 +17,8 @@ pub(crate) struct HarvestBench {
     /// Model folder, GGUF file, or the name of a model that was pulled; invented weights of GPT-2 small's sizes unless given
     #[arg(long)]
     model: Option<PathBuf>,
+    #[command(flatten)]
+    weights: run_folder::WeightArgs,
     /// The hook that is stored; the residual stream before the middle block unless given, of GPT-2 small that before block 8
     #[arg(long)]
     hook: Option<HookPoint>,
@@ -101,7 +103,7 @@ impl HarvestBench {
         run(1, "warm")?;
         let tokens = (self.batches * self.batch * self.context) as f64;
         let flops_per_token = hook.blocks_needed(&spec) as f64 * spec.block_flops();
-        let mut product = Product::new([self.batch * self.context, spec.d_model, spec.d_mlp]);
+        let mut product = Product::new([self.batch * self.context, spec.d_model, spec.d_mlp], model.dtype());
         let (mut seconds, mut gemm_rate) = (f64::INFINITY, 0.0_f64);
         for repeat in 0..self.repeats {
             seconds = run(self.batches, &repeat.to_string())?.min(seconds);
@@ -110,7 +112,7 @@ impl HarvestBench {
         files::remove_folder(&self.dir)?;
         let rate = tokens / seconds;
         Ok(serde_json::json!({
-            "bench": "harvest", "model": self.model, "hook": hook, "batch": self.batch, "context": self.context,
+            "bench": "harvest", "model": self.model, "dtype": model.dtype(), "hook": hook, "batch": self.batch, "context": self.context,
             "tokens_per_s": rate, "gflops": rate * flops_per_token / 1e9, "gemm_gflops": gemm_rate / 1e9,
             "gemm_fastest_gflops": product.fastest / 1e9,
             "mflop_per_token": flops_per_token / 1e6, "gemm_ratio": rate * flops_per_token / gemm_rate,
@@ -123,11 +125,11 @@ impl HarvestBench {
     fn model(&self, context: &Context) -> anyhow::Result<(Model, usize)> {
         let Some(path) = &self.model else {
             let spec = Spec::gpt2(12, 12, 768, 1024, 50_257);
-            return Ok((Model::hashed(spec, &context.device), 8));
+            return Ok((Model::hashed_in(spec, self.weights.dtype, &context.device), 8));
         };
         let model = run_folder::open_model(
             &run_folder::model_folder(path)?,
-            LoadOptions::default(),
+            self.weights.options(),
             &context.device,
         )?;
         let middle = model.spec().n_layer / 2;
@@ -135,25 +137,38 @@ impl HarvestBench {
     }
 }
 
-/// The product of a batch with a matrix of the model's MLP, `[B T, D] [D, M]`.
+/// The product of a batch with a matrix of the model's MLP, `[B T, D] [D, M]`, in the type of the model and in host memory.
 struct Product {
     shape: [usize; 3],
     a: Vec<f32>,
-    b: Vec<f32>,
+    b: Weight,
     out: Vec<f32>,
     /// Operations a second of the fastest single product so far.
     fastest: f64,
 }
 
 impl Product {
-    fn new(shape: [usize; 3]) -> Self {
+    fn new(shape: [usize; 3], dtype: Dtype) -> Self {
         let [m, k, n] = shape;
         let mut rng = random::rng(0, "bench/gemm");
+        let (a, b) = (
+            random::normal(&mut rng, m * k, 1.0),
+            random::normal(&mut rng, k * n, 1.0),
+        );
+        let in_halves = |half: Half| {
+            let bits = b.iter().map(|number| half.narrow(*number)).collect();
+            Weight::of_halves(half, bits, [k, n], UsedAs::Layer, &kernels::cpu())
+        };
+        let b = match dtype {
+            Dtype::F32 => kernels::from_vec::<2>(b, [k, n], &kernels::cpu()).into(),
+            Dtype::Bf16 => in_halves(Half::Bf16),
+            Dtype::F16 => in_halves(Half::F16),
+        };
         Self {
             shape,
-            a: random::normal(&mut rng, m * k, 1.0),
-            b: random::normal(&mut rng, k * n, 1.0),
-            out: vec![0.0; m * n],
+            a,
+            b,
+            out: Vec::new(),
             fastest: 0.0,
         }
     }
@@ -167,7 +182,7 @@ impl Product {
         let mut total = 0.0;
         for _ in 0..times as usize {
             let start = Instant::now();
-            gemm(&mut self.out, Matrix::rows(&self.a, k), Matrix::rows(&self.b, n));
+            self.b.multiply_over(&mut self.out, Matrix::rows(&self.a, k));
             let seconds = start.elapsed().as_secs_f64();
             self.fastest = self.fastest.max(each / seconds);
             total += seconds;

@@ -41,8 +41,9 @@ impl Eval {
         let config: EvalConfig = config::read(&self.config, &self.set)?;
         let options = LoadOptions {
             refactor_attention: config.refactor_attention,
+            dtype: config.model_dtype,
         };
-        let (model, tokenizer) = run_folder::load_model_with(&self.model, options, &context.device)?;
+        let (model, tokenizer) = run_folder::load_model(&self.model, options, &context.device)?;
         let (sites, schema) = run_folder::read_sites(&self.sites)?;
         let task = run_folder::open_task(&sites.task, &tokenizer)?;
         for (sample, asked, what) in [
@@ -62,7 +63,8 @@ impl Eval {
         let harvested = &store.manifest().provenance.model_hash;
         anyhow::ensure!(
             harvested == model.hash(),
-            "{} was harvested from another model ({harvested:.12}) than {} ({:.12}); run `saelab harvest` into a new folder",
+            "{} was harvested from another model ({harvested:.12}) than {} ({:.12}); run `saelab harvest` into a new folder (weights \
+             changed by `refactor_attention` or kept in another `model_dtype` count as another model)",
             run.activations().display(),
             self.model.display(),
             model.hash()

@@ -58,7 +58,7 @@ impl Harvest {
         {
             self.check_roles(roles, &task.schema()?)?;
         }
-        let (model, tokenizer) = run_folder::load_model_with(&config.model, config.load, &context.device)?;
+        let (model, tokenizer) = run_folder::load_model(&config.model, config.load, &context.device)?;
         let tokenizer = config.source.tokenizer(config.bos.of(tokenizer)?);
         let (mut skipped, mut schema) = (None, None);
         let source = match (&config.source, config.source.packing()) {

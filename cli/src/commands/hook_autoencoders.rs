@@ -22,6 +22,8 @@ pub(crate) struct HookArgs {
     /// Model folder in Hugging Face layout, or the name of a model that was pulled
     #[arg(long)]
     pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) weights: run_folder::WeightArgs,
     /// Folder of the experiment: its autoencoders that were trained on whole hooks are looked at, the result is written there
     #[arg(long)]
     pub(crate) run: PathBuf,
@@ -143,7 +145,7 @@ pub(crate) fn load(
     };
     if let Some(trained) = trained.as_ref().filter(|trained| trained.model != model.hash()) {
         anyhow::bail!(
-            "{} was trained on another model ({:.12}) than this one ({:.12})",
+            "{} was trained on another model ({:.12}) than this one ({:.12}); weights in another type (--dtype) count as another model",
             dir.display(),
             trained.model,
             model.hash()

@@ -17,6 +17,8 @@ pub(crate) struct Locate {
     /// Model folder in Hugging Face layout, or the name of a model that was pulled
     #[arg(long)]
     model: PathBuf,
+    #[command(flatten)]
+    weights: run_folder::WeightArgs,
     /// Sites file to write
     #[arg(long)]
     out: PathBuf,
@@ -28,7 +30,7 @@ pub(crate) struct Locate {
 impl Locate {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let config: LocateConfig = config::read(&self.config, &self.set)?;
-        let (model, tokenizer) = run_folder::load_model(&self.model, &context.device)?;
+        let (model, tokenizer) = run_folder::load_model(&self.model, self.weights.options(), &context.device)?;
         let task = run_folder::open_task(&config.task, &tokenizer)?;
         run_folder::note_available(task.as_ref(), Sample::Locate, config.prompts, "`prompts`");
         let cost = eval::locate::estimated_forward_passes(model.spec(), task.as_ref(), &config);

@@ -8,13 +8,31 @@ use anyhow::Context as _;
 use burn::tensor::Device;
 use eval::Sites;
 use lm::hub::{Hub, HubModel};
-use lm::{LoadOptions, Model, Tokenizer, files};
+use lm::{Dtype, LoadOptions, Model, Tokenizer, files};
 use serde_json::Value;
 use tasks::world::World;
 use tasks::{Sample, Schema, Task, TaskSource};
 
 use crate::config::{self, ConfigError};
 use crate::output;
+
+/// How the weights of a model are kept, where no config says it.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct WeightArgs {
+    /// Type that the matrices of the model are kept in: f32, bf16 (half the memory, inputs of products rounded too) or f16 (half the
+    /// memory, slower on the CPU)
+    #[arg(long, default_value_t)]
+    pub(crate) dtype: Dtype,
+}
+
+impl WeightArgs {
+    pub(crate) fn options(self) -> LoadOptions {
+        LoadOptions {
+            dtype: self.dtype,
+            ..LoadOptions::default()
+        }
+    }
+}
 
 /// The folder of one experiment: `activations/`, `supervised/<name>/<node>/`, `sae/<name>/<node>/`,
 /// `checkpoints/` while training, and the report.
@@ -114,13 +132,8 @@ pub(crate) fn open_model(dir: &Path, options: LoadOptions, device: &Device) -> a
     Ok(model)
 }
 
-/// The model and the tokenizer of a folder or name, which must belong together.
-pub(crate) fn load_model(dir: &Path, device: &Device) -> anyhow::Result<(Model, Tokenizer)> {
-    load_model_with(dir, LoadOptions::default(), device)
-}
-
-/// The same, with the weights of the model changed as `options` say.
-pub(crate) fn load_model_with(dir: &Path, options: LoadOptions, device: &Device) -> anyhow::Result<(Model, Tokenizer)> {
+/// The model and the tokenizer of a folder or name, which must belong together; with weights as `options` say.
+pub(crate) fn load_model(dir: &Path, options: LoadOptions, device: &Device) -> anyhow::Result<(Model, Tokenizer)> {
     let dir = model_folder(dir)?;
     let tokenizer = Tokenizer::open(&dir)?;
     let model = open_model(&dir, options, device)?;

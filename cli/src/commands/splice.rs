@@ -200,7 +200,7 @@ impl Splice {
             anyhow::bail!("prompts are no text");
         };
         let run = RunFolder(args.run);
-        let (model, tokenizer) = run_folder::load_model(&args.model, &context.device)?;
+        let (model, tokenizer) = run_folder::load_model(&args.model, args.weights.options(), &context.device)?;
         let tokenizer = file.source.tokenizer(tokenizer);
         let mut documents = run_folder::documents(&file.source, &tokenizer)?;
         let windows = packing.windows(&mut documents, &tokenizer);

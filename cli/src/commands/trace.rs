@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::Context as _;
-use lm::{HookPoint, HostTensor, LoadOptions, Logits, Passes, Request, files};
+use lm::{HookPoint, HostTensor, Logits, Passes, Request, files};
 
 use super::{Context, run_folder};
 
@@ -14,6 +14,8 @@ use super::{Context, run_folder};
 pub(crate) struct Trace {
     /// Model folder in Hugging Face layout, or the name of a model that was pulled
     model: PathBuf,
+    #[command(flatten)]
+    weights: run_folder::WeightArgs,
     /// safetensors file with `ids`: I64 [batch, seq]
     #[arg(long)]
     ids: PathBuf,
@@ -47,7 +49,7 @@ impl Trace {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let model = run_folder::open_model(
             &run_folder::model_folder(&self.model)?,
-            LoadOptions::default(),
+            self.weights.options(),
             &context.device,
         )?;
         let (shape, ids) = files::read_integers(&self.ids, "ids")?;

@@ -74,7 +74,7 @@ impl TruthArgs {
         };
         let world = World::new();
         let documents: Vec<_> = (0..documents).map(|index| world.document(seed, index)).collect();
-        let (model, tokenizer) = run_folder::load_model(&args.model, &context.device)?;
+        let (model, tokenizer) = run_folder::load_model(&args.model, args.weights.options(), &context.device)?;
         let run = RunFolder(args.run);
         let sites = hook_autoencoders::all(&run)?;
         file.check(&sites)?;

@@ -5,7 +5,7 @@
 //! | key | holds | deviation |
 //! | --- | --- | --- |
 //! | `source` | where the values come from, printed | |
-//! | `tolerances` | `logits` 2e-3, `losses` 1e-3, `hooks` 1e-3, `norms` 1e-3, `differences` 2e-3 unless said | |
+//! | `tolerances` | `logits` 2e-3, `losses` 1e-3, `hooks` 1e-3, `norms` 1e-3, `differences` 2e-3 unless said; with `--dtype bf16` at least 1, 0.02, 0.03, 0.03, 0.5, with `f16` 0.1, 2e-3, 3e-3, 3e-3, 0.1 | |
 //! | `prepend` | ids before every text that the model reads | |
 //! | `prompts` | `text`, `ids` of it; at the last position `top`, the most likely next tokens, and `some` others, as `[id, logit]`, `logsumexp`, `mean_logit`; `loss` | absolute |
 //! | `prompts[].hooks` | `hook`, `at`: index of the first value, negative ones from the end, `values` along the last axis | relative to the largest of `values` |
@@ -48,6 +48,8 @@ const CONTEXT: usize = 128;
 pub(crate) struct VerifyModel {
     /// Model folder, GGUF file, or the name of a model that was pulled
     model: PathBuf,
+    #[command(flatten)]
+    weights: run_folder::WeightArgs,
     /// Values that another implementation computed, such as lm/tests/fixtures/gpt2-golden.json
     golden: PathBuf,
     /// A text, a document a line, on which the mean loss is printed
@@ -58,7 +60,7 @@ pub(crate) struct VerifyModel {
 impl VerifyModel {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let golden: Golden = files::read_json(&self.golden)?;
-        let (model, tokenizer) = run_folder::load_model(&self.model, &context.device)?;
+        let (model, tokenizer) = run_folder::load_model(&self.model, self.weights.options(), &context.device)?;
         if let Some(source) = &golden.source {
             output::note(&format!("golden values: {source}"));
         }
@@ -120,7 +122,7 @@ impl Verifier {
             hooks,
             norms,
             differences,
-        } = golden.tolerances;
+        } = golden.tolerances.of(self.model.dtype());
         let mut of = OfPrompts {
             tokens: Group::exact("prompts' tokens"),
             logits: Group::measured("logits", "absolute", logits),

@@ -2,9 +2,9 @@
 
 use burn::tensor::{Device, Tensor};
 use kernels::{
-    Activation, Adam, AdamConfig, Auxiliary, Encoding, Entries, Precision, Rule, Update, encode, from_vec, linear,
-    linear_activated, linear_gated, matmul, rms_norm, sparse_decode, sparse_encode, squared_norm, sum, to_vec, top_k,
-    top_k_mask, variance,
+    Activation, Adam, AdamConfig, Auxiliary, Encoding, Entries, Precision, Rule, Update, Weight, encode, from_vec,
+    linear, linear_activated, linear_gated, matmul, rms_norm, sparse_decode, sparse_encode, squared_norm, sum, to_vec,
+    top_k, top_k_mask, variance,
 };
 
 use crate::compare::{Case, Closeness, Numbers};
@@ -110,7 +110,10 @@ fn mixed_products(cases: &mut Vec<Case>) {
 fn transformer(cases: &mut Vec<Case>) {
     for (b, t, n, p) in [(1, 1, 1, 1), (2, 17, 48, 144), (3, 5, 7, 33)] {
         let run = move |device: &Device| {
-            let (x, weight) = (draw("x", [b, t, n], 1.0, device), draw("w", [n, p], 1.0, device));
+            let (x, weight) = (
+                draw("x", [b, t, n], 1.0, device),
+                Weight::from(draw("w", [n, p], 1.0, device)),
+            );
             let (bias, residual) = (draw("b", [p], 1.0, device), draw("r", [b, t, p], 1.0, device));
             vec![
                 one("linear", linear(x.clone(), &weight, Some(&bias), None)),
@@ -137,7 +140,10 @@ fn transformer(cases: &mut Vec<Case>) {
     }
     for activation in [Activation::Silu, Activation::GeluTanh, Activation::GeluErf] {
         let run = move |device: &Device| {
-            let (x, weight) = (draw("x", [2, 5, 7], 1.0, device), draw("w", [7, 66], 1.0, device));
+            let (x, weight) = (
+                draw("x", [2, 5, 7], 1.0, device),
+                Weight::from(draw("w", [7, 66], 1.0, device)),
+            );
             vec![one("gated", linear_gated(x, &weight, None, activation))]
         };
         cases.push(Case::new(format!("gated {activation:?}"), Closeness::Operation, run));
@@ -152,7 +158,12 @@ fn transformer(cases: &mut Vec<Case>) {
 /// GELU alone: behind a product with 1.
 fn gelu(x: Tensor<3>) -> Tensor<3> {
     let device = x.device();
-    linear_activated(x, &Tensor::ones([1, 1], &device), None, Activation::GeluTanh)
+    linear_activated(
+        x,
+        &Weight::from(Tensor::ones([1, 1], &device)),
+        None,
+        Activation::GeluTanh,
+    )
 }
 
 fn selections(cases: &mut Vec<Case>) {

@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 use super::linear::host_linear;
 use super::norm::inverse_root;
 use super::plain;
+use crate::Weight;
 use crate::host::flex_slice;
 
 /// Angles of rotary position embeddings, as cosines and sines, `[positions, pairs]` each.
@@ -86,12 +87,7 @@ pub struct Heads<'a> {
 ///
 /// - x: `[B, T, D]`, weight: `[D, (H + 2 K) Dh]`, bias: `[(H + 2 K) Dh]`
 /// - output: `[B, T, (H + 2 K) Dh]`
-pub fn linear_heads(
-    x: &Tensor<3>,
-    weight: &Tensor<2>,
-    bias: Option<&Tensor<1>>,
-    heads: Heads<'_>,
-) -> Option<Tensor<3>> {
+pub fn linear_heads(x: &Tensor<3>, weight: &Weight, bias: Option<&Tensor<1>>, heads: Heads<'_>) -> Option<Tensor<3>> {
     let ([_, t, _], [_, p]) = (x.dims(), weight.dims());
     let norms = match heads.norms {
         Some(norms) => Some((plain(norms.query)?, plain(norms.key)?, norms.epsilon)),

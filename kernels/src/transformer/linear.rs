@@ -5,10 +5,10 @@ use rayon::prelude::*;
 
 use super::activation::{gelu_tanh, relu, silu};
 use super::{Activation, plain, task_of};
-use crate::gemm::{Matrix, gemm_new};
+use crate::gemm::Matrix;
 use crate::host::flex_slice;
 use crate::vector::{self, simd};
-use crate::{from_vec, matmul};
+use crate::{Weight, from_vec};
 
 /// `x · weight`, plus `bias` and `residual` where there are such.
 ///
@@ -16,7 +16,7 @@ use crate::{from_vec, matmul};
 ///
 /// - x: `[B, T, N]`, weight: `[N, P]`, bias: `[P]`, residual: `[B, T, P]`
 /// - output: `[B, T, P]`
-pub fn linear(x: Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<1>>, residual: Option<Tensor<3>>) -> Tensor<3> {
+pub fn linear(x: Tensor<3>, weight: &Weight, bias: Option<&Tensor<1>>, residual: Option<Tensor<3>>) -> Tensor<3> {
     let Some(residual) = residual else {
         let y = host_linear(
             &x,
@@ -61,12 +61,7 @@ pub fn linear(x: Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<1>>, residu
 ///
 /// - x: `[B, T, N]`, weight: `[N, P]`, bias: `[P]`
 /// - output: `[B, T, P]`
-pub fn linear_activated(
-    x: Tensor<3>,
-    weight: &Tensor<2>,
-    bias: Option<&Tensor<1>>,
-    activation: Activation,
-) -> Tensor<3> {
+pub fn linear_activated(x: Tensor<3>, weight: &Weight, bias: Option<&Tensor<1>>, activation: Activation) -> Tensor<3> {
     let y = match activation {
         Activation::GeluTanh => host_activated(&x, weight, bias, gelu_tanh),
         Activation::Silu => host_activated(&x, weight, bias, silu),
@@ -82,7 +77,7 @@ pub fn linear_activated(
 ///
 /// - x: `[B, T, D]`, weight: `[D, 2 M]`, bias: `[2 M]`
 /// - output: `[B, T, M]`
-pub fn linear_gated(x: Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<1>>, activation: Activation) -> Tensor<3> {
+pub fn linear_gated(x: Tensor<3>, weight: &Weight, bias: Option<&Tensor<1>>, activation: Activation) -> Tensor<3> {
     let y = match activation {
         Activation::Silu => host_gated(&x, weight, bias, silu),
         Activation::GeluTanh => host_gated(&x, weight, bias, gelu_tanh),
@@ -100,20 +95,20 @@ pub fn linear_gated(x: Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<1>>, 
 /// `function` of the gate, times up, in host memory: two products, so that the second is multiplied into the memory of the first.
 fn host_gated(
     x: &Tensor<3>,
-    weight: &Tensor<2>,
+    weight: &Weight,
     bias: Option<&Tensor<1>>,
     function: impl Fn(f32) -> f32 + Sync,
 ) -> Option<Tensor<3>> {
     let ([b, t, d], [_, both]) = (x.dims(), weight.dims());
     let m = both / 2;
-    let (host, weight) = (plain(x)?, plain(weight)?);
+    let (host, weight) = (plain(x)?, weight.host()?);
     let bias = match bias {
         Some(bias) => Some(plain(bias)?),
         None => None,
     };
-    let (rows, weight) = (Matrix::rows(flex_slice(&host), d), flex_slice(&weight));
-    let mut y = gemm_new(rows, Matrix::strided(weight, d, m, both)); // [B T, M]
-    let up = gemm_new(rows, Matrix::strided(&weight[m..], d, m, both)); // [B T, M]
+    let rows = Matrix::rows(flex_slice(&host), d);
+    let mut y = weight.multiply(rows, 0..m); // [B T, M]
+    let up = weight.multiply(rows, m..both); // [B T, M]
     let bias = bias.as_ref().map(|bias| flex_slice(bias).split_at(m));
     y.par_chunks_mut(task_of(m))
         .zip(up.par_chunks(task_of(m)))
@@ -137,7 +132,7 @@ fn host_gated(
 /// `function` of `x · weight + bias` in host memory.
 fn host_activated(
     x: &Tensor<3>,
-    weight: &Tensor<2>,
+    weight: &Weight,
     bias: Option<&Tensor<1>>,
     function: impl Fn(f32) -> f32 + Sync,
 ) -> Option<Tensor<3>> {
@@ -161,17 +156,17 @@ fn host_activated(
 /// and the bias. `None` where a tensor is not a plain one of the CPU.
 pub(super) fn host_linear(
     x: &Tensor<3>,
-    weight: &Tensor<2>,
+    weight: &Weight,
     bias: Option<&Tensor<1>>,
     finish: impl Fn(usize, &mut [f32], Option<&[f32]>) + Sync,
 ) -> Option<Tensor<3>> {
     let ([b, t, n], [_, p]) = (x.dims(), weight.dims());
-    let (host, weight) = (plain(x)?, plain(weight)?);
+    let (host, weight) = (plain(x)?, weight.host()?);
     let bias = match bias {
         Some(bias) => Some(plain(bias)?),
         None => None,
     };
-    let mut y = gemm_new(Matrix::rows(flex_slice(&host), n), Matrix::rows(flex_slice(&weight), p));
+    let mut y = weight.multiply(Matrix::rows(flex_slice(&host), n), 0..p); // [B T, P]
     let (bias, task) = (bias.as_ref().map(flex_slice), task_of(p));
     y.par_chunks_mut(task).enumerate().for_each(|(index, rows)| {
         simd!(|| {
@@ -184,9 +179,9 @@ pub(super) fn host_linear(
 }
 
 /// `x · weight + bias` in burn's operations.
-fn plus(x: Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Tensor<3> {
+fn plus(x: Tensor<3>, weight: &Weight, bias: Option<&Tensor<1>>) -> Tensor<3> {
     let ([b, t, n], [_, p]) = (x.dims(), weight.dims());
-    let y = matmul(x.reshape([b * t, n]), weight.clone()); // [B T, P]
+    let y = weight.multiply(x.reshape([b * t, n])); // [B T, P]
     let y = match bias {
         Some(bias) => y + bias.clone().reshape([1, p]),
         None => y,

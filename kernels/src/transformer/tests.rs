@@ -1,7 +1,7 @@
 use burn::tensor::Tensor;
 
 use super::*;
-use crate::{cpu, from_vec, random, to_vec};
+use crate::{Weight, cpu, from_vec, random, to_vec};
 
 fn tensor<const R: usize>(name: &str, shape: [usize; R]) -> Tensor<R> {
     let values = random::normal(&mut random::rng(0, name), shape.iter().product(), 1.0);
@@ -25,13 +25,17 @@ fn assert_close(found: Vec<f32>, expected: Vec<f32>) {
 
 #[test]
 fn linear_layers_equal_burns() {
-    let (x, weight, bias) = (tensor("x", [3, 5, 7]), tensor("w", [7, 9]), tensor("b", [9]));
+    let (x, tensor_of_weight, bias) = (tensor("x", [3, 5, 7]), tensor("w", [7, 9]), tensor("b", [9]));
+    let (weight, tracked_weight) = (
+        Weight::from(tensor_of_weight.clone()),
+        Weight::from(tracked(&tensor_of_weight)),
+    );
     for bias in [None, Some(&bias)] {
         for residual in [None, Some(tensor("r", [3, 5, 9]))] {
             let found = linear(x.clone(), &weight, bias, residual.clone());
             let burn = linear(
                 tracked(&x),
-                &tracked(&weight),
+                &tracked_weight,
                 bias.map(tracked).as_ref(),
                 residual.map(|r| tracked(&r)),
             );
@@ -42,7 +46,11 @@ fn linear_layers_equal_burns() {
 
 #[test]
 fn activations_equal_burns() {
-    let (x, weight) = (tensor("x", [3, 50, 7]), tensor("w", [7, 900]) * 1.5);
+    let (x, tensor_of_weight) = (tensor("x", [3, 50, 7]), tensor("w", [7, 900]) * 1.5);
+    let (weight, tracked_weight) = (
+        Weight::from(tensor_of_weight.clone()),
+        Weight::from(tracked(&tensor_of_weight)),
+    );
     let bias = tensor("b", [900]);
     let all = [
         Activation::GeluTanh,
@@ -54,7 +62,7 @@ fn activations_equal_burns() {
         for bias in [None, Some(&bias)] {
             for layer in [linear_activated, linear_gated] {
                 let found = layer(x.clone(), &weight, bias, activation);
-                let burn = layer(tracked(&x), &tracked(&weight), bias.map(tracked).as_ref(), activation);
+                let burn = layer(tracked(&x), &tracked_weight, bias.map(tracked).as_ref(), activation);
                 assert_close(to_vec(found), to_vec(burn));
             }
         }
@@ -72,7 +80,11 @@ fn norms_equal_burns() {
 fn heads_are_normed_and_rotated_as_in_the_textbook() {
     let ([b, t, d], (query, key_value, width)) = ([2, 5, 6], (4, 2, 8));
     let all = (query + 2 * key_value) * width;
-    let (x, weight, bias) = (tensor("x", [b, t, d]), tensor("w", [d, all]), tensor("b", [all]));
+    let (x, weight, bias) = (
+        tensor("x", [b, t, d]),
+        Weight::from(tensor("w", [d, all])),
+        tensor("b", [all]),
+    );
     let (query_norm, key_norm) = (tensor("q", [width]), tensor("k", [width]));
     let frequencies = [0.7, 0.1, 0.01];
     let rotation = Rotation::new(&frequencies, 1.1, 3, t);

@@ -1,6 +1,6 @@
 //! The format of golden values.
 
-use lm::HookPoint;
+use lm::{Dtype, HookPoint};
 use serde::Deserialize;
 
 /// What another implementation computed; of everything only what is there is compared.
@@ -44,6 +44,40 @@ impl Default for Tolerances {
             hooks: 1e-3,
             norms: 1e-3,
             differences: 2e-3,
+        }
+    }
+}
+
+impl Tolerances {
+    /// What rounding the weights, and in bf16 what is multiplied with them, may add: three times what it adds to SmolLM2.
+    const BF16: Self = Self {
+        logits: 1.0,
+        losses: 0.02,
+        hooks: 0.03,
+        norms: 0.03,
+        differences: 0.5,
+    };
+    const F16: Self = Self {
+        logits: 0.1,
+        losses: 2e-3,
+        hooks: 3e-3,
+        norms: 3e-3,
+        differences: 0.1,
+    };
+
+    /// The tolerances of a model whose weights are kept in `dtype`: at least what that type needs.
+    pub(super) fn of(self, dtype: Dtype) -> Self {
+        let needed = match dtype {
+            Dtype::F32 => return self,
+            Dtype::Bf16 => Self::BF16,
+            Dtype::F16 => Self::F16,
+        };
+        Self {
+            logits: self.logits.max(needed.logits),
+            losses: self.losses.max(needed.losses),
+            hooks: self.hooks.max(needed.hooks),
+            norms: self.norms.max(needed.norms),
+            differences: self.differences.max(needed.differences),
         }
     }
 }

@@ -1,0 +1,71 @@
+//! The type that the weights of a model are kept in.
+
+use std::fmt;
+use std::str::FromStr;
+
+use kernels::Half;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// The type that matrices of linear layers and tables of embeddings are kept in.
+///
+/// All else is `f32`, whatever the type: norms and biases, the residual stream, softmax, rotation, caps, logits, and the sums of
+/// every product.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// 32 bits: the numbers of every checkpoint exactly.
+    #[default]
+    F32,
+    /// 16 bits, 8 of them significant, the range of `f32`. What a product multiplies with a matrix is rounded, too.
+    Bf16,
+    /// 16 bits, 11 of them significant; nothing above 65,504. On the CPU what a product multiplies with a matrix stays `f32`.
+    F16,
+}
+
+impl Dtype {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::F16];
+
+    /// Its name in configs and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        }
+    }
+
+    pub(crate) fn half(self) -> Option<Half> {
+        match self {
+            Self::F32 => None,
+            Self::Bf16 => Some(Half::Bf16),
+            Self::F16 => Some(Half::F16),
+        }
+    }
+}
+
+impl From<Half> for Dtype {
+    fn from(half: Half) -> Self {
+        match half {
+            Half::Bf16 => Self::Bf16,
+            Half::F16 => Self::F16,
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Dtype {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        let known = Self::ALL.into_iter().find(|dtype| dtype.name() == name);
+        known.ok_or_else(|| Error::Dtype { name: name.to_owned() })
+    }
+}
