@@ -432,6 +432,10 @@ impl TryFrom<HarvestFile> for HarvestConfig {
             return refuse("shuffle_seed", "is for text only, the order of prompts is kept");
         }
         let window = file.shuffle_window.unwrap_or(DEFAULT_SHUFFLE_WINDOW);
+        if !text && file.bos != Bos::Auto {
+            let reason = "is for text only: `locate`, `fit` and `eval` read prompts as the files of the model begin them";
+            return refuse("bos", reason);
+        }
         let keep_special = file.special_tokens == SpecialTokens::Mark;
         if keep_special && !text {
             return refuse("special_tokens", "is for text only, prompts are stored at their roles");
@@ -593,6 +597,15 @@ mod tests {
                 "{message}"
             );
         }
+    }
+
+    #[test]
+    fn prompts_begin_as_the_model_says() {
+        let file = serde_json::json!({
+            "model": "m", "sites": "s.toml", "source": { "kind": "prompts", "task": "ioi", "n": 2 }, "bos": "none"
+        });
+        let message = config(file).unwrap_err();
+        assert!(message.contains("`bos`") && message.contains("text only"), "{message}");
     }
 
     /// Every key of a text source at the borders of what it takes: what it becomes, or the part of the message.

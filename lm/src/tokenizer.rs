@@ -66,8 +66,17 @@ impl Tokenizer {
         if !path.is_file() {
             return Self::from_dir(path);
         }
-        let GgufTokenizer { json, bos, add_bos, .. } = Gguf::open(path)?.tokenizer()?;
-        Self::from_json_parts(&json, path, bos.filter(|_| add_bos))
+        let GgufTokenizer {
+            json,
+            bos,
+            add_bos,
+            eos,
+            chat_template,
+        } = Gguf::open(path)?.tokenizer()?;
+        let tokenizer = Self::from_json_parts(&json, path, bos.filter(|_| add_bos))?;
+        let spelled = |id: Option<u32>| id.and_then(|id| tokenizer.inner.id_to_token(id));
+        let chat = chat_template.map(|source| ChatTemplate::new(path, source, spelled(bos), spelled(eos)));
+        Ok(tokenizer.with_chat_template(chat))
     }
 
     /// Loads `tokenizer.json` of a model folder, or GPT-2's `vocab.json` and `merges.txt` where that is absent. The token that
