@@ -247,6 +247,10 @@ impl HostWeight<'_> {
 }
 
 impl Host {
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(unused_variables, reason = "there is one layout without instructions for bf16")
+    )]
     fn new(half: Half, bits: Vec<u16>, shape: [usize; 2], used_as: UsedAs) -> Self {
         #[cfg(target_arch = "x86_64")]
         if half == Half::Bf16 {
