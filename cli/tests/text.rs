@@ -81,8 +81,8 @@ fn autoencoders_of_running_text_are_trained_spliced_and_compared_with_the_world(
     }
     let spliced = json(&path("run/splice.json"));
     let (together, spliced) = (&spliced["together"], &spliced["spliced"]);
-    // Both hooks have an autoencoder, one an imported one and a transcoder to the other.
-    assert_eq!(spliced.as_array().unwrap().len(), 4);
+    // Both hooks have an autoencoder and a transcoder to one of them, the other an imported autoencoder too.
+    assert_eq!(spliced.as_array().unwrap().len(), 5);
     let of = |name: &str| {
         let mut rows = spliced.as_array().unwrap().iter();
         rows.find(|row| row["dictionary"] == name && row["site"] == "blocks.1.hook_resid_mid")
@@ -139,8 +139,8 @@ fn autoencoders_of_running_text_are_trained_spliced_and_compared_with_the_world(
     let truth = &truth["scored"];
     assert_eq!(
         truth.as_array().unwrap().len(),
-        6,
-        "an autoencoder and the neurons at each hook, the imported one and the transcoder"
+        7,
+        "an autoencoder, a transcoder and the neurons at each hook, and the imported one"
     );
     for row in truth.as_array().unwrap() {
         let everything = &row["truth"]["families"]["all"];

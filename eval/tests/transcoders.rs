@@ -110,11 +110,12 @@ fn run(sets: &[DictionarySet]) -> Result<Report, eval::Error> {
         prompts: 60,
         interpretability_prompts: 200,
         readout_prompts: 300,
-        ks: vec![2],
+        ks: vec![2, 4],
         edits: vec![Method::Greedy],
         thresholds: vec![0.5],
         resamples: 50,
         min_denominator: 1e-3,
+        compare: Vec::new(),
         ..EvalFile::default()
     };
     let config = settings.try_into().unwrap();
