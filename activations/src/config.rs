@@ -433,7 +433,8 @@ impl TryFrom<HarvestFile> for HarvestConfig {
         }
         let window = file.shuffle_window.unwrap_or(DEFAULT_SHUFFLE_WINDOW);
         if !text && file.bos != Bos::Auto {
-            let reason = "is for text only: `locate`, `fit` and `eval` read prompts as the files of the model begin them";
+            let reason =
+                "is for text only: `locate`, `fit` and `eval` read prompts as the files of the model begin them";
             return refuse("bos", reason);
         }
         let keep_special = file.special_tokens == SpecialTokens::Mark;

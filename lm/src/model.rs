@@ -230,13 +230,18 @@ pub(crate) fn from_host(spec: &Spec, tensors: &BTreeMap<String, HostTensor>, dev
     in_type(spec, tensors, Dtype::F32, device)
 }
 
-/// The same, kept in `dtype`.
+/// Weights that are in memory, kept in `dtype`.
+#[expect(
+    clippy::expect_used,
+    reason = "the panic is documented: it is an error of the caller"
+)]
 fn in_type(spec: &Spec, tensors: &BTreeMap<String, HostTensor>, dtype: Dtype, device: &Device) -> Weights {
     Weights::load(spec, &InMemory::new(Path::new("memory"), tensors), dtype, device)
         .expect("the tensors were made for this spec")
 }
 
 /// All that a config says of the computation, as text.
+#[expect(clippy::expect_used, reason = "plain data is always written")]
 fn identity(spec: &Spec) -> String {
     match spec.family {
         Family::Gpt2 => to_hugging_face(spec, 0).to_string(),

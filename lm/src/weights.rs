@@ -349,6 +349,7 @@ impl Weights {
     }
 
     /// A linear layer.
+    #[expect(clippy::expect_used, reason = "a model without its layers is a bug of its family")]
     pub(crate) fn linear(&self, slot: Slot) -> Linear<'_> {
         Linear {
             weight: self.matrix(slot).expect("every linear layer is an entry of its family"),
@@ -357,6 +358,7 @@ impl Weights {
     }
 
     /// A norm.
+    #[expect(clippy::expect_used, reason = "a model without its norms is a bug of its family")]
     pub(crate) fn norm(&self, slot: Slot) -> Norm<'_> {
         Norm {
             scale: self
