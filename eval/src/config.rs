@@ -336,13 +336,13 @@ mod tests {
         ];
         let defaults = serde_json::to_value(EvalFile::default()).unwrap();
         let keys: Vec<&str> = cases.iter().map(|(key, ..)| *key).collect();
-        // Those that are left out where they are empty stand in no default.
+        // Those that are left out where they are empty, or f32, stand in no default.
         let missing = defaults
             .as_object()
             .unwrap()
             .keys()
             .find(|key| !keys.contains(&key.as_str()));
-        assert_eq!((missing, cases.len()), (None, defaults.as_object().unwrap().len() + 2));
+        assert_eq!((missing, cases.len()), (None, defaults.as_object().unwrap().len() + 3));
         let parse = |key: &str, value: &str| serde_json::from_str::<EvalConfig>(&format!("{{\"{key}\": {value}}}"));
         for (key, taken, refused) in cases {
             for value in *taken {
