@@ -49,7 +49,7 @@ help:
 	@echo "make behaviours               what the shipped model can do, against its gates"
 	@echo "make model                    train the shipped model again, into runs/small-world"
 	@echo "make sites                    locate the sites of the shipped model again"
-	@echo "make quality                  every architecture at matched sparsity, three seeds: the README's table (about 25 min)"
+	@echo "make quality                  every architecture at matched sparsity, three seeds: the table of docs/results.md (about 25 min)"
 	@echo "make phenomena                the toys of occlusion and over-splitting: all grids (its cost is printed; goes on where it stopped)"
 	@echo "make phenomena-quick          one configuration of each toy"
 	@echo "make bench                    what the kernels reach on this machine"

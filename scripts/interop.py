@@ -1,4 +1,4 @@
-"""Reads stores of every type with pyarrow, polars and DuckDB by the recipes of the README, and compares the numbers; harvests
+"""Reads stores of every type with pyarrow, polars and DuckDB by the recipes of docs/activations.md, and compares the numbers; harvests
 corpora that pyarrow and polars have written.
 
     python scripts/interop.py SAELAB FOLDER
