@@ -32,7 +32,7 @@ endif
 TRAIN ?= configs/ioi/train.toml
 EVAL ?= configs/eval/ioi-quick.toml
 
-.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick
+.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits
 
 help:
 	@echo "make eval-ioi [MODEL=smollm2] compare dictionaries on the indirect-object task; smollm2, or a name on the hub, is fetched first"
@@ -50,6 +50,8 @@ help:
 	@echo "make model                    train the shipped model again, into runs/small-world"
 	@echo "make sites                    locate the sites of the shipped model again"
 	@echo "make quality                  every architecture at matched sparsity, three seeds: the table of docs/results.md (about 25 min)"
+	@echo "make circuit-ioi [MODEL=...]  the edges that carry the indirect object: scores, faithfulness by size, a circuit and its picture (docs/circuits.md)"
+	@echo "make circuits                 the same tables for the six behaviours of the shipped model"
 	@echo "make phenomena                the toys of occlusion and over-splitting: all grids (its cost is printed; goes on where it stopped)"
 	@echo "make phenomena-quick          one configuration of each toy"
 	@echo "make bench                    what the kernels reach on this machine"
@@ -176,6 +178,29 @@ quality: build
 	$(SAELAB) truth configs/quality/splice.toml --model models/small-world --run $(QUALITY)
 	$(SAELAB) eval configs/quality/eval.toml --model models/small-world --run $(QUALITY) --sites $(QUALITY_SITES)
 	$(SAELAB) quality $(QUALITY) --picture docs/quality.svg
+
+# Every method on the same pairs. Exact patching takes a run for each edge, so for the shipped model only; of another model the
+# methods are held against EAP-IG.
+CIRCUITS := runs/circuits/ioi-$(basename $(notdir $(abspath $(MODEL))))
+CIRCUIT_METHODS := $(if $(IS_SHIPPED),exact) eap-ig-inputs eap clean-corrupted eap-ig-activations-mended
+CIRCUIT_SHARE ?= 0.1
+circuit-ioi: build $(PULLED)
+	for method in $(CIRCUIT_METHODS); do \
+	    $(SAELAB) circuit score configs/circuits/ioi.toml --model $(MODEL) --set method=$$method --out $(CIRCUITS)/$$method || exit 1; done
+	$(SAELAB) circuit compare $(CIRCUIT_METHODS:%=$(CIRCUITS)/%) --model $(MODEL) --out $(CIRCUITS)/curves.json
+	$(SAELAB) circuit select $(CIRCUITS)/eap-ig-inputs --share $(CIRCUIT_SHARE)
+	$(SAELAB) circuit check $(CIRCUITS)/eap-ig-inputs/circuit.json --model $(MODEL)
+	$(SAELAB) circuit draw $(CIRCUITS)/eap-ig-inputs/circuit.json
+
+BEHAVIOURS := indirect-object capital hypernym pronoun greater-than agreement
+BEHAVIOUR_METHODS := exact eap-ig-inputs eap
+circuits: build
+	for behaviour in $(BEHAVIOURS); do \
+	    out=runs/circuits/$$behaviour; \
+	    for method in $(BEHAVIOUR_METHODS); do \
+	        $(SAELAB) circuit score configs/circuits/behaviour.toml --model models/small-world --set method=$$method \
+	            --set pairs.behaviour=$$behaviour --set check.behaviour=$$behaviour --out $$out/$$method || exit 1; done; \
+	    $(SAELAB) circuit compare $(BEHAVIOUR_METHODS:%=$$out/%) --model models/small-world --out $$out/curves.json || exit 1; done
 
 phenomena: build
 	$(SAELAB) phenomena configs/phenomena/full.toml --out runs/phenomena

@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Eval(commands::eval::Eval),
     /// Say which differences between dictionaries of one or several evaluations are real
     Compare(commands::compare::Compare),
+    /// Find the edges between heads and MLPs that carry a behaviour, and measure how faithful they are alone
+    Circuit(commands::circuit::CircuitArgs),
     /// Run the toys of occlusion and over-splitting
     Phenomena(commands::phenomena::Phenomena),
     /// Print one table of what splice and eval found, seeds taken together

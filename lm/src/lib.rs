@@ -23,6 +23,7 @@ mod families;
 pub mod files;
 pub mod gguf;
 pub mod guard;
+mod head_inputs;
 mod hooks;
 pub mod hub;
 pub mod interchange;

@@ -170,6 +170,10 @@ impl Model {
         &self.device
     }
 
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
     /// What identifies the activations of this model: [`Model::file_hash`], another one with changed weights or with weights
     /// in 16 bits.
     pub fn hash(&self) -> &str {

@@ -13,6 +13,7 @@ pub(crate) mod bench;
 mod bench_eval;
 mod bench_harvest;
 mod bench_store;
+pub(crate) mod circuit;
 pub(crate) mod compare;
 pub(crate) mod convert;
 pub(crate) mod devices;
@@ -88,6 +89,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Truth(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
         Command::Compare(command) => command.run(&context),
+        Command::Circuit(command) => command.run(&context),
         Command::Phenomena(command) => command.run(&context),
         Command::Quality(command) => command.run(&context),
         Command::Devices(command) => command.run(),

@@ -1,0 +1,110 @@
+//! What is measured of the logits behind a prompt.
+//!
+//! Shapes: `B` pairs, `V` d_vocab, `R` rows: `B`, or several times the same `B` pairs one after the other.
+
+use std::fmt;
+use std::str::FromStr;
+
+use burn::tensor::{Tensor, activation};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Pair};
+
+/// What is measured at the last position; more is better.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Mean logit of the answers minus mean logit of the wrong answers.
+    #[default]
+    LogitDiff,
+    /// Probability of all answers minus probability of all wrong answers.
+    ProbDiff,
+    /// Minus the Kullback-Leibler divergence from the clean run in nats: 0 where the prediction is the clean one.
+    Kl,
+}
+
+impl Metric {
+    /// All metrics.
+    pub const ALL: [Self; 3] = [Self::LogitDiff, Self::ProbDiff, Self::Kl];
+
+    /// The metric of some pairs, whose clean runs predict `clean` `[B, V]`.
+    pub(crate) fn of(self, pairs: &[&Pair], clean: &Tensor<2>) -> Bound {
+        let [rows, d_vocab] = clean.dims();
+        let weights = |mean: bool| -> Tensor<2> {
+            let mut weights = vec![0.0_f32; rows * d_vocab];
+            for (row, pair) in pairs.iter().enumerate() {
+                for (tokens, sign) in [(&pair.answer, 1.0), (&pair.wrong, -1.0)] {
+                    let share = if mean { sign / tokens.len() as f32 } else { sign };
+                    for &token in tokens {
+                        weights[row * d_vocab + token as usize] += share;
+                    }
+                }
+            }
+            kernels::from_vec(weights, [rows, d_vocab], &clean.device())
+        };
+        match self {
+            Self::LogitDiff => Bound::Logits(weights(true)),
+            Self::ProbDiff => Bound::Probabilities(weights(false)),
+            Self::Kl => Bound::Divergence(activation::log_softmax(clean.clone(), 1)),
+        }
+    }
+}
+
+/// A metric of certain pairs.
+#[derive(Debug, Clone)]
+pub(crate) enum Bound {
+    Logits(Tensor<2>),        // [B, V]
+    Probabilities(Tensor<2>), // [B, V]
+    Divergence(Tensor<2>),    // log-probabilities of the clean run, [B, V]
+}
+
+impl Bound {
+    /// The metric of each row of `logits` `[R, V]`.
+    pub(crate) fn values(&self, logits: Tensor<2>) -> Tensor<1> {
+        let [rows, d_vocab] = logits.dims();
+        let records = logits.is_autodiff();
+        let fitted = |of_pairs: &Tensor<2>| -> Tensor<2> {
+            let times = rows / of_pairs.dims()[0];
+            let all = if times == 1 {
+                of_pairs.clone()
+            } else {
+                of_pairs.clone().repeat_dim(0, times)
+            };
+            if records { all.autodiff() } else { all }
+        };
+        let values = match self {
+            Self::Logits(weights) => (logits * fitted(weights)).sum_dim(1),
+            Self::Probabilities(weights) => (activation::softmax(logits, 1) * fitted(weights)).sum_dim(1),
+            Self::Divergence(clean) => {
+                let clean = fitted(clean);
+                let difference = activation::log_softmax(logits, 1) - clean.clone();
+                (clean.exp() * difference).sum_dim(1)
+            }
+        };
+        debug_assert_eq!(values.dims(), [rows, 1], "of {d_vocab} tokens");
+        values.reshape([rows]) // [R]
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LogitDiff => "logit_diff",
+            Self::ProbDiff => "prob_diff",
+            Self::Kl => "kl",
+        })
+    }
+}
+
+impl FromStr for Metric {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        let found = Self::ALL.into_iter().find(|metric| metric.to_string() == name);
+        found.ok_or_else(|| Error::UnknownName {
+            what: "metric",
+            found: name.to_owned(),
+            known: format!("use one of {}", Self::ALL.map(|metric| metric.to_string()).join(", ")),
+        })
+    }
+}
