@@ -57,11 +57,11 @@ pub(super) fn targets() -> Vec<Target> {
     ]
 }
 
-/// All committed configs but that of `pretrain`, whose type is the binary's own.
+/// All committed configs but those of `pretrain` and `circuit`, whose types are the binary's own.
 fn committed() -> Vec<Vec<u8>> {
     let folders = entries(&repository("configs"))
         .into_iter()
-        .filter(|path| path.is_dir() && !path.ends_with("pretrain"));
+        .filter(|path| path.is_dir() && !["pretrain", "circuits"].iter().any(|name| path.ends_with(name)));
     let files = folders.flat_map(|folder| entries(&folder));
     files
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
