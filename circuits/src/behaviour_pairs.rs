@@ -20,8 +20,9 @@ struct Tokens {
 /// `n` pairs of prompts of a behaviour that never occur in training.
 ///
 /// The corrupted prompt is the one, among many drawn with the same seed, that has as many tokens and other right answers and differs
-/// in the fewest tokens; of several, the one that has the fewest right answers in common. What is wrong is what the behaviour says,
-/// and where it says nothing, what is right for the corrupted prompt.
+/// in the fewest tokens. Where several answers are right (years, verbs), it is one of which at least half of the right answers are wrong
+/// for the clean prompt, if there is one. What is wrong is what the behaviour says, and where it says nothing, what is right for the
+/// corrupted prompt.
 ///
 /// # Errors
 ///
@@ -39,8 +40,10 @@ pub fn behaviour_pairs(tokenizer: &Tokenizer, behaviour: Behaviour, n: usize, se
             .filter(|other| other.right != clean.right)
             .min_by_key(|other| {
                 let differ = clean.ids.iter().zip(&other.ids).filter(|(a, b)| a != b).count();
-                let common = clean.right.iter().filter(|token| other.right.contains(token)).count();
-                (differ, common)
+                // A later year leaves most of its answers right: what the model then says would hardly be judged otherwise.
+                let wrong = other.right.iter().filter(|token| clean.wrong.contains(token)).count();
+                let misleads = clean.right.len() == 1 || 2 * wrong >= other.right.len();
+                (!misleads, differ, other.right.len() - wrong)
             })
             .ok_or_else(|| Error::Pair {
                 number: number + 1,

@@ -181,21 +181,22 @@ fn agreement_table(all: &[Scored]) -> String {
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
     let magnitudes = |scored: &Scored| scored.values.iter().map(|score| score.abs()).collect::<Vec<_>>();
     let mut out = format!(
-        "agreement with {} ({})\n{:<36} {:>8} {:>8} {:>8} {:>8} {:>8}\n",
-        first.name, first.label, "", "pearson", "|score|", "kendall", "top 10", "top 100"
+        "agreement with {} ({})\n{:<28} {:>8} {:>8} {:>8} {:>8} {:>8}\n",
+        first.label, first.name, "", "pearson", "|score|", "kendall", "top 10", "top 100"
     );
     for scored in &all[1..] {
         let (a, b) = (&scored.values, &first.values);
         // Writing to a string cannot fail.
         let _ = writeln!(
             out,
-            "{:<36} {:>8} {:>8} {:>8} {:>8} {:>8}",
-            format!("{} ({})", scored.name, scored.label),
+            "{:<28} {:>8} {:>8} {:>8} {:>8} {:>8}  {}",
+            scored.label,
             number(agreement::pearson(a, b)),
             number(agreement::pearson(&magnitudes(scored), &magnitudes(first))),
             number(agreement::kendall(a, b)),
             number(agreement::average_overlap(a, b, 10)),
             number(agreement::average_overlap(a, b, 100)),
+            scored.name,
         );
     }
     out
