@@ -79,7 +79,7 @@ eval-ioi: eval
 # The same job at two known sites with few prompts and steps: whether all of it runs on a pretrained model, not a result.
 smollm2-quick:
 	$(MAKE) eval MODEL=smollm2 RUN=runs/smollm2-quick SITES=configs/sites/smollm2-quick.toml \
-	    HARVEST_WITH="--set source.n=400" TRAIN_WITH="--set steps=50" \
+	    HARVEST_WITH="--set source.n=400" TRAIN_WITH="--set steps=50 --set batch=256" \
 	    EVAL_WITH="--set prompts=50 --set interpretability_prompts=200"
 
 # Autoencoders of running text stand beside those of the prompts; the text is the world's, so only with the shipped model.
