@@ -1,8 +1,23 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use std::fmt::Write as _;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands;
+
+/// The headings of `--help` and the commands below each: what is used every day comes first.
+const GROUPS: [(&str, &[&str]); 4] = [
+    (
+        "Commands",
+        &[
+            "model", "locate", "harvest", "fit", "train", "eval", "compare", "quality", "splice", "truth", "circuit",
+        ],
+    ),
+    ("Files", &["inspect", "encode", "convert", "store", "trace"]),
+    ("This program", &["config", "devices", "completions", "man"]),
+    ("Laboratory", &["pretrain", "behaviours", "phenomena", "verify-model", "bench"]),
+];
 
 /// Trains sparse autoencoders on language-model activations and compares them with supervised dictionaries.
 #[derive(Debug, Parser)]
@@ -16,6 +31,31 @@ pub(crate) struct Args {
     pub(crate) no_progress: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Args {
+    /// Parses the command line; ends the program for a wrong one, or where help was asked for.
+    pub(crate) fn parse_grouped() -> Self {
+        let matches = command().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// The command line as clap has it, with the subcommands under their headings.
+pub(crate) fn command() -> clap::Command {
+    let command = Args::command();
+    let mut template = String::from("{about-with-newline}\n{usage-heading} {usage}\n");
+    for (heading, names) in GROUPS {
+        let _ = write!(template, "\n{heading}:\n");
+        for name in names {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about);
+            let _ = writeln!(template, "  {name:<13}{}", about.map(ToString::to_string).unwrap_or_default());
+        }
+    }
+    template.push_str(
+        "\nOptions:\n{options}\n\n`saelab COMMAND --help` says more of one of them, `saelab config explain` all keys of all configs.\n",
+    );
+    command.help_template(template)
 }
 
 /// The stages, in the order of the data.
@@ -61,8 +101,35 @@ pub(crate) enum Command {
     Phenomena(commands::phenomena::Phenomena),
     /// Print one table of what splice and eval found, seeds taken together
     Quality(commands::quality::Quality),
+    /// Say what the keys of configs mean
+    Config(commands::config_explain::ConfigArgs),
+    /// Print a script by which a shell completes the command line
+    Completions(commands::shell::Completions),
+    /// Write man pages, one for each command
+    Man(commands::shell::Man),
     /// List the devices that this program can use here
     Devices(commands::devices::Devices),
     /// Measure the kernels on this machine
     Bench(commands::bench::Bench),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_command_stands_under_one_heading() {
+        let listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        let command = command();
+        let known: BTreeSet<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(listed.iter().copied().collect::<BTreeSet<_>>(), known);
+        assert_eq!(listed.len(), known.len(), "a command stands under two headings");
+    }
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        command().debug_assert();
+    }
 }

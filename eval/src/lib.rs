@@ -34,6 +34,7 @@
 mod agreement;
 pub mod approximation;
 pub mod baseline;
+pub mod best_latent;
 pub mod bootstrap;
 pub mod columns;
 pub mod compare;
@@ -64,6 +65,7 @@ pub mod table;
 pub mod truth;
 
 pub use baseline::RandomDictionary;
+pub use best_latent::BestLatent;
 pub use config::{Baseline, EvalConfig, EvalFile};
 pub use cost::Cost;
 pub use dictionaries::{DictionarySet, Edit};
@@ -76,4 +78,4 @@ pub use parts::Parts;
 pub use report::{Comparison, Report, Score};
 pub use site::{Evidence, Site, Sites};
 pub use splice::{Change, Function, Insert, Place, SpliceTask, SpliceText};
-pub use truth::{DENSE, FamilyScore, Truth, WorldSample};
+pub use truth::{DENSE, FamilyScore, PredicateLatents, Truth, WorldSample};

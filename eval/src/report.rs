@@ -7,6 +7,7 @@
 //! Shape legend: `N` prompts.
 
 use crate::Error;
+use crate::best_latent::BestLatent;
 use crate::config::EvalConfig;
 use crate::metric::{Method, Metric, Test};
 use crate::site::Site;
@@ -19,7 +20,9 @@ use std::path::Path;
 use tasks::{Attribute, TaskName};
 
 /// Version of the layout of `report.json`, `scores.parquet` and `resamples.parquet`.
-pub const FORMAT_VERSION: u32 = 5;
+///
+/// 6 names the best latents.
+pub const FORMAT_VERSION: u32 = 6;
 
 /// File name of the report.
 pub const REPORT: &str = "report.json";
@@ -71,6 +74,9 @@ pub struct Score {
     pub n: usize,
     /// The means behind it by name; `ld_` marks mean logit differences in logits.
     pub raw: BTreeMap<String, f64>,
+    /// The latents that it is a mean over, one for each value of the attribute; none where it is not of best latents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latents: Vec<BestLatent>,
 }
 
 /// A dictionary set that was evaluated.

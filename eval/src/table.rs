@@ -100,6 +100,17 @@ pub fn tables(report: &Report) -> String {
 /// Means of all families, the differences between them, and how stable their ranking is.
 pub fn compared(found: &Compared) -> String {
     let mut out = String::new();
+    if found.runs.len() > 1 {
+        let _ = writeln!(out, "compared: {}", found.runs.join(", "));
+        let mut by_runs: BTreeMap<&[String], Vec<&str>> = BTreeMap::new();
+        for identical in &found.identical {
+            by_runs.entry(identical.runs.as_slice()).or_default().push(&identical.family);
+        }
+        for (runs, families) in by_runs {
+            let _ = writeln!(out, "identical in {}: {}", runs.join(" and "), families.join(", "));
+        }
+        out.push('\n');
+    }
     let width = found
         .families
         .iter()
@@ -133,10 +144,14 @@ pub fn compared(found: &Compared) -> String {
     }
     for stability in &found.stability {
         let metric = stability.metric;
-        let _ = writeln!(out, "\n{metric}: differences, with intervals at Holm's levels");
         let pairs = || found.pairs.iter().filter(|pair| pair.metric == metric);
+        if found.runs.len() > 1 && pairs().next().is_none() {
+            continue;
+        }
+        let _ = writeln!(out, "\n{metric}: differences, with intervals at Holm's levels");
         for pair in pairs() {
             let verdict = match (pair.real, pair.too_few_seeds, pair.too_few_resamples, pair.seeds_agree) {
+                _ if pair.identical => "identical",
                 (true, ..) => "real",
                 (false, true, ..) => "not settled, fewer than 3 seeds",
                 (false, false, true, _) => "not settled, too few resamples",
@@ -377,7 +392,12 @@ fn compare(out: &mut String, comparison: &Comparison) {
         fine(comparison.low),
         fine(comparison.high),
         comparison.pairs,
-        if comparison.seeds_agree { "" } else { ", seeds disagree" }
+        match comparison.seeds {
+            _ if comparison.seeds_agree => "",
+            // One seed of each cannot disagree.
+            [1, 1] => "",
+            _ => ", seeds disagree",
+        }
     );
 }
 

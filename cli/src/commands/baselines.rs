@@ -52,13 +52,18 @@ pub(super) fn make(
     Ok(made)
 }
 
-fn empty(kind: Baseline, config: &EvalConfig, matched: Option<&DictionarySet>, store: &Store) -> DictionarySet {
-    let name = match kind {
+/// What the dictionaries of a baseline are called in reports.
+pub(super) fn name(kind: Baseline) -> &'static str {
+    match kind {
         Baseline::Random => "random",
         Baseline::RandomFvu => "random-fvu",
         Baseline::Neurons => "neurons",
         Baseline::Pca => "pca",
-    };
+    }
+}
+
+fn empty(kind: Baseline, config: &EvalConfig, matched: Option<&DictionarySet>, store: &Store) -> DictionarySet {
+    let name = name(kind);
     let identity = matched.map_or("", |matched| matched.identity.as_str());
     let made_from = format!("{name} {} {identity} {}", config.seed, store.hash());
     DictionarySet {

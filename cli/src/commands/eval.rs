@@ -6,14 +6,17 @@ use std::time::{Instant, SystemTime};
 use activations::Store;
 use anyhow::Context as _;
 use eval::interventions::Runner;
-use eval::{Cost, EvalConfig, Observer, Parts, evaluate, table};
+use eval::{Baseline, Cost, DictionarySet, EvalConfig, EvalFile, Observer, Parts, evaluate, table};
 use indicatif::ProgressBar;
 use lm::LoadOptions;
 use tasks::Sample;
 
 use super::held_folder::HeldFolder;
+use super::left_out::LeftOut;
 use super::run_folder::{self, RunFolder};
-use super::{Context, baselines, dictionary_sets};
+use super::{Context, baselines, dictionary_sets, standing_report};
+use crate::config::ConfigError;
+use crate::made::ModelMade;
 use crate::{build, config, output};
 
 /// Arguments of `saelab eval`.
@@ -24,12 +27,24 @@ pub(crate) struct Eval {
     /// Model folder in Hugging Face layout, or the name of a model that was pulled
     #[arg(long)]
     model: PathBuf,
-    /// Folder of the experiment; holds activations/, supervised/ and sae/, and receives the report
+    /// Folder of the experiment; holds activations/, supervised/ and sae/, and receives the report unless --out says otherwise
     #[arg(long)]
     run: PathBuf,
     /// Sites file
     #[arg(long)]
     sites: PathBuf,
+    /// Folder that receives the report, if it is not that of the experiment
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Store of activations, if it is not that of the experiment's folder
+    #[arg(long)]
+    activations: Option<PathBuf>,
+    /// Score only the dictionaries of this name or family, and the baselines; may be given several times
+    #[arg(long)]
+    only: Vec<String>,
+    /// Overwrite a report of other settings, or with dictionaries that this evaluation lacks
+    #[arg(long)]
+    replace: bool,
     /// Override a config key: key=value
     #[arg(long)]
     set: Vec<String>,
@@ -44,6 +59,7 @@ impl Eval {
             dtype: config.model_dtype,
         };
         let (model, tokenizer) = run_folder::load_model(&self.model, options, &context.device)?;
+        let of_model = ModelMade::new(&self.model, &run_folder::model_folder(&self.model)?, &model);
         let (sites, schema) = run_folder::read_sites(&self.sites)?;
         let task = run_folder::open_task(&sites.task, &tokenizer)?;
         for (sample, asked, what) in [
@@ -58,14 +74,16 @@ impl Eval {
             run_folder::note_available(task.as_ref(), sample, asked, what);
         }
         let run = RunFolder(self.run);
-        let store = Store::open(&run.activations())?;
-        let held = HeldFolder::new(&run.0)?;
+        let activations = self.activations.unwrap_or_else(|| run.activations());
+        let store = Store::open(&activations)?;
+        let out = RunFolder(self.out.unwrap_or_else(|| run.0.clone()));
+        let held = HeldFolder::new(&out.0)?;
         let harvested = &store.manifest().provenance.model_hash;
         anyhow::ensure!(
             harvested == model.hash(),
             "{} was harvested from another model ({harvested:.12}) than {} ({:.12}); run `saelab harvest` into a new folder (weights \
              changed by `refactor_attention` or kept in another `model_dtype` count as another model)",
-            run.activations().display(),
+            activations.display(),
             self.model.display(),
             model.hash()
         );
@@ -73,15 +91,20 @@ impl Eval {
         anyhow::ensure!(
             of_store == tokenizer.hash(),
             "{} was harvested with another tokenizer ({of_store:.12}) than that of {} ({:.12}); run `saelab harvest` into a new folder",
-            run.activations().display(),
+            activations.display(),
             self.model.display(),
             tokenizer.hash()
         );
         run_folder::check_task(&store, &sites, &schema)?;
-        let mut sets = dictionary_sets::load(&run, &store, &sites.nodes(), context)?;
+        let mut left_out = LeftOut::new("eval");
+        let sets = dictionary_sets::load(&run, &store, &sites.nodes(), &mut left_out, context)?;
+        let (mut sets, config) = only(&self.only, sets, config)?;
         let baselines = baselines::make(&config, &sets, &store, &sites.nodes(), context)?;
         sets.extend(baselines);
-        let parts = Parts::new(run.unfinished(), context.program());
+        if !self.replace {
+            standing_report::check(&out.0, &config, model.hash(), &sites, &sets)?;
+        }
+        let parts = Parts::new(out.unfinished(), context.program());
         let mut told = Told(context.progress.bar("eval", 0));
         let evaluated = evaluate(
             &Runner::new(&model, config.batch),
@@ -94,16 +117,54 @@ impl Eval {
         )?;
         told.0.finish_and_clear();
         held.check()?;
-        evaluated.write(&run.0, circumstances(start, context))?;
+        let mut circumstances = circumstances(start, context);
+        circumstances["activations"] = store.hash().into();
+        circumstances["model"] = serde_json::to_value(of_model)?;
+        evaluated.write(&out.0, circumstances)?;
         held.check()?;
         parts.remove()?;
         output::result(&table::tables(&evaluated.report))?;
         output::note(&format!(
             "eval: report.json, scores.parquet, resamples.parquet and run.json are in {}",
-            run.0.display()
+            out.0.display()
         ));
+        left_out.note_again();
         Ok(())
     }
+}
+
+/// Keeps the sets that are named; pairs to compare, and what random dictionaries are matched to, go with a set that is left out.
+fn only(
+    names: &[String],
+    mut sets: Vec<DictionarySet>,
+    config: EvalConfig,
+) -> anyhow::Result<(Vec<DictionarySet>, EvalConfig)> {
+    if names.is_empty() {
+        return Ok((sets, config));
+    }
+    let is_named = |set: &DictionarySet, name: &String| set.name == *name || set.family == *name;
+    if let Some(unknown) = names.iter().find(|name| !sets.iter().any(|set| is_named(set, name))) {
+        let known: Vec<&str> = sets.iter().map(|set| set.name.as_str()).collect();
+        let reason = format!("--only {unknown}: the run holds {}", known.join(", "));
+        return Err(ConfigError(reason).into());
+    }
+    sets.retain(|set| names.iter().any(|name| is_named(set, name)));
+    let is_there = |family: &String| sets.iter().any(|set| set.family == *family);
+    let mut file = EvalFile::from(config);
+    if !is_there(&file.matched_to) {
+        file.baselines.retain(|kind| !matches!(kind, Baseline::Random | Baseline::RandomFvu));
+    }
+    let baselines: Vec<String> = file.baselines.iter().map(|kind| baselines::name(*kind).to_owned()).collect();
+    let is_scored = |family: &String| is_there(family) || baselines.contains(family);
+    let both = |pair: &eval::config::Compare| is_scored(&pair.left) && is_scored(&pair.right);
+    file.compare.retain(both);
+    file.split_alike.retain(both);
+    if !is_there(&file.reference) {
+        // Nothing is rated by the default where its family is not there.
+        file.reference = EvalFile::default().reference;
+    }
+    let config = EvalConfig::try_from(file).map_err(|error| ConfigError(error.to_string()))?;
+    Ok((sets, config))
 }
 
 /// Tells the cost on stderr, and how far the evaluation is.

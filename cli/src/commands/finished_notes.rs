@@ -40,9 +40,11 @@ pub(crate) fn of_autoencoder(site: TrainingSite, finished: &Finished) -> String 
             percent(summary.largest_error)
         );
     }
-    if !summary.held_out {
-        text += "; on rows that were trained on";
-    }
+    // Writing to a string cannot fail.
+    let _ = match summary.held_out {
+        true => write!(text, "; on {} held-out rows", summary.rows),
+        false => write!(text, "; on {} rows that were trained on", summary.rows),
+    };
     text
 }
 

@@ -13,6 +13,7 @@ use tasks::{Role, Sample, Schema};
 
 use super::{Context, run_folder};
 use crate::config::{self, ConfigError};
+use crate::made::{MADE, Made, ModelMade};
 use crate::output;
 
 /// Arguments of `saelab harvest`.
@@ -132,6 +133,7 @@ impl Harvest {
         (plan.asked, plan.part) = (asked, part);
         describe(&plan.cost(&model, &tokenizer)?, part, context);
         let bar = context.progress.bar("harvest", 0);
+        let of_model = ModelMade::new(&config.model, &run_folder::model_folder(&config.model)?, &model);
         let manifest = harvest(&model, &tokenizer, &plan, &self.out, &mut |event| match event {
             Event::Progress(progress) => {
                 bar.set_length(progress.total as u64);
@@ -140,6 +142,17 @@ impl Harvest {
             Event::Lock(locking) => note_lock(locking, &self.out),
         })?;
         bar.finish_and_clear();
+        // A store that was complete already was made by what its file says.
+        if let Some(manifest) = manifest.as_ref().filter(|_| !self.out.join(MADE).exists()) {
+            let provenance = &manifest.provenance;
+            let mut settings = provenance.settings.clone();
+            if let SourceConfig::Text { path, .. } = &config.source {
+                settings["source"]["path"] = serde_json::json!(path.as_slice());
+                settings["source"]["text_field"] = config.source.text_field().into();
+            }
+            let made = Made::by("harvest", settings).with_model(Some(of_model));
+            made.with_parent("tokenizer", &provenance.tokenizer_hash).write(&self.out)?;
+        }
         if let Some(skipped) = skipped {
             output::note(&format!("harvest: {skipped}"));
         }

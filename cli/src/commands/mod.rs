@@ -15,6 +15,8 @@ mod bench_harvest;
 mod bench_store;
 pub(crate) mod circuit;
 pub(crate) mod compare;
+mod compare_spliced;
+pub(crate) mod config_explain;
 pub(crate) mod convert;
 pub(crate) mod devices;
 mod dictionary_sets;
@@ -26,6 +28,7 @@ pub(crate) mod harvest;
 mod held_folder;
 mod hook_autoencoders;
 pub(crate) mod inspect;
+mod left_out;
 pub(crate) mod locate;
 pub(crate) mod model;
 pub(crate) mod phenomena;
@@ -33,10 +36,13 @@ pub(crate) mod pretrain;
 pub(crate) mod quality;
 pub(crate) mod run_folder;
 mod same_dictionaries;
+mod standing_report;
+pub(crate) mod shell;
 pub(crate) mod splice;
 pub(crate) mod store;
 pub(crate) mod trace;
 pub(crate) mod train;
+mod training_cost;
 mod training_folder;
 mod training_log;
 mod training_rows;
@@ -92,6 +98,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Circuit(command) => command.run(&context),
         Command::Phenomena(command) => command.run(&context),
         Command::Quality(command) => command.run(&context),
+        Command::Config(command) => command.run(),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
         Command::Devices(command) => command.run(),
         Command::Bench(command) => command.run(&context),
     }

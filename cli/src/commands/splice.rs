@@ -16,9 +16,11 @@ use serde_json::Value;
 
 use super::held_folder::HeldFolder;
 use super::hook_autoencoders::{self, AtHook, HookArgs, Loaded, TextFile, Together};
+use super::left_out::LeftOut;
 use super::run_folder::{self, RunFolder};
 use super::{Context, finished_notes};
 use crate::config::ConfigError;
+use crate::made::{Made, ModelMade};
 use crate::{config, output};
 
 /// Arguments of `saelab splice`.
@@ -28,13 +30,15 @@ pub(crate) struct Splice {
     args: HookArgs,
 }
 
-/// Version of `splice.json`; the first was a list, without sets and without what a row's dictionary writes.
-const FORMAT_VERSION: u32 = 2;
+/// Version of `splice.json`; 3 says what made it.
+const FORMAT_VERSION: u32 = 3;
 
 /// What `splice.json` holds.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SpliceFile {
     format_version: u32,
+    /// What made it: the text is in its settings.
+    pub(crate) made: Made,
     /// Each dictionary alone.
     pub(crate) spliced: Vec<Spliced>,
     /// Sets of them in one pass.
@@ -201,6 +205,7 @@ impl Splice {
         };
         let run = RunFolder(args.run);
         let (model, tokenizer) = run_folder::load_model(&args.model, args.weights.options(), &context.device)?;
+        let of_model = ModelMade::new(&args.model, &run_folder::model_folder(&args.model)?, &model);
         let tokenizer = file.source.tokenizer(tokenizer);
         let mut documents = run_folder::documents(&file.source, &tokenizer)?;
         let windows = packing.windows(&mut documents, &tokenizer);
@@ -209,9 +214,13 @@ impl Splice {
         }
         let windows: Vec<Vec<u32>> = windows?.into_iter().map(|window| window.ids).collect();
         let special = tokenizer.special_ids();
-        let sites = hook_autoencoders::all(&run)?;
+        let mut left_out = LeftOut::new("splice");
+        let sites = hook_autoencoders::all(&run, &mut left_out)?;
         file.check(&sites)?;
         let held = HeldFolder::new(&run.0)?;
+        let made = file.made("splice").with_model(Some(of_model));
+        let path = run.0.join("splice.json");
+        made.check_place(&path, SpliceFile::read(&path).ok().map(|file| file.made).as_ref(), args.replace)?;
         let n = sites.iter().map(|site| site.autoencoders.len()).sum::<usize>();
         let bar = context.progress.bar("splice", n + file.together.len());
         let text = SpliceText::new(&model, &special, &windows)?;
@@ -224,12 +233,16 @@ impl Splice {
             for (dictionary, dir) in &site.autoencoders {
                 bar.inc(1);
                 let writes = file.writes.get(dictionary).copied();
-                let loaded = hook_autoencoders::load(dir, site.place(), writes, &model, context)?;
+                let loaded = hook_autoencoders::load(dir, site.place(), writes, &model, context);
+                let Some(loaded) = left_out.keep(loaded)? else {
+                    continue;
+                };
                 let (entry, spliced) = alone(site, dictionary, dir, loaded, &model, &mut tasks)?;
                 entries.push(entry);
                 all.push(spliced);
             }
         }
+        left_out.check_rest(all.len())?;
         // What writes the same stands together.
         all.sort_by(|a: &Spliced, b: &Spliced| a.site.cmp(&b.site).then_with(|| a.writes.cmp(&b.writes)));
         let mut together = Vec::new();
@@ -240,14 +253,16 @@ impl Splice {
         bar.finish_and_clear();
         let found = SpliceFile {
             format_version: FORMAT_VERSION,
+            made,
             spliced: all,
             together,
         };
         held.check()?;
-        files::write_json(&run.0.join("splice.json"), &found)?;
+        files::write_json(&path, &found)?;
         held.check()?;
         output::result(&(table(&found.spliced) + &table_of_sets(&found.together)))?;
         output::note(&format!("splice: splice.json is in {}", run.0.display()));
+        left_out.note_again();
         Ok(())
     }
 }

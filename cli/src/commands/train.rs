@@ -12,11 +12,14 @@ use sae::{Checkpoints, Error, Grid, Origin, Resumed, TrainConfig, TrainFile, Tra
 use super::Context;
 use super::finished_notes;
 use super::run_folder::{self, RunFolder};
+use super::training_cost::TrainingCost;
 use super::training_folder::{Standing, TrainingFolder, TrainingLock};
 use super::training_log::TrainingLog;
 use super::training_rows::TrainingRows;
 use super::training_site::TrainingSite as Site;
 use crate::config::{self, ConfigError};
+use crate::interrupt::Watch;
+use crate::made::{Made, ModelMade};
 use crate::output;
 
 /// Arguments of `saelab train`.
@@ -56,7 +59,9 @@ impl Train {
             TrainConfig::try_from(file).map_err(|error| ConfigError(format!("{}: {error}", self.config.display())))?;
         config.stream = self.stream;
         let run = RunFolder(self.run.clone());
-        let store = Store::open(&self.activations.clone().unwrap_or_else(|| run.activations()))?;
+        let activations = self.activations.clone().unwrap_or_else(|| run.activations());
+        let store = Store::open(&activations)?;
+        let of_model = Made::read(&activations).and_then(|made| made.model);
         let sites = self.sites(&store)?;
         // Before the first step of any of them.
         for &site in &sites {
@@ -64,6 +69,7 @@ impl Train {
                 TrainingFolder::new(&run, variant, site, &config, store.hash()).check(&context.device, self.replace)?;
             }
         }
+        let start = Instant::now();
         output::note(&format!(
             "train: {} autoencoders of {} steps at {} sites",
             config.variants.len(),
@@ -71,9 +77,11 @@ impl Train {
             sites.len()
         ));
         for site in sites {
-            self.train_site(site, &config, &run, &store, context)
+            self.train_site(site, &config, &run, &store, of_model.as_ref(), context)
                 .with_context(|| format!("train {site}"))?;
         }
+        let memory = output::peak_memory_mb().map_or(String::new(), |peak| format!(" and {peak} MB of memory"));
+        output::note(&format!("train: took {:.0} s{memory}", start.elapsed().as_secs_f64().ceil()));
         Ok(())
     }
 
@@ -108,6 +116,7 @@ impl Train {
         config: &TrainConfig,
         run: &RunFolder,
         store: &Store,
+        of_model: Option<&ModelMade>,
         context: &Context,
     ) -> anyhow::Result<()> {
         let folder = |variant: &Variant| TrainingFolder::new(run, variant, site, config, store.hash());
@@ -142,7 +151,7 @@ impl Train {
             false => TrainingRows::in_memory(store, site, targets, config)?,
         };
         output::note(&rows.note(config));
-        let (n_rows, width) = (split.inputs.len(), split.inputs.width);
+        let (n_rows, width, split_targets) = (split.inputs.len(), split.inputs.width, split.targets.len());
         let grid = match self.stream {
             true => rows
                 .stream(config)
@@ -154,12 +163,27 @@ impl Train {
                 .and_then(|order| Grid::ordered(split, order, variants.clone(), config, &context.device)),
         };
         let mut grid = grid.map_err(refused)?;
-        estimate(n_rows, width, &variants, config, context);
+        let cost = TrainingCost {
+            rows: n_rows,
+            store_rows: store.manifest().rows,
+            width,
+            hooks: 1 + split_targets,
+            pool: self.stream.then(|| rows.pool_bytes(config)),
+        };
+        cost.tell(&variants, config, context);
         let first = self.resume(&mut grid, site, &checkpoints)?;
         for variant in &variants {
-            folder(variant).begin()?;
+            let folder = folder(variant);
+            folder.begin()?;
+            // From the beginning, so that a folder in training tells how, too.
+            let settings = serde_json::json!({
+                "site": site.to_string(), "train": config.settings(variant), "harvest": store.manifest().provenance.settings,
+            });
+            let made = Made::by("train", settings).with_model(of_model.cloned());
+            made.with_parent("activations", store.hash()).write(&folder.unfinished)?;
         }
         let mut log = TrainingLog::open(&variants, first, config, |variant| folder(variant).unfinished, context)?;
+        let watch = Watch::new();
         while grid.steps_done() < config.steps {
             let mut outcomes = Vec::with_capacity(variants.len());
             grid.step(&mut |variant, outcome| outcomes.push((variant.name.clone(), outcome.clone())))?;
@@ -171,7 +195,16 @@ impl Train {
             {
                 grid.save(&checkpoints)?;
             }
+            if watch.is_requested() {
+                grid.save(&checkpoints)?;
+                log.bar.finish_and_clear();
+                anyhow::bail!(
+                    "interrupted; the checkpoint of step {done} is in {}, run the same command again to resume",
+                    checkpoints.dir.display()
+                );
+            }
         }
+        drop(watch);
         log.bar.finish_and_clear();
         drop(log);
         let finished = match self.stream {
@@ -185,6 +218,8 @@ impl Train {
                 site: site.to_string(),
                 parent: store.hash().to_owned(),
                 model: store.manifest().provenance.model_hash.clone(),
+                model_name: of_model.and_then(|model| model.name.clone()),
+                harvest: store.manifest().provenance.settings.clone(),
                 config: config.hash(variant),
                 settings: config.settings(variant),
                 variant: variant.clone(),
@@ -243,31 +278,4 @@ fn refused(error: Error) -> anyhow::Error {
         }
         other => other.into(),
     }
-}
-
-/// Says what a site will cost: the time from one encoder product on this machine, memory and disk from the sizes.
-fn estimate(n_rows: usize, d: usize, variants: &[Variant], config: &TrainConfig, context: &Context) {
-    let (f, n) = (d * config.expansion, variants.len());
-    let values = vec![1.0; config.batch.max(f) * d];
-    let matrix = |rows: usize| kernels::from_vec::<2>(values[..rows * d].to_vec(), [rows, d], &context.device);
-    let (x, w_enc) = (matrix(config.batch), matrix(f));
-    let product = |_| {
-        let start = Instant::now();
-        kernels::to_vec(kernels::matmul(x.clone(), w_enc.clone().transpose()));
-        start.elapsed().as_secs_f64()
-    };
-    let product = (0..3).map(product).fold(f64::INFINITY, f64::min);
-    // A sparse step takes 1.5 products and a dense one 7 (`saelab bench train`), and small ones half a millisecond more.
-    let products = |variant: &Variant| if variant.architecture.k().is_some() { 1.5 } else { 7.0 };
-    let step: f64 = variants.iter().map(|variant| products(variant) * product + 5e-4).sum();
-    let parameters = (2 * f * d + 2 * f + d) as f64;
-    let memory = (n_rows * d) as f64 * 4.0 + parameters * (16 * n + 4) as f64 + (config.batch * (f + 4 * d) * 8) as f64;
-    let disk = parameters * (4 + 2 * 12) as f64 * n as f64;
-    output::note(&format!(
-        "train: about {:.0} s, {:.0} MB of memory and {:.0} MB of disk for {n} of width {d} with {f} latents on {} rows",
-        (step * config.steps as f64).ceil(),
-        memory / 1e6,
-        disk / 1e6,
-        n_rows
-    ));
 }

@@ -8,6 +8,7 @@ use circuits::{Graph, ScoreFile};
 use super::super::{Context, run_folder};
 use super::ModelArg;
 use super::source::{CircuitConfig, Sources};
+use crate::made::{Made, ModelMade};
 use crate::{config, output};
 
 /// Arguments of `saelab circuit score`.
@@ -20,6 +21,9 @@ pub(super) struct Score {
     /// Folder for edges.parquet and scores.json
     #[arg(long)]
     out: PathBuf,
+    /// Overwrite scores of other settings or of another model
+    #[arg(long)]
+    replace: bool,
     /// Override a config key: key=value
     #[arg(long)]
     set: Vec<String>,
@@ -46,6 +50,10 @@ impl Score {
             cost.backward,
             cost.flops / 1e12
         ));
+        let folder = run_folder::model_folder(&self.model.model)?;
+        let of_model = ModelMade::new(&self.model.model, &folder, &model);
+        let made = Made::by("circuit score", serde_json::to_value(&config)?).with_model(Some(of_model));
+        made.check_place(&self.out.join("scores.json"), Made::read(&self.out).as_ref(), self.replace)?;
         let bar = context.progress.bar("circuit score", pairs.len());
         let start = Instant::now();
         let scores = circuits::score(&model, &pairs, &options, &|done| bar.set_position(done as u64))?;
@@ -54,6 +62,7 @@ impl Score {
             score: config.pairs,
             check: config.check,
         };
+        made.write(&self.out)?;
         let file = ScoreFile::write(
             &self.out,
             &scores,
