@@ -12,6 +12,9 @@ pub enum Error {
     /// The model, its tokenizer or an artefact file failed.
     #[error(transparent)]
     Lm(#[from] lm::Error),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] artifacts::Error),
     /// A file or folder of the store could not be read or changed.
     #[error("cannot access {path}")]
     Io {

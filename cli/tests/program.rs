@@ -205,11 +205,11 @@ fn encode_refuses_vectors_of_another_width_or_that_are_no_numbers() {
         (f32::NAN, "row 1 of `x` holds a number that is not finite"),
         (f32::MAX, "row 1 of `x` is too large"),
     ] {
-        let mut x = lm::HostTensor::new([2, 48], vec![0.5; 96]);
+        let mut x = artifacts::HostTensor::new([2, 48], vec![0.5; 96]);
         x.data[48..].fill(value);
         let input = folder.path().join("input.safetensors");
         let tensors = std::collections::BTreeMap::from([("x".to_owned(), x)]);
-        lm::files::write_tensors(&input, &tensors, &std::collections::BTreeMap::new()).unwrap();
+        artifacts::write_tensors(&input, &tensors, &std::collections::BTreeMap::new()).unwrap();
         std::fs::remove_file(&out).ok();
         let refused = run(&input.to_string_lossy());
         assert!(refused.starts_with("exit 1\n") && refused.contains(reason), "{refused}");
@@ -256,8 +256,8 @@ fn trace_writes_what_transformer_lens_computes() {
     ]);
     assert!(output.status.success(), "{}", transcript(&output, folder.path()));
     let (found, expected) = (
-        lm::files::read_tensors(&out).unwrap(),
-        lm::files::read_tensors(&expected).unwrap(),
+        artifacts::read_tensors(&out).unwrap(),
+        artifacts::read_tensors(&expected).unwrap(),
     );
     assert_eq!(found.len(), 3);
     for (name, tensor) in found {

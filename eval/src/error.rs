@@ -14,6 +14,10 @@ pub enum Error {
     #[error(transparent)]
     Model(#[from] lm::Error),
 
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] artifacts::Error),
+
     /// A node does not exist in the model.
     #[error(transparent)]
     Activations(#[from] activations::Error),

@@ -28,7 +28,7 @@ use crate::report::{
 };
 use crate::site::Sites;
 use activations::Node;
-use lm::{Model, files};
+use lm::Model;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
@@ -74,10 +74,10 @@ impl Evaluated {
     /// [`Error::Model`] when a file cannot be written, [`Error::Json`].
     pub fn write(&self, dir: &Path, mut circumstances: serde_json::Value) -> Result<(), Error> {
         let report = self.report.to_json()?.into_bytes();
-        circumstances["report_sha256"] = files::sha256_hex(&report).into();
+        circumstances["report_sha256"] = artifacts::sha256_hex(&report).into();
         let run = serde_json::to_string_pretty(&circumstances)? + "\n";
         let [scores, resamples] = &self.columns;
-        files::write_together(&[
+        artifacts::write_together(&[
             (dir.join(RESAMPLES), resamples),
             (dir.join(SCORES), scores),
             (dir.join("run.json"), run.as_bytes()),
@@ -196,7 +196,7 @@ pub fn evaluate(
     let size = model.spec();
     let entries = ledger.into_entries();
     let columns = [scores_parquet(&entries)?, resamples_parquet(&entries)?];
-    let [scores, resamples] = columns.each_ref().map(|bytes| files::sha256_hex(bytes));
+    let [scores, resamples] = columns.each_ref().map(|bytes| artifacts::sha256_hex(bytes));
     let report = Report {
         format_version: FORMAT_VERSION,
         task: task.name(),
@@ -273,7 +273,7 @@ fn expected(
 /// Hash of the tokens of all prompts of several samples.
 fn hash<'p>(samples: impl Iterator<Item = &'p Vec<Prompt>>) -> Result<String, Error> {
     let ids = |prompts: &'p Vec<Prompt>| prompts.iter().map(|prompt| prompt.ids.as_slice()).collect::<Vec<_>>();
-    Ok(files::sha256_hex(&serde_json::to_vec(
+    Ok(artifacts::sha256_hex(&serde_json::to_vec(
         &samples.map(ids).collect::<Vec<_>>(),
     )?))
 }

@@ -11,7 +11,6 @@ use crate::config::EvalConfig;
 use crate::metric::{Method, Metric, Test};
 use crate::site::Site;
 use activations::Node;
-use lm::files;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -192,7 +191,7 @@ impl Report {
     /// # Errors
     /// A file that is no report; [`Error::ReportVersion`] for one of another version of the program.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let value: Value = files::read_json(path)?;
+        let value: Value = artifacts::read_json(path)?;
         let version = &value["format_version"];
         if *version != FORMAT_VERSION {
             return Err(Error::ReportVersion {
@@ -201,7 +200,7 @@ impl Report {
                 found: version.to_string(),
             });
         }
-        let report = serde_json::from_value(value).map_err(|error| lm::Error::Format {
+        let report = serde_json::from_value(value).map_err(|error| artifacts::Error::Format {
             path: path.to_owned(),
             reason: error.to_string(),
         })?;
@@ -217,7 +216,7 @@ impl Report {
         let columns = [(RESAMPLES, &self.columns.resamples), (SCORES, &self.columns.scores)];
         for (name, expected) in columns {
             let path = dir.join(name);
-            if path.exists() && files::sha256_file(&path)? != *expected {
+            if path.exists() && artifacts::sha256_file(&path)? != *expected {
                 return Err(Error::Foreign {
                     path,
                     report: dir.join(REPORT),

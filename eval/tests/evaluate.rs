@@ -155,8 +155,8 @@ fn a_perfect_dictionary_scores_one_and_the_report_is_stable() {
         std::fs::read_to_string(folder.path().join("report.json")).unwrap(),
         report.to_json().unwrap()
     );
-    let circumstances: serde_json::Value = lm::files::read_json(&folder.path().join("run.json")).unwrap();
-    let of_report = lm::files::sha256_file(&folder.path().join("report.json")).unwrap();
+    let circumstances: serde_json::Value = artifacts::read_json(&folder.path().join("run.json")).unwrap();
+    let of_report = artifacts::sha256_file(&folder.path().join("report.json")).unwrap();
     assert_eq!(
         circumstances,
         serde_json::json!({"host": "here", "report_sha256": of_report})

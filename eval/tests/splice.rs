@@ -11,7 +11,7 @@ use burn::tensor::Tensor;
 use eval::{Change, Error, Insert, Place, SpliceText};
 use kernels::from_vec;
 use kernels::{cpu, to_vec};
-use lm::{HookPoint, Logits, Model, NormAt, Patch, Request, Start, TokenBatch, Tokenizer, Trace, files};
+use lm::{HookPoint, Logits, Model, NormAt, Patch, Request, Start, TokenBatch, Tokenizer, Trace};
 use sae::{Activation, Autoencoder, Normalisation, Parameters};
 use tasks::world::World;
 
@@ -388,7 +388,7 @@ fn what_cannot_stand_in_one_pass_is_named() {
 }
 
 /// A model whose MLPs are ReLU, and its weights.
-fn relu_model() -> (Model, std::collections::BTreeMap<String, lm::HostTensor>) {
+fn relu_model() -> (Model, std::collections::BTreeMap<String, artifacts::HostTensor>) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lm/tests/fixtures/gpt2-micro");
     let folder = tempfile::tempdir().unwrap();
     let config = std::fs::read_to_string(from.join("config.json")).unwrap();
@@ -398,13 +398,13 @@ fn relu_model() -> (Model, std::collections::BTreeMap<String, lm::HostTensor>) {
     let weights = from.join("model.safetensors");
     std::fs::copy(&weights, folder.path().join("model.safetensors")).unwrap();
     let model = Model::load(folder.path(), &cpu()).unwrap();
-    (model, files::read_tensors(&weights).unwrap())
+    (model, artifacts::read_tensors(&weights).unwrap())
 }
 
 /// The MLP of a block as a transcoder of what it reads, or, `folded`, of the norm before that, with its scale and shift folded in.
 /// With a skip connection, the skip adds a linear map of the inputs that more latents take away.
 fn mlp_as_transcoder(
-    weights: &std::collections::BTreeMap<String, lm::HostTensor>,
+    weights: &std::collections::BTreeMap<String, artifacts::HostTensor>,
     l: usize,
     folded: bool,
     skips: bool,

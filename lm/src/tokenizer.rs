@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use aho_corasick::AhoCorasick;
+use artifacts::caught;
 use serde_json::json;
 use tokenizers::models::ModelWrapper;
 use tokenizers::models::bpe::BPE;
@@ -26,9 +27,8 @@ use self::bytes::Missing;
 pub use self::chat::{Chat, ChatDate, ChatMessages, ChatTemplate};
 use self::parts::{Parts, Places, WORD_LEVEL_PATTERN};
 pub use self::special::SpecialToken;
+use crate::Error;
 use crate::gguf::{Gguf, GgufTokenizer};
-use crate::guard::caught;
-use crate::{Error, files};
 
 /// Begins (and separates) texts of a word-level vocabulary.
 const BOS: &str = bos::GPT2;
@@ -89,7 +89,9 @@ impl Tokenizer {
         let beside = Beside::read(dir)?;
         let path = dir.join("tokenizer.json");
         if path.exists() {
-            let tokenizer = Self::from_json(&files::read(&path)?, &path, &|tokenizer| bos::of(tokenizer, &beside))?;
+            let tokenizer = Self::from_json(&artifacts::read(&path)?, &path, &|tokenizer| {
+                bos::of(tokenizer, &beside)
+            })?;
             return Ok(tokenizer.with_chat_template(ChatTemplate::of_folder(dir, &beside)?));
         }
         let (vocab, merges) = (dir.join("vocab.json"), dir.join("merges.txt"));
@@ -104,7 +106,7 @@ impl Tokenizer {
             return Err(failed(&vocab, reason.into()));
         }
         // Read once by hand, so that a missing file is named.
-        let hash = files::sha256_hex(&[files::read(&vocab)?, files::read(&merges)?].concat());
+        let hash = artifacts::sha256_hex(&[artifacts::read(&vocab)?, artifacts::read(&merges)?].concat());
         let inner = guarded(&vocab, || {
             let bpe = BPE::from_file(&vocab.to_string_lossy(), &merges.to_string_lossy()).build()?;
             let mut inner = tokenizers::Tokenizer::new(bpe);
@@ -130,7 +132,7 @@ impl Tokenizer {
         charsmap::check(json).map_err(|reason| failed(path, reason.into()))?;
         let inner = guarded(path, || tokenizers::Tokenizer::from_bytes(json))?;
         special::check_ids(&inner, json).map_err(|reason| failed(path, reason.into()))?;
-        let tokenizer = Self::new(inner, path.to_owned(), files::sha256_hex(json), bos)?;
+        let tokenizer = Self::new(inner, path.to_owned(), artifacts::sha256_hex(json), bos)?;
         Ok(match tokenizer.inner.get_model() {
             ModelWrapper::Unigram(_) => Self {
                 unknown: special::unknown_of_unigram(json),
@@ -377,7 +379,7 @@ impl Tokenizer {
     /// Writes `tokenizer.json` and `tokenizer_config.json` into `dir`, atomically.
     pub fn save(&self, dir: &Path) -> Result<(), Error> {
         let json = guarded(&self.path, || self.inner.to_string(true))?;
-        files::write_atomic(&dir.join("tokenizer.json"), |file| writeln!(file, "{json}"))?;
+        artifacts::write_atomic(&dir.join("tokenizer.json"), |file| writeln!(file, "{json}"))?;
         let ends = self.bos.and_then(|bos| self.inner.id_to_token(bos));
         let config = json!({
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -387,7 +389,7 @@ impl Tokenizer {
             "unk_token": self.refused.map(|_| UNKNOWN),
             "clean_up_tokenization_spaces": false,
         });
-        files::write_json(&dir.join("tokenizer_config.json"), &config)
+        Ok(artifacts::write_json(&dir.join("tokenizer_config.json"), &config)?)
     }
 }
 

@@ -23,7 +23,7 @@ struct Case {
 fn gpt2_ids_equal_the_reference() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt2-tokenizer");
     let tokenizer = Tokenizer::from_dir(&dir).unwrap();
-    let cases: Vec<Case> = lm::files::read_json(&dir.join("cases.json")).unwrap();
+    let cases: Vec<Case> = artifacts::read_json(&dir.join("cases.json")).unwrap();
     for case in cases {
         assert_eq!(tokenizer.encode(&case.text).unwrap(), case.ids, "{}", case.text);
         assert_eq!(tokenizer.decode(&case.ids).unwrap(), case.text);
@@ -60,7 +60,7 @@ fn a_length_that_its_file_asks_for_does_not_cut_texts() {
     let folder = tempfile::tempdir().unwrap();
     made.save(folder.path()).unwrap();
     let path = folder.path().join("tokenizer.json");
-    let mut json: serde_json::Value = lm::files::read_json(&path).unwrap();
+    let mut json: serde_json::Value = artifacts::read_json(&path).unwrap();
     json["truncation"] =
         serde_json::json!({"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0});
     json["padding"] = serde_json::json!({"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": null,
@@ -76,7 +76,7 @@ fn with(changes: &[(&str, serde_json::Value)]) -> Result<Tokenizer, String> {
     let folder = tempfile::tempdir().unwrap();
     Tokenizer::word_level(&pieces).unwrap().save(folder.path()).unwrap();
     let path = folder.path().join("tokenizer.json");
-    let mut json: serde_json::Value = lm::files::read_json(&path).unwrap();
+    let mut json: serde_json::Value = artifacts::read_json(&path).unwrap();
     for (key, value) in changes {
         json[key] = value.clone();
     }
@@ -315,7 +315,7 @@ proptest! {
         let pieces = ["a", " a", "b", ","].map(str::to_owned);
         Tokenizer::word_level(&pieces).unwrap().save(folder.path()).unwrap();
         let path = folder.path().join("tokenizer.json");
-        let mut json: serde_json::Value = lm::files::read_json(&path).unwrap();
+        let mut json: serde_json::Value = artifacts::read_json(&path).unwrap();
         if byte_pairs {
             json["model"] = bpe(&json!({"unk_token": "a", "end_of_word_suffix": "", "fuse_unk": true, "ignore_merges": true}));
             json["normalizer"] = json!({"type": "Sequence", "normalizers": [{"type": "Replace", "pattern": {"Regex": "a"}, "content": "b"}]});

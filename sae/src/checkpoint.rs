@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use lm::{HookPoint, files};
+use lm::HookPoint;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
@@ -138,7 +138,7 @@ struct Config {
 impl Config {
     /// Reads `config.json` and checks its own hash.
     fn read(path: &Path) -> Result<Self, Error> {
-        let bytes = files::read(path)?;
+        let bytes = artifacts::read(path)?;
         let unreadable = |error: serde_json::Error| {
             let reason = format!("{error}; a folder of SAELens has no file of that name");
             damaged(path, reason)
@@ -156,7 +156,7 @@ impl Config {
         let unhashed = text
             .rsplit_once(&config.sha256)
             .map(|(before, after)| [before, NO_HASH, after].concat());
-        match unhashed.is_some_and(|text| files::sha256_hex(text.as_bytes()) == config.sha256) {
+        match unhashed.is_some_and(|text| artifacts::sha256_hex(text.as_bytes()) == config.sha256) {
             true => Ok(config),
             false => Err(damaged(
                 path,
@@ -181,7 +181,7 @@ impl Autoencoder {
         let beside = saelens::files(self, dir, origin.metadata())?;
         let hashes = beside
             .iter()
-            .map(|(name, bytes)| ((*name).to_owned(), files::sha256_hex(bytes)));
+            .map(|(name, bytes)| ((*name).to_owned(), artifacts::sha256_hex(bytes)));
         let config = Config {
             format_version: FORMAT_VERSION,
             files: hashes.collect(),
@@ -192,7 +192,7 @@ impl Autoencoder {
         let text = String::from_utf8_lossy(&bytes);
         #[expect(clippy::expect_used, reason = "it was written just before, as the last field")]
         let (before, after) = text.rsplit_once(NO_HASH).expect("the place of the hash is in the file");
-        let hashed = [before, &files::sha256_hex(&bytes), after].concat();
+        let hashed = [before, &artifacts::sha256_hex(&bytes), after].concat();
         Ok(std::iter::once((name, hashed.into_bytes())).chain(beside).collect())
     }
 
@@ -205,7 +205,7 @@ impl Autoencoder {
         let config = Config::read(&dir.join(CONFIG))?;
         for name in [saelens::CONFIG, saelens::WEIGHTS] {
             let path = dir.join(name);
-            if config.files.get(name) != Some(&files::sha256_file(&path)?) {
+            if config.files.get(name) != Some(&artifacts::sha256_file(&path)?) {
                 return Err(damaged(&path, format!("its hash is not the one in {CONFIG}")));
             }
         }

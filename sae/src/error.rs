@@ -81,7 +81,7 @@ pub enum Error {
     },
     /// A file could not be read or written.
     #[error(transparent)]
-    File(#[from] lm::Error),
+    File(#[from] artifacts::Error),
     /// The activations could not be read.
     #[error(transparent)]
     Activations(#[from] activations::Error),

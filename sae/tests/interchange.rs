@@ -14,7 +14,6 @@
 use std::path::{Path, PathBuf};
 
 use kernels::{cpu, from_vec, to_vec};
-use lm::files;
 use sae::{Autoencoder, Error, Format, Origin};
 
 fn folder(name: &str) -> PathBuf {
@@ -41,13 +40,13 @@ fn fixtures() -> Vec<(PathBuf, PathBuf)> {
 
 /// What a library computed: inputs, codes, reconstructions.
 struct Golden {
-    x: lm::HostTensor,
+    x: artifacts::HostTensor,
     codes: Vec<f32>,
     reconstruction: Vec<f32>,
 }
 
 fn golden(path: &Path) -> Golden {
-    let mut tensors = files::read_tensors(path).unwrap();
+    let mut tensors = artifacts::read_tensors(path).unwrap();
     Golden {
         x: tensors.remove("x").unwrap(),
         codes: tensors.remove("feature_acts").unwrap().data,

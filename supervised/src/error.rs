@@ -14,6 +14,9 @@ pub enum Error {
     /// An artefact file failed.
     #[error(transparent)]
     Lm(#[from] lm::Error),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] artifacts::Error),
     /// A field of the fit config is not usable.
     #[error("fit: `{field}` {reason}")]
     Config {

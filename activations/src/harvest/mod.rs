@@ -25,9 +25,7 @@ use sequence::{Sequence, Sequences, prompt_sequences};
 pub use windows::Windows;
 
 use crate::node::validate_hook;
-use crate::store::{
-    FORMAT_VERSION, HookShape, Layout, Locking, Manifest, Part, Provenance, Row, Shuffle, StoreWriter, Wanted,
-};
+use crate::store::{FORMAT_VERSION, HookShape, Layout, Manifest, Part, Provenance, Row, Shuffle, StoreWriter, Wanted};
 use crate::{Dtype, Error, Node};
 
 /// Batches whose vectors may wait for the writing thread.
@@ -69,7 +67,7 @@ pub enum Source {
 }
 
 /// What a harvest tells while it runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// How far it is.
     Progress(Progress),

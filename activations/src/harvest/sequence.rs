@@ -62,7 +62,7 @@ impl Sequence {
         for (_, label) in self.prompt.iter().flat_map(|(_, labels)| labels.iter()) {
             put(label);
         }
-        lm::files::sha256_hex(&bytes)
+        artifacts::sha256_hex(&bytes)
     }
 }
 
@@ -210,7 +210,7 @@ impl<'a> Sequences<'a> {
 
     /// sha256 of all that the sequences ask of the model and of the store: over the hashes of the sequences.
     pub(super) fn digest(&self) -> Result<String, Error> {
-        let mut all = lm::files::Sha256Hex::default();
+        let mut all = artifacts::Sha256Hex::default();
         for range in ranges(self.len()) {
             for sequence in self.read(range)? {
                 all.update(sequence.digest().as_bytes());

@@ -131,7 +131,7 @@ impl Windows {
             record.resize(4 * (2 * place.documents as usize + place.tokens as usize), 0);
             bytes.seek(SeekFrom::Start(place.offset))?;
             bytes.read_exact(&mut record)?;
-            let mut numbers = lm::files::words::<4>(&record).map(u32::from_le_bytes);
+            let mut numbers = artifacts::words::<4>(&record).map(u32::from_le_bytes);
             let documents = numbers.by_ref().take(2 * place.documents as usize).collect::<Vec<_>>();
             Ok(Window {
                 documents: documents

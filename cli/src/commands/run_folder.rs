@@ -7,8 +7,8 @@ use activations::{Corpus, Document, Skipped, SourceConfig, Store, corpus};
 use anyhow::Context as _;
 use burn::tensor::Device;
 use eval::Sites;
-use lm::hub::{Hub, HubModel};
-use lm::{Dtype, LoadOptions, Model, Tokenizer, files};
+use hub::{Hub, HubModel};
+use lm::{Dtype, LoadOptions, Model, Tokenizer};
 use serde_json::Value;
 use tasks::world::World;
 use tasks::{Sample, Schema, Task, TaskSource};
@@ -152,7 +152,7 @@ pub(crate) fn load_model(dir: &Path, options: LoadOptions, device: &Device) -> a
 /// Checks that the configuration of a model names the token with which texts of the tokenizer begin: ids of a smaller vocabulary fit
 /// every model, and this tells another one.
 fn check_bos(dir: &Path, tokenizer: &Tokenizer) -> anyhow::Result<()> {
-    let config: Value = files::read_json(&dir.join("config.json"))?;
+    let config: Value = artifacts::read_json(&dir.join("config.json"))?;
     let ends = ["bos_token_id", "eos_token_id"].map(|key| config[key].as_u64());
     if let Some(bos) = tokenizer.bos().map(u64::from) {
         anyhow::ensure!(
@@ -289,5 +289,5 @@ pub(crate) fn read_sites(path: &Path) -> anyhow::Result<(Sites, Schema)> {
 pub(crate) fn write_sites(path: &Path, sites: &Sites) -> anyhow::Result<()> {
     let text = toml::to_string_pretty(sites).context("the sites cannot be written as TOML")?;
     let head = "# Where this model keeps the attributes of a task; written by `saelab locate`.\n";
-    Ok(files::write_atomic(path, |file| write!(file, "{head}{text}"))?)
+    Ok(artifacts::write_atomic(path, |file| write!(file, "{head}{text}"))?)
 }

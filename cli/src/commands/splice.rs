@@ -7,14 +7,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
+use artifacts::HeldFolder;
 use burn::tensor::Tensor;
 use eval::{Change, DENSE, Insert, Place, SpliceTask, SpliceText};
-use lm::{Model, files};
+use lm::Model;
 use sae::{Autoencoder, Summary};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::held_folder::HeldFolder;
 use super::hook_autoencoders::{self, AtHook, HookArgs, Loaded, TextFile, Together};
 use super::run_folder::{self, RunFolder};
 use super::{Context, finished_notes};
@@ -44,7 +44,7 @@ pub(crate) struct SpliceFile {
 impl SpliceFile {
     /// Reads `splice.json`, of this version only.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let value: Value = files::read_json(path)?;
+        let value: Value = artifacts::read_json(path)?;
         anyhow::ensure!(
             value
                 .get("format_version")
@@ -244,7 +244,7 @@ impl Splice {
             together,
         };
         held.check()?;
-        files::write_json(&run.0.join("splice.json"), &found)?;
+        artifacts::write_json(&run.0.join("splice.json"), &found)?;
         held.check()?;
         output::result(&(table(&found.spliced) + &table_of_sets(&found.together)))?;
         output::note(&format!("splice: splice.json is in {}", run.0.display()));

@@ -8,8 +8,8 @@
 
 use super::{occlusion_toy, splitting_analytic, splitting_toy};
 use crate::Error;
+use artifacts::Sha256Hex;
 use burn::tensor::Device;
-use lm::files::{self, Sha256Hex};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
@@ -75,7 +75,7 @@ impl Job {
     /// # Errors
     /// Settings that JSON cannot hold.
     pub fn hash(&self) -> Result<String, Error> {
-        Ok(files::sha256_hex(&serde_json::to_vec(self)?))
+        Ok(artifacts::sha256_hex(&serde_json::to_vec(self)?))
     }
 
     /// Name of the file of this configuration: [`Job::name`] and eight digits of the hash.
@@ -137,7 +137,7 @@ impl Job {
             outcome: self.run(device, on_step)?,
         };
         let text = records.sealed(&serde_json::to_string_pretty(&record)?);
-        files::write_atomic(&records.path(self)?, |file| file.write_all(text.as_bytes()))?;
+        artifacts::write_atomic(&records.path(self)?, |file| file.write_all(text.as_bytes()))?;
         // The last bit of a number may be lost in JSON: the text is read, so that a run that continues gives the same bytes.
         Ok(Record {
             settings: self.clone(),
@@ -295,7 +295,7 @@ mod tests {
             records.path(&job(0)).unwrap(),
             std::fs::read(records.path(&job(0)).unwrap()).unwrap(),
         );
-        let as_json: Record = files::read_json(&path).unwrap();
+        let as_json: Record = artifacts::read_json(&path).unwrap();
         assert_eq!(as_json.hash, record.hash, "the file is JSON, the seal its last key");
         // Under the name of another configuration.
         std::fs::write(records.path(&job(1)).unwrap(), &whole).unwrap();

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use activations::Dictionary as _;
 use burn::tensor::{Device, Tensor};
 use kernels::{cpu, from_vec, to_vec};
-use lm::files;
 use sae::{Autoencoder, Format};
 use serde_json::Value;
 
@@ -187,10 +186,10 @@ fn own_weights() -> Reader {
     for (name, bytes) in own_files() {
         scratch.put(name, &bytes);
     }
-    let old = files::sha256_hex(&own(SAELENS));
+    let old = artifacts::sha256_hex(&own(SAELENS));
     Box::new(move |input| {
         scratch.put(SAELENS, input);
-        let text = String::from_utf8_lossy(&config).replace(&old, &files::sha256_hex(input));
+        let text = String::from_utf8_lossy(&config).replace(&old, &artifacts::sha256_hex(input));
         scratch.put(CONFIG, &resealed(text.as_bytes()));
         used(scratch.path(), &device)
     })
@@ -205,7 +204,7 @@ fn resealed(text: &[u8]) -> Vec<u8> {
     });
     match hash.as_ref().and_then(|hash| text.rsplit_once(hash.as_str())) {
         Some((before, after)) => {
-            let hash = files::sha256_hex([before, &"0".repeat(64), after].concat().as_bytes());
+            let hash = artifacts::sha256_hex([before, &"0".repeat(64), after].concat().as_bytes());
             [before, &hash, after].concat().into_bytes()
         }
         None => text.into_bytes(),

@@ -23,10 +23,7 @@ impl Source {
             let length = file.metadata()?.len();
             Ok((file, length))
         });
-        let (file, length) = opened.map_err(|cause| Error::Read {
-            path: path.to_owned(),
-            cause,
-        })?;
+        let (file, length) = opened.map_err(|cause| artifacts::Error::read(path, cause))?;
         Ok(Self {
             file,
             length,
@@ -41,10 +38,8 @@ impl Source {
 
     /// Fills `buffer` with the bytes from `at` on.
     pub(super) fn read_at(&self, at: u64, buffer: &mut [u8]) -> Result<(), Error> {
-        self.file.read_exact_at(buffer, at).map_err(|cause| Error::Read {
-            path: self.path.clone(),
-            cause,
-        })
+        let read = self.file.read_exact_at(buffer, at);
+        Ok(read.map_err(|cause| artifacts::Error::read(&self.path, cause))?)
     }
 
     /// A cursor at a place of the file.
@@ -60,10 +55,7 @@ impl Source {
 
     /// The error of a file that is cut off or not a GGUF file.
     pub(super) fn damaged(&self, reason: impl Into<String>) -> Error {
-        Error::Format {
-            path: self.path.clone(),
-            reason: reason.into(),
-        }
+        artifacts::Error::format(&self.path, reason).into()
     }
 
     /// The error of a file that is whole, but asks for what is not there.

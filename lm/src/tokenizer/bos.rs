@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use tokenizers::{Encoding, Token};
 
-use crate::{Error, files};
+use crate::Error;
 
 /// Begins (and separates) texts in GPT-2's vocabulary.
 pub(super) const GPT2: &str = "<|endoftext|>";
@@ -25,7 +25,7 @@ impl Beside {
         let optional = |name: &str| -> Result<Value, Error> {
             let path = dir.join(name);
             if path.exists() {
-                files::read_json(&path)
+                Ok(artifacts::read_json(&path)?)
             } else {
                 Ok(Value::Null)
             }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use artifacts::caught;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, ErrorKind};
@@ -12,8 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use super::bos::Beside;
-use crate::guard::caught;
-use crate::{Error, files};
+use crate::Error;
 
 /// Steps of a template for one chat: far more than a chat of thousands of messages takes, and a second or two.
 const FUEL: u64 = 20_000_000;
@@ -50,7 +50,7 @@ impl ChatTemplate {
         let (file, config) = (dir.join(FILE), dir.join("tokenizer_config.json"));
         let (path, source) = if file.exists() {
             let reason = |error: std::string::FromUtf8Error| failed(&file, &format!("is not UTF-8 ({error})"));
-            let source = String::from_utf8(files::read(&file)?).map_err(reason)?;
+            let source = String::from_utf8(artifacts::read(&file)?).map_err(reason)?;
             (file, source)
         } else {
             let written = &beside.config["chat_template"];

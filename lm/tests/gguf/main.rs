@@ -53,7 +53,7 @@ fn llama() -> Writer {
 #[test]
 fn blocks_of_every_type_are_what_another_implementation_reads() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gguf-blocks.json");
-    let fixtures: Value = lm::files::read_json(&fixtures).unwrap();
+    let fixtures: Value = artifacts::read_json(&fixtures).unwrap();
     let ids = [
         ("F16", 1),
         ("Q4_0", 2),

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use lm::files;
 use lm::gguf::Gguf;
 use serde_json::{Value, json};
 
@@ -17,8 +16,8 @@ fn given() -> Option<(Gguf, Value)> {
         return None;
     };
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/smollm2-gguf.json");
-    let golden: Value = files::read_json(&golden).unwrap();
-    assert_eq!(files::sha256_file(&path).unwrap(), golden["sha256"], "another file");
+    let golden: Value = artifacts::read_json(&golden).unwrap();
+    assert_eq!(artifacts::sha256_file(&path).unwrap(), golden["sha256"], "another file");
     Some((Gguf::open(&path).unwrap(), golden))
 }
 

@@ -157,7 +157,7 @@ impl TrainConfig {
 
     /// SHA-256 of [`TrainConfig::settings`].
     pub fn hash(&self, variant: &Variant) -> String {
-        lm::files::sha256_hex(self.settings(variant).to_string().as_bytes())
+        artifacts::sha256_hex(self.settings(variant).to_string().as_bytes())
     }
 }
 

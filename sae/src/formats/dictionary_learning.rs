@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use artifacts::HostTensor;
 use burn::tensor::Device;
 use kernels::{from_vec, to_vec};
-use lm::HostTensor;
 use serde::Serialize;
 
 use super::folder::File;

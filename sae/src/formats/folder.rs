@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use lm::{HostTensor, files};
+use artifacts::HostTensor;
 use serde::Serialize;
 
 use super::{dictionary_learning, saelens, sparsify};
@@ -25,7 +25,7 @@ const KNOWN: [&str; 6] = [
 
 /// A file of indented JSON.
 pub(crate) fn json<T: Serialize>(dir: &Path, name: &'static str, value: &T) -> Result<File, Error> {
-    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| lm::Error::Write {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| artifacts::Error::Write {
         path: dir.join(name),
         cause: error.into(),
     })?;
@@ -39,7 +39,7 @@ pub(super) fn safetensors(
     name: &'static str,
     tensors: &BTreeMap<String, HostTensor>,
 ) -> Result<File, Error> {
-    let bytes = files::tensor_bytes(&dir.join(name), tensors, &BTreeMap::new())?;
+    let bytes = artifacts::tensor_bytes(&dir.join(name), tensors, &BTreeMap::new())?;
     Ok((name, bytes))
 }
 
@@ -65,7 +65,7 @@ pub(super) fn write_beside(dir: &Path, new: &[File]) -> Result<(), Error> {
     }
     // In the order of `new`: the weights last.
     for (name, bytes) in new.iter().filter(|(name, _)| !is_there(name)) {
-        files::write_atomic(&dir.join(name), |file| file.write_all(bytes))?;
+        artifacts::write_atomic(&dir.join(name), |file| file.write_all(bytes))?;
     }
     Ok(())
 }
@@ -73,7 +73,7 @@ pub(super) fn write_beside(dir: &Path, new: &[File]) -> Result<(), Error> {
 /// Whether a file holds these bytes.
 fn holds(path: &Path, bytes: &[u8]) -> Result<bool, Error> {
     let same_length = fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == bytes.len() as u64);
-    Ok(same_length && files::read(path)? == bytes)
+    Ok(same_length && artifacts::read(path)? == bytes)
 }
 
 /// Writes the files of an autoencoder in the place of those that stand there. All are written under other names first, so
@@ -85,14 +85,14 @@ fn holds(path: &Path, bytes: &[u8]) -> Result<bool, Error> {
 pub(crate) fn replace(dir: &Path, new: &[File]) -> Result<(), Error> {
     let staged = |name: &str| dir.join(format!(".partial-{name}"));
     for (name, bytes) in new {
-        files::write_atomic(&staged(name), |file| file.write_all(bytes))?;
+        artifacts::write_atomic(&staged(name), |file| file.write_all(bytes))?;
     }
     if let Some((weights, _)) = new.last() {
-        files::remove_file(&dir.join(weights))?;
+        artifacts::remove_file(&dir.join(weights))?;
     }
     for (name, _) in new {
         let path = dir.join(name);
-        fs::rename(staged(name), &path).map_err(|cause| lm::Error::Write { path, cause })?;
+        fs::rename(staged(name), &path).map_err(|cause| artifacts::Error::Write { path, cause })?;
     }
     Ok(())
 }

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use artifacts::HostTensor;
 use kernels::cpu;
-use lm::{HostTensor, files};
 use serde_json::{Value, json};
 
 use super::torch::{self, Numbers};
@@ -123,7 +123,7 @@ impl Folder {
             Format::Sparsify => "sae.safetensors",
             _ => "sae_weights.safetensors",
         };
-        let weights = files::tensor_bytes(dir, &self.tensors, &BTreeMap::new()).unwrap();
+        let weights = artifacts::tensor_bytes(dir, &self.tensors, &BTreeMap::new()).unwrap();
         vec![("cfg.json".to_owned(), config), (name.to_owned(), weights)]
     }
 

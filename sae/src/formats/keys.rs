@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use lm::files;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
@@ -22,7 +21,7 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn read(path: &Path) -> Result<Self, Error> {
-        let Object(values) = files::read_json(path)?;
+        let Object(values) = artifacts::read_json(path)?;
         Ok(Self {
             path: path.to_owned(),
             within: "",

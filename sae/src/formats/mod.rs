@@ -18,9 +18,9 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
+use artifacts::HostTensor;
 use burn::tensor::{Device, Tensor};
 use kernels::to_vec;
-use lm::HostTensor;
 
 use crate::{Activation, Autoencoder, Error, Origin, Parameters, checkpoint};
 

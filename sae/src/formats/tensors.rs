@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use artifacts::HostTensor;
 use burn::tensor::{Device, Tensor};
 use kernels::from_vec;
-use lm::{HostTensor, files};
 
 use super::{refused, shown, torch};
 use crate::Error;
@@ -20,7 +20,7 @@ pub(super) struct Tensors {
 impl Tensors {
     pub(super) fn of_safetensors(path: PathBuf, device: &Device) -> Result<Self, Error> {
         Ok(Self {
-            tensors: files::read_tensors(&path)?,
+            tensors: artifacts::read_tensors(&path)?,
             path,
             device: device.clone(),
         })

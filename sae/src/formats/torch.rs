@@ -10,8 +10,7 @@ use std::fs::File;
 use std::io::{BufReader, Cursor, Write as _};
 use std::path::Path;
 
-use lm::HostTensor;
-use lm::files::words;
+use artifacts::{HostTensor, words};
 use pytorch_reader::{DType, PytorchReader};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
@@ -31,10 +30,7 @@ pub(super) enum Numbers {
 /// All tensors of a file as `f32`; whole numbers too.
 pub(super) fn read(path: &Path) -> Result<BTreeMap<String, HostTensor>, Error> {
     let file = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
-    let (length, file) = file.map_err(|cause| lm::Error::Read {
-        path: path.to_owned(),
-        cause,
-    })?;
+    let (length, file) = file.map_err(|cause| artifacts::Error::read(path, cause))?;
     check_archive(path, file)?;
     let reader = PytorchReader::new(path).map_err(|error| damaged(path, one_line(&error)))?;
     let mut all = 0_u64;
@@ -147,7 +143,7 @@ pub(super) fn bytes(path: &Path, tensors: &[(&str, Vec<usize>, Numbers)]) -> Res
         entry("ae/version".to_owned(), b"3\n")?;
         Ok(zip.finish()?.into_inner())
     };
-    let bytes = archive().map_err(|error| lm::Error::Write {
+    let bytes = archive().map_err(|error| artifacts::Error::Write {
         path: path.to_owned(),
         cause: std::io::Error::other(error),
     })?;

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::files::sha256_hex;
+use crate::sha256_hex;
 
 /// Begins the name of a temporary file.
 const PREFIX: &str = ".partial-";
@@ -83,7 +83,7 @@ fn began(process: u32) -> Option<u64> {
 }
 
 /// A part of a name that no other file of any process has, and that says whose it is.
-pub(crate) fn unique() -> String {
+pub fn unique() -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let Owner { place, process, began } = Owner::this();
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -92,7 +92,7 @@ pub(crate) fn unique() -> String {
 
 /// Whether nobody writes to the file at `path` any more, of whose name `unique` is the part that says whose it is. A file that
 /// no saelab has made is nobody's to remove.
-pub(crate) fn is_abandoned(unique: &str, path: &Path) -> bool {
+pub fn is_abandoned(unique: &str, path: &Path) -> bool {
     let (Some(owner), Ok(metadata)) = (Owner::parse(unique), fs::symlink_metadata(path)) else {
         return false;
     };
@@ -157,18 +157,18 @@ pub fn end_temporaries() {
 }
 
 /// The beginning of a file at `part` is found under the name `common` when the process is ended by a signal.
-pub(crate) fn begin(part: &Path, common: &Path) {
+pub fn begin(part: &Path, common: &Path) {
     registry().beginnings.insert(part.to_owned(), common.to_owned());
 }
 
 /// What stands at `part` is no beginning any more.
-pub(crate) fn end(part: &Path) {
+pub fn end(part: &Path) {
     registry().beginnings.remove(part);
 }
 
 /// Gives the beginning of a file the name under which any process continues it. Where more of it has that name already, that
 /// stays; what cannot be renamed is left to be found by its owner's name.
-pub(crate) fn hand_over(part: &Path, common: &Path) {
+pub fn hand_over(part: &Path, common: &Path) {
     let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
     let _ = match size(part) > size(common) {
         true => fs::rename(part, common),
@@ -190,7 +190,7 @@ pub fn remove_leftovers(folder: &Path) {
 
 /// A file that gets its name when it is whole; dropped before, it is removed.
 #[derive(Debug)]
-pub(crate) struct Temporary {
+pub struct Temporary {
     file: File,
     /// Empty once it has its name.
     path: PathBuf,
@@ -200,7 +200,7 @@ pub(crate) struct Temporary {
 impl Temporary {
     /// A new file beside `target`, as readable and writable as the user's umask says. Missing folders are made, and what dead
     /// processes have left there is removed.
-    pub(crate) fn create(target: &Path) -> io::Result<Self> {
+    pub fn create(target: &Path) -> io::Result<Self> {
         let folder = folder_of(target);
         let mut registry = registry();
         // With the lock held, so that no folder is made again that the end of the process has removed.
@@ -222,17 +222,31 @@ impl Temporary {
     }
 
     /// What is written to.
-    pub(crate) fn file(&self) -> &File {
+    pub fn file(&self) -> &File {
         &self.file
     }
 
     /// Gives the file its name; another one of that name is replaced.
-    pub(crate) fn persist(mut self) -> io::Result<()> {
+    pub fn persist(mut self) -> io::Result<()> {
         self.file.sync_all()?;
         let mut registry = registry();
         fs::rename(&self.path, &self.target)?;
         registry.files.remove(&std::mem::take(&mut self.path));
         Ok(())
+    }
+}
+
+impl Temporary {
+    /// Gives the file its name unless another one has it, which then stays.
+    pub fn persist_new(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        // A link is refused where the name is taken, in one step; dropping this removes the temporary name.
+        match fs::hard_link(&self.path, &self.target) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            // A disk without links.
+            Err(_) if !self.target.exists() => self.persist(),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -267,7 +281,7 @@ impl Drop for TemporaryFolder {
 
 /// Makes a symbolic link at `name`; what stands there is replaced.
 #[cfg(unix)]
-pub(crate) fn symlink(target: &Path, name: &Path) -> io::Result<()> {
+pub fn symlink(target: &Path, name: &Path) -> io::Result<()> {
     let folder = folder_of(name);
     fs::create_dir_all(folder)?;
     remove_leftovers(folder);

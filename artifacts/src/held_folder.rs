@@ -3,22 +3,23 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use same_file::Handle;
+
+use crate::{Error, written};
 
 /// A folder that a command reads from or writes to for a while. It is kept open, so that a folder that is made under its name
 /// after it was removed is told from it.
 #[derive(Debug)]
-pub(crate) struct HeldFolder {
+pub struct HeldFolder {
     path: PathBuf,
     handle: Handle,
 }
 
 impl HeldFolder {
     /// Holds a folder, which is made if it is not there.
-    pub(crate) fn new(path: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(path).with_context(|| format!("cannot make the folder {}", path.display()))?;
-        let handle = Handle::from_path(path).with_context(|| format!("cannot open the folder {}", path.display()))?;
+    pub fn new(path: &Path) -> Result<Self, Error> {
+        written(path, fs::create_dir_all(path))?;
+        let handle = Handle::from_path(path).map_err(|cause| Error::read(path, cause))?;
         Ok(Self {
             path: path.to_owned(),
             handle,
@@ -28,14 +29,14 @@ impl HeldFolder {
     /// # Errors
     ///
     /// A folder that was removed, moved or replaced: what was written to it before is gone.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
+    pub fn check(&self) -> Result<(), Error> {
         let is_there = Handle::from_path(&self.path).is_ok_and(|now| now == self.handle);
-        anyhow::ensure!(
-            is_there,
-            "{} was removed or replaced while this command ran, and what had been written to it is gone; run the command again",
-            self.path.display()
-        );
-        Ok(())
+        match is_there {
+            true => Ok(()),
+            false => Err(Error::Replaced {
+                path: self.path.clone(),
+            }),
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use ureq::http::Uri;
 use crate::Error;
 
 /// The slowest transfer that is waited for, in bytes a second: a third of what a modem did. A file of 500 MB takes six days so.
-pub(super) const SLOWEST: f64 = 1000.0;
+pub(crate) const SLOWEST: f64 = 1000.0;
 
 /// The hub, the cache, and the token of a user.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ pub struct Hub {
 
 /// A credential: nothing prints it.
 #[derive(Clone)]
-pub(super) struct Token(String);
+pub(crate) struct Token(String);
 
 impl fmt::Debug for Token {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,7 +45,7 @@ impl fmt::Debug for Token {
 
 impl Token {
     /// The header that presents it.
-    pub(super) fn bearer(&self) -> String {
+    pub(crate) fn bearer(&self) -> String {
         format!("Bearer {}", self.0)
     }
 }
@@ -100,7 +100,7 @@ impl Hub {
     }
 
     /// The address of the hub, without a slash at its end.
-    pub(super) fn endpoint(&self) -> &str {
+    pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
@@ -109,23 +109,23 @@ impl Hub {
         &self.cache
     }
 
-    pub(super) fn token(&self) -> Option<&Token> {
+    pub(crate) fn token(&self) -> Option<&Token> {
         self.token.as_ref()
     }
 
     /// How long a host may be silent or slow.
-    pub(super) fn patience(&self) -> Duration {
+    pub(crate) fn patience(&self) -> Duration {
         self.patience
     }
 
     /// Whether the network is not to be used.
-    pub(super) fn offline(&self) -> bool {
+    pub(crate) fn offline(&self) -> bool {
         self.offline
     }
 }
 
 fn setting(variable: &'static str, reason: &'static str) -> Error {
-    Error::HubSetting { variable, reason }
+    Error::Setting { variable, reason }
 }
 
 /// A path whose first part may be `~`, which no shell has replaced in quotes or in a container's settings.
@@ -163,10 +163,11 @@ fn stored_token(path: &Path) -> Result<Option<String>, Error> {
     match std::fs::read_to_string(path) {
         Ok(token) => Ok(Some(token)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(cause) => Err(Error::Read {
+        Err(cause) => Err(artifacts::Error::Read {
             path: path.to_owned(),
             cause,
-        }),
+        }
+        .into()),
     }
 }
 

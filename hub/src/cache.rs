@@ -1,20 +1,22 @@
 //! The files of the cache: found, fetched, checked and linked.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use artifacts::temporary::{self, is_abandoned};
+use artifacts::{LockFile, Locking};
 use hf_hub::{Cache, CacheRepo};
+use lm::Spec;
+use lm::shards::{INDEX, Index, WEIGHTS};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::client::{Checksum, Client, Remote, is_commit};
-use super::settings::SLOWEST;
-use super::{BESIDE_TOKENIZER, CONFIG, Hub, HubModel, PullEvent, TOKENIZER_FILE, TOKENIZER_PARTS};
-use crate::shards::{INDEX, Index, WEIGHTS};
-use crate::temporary::{self, is_abandoned};
-use crate::{Error, Spec, files};
+use crate::Error;
+use crate::client::{Checksum, Client, Remote, is_commit};
+use crate::settings::SLOWEST;
+use crate::{BESIDE_TOKENIZER, CONFIG, Hub, HubModel, PullEvent, TOKENIZER_FILE, TOKENIZER_PARTS};
 
 /// Bytes that are read and written at a time.
 const PIECE: usize = 1 << 20;
@@ -80,7 +82,7 @@ impl Hub {
     }
 
     /// Bytes of a file that are in the cache.
-    pub(super) fn bytes_here(&self, model: &HubModel, remote: &Remote) -> u64 {
+    pub(crate) fn bytes_here(&self, model: &HubModel, remote: &Remote) -> u64 {
         let blob = self.blob(model, remote);
         let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
         let parts = abandoned(&blob).iter().map(|part| size(part)).max();
@@ -89,7 +91,7 @@ impl Hub {
     }
 
     /// Brings a file into the cache, under its name in the snapshot of its commit. Where all is there, nothing is written.
-    pub(super) fn fetch(
+    pub(crate) fn fetch(
         &self,
         client: &Client<'_>,
         model: &HubModel,
@@ -103,23 +105,24 @@ impl Hub {
                 return Ok(());
             }
             let folder = blob.parent().unwrap_or(self.cache());
-            files::written(folder, fs::create_dir_all(folder))?;
+            artifacts::written(folder, fs::create_dir_all(folder))?;
             let _lock = self.lock(model, remote, on_event);
             // Another process may have fetched it meanwhile.
             if !is_whole(&blob, remote)? {
                 self.fetch_blob(client, model, remote, on_event)?;
             }
         }
-        link(&blob, &name, Path::new("../../blobs").join(remote.checksum.hex()))
+        let target = Path::new("../../blobs").join(remote.checksum.hex());
+        Ok(link(&blob, &name, target)?)
     }
 
     /// What a config that was fetched says of the model.
-    pub(super) fn spec(&self, model: &HubModel, remote: &Remote) -> Result<Spec, Error> {
+    pub(crate) fn spec(&self, model: &HubModel, remote: &Remote) -> Result<Spec, Error> {
         Spec::read(&self.name(model, remote))
     }
 
     /// An index of shards that was fetched.
-    pub(super) fn index(&self, model: &HubModel, remote: &Remote) -> Result<Index, Error> {
+    pub(crate) fn index(&self, model: &HubModel, remote: &Remote) -> Result<Index, Error> {
         Index::read(&self.name(model, remote))
     }
 
@@ -144,26 +147,26 @@ impl Hub {
         let found = hash(&part, &remote.checksum)?;
         if found != remote.checksum.hex() {
             // Going on with it could never end well.
-            files::written(&part, fs::remove_file(&part))?;
-            return Err(Error::HubHash {
+            artifacts::written(&part, fs::remove_file(&part))?;
+            return Err(Error::Hash {
                 model: model.to_string(),
                 file: remote.file.as_str().into(),
                 expected: remote.checksum.hex().to_owned(),
                 found,
             });
         }
-        files::written(&blob, fs::rename(&part, &blob))?;
+        artifacts::written(&blob, fs::rename(&part, &blob))?;
         // What other pulls began is of no use any more; what cannot be removed harms nobody.
         abandoned(&blob).iter().for_each(|part| drop(fs::remove_file(part)));
         Ok(())
     }
 
     /// Says which commit a branch or tag stands for, and returns the folder.
-    pub(super) fn publish(&self, model: &HubModel, commit: &str) -> Result<PathBuf, Error> {
+    pub(crate) fn publish(&self, model: &HubModel, commit: &str) -> Result<PathBuf, Error> {
         let reference = self.reference(model);
         let is_said = || fs::read_to_string(&reference).is_ok_and(|said| said.trim() == commit);
         if model.revision != commit && !is_said() {
-            files::write_atomic(&reference, |file| file.write_all(commit.as_bytes()))?;
+            artifacts::write_atomic(&reference, |file| file.write_all(commit.as_bytes()))?;
         }
         Ok(self.layout(model).pointer_path(commit))
     }
@@ -192,29 +195,19 @@ impl Hub {
     /// Held while a file comes, as Hugging Face's own library holds it, so that two pulls do not fetch the same. Where it cannot
     /// be had (some network disks know no locks, a shared cache may have one of another user) nothing is lost but time: each
     /// process writes into a file of its own.
-    fn lock(&self, model: &HubModel, remote: &Remote, on_event: &mut dyn FnMut(PullEvent<'_>)) -> Option<File> {
+    fn lock(&self, model: &HubModel, remote: &Remote, on_event: &mut dyn FnMut(PullEvent<'_>)) -> Option<LockFile> {
         let folder = self.cache().join(".locks").join(model.repo().folder_name());
         let path = folder.join(format!("{}.lock", remote.checksum.hex()));
-        let mut go = || {
-            fs::create_dir_all(&folder)?;
-            let file = OpenOptions::new().create(true).append(true).open(&path)?;
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) => on_event(PullEvent::Waiting { file: &remote.file }),
-                Err(TryLockError::Error(error)) => return Err(error),
-            }
-            loop {
-                match file.lock() {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    other => return other.map(|()| file),
-                }
-            }
-        };
-        let lock: io::Result<File> = go();
+        let lock = LockFile::take(&path, &mut |locking| match locking {
+            Locking::Waits => on_event(PullEvent::Waiting { file: &remote.file }),
+            Locking::Unsupported { cause } => on_event(PullEvent::NoLock { cause: &cause }),
+        });
         lock.inspect_err(|error| {
-            on_event(PullEvent::NoLock {
-                cause: &error.to_string(),
-            })
+            let cause = match error {
+                artifacts::Error::Write { cause, .. } => cause.to_string(),
+                other => other.to_string(),
+            };
+            on_event(PullEvent::NoLock { cause: &cause });
         })
         .ok()
     }
@@ -230,8 +223,8 @@ impl Hub {
     ) -> Result<(), Error> {
         let (file, total) = (remote.file.as_str(), remote.size);
         let out = OpenOptions::new().create(true).truncate(false).write(true).open(part);
-        let mut out = files::written(part, out)?;
-        let here = files::written(part, out.metadata())?.len();
+        let mut out = artifacts::written(part, out)?;
+        let here = artifacts::written(part, out.metadata())?.len();
         if here == total {
             return Ok(());
         }
@@ -242,7 +235,7 @@ impl Hub {
             out.set_len(start)?;
             out.seek(SeekFrom::Start(start))
         };
-        let mut done = files::written(part, place())?;
+        let mut done = artifacts::written(part, place())?;
         // One byte too many tells as much as all of them.
         let mut body = body.into_reader().take((total - start).saturating_add(1));
         let mut piece = vec![0; PIECE];
@@ -252,7 +245,7 @@ impl Hub {
             match body.read(&mut piece) {
                 Ok(0) => break None,
                 Ok(read) => {
-                    files::written(part, out.write_all(&piece[..read]))?;
+                    artifacts::written(part, out.write_all(&piece[..read]))?;
                     done += read as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -269,7 +262,7 @@ impl Hub {
             }
         };
         if done < total {
-            return Err(Error::HubBroken {
+            return Err(Error::Broken {
                 model: model.to_string(),
                 file: remote.file.as_str().into(),
                 done,
@@ -277,7 +270,7 @@ impl Hub {
                 cause: ended.map_or_else(String::new, |cause| format!(" ({cause})")),
             });
         }
-        files::written(part, out.sync_all())
+        Ok(artifacts::written(part, out.sync_all())?)
     }
 }
 
@@ -333,35 +326,29 @@ fn is_whole(path: &Path, remote: &Remote) -> Result<bool, Error> {
 }
 
 /// The hash of a file, of the kind of `checksum`.
-fn hash(path: &Path, checksum: &Checksum) -> Result<String, Error> {
+fn hash(path: &Path, checksum: &Checksum) -> Result<String, artifacts::Error> {
     match checksum {
-        Checksum::Sha256(_) => files::digest_file(Sha256::new(), path),
+        Checksum::Sha256(_) => artifacts::digest_file(Sha256::new(), path),
         Checksum::GitBlob(_) => {
-            let metadata = fs::metadata(path).map_err(|cause| Error::Read {
-                path: path.to_owned(),
-                cause,
-            })?;
+            let metadata = fs::metadata(path).map_err(|cause| artifacts::Error::read(path, cause))?;
             let header = format!("blob {}\0", metadata.len());
-            files::digest_file(Sha1::new().chain_update(header), path)
+            artifacts::digest_file(Sha1::new().chain_update(header), path)
         }
     }
 }
 
 /// Gives a blob its name in a snapshot; a name that stands for other bytes is replaced.
 #[cfg(unix)]
-fn link(_: &Path, name: &Path, target: PathBuf) -> Result<(), Error> {
+fn link(_: &Path, name: &Path, target: PathBuf) -> Result<(), artifacts::Error> {
     if fs::read_link(name).is_ok_and(|found| found == target) {
         return Ok(());
     }
-    files::written(name, temporary::symlink(&target, name))
+    artifacts::written(name, temporary::symlink(&target, name))
 }
 
 /// Where links need a privilege the bytes are copied, as Hugging Face's own library does.
 #[cfg(not(unix))]
-fn link(blob: &Path, name: &Path, _: PathBuf) -> Result<(), Error> {
-    let mut from = File::open(blob).map_err(|cause| Error::Read {
-        path: blob.to_owned(),
-        cause,
-    })?;
-    files::write_atomic(name, |mut file| io::copy(&mut from, &mut file).map(|_| ()))
+fn link(blob: &Path, name: &Path, _: PathBuf) -> Result<(), artifacts::Error> {
+    let mut from = fs::File::open(blob).map_err(|cause| artifacts::Error::read(blob, cause))?;
+    artifacts::write_atomic(name, |mut file| io::copy(&mut from, &mut file).map(|_| ()))
 }

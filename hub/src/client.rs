@@ -5,20 +5,20 @@
 
 use std::time::Duration;
 
+use lm::shards::WEIGHTS;
 use ureq::http::{Response, StatusCode, Uri};
 use ureq::{Agent, Body};
 
-use super::settings::{Hub, Token};
-use super::{HubModel, TOKENIZER_FILE};
 use crate::Error;
-use crate::shards::WEIGHTS;
+use crate::settings::{Hub, Token};
+use crate::{HubModel, TOKENIZER_FILE};
 
 /// More than any hub needs.
 const MAX_REDIRECTS: usize = 10;
 
 /// The bytes of a file, as the hub names them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Checksum {
+pub(crate) enum Checksum {
     /// SHA-256 of the bytes, for files in large file storage.
     Sha256(String),
     /// Git's SHA-1 of the bytes behind their length, for the others.
@@ -27,7 +27,7 @@ pub(super) enum Checksum {
 
 impl Checksum {
     /// The hash in an entity tag, if it holds one.
-    pub(super) fn from_etag(etag: &str) -> Option<Self> {
+    pub(crate) fn from_etag(etag: &str) -> Option<Self> {
         let hash = etag.trim().trim_start_matches("W/").trim_matches('"');
         let hexadecimal = hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         match hash.len() {
@@ -38,7 +38,7 @@ impl Checksum {
     }
 
     /// In hexadecimal digits: the name of the blob.
-    pub(super) fn hex(&self) -> &str {
+    pub(crate) fn hex(&self) -> &str {
         match self {
             Self::Sha256(hex) | Self::GitBlob(hex) => hex,
         }
@@ -47,30 +47,30 @@ impl Checksum {
 
 /// What the hub says of a file.
 #[derive(Debug, Clone)]
-pub(super) struct Remote {
+pub(crate) struct Remote {
     /// Its name.
-    pub(super) file: String,
+    pub(crate) file: String,
     /// Commit of the revision, 40 hexadecimal digits.
-    pub(super) commit: String,
-    pub(super) checksum: Checksum,
+    pub(crate) commit: String,
+    pub(crate) checksum: Checksum,
     /// In bytes.
-    pub(super) size: u64,
+    pub(crate) size: u64,
 }
 
 /// Whether this is the full name of a commit.
-pub(super) fn is_commit(text: &str) -> bool {
+pub(crate) fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// The connection to one hub.
-pub(super) struct Client<'a> {
+pub(crate) struct Client<'a> {
     agent: Agent,
     endpoint: &'a str,
     token: Option<&'a Token>,
 }
 
 impl<'a> Client<'a> {
-    pub(super) fn new(hub: &'a Hub) -> Self {
+    pub(crate) fn new(hub: &'a Hub) -> Self {
         let config = Agent::config_builder()
             .max_redirects(0)
             .http_status_as_error(false)
@@ -88,7 +88,7 @@ impl<'a> Client<'a> {
     }
 
     /// What the hub knows of a file; `None` when the model does not have it.
-    pub(super) fn head(&self, model: &HubModel, revision: &str, file: &str) -> Result<Option<Remote>, Error> {
+    pub(crate) fn head(&self, model: &HubModel, revision: &str, file: &str) -> Result<Option<Remote>, Error> {
         let (mut commit, mut linked, mut size) = (None, None, None);
         let mut address = self.address(model, revision, file);
         for _ in 0..=MAX_REDIRECTS {
@@ -134,7 +134,7 @@ impl<'a> Client<'a> {
     }
 
     /// The bytes of a file from `start` on, and where they begin: at `start`, or at 0 where that is all the host can do.
-    pub(super) fn get(&self, model: &HubModel, remote: &Remote, start: u64) -> Result<(u64, Body), Error> {
+    pub(crate) fn get(&self, model: &HubModel, remote: &Remote, start: u64) -> Result<(u64, Body), Error> {
         let mut address = self.address(model, &remote.commit, &remote.file);
         for _ in 0..=MAX_REDIRECTS {
             let response = self.send(model, false, &address, start)?;
@@ -204,7 +204,7 @@ impl<'a> Client<'a> {
     }
 
     /// The file that the model does not have.
-    pub(super) fn missing(&self, model: &HubModel, file: &str) -> Error {
+    pub(crate) fn missing(&self, model: &HubModel, file: &str) -> Error {
         let advice = match file {
             WEIGHTS => "are its weights safetensors, whole or with an index of shards? No other form is read",
             TOKENIZER_FILE => "nor vocab.json with merges.txt; no other form of a tokenizer is read",
@@ -215,7 +215,7 @@ impl<'a> Client<'a> {
     }
 
     /// An answer that a hub does not give.
-    pub(super) fn odd(&self, model: &HubModel, what: &str) -> Error {
+    pub(crate) fn odd(&self, model: &HubModel, what: &str) -> Error {
         self.error(model, self.endpoint, format!("{what}; check HF_ENDPOINT"))
     }
 
@@ -256,7 +256,7 @@ impl<'a> Client<'a> {
 
     fn error(&self, model: &HubModel, address: &str, reason: String) -> Error {
         let host = origin(address).map_or_else(|| "the hub".to_owned(), |(_, authority)| authority);
-        Error::Hub {
+        Error::Answer {
             model: model.to_string(),
             host,
             reason,

@@ -17,17 +17,17 @@
 
 mod cache;
 mod client;
+mod error;
 mod settings;
 
 use std::path::PathBuf;
 
 use client::{Client, Remote};
 use hf_hub::{Repo, RepoType};
+use lm::shards::{INDEX, WEIGHTS};
 
+pub use error::Error;
 pub use settings::Hub;
-
-use crate::Error;
-use crate::shards::{INDEX, WEIGHTS};
 
 /// The largest config that is fetched, in bytes.
 const LARGEST_CONFIG: u64 = 8 << 20;
@@ -37,7 +37,7 @@ const LARGEST_INDEX: u64 = 64 << 20;
 const CONFIG: &str = "config.json";
 /// A tokenizer in one file, ...
 const TOKENIZER_FILE: &str = "tokenizer.json";
-/// ... or in these where that is absent, as [`crate::Tokenizer::from_dir`] reads them.
+/// ... or in these where that is absent, as [`lm::Tokenizer::from_dir`] reads them.
 const TOKENIZER_PARTS: [&str; 2] = ["vocab.json", "merges.txt"];
 /// Taken along where they exist: which token begins a text, and how a chat is written, where the former does not say that.
 const BESIDE_TOKENIZER: [&str; 2] = ["tokenizer_config.json", "chat_template.jinja"];
@@ -56,7 +56,7 @@ impl HubModel {
     ///
     /// What can be no name or revision on the hub: anything that could lead out of the cache's folder.
     pub fn new(name: &str, revision: &str) -> Result<Self, Error> {
-        let fail = |what, found: &str, expected| Error::HubName {
+        let fail = |what, found: &str, expected| Error::Name {
             what,
             found: found.to_owned(),
             expected,
