@@ -185,7 +185,7 @@ fn mistakes_are_one_line_that_says_what_to_do() {
 fn encode_refuses_vectors_of_another_width_or_that_are_no_numbers() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.safetensors").to_string_lossy().into_owned();
-    let sae = root().join("sae/tests/fixtures/saelens/saelens-topk");
+    let sae = root().join("dictionaries/tests/fixtures/saelens/saelens-topk");
     let sae = sae.to_string_lossy().into_owned();
     let expected = format!("{sae}/expected.safetensors");
     let run = |input: &str| {
@@ -382,7 +382,7 @@ fn convert_goes_through_every_layout_and_inspect_shows_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
     let input = root()
-        .join("sae/tests/fixtures/interchange/dl-topk")
+        .join("dictionaries/tests/fixtures/interchange/dl-topk")
         .to_string_lossy()
         .into_owned();
     let mut from = input;
@@ -408,7 +408,7 @@ fn convert_goes_through_every_layout_and_inspect_shows_it() {
             .ends_with("dictionary-learning")
     );
 
-    let jumprelu = root().join("sae/tests/fixtures/interchange/dl-jumprelu");
+    let jumprelu = root().join("dictionaries/tests/fixtures/interchange/dl-jumprelu");
     let refused = saelab(&["convert", &jumprelu.to_string_lossy(), "--to", "sparsify", &path("no")]);
     let nothing = saelab(&["inspect", &path("nowhere")]);
     let unknown = saelab(&["convert", &from, "--to", "torch", &path("no")]);

@@ -11,7 +11,7 @@
 //!
 //! Shape legend: `N` prompts, `D` width of a node.
 
-use crate::rows::Rows;
+use dictionaries::Rows;
 
 /// `LD_intervened / LD_clean`; `None` when `|LD_clean|` (in logits) is under `floor`.
 pub fn sufficiency(clean: f64, intervened: f64, floor: f64) -> Option<f64> {

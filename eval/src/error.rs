@@ -18,6 +18,10 @@ pub enum Error {
     #[error(transparent)]
     File(#[from] artifacts::Error),
 
+    /// A dictionary could not be made or read.
+    #[error(transparent)]
+    Dictionary(#[from] dictionaries::Error),
+
     /// A node does not exist in the model.
     #[error(transparent)]
     Activations(#[from] activations::Error),
@@ -108,15 +112,6 @@ pub enum Error {
         expected: usize,
         /// Width that the dictionary takes.
         found: usize,
-    },
-
-    /// A baseline cannot be made from these activations.
-    #[error("baseline {baseline}: {reason}")]
-    Baseline {
-        /// Which baseline.
-        baseline: &'static str,
-        /// What does not fit, and what to do.
-        reason: String,
     },
 
     /// Two dictionary sets of one name, or a name that this crate uses for a baseline.

@@ -16,7 +16,7 @@ use crate::columns::{resamples_parquet, scores_parquet};
 use crate::config::{EvalConfig, EvalFile};
 use crate::cost::{self, Cost};
 use crate::derive::derive;
-use crate::dictionaries::{DictionarySet, Directions};
+use crate::dictionary_set::DictionarySet;
 use crate::interventions::{CleanRun, Runner, Want};
 use crate::ledger::{Entry, Ledger, Selection, rounded};
 use crate::measure::{Evaluation, Steps, baseline_steps, record, unit_steps};
@@ -28,6 +28,7 @@ use crate::report::{
 };
 use crate::site::Sites;
 use activations::Node;
+use dictionaries::Directions;
 use lm::Model;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

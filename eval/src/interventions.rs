@@ -13,10 +13,10 @@
 //! Shape legend: `N` prompts, `B` prompts of a batch, `T` tokens of a prompt, `D` width of a node, `V` vocabulary.
 
 use crate::Error;
-use crate::rows::Rows;
 use crate::site::restart_layer;
 use activations::Node;
 use burn::tensor::{Tensor, TensorData};
+use dictionaries::Rows;
 use lm::{Grouping, HookPoint, Logits, Model, Pass, Passes, Past, Patch, Request, Schedule, Trace, in_order_of_rows};
 use std::collections::{BTreeMap, BTreeSet};
 use tasks::Prompt;

@@ -8,11 +8,9 @@
 //! | module | owns |
 //! | --- | --- |
 //! | [`site`] | sites and their file |
-//! | [`rows`] | one vector per prompt, on the host |
 //! | [`interventions`] | clean runs, and runs with nodes overwritten |
 //! | [`mod@locate`] | the search for sites |
-//! | [`dictionaries`] | named dictionaries and what they make of a sample |
-//! | [`baseline`] | dictionaries that nobody trained |
+//! | [`dictionary_set`] | named dictionaries, one for each node |
 //! | [`approximation`] | sufficiency and necessity |
 //! | [`control`] | searches for edits |
 //! | [`readout`] | linear read-outs of attributes, for isolation |
@@ -33,7 +31,6 @@
 
 mod agreement;
 pub mod approximation;
-pub mod baseline;
 pub mod bootstrap;
 pub mod columns;
 pub mod compare;
@@ -41,7 +38,7 @@ pub mod config;
 pub mod control;
 pub mod cost;
 mod derive;
-pub mod dictionaries;
+pub mod dictionary_set;
 mod error;
 pub mod evaluate;
 pub mod interpretability;
@@ -56,17 +53,15 @@ pub mod parts;
 pub mod phenomena;
 pub mod readout;
 pub mod report;
-pub mod rows;
 pub mod site;
 pub mod splice;
 pub mod statistics;
 pub mod table;
 pub mod truth;
 
-pub use baseline::RandomDictionary;
 pub use config::{Baseline, EvalConfig, EvalFile};
 pub use cost::Cost;
-pub use dictionaries::{DictionarySet, Edit};
+pub use dictionary_set::{DictionarySet, Edit};
 pub use error::Error;
 pub use evaluate::{Evaluated, Observer, evaluate};
 pub use legacy::Legacy;

@@ -9,9 +9,10 @@
 
 mod common;
 
-use activations::{Dictionary, Node};
+use activations::Node;
 use burn::tensor::{Device, Tensor};
 use common::{Identity, World, node, sets, sites, world};
+use dictionaries::Dictionary;
 use eval::config::Compare;
 use eval::interventions::Runner;
 use eval::{DictionarySet, Edit, Error, EvalFile, Evaluated, Method, Metric, Parts, Score, Sites, evaluate};
@@ -478,7 +479,7 @@ struct ByLabels {
 }
 
 impl ByLabels {
-    fn fit(rows: &eval::rows::Rows, labels: &[Labels], n_values: ByAttribute, disguised: bool) -> Self {
+    fn fit(rows: &dictionaries::Rows, labels: &[Labels], n_values: ByAttribute, disguised: bool) -> Self {
         let d = rows.width();
         let mean = rows.mean();
         let mut n_latents = 0;

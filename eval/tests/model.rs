@@ -14,9 +14,9 @@ mod common;
 
 use activations::Node;
 use common::{World, node, world};
+use dictionaries::Rows;
 use eval::interventions::{Runner, Want};
 use eval::locate::{candidates, estimated_forward_passes};
-use eval::rows::Rows;
 use eval::{Error, LocateFile, locate};
 use std::collections::{BTreeMap, BTreeSet};
 use tasks::{Attribute, Sample, Task};

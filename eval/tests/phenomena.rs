@@ -7,8 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+use dictionaries::Codes;
 use eval::bootstrap::Bootstrap;
-use eval::dictionaries::Codes;
 use eval::phenomena::occlusion::{self, Carried, Occlusion, StrongBy};
 use eval::phenomena::splitting::{self, Question, Splitting};
 use eval::phenomena::{occlusion_toy, splitting_toy};

@@ -7,7 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
-use activations::{Dictionary, NodeRows};
+use activations::NodeRows;
+use dictionaries::Dictionary;
 use eval::interventions::Runner;
 use eval::{DictionarySet, Edit, Error, EvalFile, LocateFile, Metric, Sites, evaluate, locate};
 use lm::{Model, Tokenizer};

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex};
 
 use activations::{Document, Fill, Packing};
 use burn::tensor::Tensor;
+use dictionaries::{Activation, Autoencoder, Normalisation, Parameters};
 use eval::{Change, Error, Insert, Place, SpliceText};
 use kernels::from_vec;
 use kernels::{cpu, to_vec};
 use lm::{HookPoint, Logits, Model, NormAt, Patch, Request, Start, TokenBatch, Tokenizer, Trace};
-use sae::{Activation, Autoencoder, Normalisation, Parameters};
 use tasks::world::World;
 
 const HOOK: HookPoint = HookPoint::ResidPre(2);

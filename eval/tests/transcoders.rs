@@ -6,11 +6,11 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use activations::{Dictionary, Node};
+use activations::Node;
 use burn::tensor::{Device, Tensor};
 use common::{World, node, world};
+use dictionaries::{Dictionary, Rows};
 use eval::interventions::{Runner, Want, mean};
-use eval::rows::Rows;
 use eval::{DictionarySet, Edit, EvalFile, Method, Metric, Report, Site, Sites, evaluate};
 use kernels::cpu;
 use lm::{HookPoint, Model, Patch, Request, Start, TokenBatch};

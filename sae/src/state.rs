@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 
 use artifacts::HostTensor;
 use burn::tensor::{Device, Tensor};
+use dictionaries::Parameters;
 use kernels::{from_vec, to_vec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::parameters::Parameters;
 use crate::trainer::{Counters, Trainer};
 use crate::{Error, Grid};
 

@@ -12,12 +12,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use dictionaries::{Architecture, Autoencoder};
 use kernels::{cpu, random, to_vec};
 use lm::HookPoint;
 use rand::RngExt;
-use sae::{
-    Architecture, Autoencoder, Checkpoints, Finished, Grid, Resumed, Rows, Split, TrainConfig, TrainFile, train,
-};
+use sae::{Checkpoints, Finished, Grid, Resumed, Rows, Split, TrainConfig, TrainFile, train};
 
 const HOOK: HookPoint = HookPoint::MlpOut(0);
 

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use activations::{Dictionary, Node};
+use activations::Node;
 use artifacts::HostTensor;
 use burn::tensor::Device;
+use dictionaries::Dictionary;
 use serde::{Deserialize, Serialize};
 use tasks::Attribute;
 

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use activations::{Node, NodeRows, Store};
-use eval::baseline::{RandomSize, neurons, pca};
-use eval::dictionaries::sparsity_and_error;
-use eval::rows::Rows;
-use eval::{Baseline, DictionarySet, Edit, EvalConfig, RandomDictionary};
+use dictionaries::baseline::{RandomSize, neurons, pca};
+use dictionaries::{RandomDictionary, Rows, sparsity_and_error};
+use eval::{Baseline, DictionarySet, Edit, EvalConfig};
 
 use super::Context;
 use super::dictionary_sets::ByNode;

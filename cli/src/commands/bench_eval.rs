@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use activations::{Dictionary, Node};
+use activations::Node;
+use dictionaries::{Dictionary, RandomDictionary};
 use eval::interventions::Runner;
-use eval::{DictionarySet, Edit, EvalConfig, EvalFile, Method, RandomDictionary, Site, Sites, evaluate};
+use eval::{DictionarySet, Edit, EvalConfig, EvalFile, Method, Site, Sites, evaluate};
 use lm::Model;
 use tasks::{Attribute, IoiTask, TaskSource};
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use activations::{Dictionary, Node, Store};
+use activations::{Node, Store};
 use anyhow::Context as _;
+use dictionaries::{Autoencoder, Dictionary, Format, Origin};
 use eval::{DictionarySet, Edit};
-use sae::{Autoencoder, Format, Origin};
 use supervised::SupervisedDictionary;
 
 use super::Context;

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use activations::Dictionary;
 use artifacts::HostTensor;
-use sae::Autoencoder;
+use dictionaries::{Autoencoder, Dictionary};
 
 use super::Context;
 

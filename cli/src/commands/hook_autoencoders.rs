@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use activations::{Dictionary, SourceConfig};
+use activations::SourceConfig;
+use dictionaries::{Autoencoder, Dictionary, Format, Origin, Trained};
 use eval::Place;
 use lm::{HookPoint, Model};
-use sae::{Autoencoder, Format, Origin, Trained};
 use serde::Deserialize;
 
 use super::run_folder::{self, RunFolder};

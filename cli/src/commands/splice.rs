@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use artifacts::HeldFolder;
 use burn::tensor::Tensor;
+use dictionaries::{Autoencoder, Summary};
 use eval::{Change, DENSE, Insert, Place, SpliceTask, SpliceText};
 use lm::Model;
-use sae::{Autoencoder, Summary};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use activations::Store;
 use anyhow::Context as _;
-use sae::{Checkpoints, Error, Grid, Origin, Resumed, TrainConfig, TrainFile, Trained, Variant};
+use dictionaries::{Origin, Trained, Variant};
+use sae::{Checkpoints, Error, Grid, Resumed, TrainConfig, TrainFile};
 
 use super::Context;
 use super::finished_notes;

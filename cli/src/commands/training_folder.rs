@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use artifacts::{LockFile, Locking};
 use burn::tensor::Device;
-use sae::{Autoencoder, Format, Origin, TrainConfig, Variant};
+use dictionaries::{Autoencoder, Format, Origin, Variant};
+use sae::TrainConfig;
 use serde_json::Value;
 
 use super::run_folder::RunFolder;

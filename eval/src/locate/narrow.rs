@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use activations::Node;
+use dictionaries::Rows;
 use lm::Model;
 use tasks::{Prompt, Sample, Task};
 
@@ -20,7 +21,6 @@ use super::{LocateConfig, share_of_changed, trivial};
 use crate::Error;
 use crate::evaluate::counterfactuals;
 use crate::interventions::Runner;
-use crate::rows::Rows;
 
 /// The nodes that are left to be measured exactly, in the order in which they were given.
 ///

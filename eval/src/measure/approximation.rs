@@ -3,6 +3,8 @@
 //!
 //! Shape legend: `N` prompts, `R` resamples.
 
+use dictionaries::Rows;
+
 use super::ground::Ground;
 use super::{Coded, Evaluation, Unit, per_prompt};
 use crate::Error;
@@ -12,7 +14,6 @@ use crate::interventions::{Outcome, Want, mean};
 use crate::ledger::Key;
 use crate::legacy::Legacy;
 use crate::metric::Metric;
-use crate::rows::Rows;
 
 impl Evaluation<'_> {
     /// Sufficiency, necessity, error and L0.

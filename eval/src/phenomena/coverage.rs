@@ -7,7 +7,7 @@
 //!
 //! Shape legend: `N` prompts, `F` latents, `P` values.
 
-use crate::dictionaries::Codes;
+use dictionaries::Codes;
 
 /// How often latents are active, values hold, and both; weighted by how often each prompt counts.
 #[derive(Debug, Clone)]

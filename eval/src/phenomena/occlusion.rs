@@ -20,7 +20,7 @@ use super::coverage::{Counts, coverage, occlusion_index};
 use super::occlusion_toy::ENOUGH;
 use crate::Error;
 use crate::bootstrap::{Bootstrap, interval};
-use crate::dictionaries::Codes;
+use dictionaries::Codes;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tasks::Attribute;

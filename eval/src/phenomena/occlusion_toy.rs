@@ -19,10 +19,9 @@
 use super::coverage::{Counts, coverage, occlusion_index};
 use super::toy::{Encoder, Toy, Training};
 use crate::Error;
-use crate::dictionaries::dot;
-use crate::rows::Rows;
 use activations::BatchOrder;
 use burn::tensor::Device;
+use dictionaries::{Rows, dot};
 use kernels::{Matrix, gemm, random};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -284,7 +283,7 @@ fn gaussian(norm: f64, seed: u64, stream: &str) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dictionaries::Codes;
+    use dictionaries::Codes;
 
     fn norm(row: &[f32]) -> f64 {
         dot(row, row).sqrt()

@@ -27,7 +27,7 @@
 
 use super::matching::assign;
 use crate::Error;
-use crate::dictionaries::Codes;
+use dictionaries::Codes;
 use kernels::random;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;

@@ -18,7 +18,7 @@
 //!
 //! Shape legend: `D` = 100, `M` random latents, `N` draws.
 
-use crate::dictionaries::dot;
+use dictionaries::dot;
 use kernels::random::{self, ChaCha8Rng};
 use kernels::{Matrix, gemm};
 use rand::RngExt;

@@ -13,8 +13,8 @@
 use super::splitting_analytic::{self, SILENT, TwoGaussians, WIDTH};
 use super::toy::{Toy, Training};
 use crate::Error;
-use crate::rows::Rows;
 use burn::tensor::Device;
+use dictionaries::Rows;
 use serde::{Deserialize, Serialize};
 
 /// Held-out draws that the scores are taken on: the loss of two latents is known to about 0.02.

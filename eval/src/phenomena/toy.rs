@@ -16,10 +16,10 @@
 //! Shape legend: `B` rows of a batch, `N` rows, `D` width, `F` latents.
 
 use crate::Error;
-use crate::rows::Rows;
 use burn::tensor::{Device, Tensor};
+use dictionaries::{Architecture, Rows};
 use kernels::{Precision, from_vec, matmul, to_vec};
-use sae::{Architecture, Batch, Schedule, Start, StepReport, Trainer};
+use sae::{Batch, Schedule, Start, StepReport, Trainer};
 
 /// What a toy autoencoder is trained with.
 #[derive(Debug, Clone, Copy)]

@@ -2,10 +2,11 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use activations::{Dictionary, Node};
+use activations::Node;
 use burn::tensor::{Device, Tensor};
+use dictionaries::{Dictionary, RandomDictionary};
 use eval::interventions::Runner;
-use eval::{DictionarySet, Edit, RandomDictionary, Site, Sites};
+use eval::{DictionarySet, Edit, Site, Sites};
 use lm::train::{TrainConfig, Trainer};
 use lm::{Model, Spec, Tokenizer};
 use std::collections::BTreeSet;

@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use activations::Dictionary as _;
 use burn::tensor::{Device, Tensor};
+use dictionaries::Dictionary as _;
+use dictionaries::{Autoencoder, Format};
 use kernels::{cpu, from_vec, to_vec};
-use sae::{Autoencoder, Format};
 use serde_json::Value;
 
 use super::{any, message};
@@ -82,7 +82,7 @@ pub(super) fn targets() -> Vec<Target> {
 
 /// The committed folders whose names begin so.
 fn folders(prefix: &str) -> Vec<PathBuf> {
-    let all = ["interchange", "saelens"].map(|group| entries(&repository("sae/tests/fixtures").join(group)));
+    let all = ["interchange", "saelens"].map(|group| entries(&repository("dictionaries/tests/fixtures").join(group)));
     let wanted = |path: &PathBuf| {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         path.is_dir() && name.is_some_and(|name| name.starts_with(prefix))

@@ -5,7 +5,7 @@ mod variant;
 use kernels::Precision;
 use serde::Deserialize;
 
-pub use variant::{OneOrMany, Variant, VariantFile};
+pub use variant::{OneOrMany, VariantFile};
 
 use crate::{Error, Schedule};
 
@@ -259,7 +259,7 @@ pub(crate) fn refuse<T>(field: &'static str, reason: &str) -> Result<T, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Architecture;
+    use dictionaries::Architecture;
 
     fn config(autoencoder: serde_json::Value) -> Result<TrainConfig, String> {
         let json = serde_json::json!({"steps": 1, "autoencoder": autoencoder});

@@ -16,8 +16,7 @@ mod neurons;
 mod pca;
 mod random;
 
-use crate::Error;
-use crate::rows::Rows;
+use crate::{Error, Rows};
 
 pub use basis::SignedBasis;
 pub use neurons::neurons;

@@ -2,14 +2,11 @@
 //!
 //! Shapes: `B` rows, `D` width, `F` latents.
 
-use activations::Dictionary;
 use burn::tensor::{Device, Tensor};
 use kernels::matmul;
 use tasks::Labels;
 
-use crate::normalisation::Normalisation;
-use crate::parameters::Parameters;
-use crate::{Activation, Architecture};
+use crate::{Activation, Architecture, Dictionary, Normalisation, Parameters};
 
 /// A sparse autoencoder, or a transcoder.
 #[derive(Debug, Clone)]
@@ -30,7 +27,7 @@ pub struct Autoencoder {
 
 impl Autoencoder {
     /// An autoencoder whose inputs are taken as they are.
-    pub(crate) fn plain(activation: Activation, subtracts_b_dec: bool, parameters: Parameters) -> Self {
+    pub fn plain(activation: Activation, subtracts_b_dec: bool, parameters: Parameters) -> Self {
         Self {
             normalisation: Normalisation::None,
             activation,
@@ -44,7 +41,7 @@ impl Autoencoder {
     /// What training on inputs times the first of `scales`, and for a transcoder targets times the second, ends with, for
     /// inputs and targets that are not scaled: codes come out in the inputs' own units, an autoencoder's decoder rows have
     /// norm 1. Exact, since every activation function here commutes with a positive factor that its thresholds share.
-    pub(crate) fn finished(architecture: Architecture, mut parameters: Parameters, scales: (f32, Option<f32>)) -> Self {
+    pub fn finished(architecture: Architecture, mut parameters: Parameters, scales: (f32, Option<f32>)) -> Self {
         let activation = architecture.activation();
         if !architecture.has_unit_decoder() {
             parameters.fold_decoder_norms(activation);
@@ -82,7 +79,7 @@ impl Autoencoder {
         self.reconstruct_from(x, codes)
     }
 
-    /// The same when the codes are known already.
+    /// What becomes of activations `[B, D]` whose codes `[B, F]` are known already.
     pub fn reconstruct_from(&self, x: Tensor<2>, codes: Tensor<2>) -> Tensor<2> {
         let p = &self.parameters;
         let mut out = matmul(codes, p.w_dec.clone()) + p.b_dec.clone().unsqueeze(); // [B, D_out]
@@ -97,7 +94,7 @@ impl Autoencoder {
     }
 
     /// What stands before the encoder's product, `[B, D]`.
-    pub(crate) fn centred(&self, x: Tensor<2>) -> Tensor<2> {
+    pub fn centred(&self, x: Tensor<2>) -> Tensor<2> {
         let x = self.normalisation.apply(x);
         if self.subtracts_b_dec {
             x - self.parameters.b_dec.clone().unsqueeze()
@@ -146,72 +143,5 @@ impl Dictionary for Autoencoder {
 
     fn directions(&self) -> Tensor<2> {
         self.parameters.w_dec.clone()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::architecture::{EXAMPLES, Phase};
-    use crate::pass::{self, Batch, Path, Plan};
-    use kernels::{Precision, cpu, from_vec, random, to_vec};
-
-    /// The finished autoencoder on raw inputs does what the one in training does on scaled ones.
-    #[test]
-    fn finishing_changes_units_and_nothing_else() {
-        const B: usize = 40;
-        const D: usize = 6;
-        const F: usize = 14;
-        let draw = |stream: &str, n, size| random::normal(&mut random::rng(4, stream), n, size);
-        let scale = 2.5;
-        for architecture in EXAMPLES {
-            for transcodes in [false, true] {
-                let n_extra = architecture.initial_extra().len();
-                let parameters = Parameters {
-                    w_enc: from_vec(draw("w_enc", F * D, 0.5), [F, D], &cpu()),
-                    b_enc: from_vec(draw("b_enc", F, 0.2), [F], &cpu()),
-                    w_dec: from_vec(draw("w_dec", F * D, 0.5), [F, D], &cpu()),
-                    b_dec: from_vec(draw("b_dec", D, 0.2), [D], &cpu()),
-                    extra: (0..n_extra)
-                        .map(|i| from_vec::<1>(draw(&format!("extra {i}"), F, 0.3), [F], &cpu()).abs() + 0.1)
-                        .collect(),
-                };
-                let [raw, raw_target] = ["x", "y"].map(|name| from_vec::<2>(draw(name, B * D, 0.6), [B, D], &cpu()));
-                let (x, target) = (raw.clone() * scale, raw_target * 4.0);
-                let batch = Batch {
-                    x: &x,
-                    target: transcodes.then_some(&target),
-                };
-                let phase = Phase {
-                    sparsity: 0.0,
-                    p: 1.0,
-                    next_p: None,
-                    batch_l0: None,
-                };
-                let plan = Plan {
-                    architecture,
-                    path: Path::Dense,
-                    precision: Precision::F32,
-                    phase,
-                    revival: None,
-                };
-                let pass = pass::forward(plan, &parameters.tracked(), batch).unwrap();
-                let scales = (scale, transcodes.then_some(4.0));
-                let model = Autoencoder::finished(architecture, parameters.clone(), scales);
-                if matches!(architecture.activation(), Activation::Jumprelu) && architecture.k().is_some() {
-                    continue; // a selection over the batch is not a threshold before it is calibrated
-                }
-                let found = to_vec(model.reconstruct(raw)); // in units of the target, or of the input
-                let unit = if transcodes { 4.0 } else { scale };
-                let expected = to_vec(batch.target().clone() - pass.loss.residual);
-                for (found, expected) in found.iter().zip(&expected) {
-                    let (name, gap) = (architecture.name(), (found * unit - expected).abs());
-                    assert!(
-                        gap < 1e-4,
-                        "{name}, transcodes {transcodes}: {found} x {unit}, expected {expected}"
-                    );
-                }
-            }
-        }
     }
 }

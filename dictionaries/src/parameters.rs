@@ -24,16 +24,20 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Slots of the optimiser; those of [`Parameters::extra`] begin at `EXTRA`.
-    pub(crate) const W_ENC: usize = 0;
-    pub(crate) const B_ENC: usize = 1;
-    pub(crate) const W_DEC: usize = 2;
-    pub(crate) const B_DEC: usize = 3;
-    pub(crate) const EXTRA: usize = 4;
+    /// Slot of [`Parameters::w_enc`] in an optimiser.
+    pub const W_ENC: usize = 0;
+    /// Slot of [`Parameters::b_enc`].
+    pub const B_ENC: usize = 1;
+    /// Slot of [`Parameters::w_dec`].
+    pub const W_DEC: usize = 2;
+    /// Slot of [`Parameters::b_dec`].
+    pub const B_DEC: usize = 3;
+    /// The first slot of [`Parameters::extra`].
+    pub const EXTRA: usize = 4;
 
     /// Random unit decoder rows, the encoder their transpose, or for a transcoder random unit rows too; encoder bias 0 and
     /// `b_dec` as given; `extra` constant vectors. `d_in` is the width of the inputs.
-    pub(crate) fn init(
+    pub fn init(
         n_latents: usize,
         d_in: usize,
         b_dec: Vec<f32>,
@@ -77,7 +81,7 @@ impl Parameters {
     }
 
     /// All numbers in host memory, a vector a slot.
-    pub(crate) fn to_host(&self) -> Vec<Vec<f32>> {
+    pub fn to_host(&self) -> Vec<Vec<f32>> {
         let mut all = vec![
             to_vec(self.w_enc.clone()),
             to_vec(self.b_enc.clone()),
@@ -89,7 +93,7 @@ impl Parameters {
     }
 
     /// A copy whose gradients are asked for.
-    pub(crate) fn tracked(&self) -> Self {
+    pub fn tracked(&self) -> Self {
         Self {
             w_enc: self.w_enc.clone().autodiff().require_grad(),
             b_enc: self.b_enc.clone().autodiff().require_grad(),
@@ -100,7 +104,7 @@ impl Parameters {
     }
 
     /// The gradients of a tracked copy; zero where the loss does not depend on a parameter.
-    pub(crate) fn gradients(&mut self, grads: &mut Gradients) -> Self {
+    pub fn gradients(&mut self, grads: &mut Gradients) -> Self {
         Self {
             w_enc: gradient(&mut self.w_enc, grads),
             b_enc: gradient(&mut self.b_enc, grads),
@@ -111,7 +115,7 @@ impl Parameters {
     }
 
     /// Whether no number is NaN or infinite.
-    pub(crate) fn are_finite(&self) -> bool {
+    pub fn are_finite(&self) -> bool {
         let vectors = [&self.b_enc, &self.b_dec].into_iter().chain(&self.extra);
         let matrices = [&self.w_enc, &self.w_dec].map(|matrix| (matrix.clone() * 0.0).sum());
         let sum = vectors.map(|vector| (vector.clone() * 0.0).sum()).chain(matrices);
@@ -119,7 +123,7 @@ impl Parameters {
     }
 
     /// Sums, number by number.
-    pub(crate) fn plus(self, other: Self) -> Self {
+    pub fn plus(self, other: Self) -> Self {
         Self {
             w_enc: self.w_enc + other.w_enc,
             b_enc: self.b_enc + other.b_enc,
@@ -130,20 +134,20 @@ impl Parameters {
     }
 
     /// Norms of the decoder's rows, `[F]`.
-    pub(crate) fn decoder_norms(&self) -> Tensor<1> {
+    pub fn decoder_norms(&self) -> Tensor<1> {
         let n_latents = self.n_latents();
         self.w_dec.clone().square().sum_dim(1).sqrt().reshape([n_latents]) // [F]
     }
 
     /// Raises thresholds to 0. The libraries' JumpReLU has a ReLU, so a code is never below 0 whatever its threshold.
-    pub(crate) fn keep_thresholds_positive(&mut self, activation: Activation) {
+    pub fn keep_thresholds_positive(&mut self, activation: Activation) {
         if activation == Activation::Jumprelu {
             self.extra[0] = self.extra[0].clone().clamp_min(0.0);
         }
     }
 
     /// Whether the decoder's rows have norm 1, to 1e-5.
-    pub(crate) fn has_unit_rows(&self) -> bool {
+    pub fn has_unit_rows(&self) -> bool {
         to_vec(self.decoder_norms())
             .iter()
             .all(|norm| (norm - 1.0).abs() <= 1e-5)
@@ -151,7 +155,7 @@ impl Parameters {
 
     /// Moves the norms of the decoder's rows into the encoder and what is compared with its pre-activations: codes times
     /// norms, the same outputs.
-    pub(crate) fn fold_decoder_norms(&mut self, activation: Activation) {
+    pub fn fold_decoder_norms(&mut self, activation: Activation) {
         let norms = self.decoder_norms().clamp_min(1e-8); // [F]
         let column = norms.clone().reshape([self.n_latents(), 1]); // [F, 1]
         self.w_enc = self.w_enc.clone() * column.clone();

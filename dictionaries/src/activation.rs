@@ -3,11 +3,8 @@
 //! Shapes: `B` rows, `F` latents.
 
 use burn::tensor::{Tensor, activation::relu};
-use kernels::Precision;
 
-use crate::architecture::gated;
-use crate::parameters::Parameters;
-use crate::support::Support;
+use crate::Parameters;
 
 /// How codes follow from pre-activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +40,7 @@ impl Activation {
     }
 
     /// SAELens's names of [`Parameters::extra`].
-    pub(crate) fn extra_names(self) -> &'static [&'static str] {
+    pub fn extra_names(self) -> &'static [&'static str] {
         match self {
             Self::Relu | Self::Topk { .. } | Self::Groupmax { .. } => &[],
             Self::Jumprelu => &["threshold"],
@@ -52,7 +49,7 @@ impl Activation {
     }
 
     /// Which of [`Parameters::extra`] has the units of pre-activations: thresholds, biases of magnitudes; log-scales have none.
-    pub(crate) fn extra_in_units(self) -> Option<usize> {
+    pub fn extra_in_units(self) -> Option<usize> {
         match self {
             Self::Jumprelu => Some(0),
             Self::Gated => Some(1),
@@ -61,7 +58,7 @@ impl Activation {
     }
 
     /// SAELens's name of [`Parameters::b_enc`].
-    pub(crate) fn bias_name(self) -> &'static str {
+    pub fn bias_name(self) -> &'static str {
         match self {
             Self::Gated => "b_gate",
             _ => "b_enc",
@@ -69,7 +66,7 @@ impl Activation {
     }
 
     /// Codes from pre-activations, both `[B, F]`.
-    pub(crate) fn apply(self, parameters: &Parameters, h: Tensor<2>) -> Tensor<2> {
+    pub fn apply(self, parameters: &Parameters, h: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Relu => relu(h),
             Self::Jumprelu => {
@@ -82,7 +79,23 @@ impl Activation {
                 let groups = h.reshape([rows * k, n_latents / k]); // [B k, F / k]
                 kernels::top_k(groups, 1).reshape([rows, n_latents]) // [B, F]
             }
-            Self::Gated => gated::activate(parameters, &Support::Dense(Precision::F32), h),
+            Self::Gated => {
+                let [b_gate, r_mag, b_mag] = [&parameters.b_enc, &parameters.extra[0], &parameters.extra[1]]
+                    .map(|vector| vector.clone().unsqueeze()); // [1, F]
+                gated(h, b_gate, r_mag.exp(), b_mag)
+            }
         }
     }
+}
+
+/// Codes of a Gated autoencoder (Rajamanoharan et al. 2024, <https://arxiv.org/abs/2404.16014>) from the gate's
+/// pre-activations `h = u + b_gate`: `ReLU(scale u + b_mag)` where `h > 0`. The gate is a constant for differentiation.
+///
+/// # Shapes
+///
+/// - h, output: `[B, F]`, or `[1, N]` of the active entries alone
+/// - b_gate, scale, b_mag: one number a latent, spread over the entries: `[1, F]` or `[1, N]`
+pub fn gated(h: Tensor<2>, b_gate: Tensor<2>, scale: Tensor<2>, b_mag: Tensor<2>) -> Tensor<2> {
+    let gate = h.clone().greater_scalar(0.0).float(); // constant
+    relu((h - b_gate) * scale + b_mag) * gate
 }

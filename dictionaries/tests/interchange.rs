@@ -13,8 +13,9 @@
 
 use std::path::{Path, PathBuf};
 
+use dictionaries::{Autoencoder, Format, Origin};
 use kernels::{cpu, from_vec, to_vec};
-use sae::{Autoencoder, Error, Format, Origin};
+use sae::Error;
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)

@@ -9,7 +9,7 @@
 //!
 //! Shape legend: `B` rows of a batch, `D` width of a node, `F = 2 D` latents.
 
-use activations::Dictionary;
+use crate::Dictionary;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use tasks::Labels;

@@ -31,7 +31,7 @@ impl Normalisation {
     }
 
     /// Normalised inputs, `[B, D]`.
-    pub(crate) fn apply(self, x: Tensor<2>) -> Tensor<2> {
+    pub fn apply(self, x: Tensor<2>) -> Tensor<2> {
         match self {
             Self::None => x,
             Self::LayerNorm => {
@@ -43,7 +43,7 @@ impl Normalisation {
     }
 
     /// Outputs `[B, D]` in the units of the inputs `x`.
-    pub(crate) fn undo(self, x: &Tensor<2>, out: Tensor<2>) -> Tensor<2> {
+    pub fn undo(self, x: &Tensor<2>, out: Tensor<2>) -> Tensor<2> {
         match self {
             Self::None => out,
             Self::LayerNorm => {

@@ -5,54 +5,16 @@
 use std::ops::Range;
 
 use burn::tensor::Device;
+use dictionaries::{Autoencoder, Dominant, Summary};
 use kernels::to_vec;
-use serde::{Deserialize, Serialize};
 
-use crate::Autoencoder;
 use crate::rows::Rows;
-use crate::survey::{Dominant, Surveyed};
+use crate::survey::Surveyed;
 
 /// Codes that are held at once, about.
 const ENTRIES: usize = 1 << 22;
 /// A latent that is active on a larger share of the rows is dense.
 const DENSE: f64 = 0.1;
-
-/// How well an autoencoder reconstructs, and with how much.
-///
-/// `x` is what is to be reconstructed, `e = x - x̂`, `x̄` the mean of the measured rows; sums run over rows and dimensions.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
-    /// Fraction of variance unexplained: `sum e² / sum (x - x̄)²`; none of rows that are all the same.
-    pub fvu: Option<f64>,
-    /// Mean over rows of `|e|² / |x - x̄|²`, as older tools report it; rows that equal the mean are left out. A few long rows
-    /// do not decide it.
-    pub fvu_per_token: Option<f64>,
-    /// `sum e² / sum x²`.
-    pub fvu_uncentred: Option<f64>,
-    /// Mean over rows of the cosine between `x` and `x̂`.
-    pub cosine: f64,
-    /// Mean number of active latents of a row.
-    pub l0: f64,
-    /// Share of latents that no row activates, held out or not; rows marked as special do not count.
-    pub dead: f64,
-    /// Share of latents that more than a tenth of the measured rows activate.
-    pub dense: f64,
-    /// Rows that all but `dead` were measured on.
-    pub rows: usize,
-    /// Whether these rows were held out. False where nothing was: then they are the rows that were trained on.
-    pub held_out: bool,
-    /// Rows, measured or not.
-    pub all_rows: usize,
-    /// Those of them whose `|x|` is more than ten times the median.
-    pub long_rows: usize,
-    /// Share of `sum (x - x̄)²` that the longest thousandth of the measured rows carries.
-    pub largest_variance: Option<f64>,
-    /// Share of `sum e²` that they carry.
-    pub largest_error: Option<f64>,
-    /// A dimension whose mean outweighs that of all others and lies far from 0: then `fvu_uncentred` and `cosine` are near their
-    /// best without a single latent.
-    pub dominant: Option<Dominant>,
-}
 
 /// A measurement in the making.
 #[derive(Debug)]

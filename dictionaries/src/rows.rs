@@ -1,15 +1,13 @@
-//! One vector per prompt, held on the host.
+//! Vectors of one width, held on the host: one per prompt or token.
 //!
-//! Interventions overwrite nodes with vectors computed beforehand, never recomputed downstream, so every method of the
-//! paper (Makelov, Lange, Nanda, [arXiv 2405.08366](https://arxiv.org/abs/2405.08366)) ends in such a matrix. Sums run
-//! in row order in f64: the result does not depend on the number of threads.
+//! Sums run in row order in f64: the result does not depend on the number of threads.
 //!
-//! Shape legend: `N` prompts, `D` width of a node.
+//! Shape legend: `N` rows, `D` width of a row.
 
 use burn::tensor::{Device, Tensor};
 use std::ops::Range;
 
-/// A host matrix `[N, D]`, row-major: row `i` belongs to prompt `i`.
+/// A host matrix `[N, D]`, row-major: row `i` belongs to prompt or token `i`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Rows {
     width: usize,
@@ -90,7 +88,7 @@ impl Rows {
 
     /// Adds the rows of `more` at the end. Both must have the same width.
     pub fn extend(&mut self, more: &Rows) {
-        debug_assert_eq!(self.width, more.width);
+        assert_eq!(self.width, more.width);
         self.values.extend_from_slice(&more.values);
     }
 
@@ -109,7 +107,7 @@ impl Rows {
     /// Rows of several matrices side by side, `[N, D_1 + D_2 + ...]`. All must have the same number of rows.
     pub fn beside(parts: &[&Rows]) -> Self {
         let n = parts.first().map_or(0, |part| part.len());
-        debug_assert!(parts.iter().all(|part| part.len() == n));
+        assert!(parts.iter().all(|part| part.len() == n));
         Self {
             width: parts.iter().map(|part| part.width).sum(),
             values: (0..n)
@@ -128,7 +126,7 @@ impl Rows {
 
     /// Euclidean distances between rows of the same place, `[N]`. Both must have the same shape.
     pub fn distances(&self, other: &Rows) -> Vec<f32> {
-        debug_assert_eq!((self.width, self.values.len()), (other.width, other.values.len()));
+        assert_eq!((self.width, self.values.len()), (other.width, other.values.len()));
         let distance = |i: usize| {
             let terms = self
                 .row(i)
@@ -142,7 +140,7 @@ impl Rows {
 
     /// `self - other` entry by entry, `[N, D]`. Both must have the same shape.
     pub fn minus(&self, other: &Rows) -> Self {
-        debug_assert_eq!((self.width, self.values.len()), (other.width, other.values.len()));
+        assert_eq!((self.width, self.values.len()), (other.width, other.values.len()));
         Self {
             width: self.width,
             values: self.values.iter().zip(&other.values).map(|(a, b)| a - b).collect(),
@@ -151,7 +149,7 @@ impl Rows {
 
     /// `self + a - b` entry by entry, `[N, D]`. All three must have the same shape.
     pub fn plus_minus(&self, a: &Rows, b: &Rows) -> Self {
-        debug_assert!(self.values.len() == a.values.len() && self.values.len() == b.values.len());
+        assert!(self.values.len() == a.values.len() && self.values.len() == b.values.len());
         let values = self
             .values
             .iter()

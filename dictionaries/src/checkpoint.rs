@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::formats::folder::{self, File};
 use crate::formats::{NamedHook, damaged, saelens};
-use crate::{Autoencoder, Error, Summary, Variant};
+use crate::{Autoencoder, Error, Trained};
 
 const FORMAT_VERSION: u32 = 5;
 pub(crate) const CONFIG: &str = "config.json";
@@ -42,25 +42,6 @@ pub enum Origin {
 
 fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&path.display())
-}
-
-/// How an autoencoder was trained, and how it turned out.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Trained {
-    /// What it was trained as.
-    pub variant: Variant,
-    /// The node, or the hook, whose activations it was trained on.
-    pub site: String,
-    /// Hash of the store that held them.
-    pub parent: String,
-    /// Hash of the model that they are of.
-    pub model: String,
-    /// Hash of the settings it was trained with ([`crate::TrainConfig::hash`]).
-    pub config: String,
-    /// These settings ([`crate::TrainConfig::settings`]).
-    pub settings: serde_json::Value,
-    /// Measured at the end.
-    pub summary: Summary,
 }
 
 impl Origin {

@@ -6,8 +6,7 @@
 //! Shape legend: `N` rows of activations, `D` width of a node.
 
 use super::{SignedBasis, checked};
-use crate::Error;
-use crate::rows::Rows;
+use crate::{Error, Rows};
 use burn::tensor::Device;
 use kernels::svd::{dot, svd};
 use rayon::prelude::*;

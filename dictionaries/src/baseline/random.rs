@@ -16,9 +16,8 @@
 //! Shape legend: `B` rows of a batch, `N` rows of activations, `D` width of a node, `F` latents.
 
 use super::checked;
-use crate::Error;
-use crate::rows::Rows;
-use activations::{Dictionary, Node};
+use crate::{Dictionary, Error, Rows};
+use activations::Node;
 use burn::tensor::{Device, Tensor};
 use tasks::Labels;
 
