@@ -49,6 +49,11 @@ fn compare(path: &str, old: &Value, new: &Value, differences: &mut Vec<String>) 
     }
 }
 
+/// `value` rounded to six significant digits: what reports say of a measured number.
+pub fn rounded(value: f64) -> f64 {
+    format!("{value:.5e}").parse().unwrap_or(value) + 0.0 // no -0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,7 +26,7 @@ pub use files::{prepared, read, remove_file, remove_folder, write_atomic, write_
 pub use guard::caught;
 pub use hash::{Sha256Hex, digest_file, sha256_file, sha256_hex};
 pub use held_folder::HeldFolder;
-pub use json::{json_differences, read_json, write_json};
+pub use json::{json_differences, read_json, rounded, write_json};
 pub use lock::{Lock, LockFile, Locking, Sharing};
 pub use safetensors_file::SafetensorsFile;
 pub use temporary::{TemporaryFolder, end_temporaries, remove_leftovers};

@@ -3,8 +3,8 @@
 //! The evaluation knows dictionaries only through the [`Dictionary`] trait, so every kind is measured the same way
 //! (Makelov, Lange, Nanda, [arXiv 2405.08366](https://arxiv.org/abs/2405.08366)).
 
-use crate::site::Site;
 use activations::Node;
+use causal::site::Site;
 use dictionaries::Dictionary;
 use std::collections::BTreeMap;
 

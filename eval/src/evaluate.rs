@@ -14,20 +14,22 @@ use crate::Error;
 use crate::bootstrap::Bootstrap;
 use crate::columns::{resamples_parquet, scores_parquet};
 use crate::config::{EvalConfig, EvalFile};
-use crate::cost::{self, Cost};
 use crate::derive::derive;
 use crate::dictionary_set::DictionarySet;
-use crate::interventions::{CleanRun, Runner, Want};
-use crate::ledger::{Entry, Ledger, Selection, rounded};
+use crate::ledger::{Entry, Ledger, Selection};
 use crate::measure::{Evaluation, Steps, baseline_steps, record, unit_steps};
 use crate::metric::{Method, Metric};
 use crate::parts::Parts;
 use crate::report::{
-    ALWAYS_ON, Clean, Columns, DictionaryFacts, FORMAT_VERSION, MEAN_ABLATION, ModelFacts, NONE, REPORT, RESAMPLES,
-    Report, SCORES,
+    ALWAYS_ON, Columns, DictionaryFacts, FORMAT_VERSION, MEAN_ABLATION, ModelFacts, NONE, REPORT, RESAMPLES, Report,
+    SCORES,
 };
-use crate::site::Sites;
 use activations::Node;
+use artifacts::rounded;
+use causal::cost::Cost;
+use causal::interventions::{CleanRun, Runner, Want};
+use causal::site::Sites;
+use causal::{Clean, cost};
 use dictionaries::Directions;
 use lm::Model;
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,9 +93,9 @@ impl Evaluated {
 /// Scores dictionary sets at the sites of the runner's model that they have dictionaries for; what `parts` holds of an earlier run is not measured again.
 ///
 /// # Errors
-/// [`Error::ModelMismatch`], [`Error::TaskMismatch`], [`Error::Site`] or [`Error::Node`] when the sites do not fit the model;
+/// [`causal::Error::ModelMismatch`], [`causal::Error::TaskMismatch`], [`causal::Error::Site`] or [`causal::Error::Node`] when the sites do not fit the model;
 /// [`Error::NoSite`] and [`Error::Width`] when a set does not fit the sites; [`Error::DuplicateSet`] and
-/// [`Error::UnknownSet`] for names; [`Error::NoBehaviour`] when the model does not do the task; [`Error::NotFinite`] for a
+/// [`Error::UnknownSet`] for names; [`causal::Error::NoBehaviour`] when the model does not do the task; [`Error::NotFinite`] for a
 /// dictionary whose numbers, codes or reconstructions are not finite; [`Error::Model`].
 pub fn evaluate(
     runner: &Runner<'_>,
@@ -120,7 +122,7 @@ pub fn evaluate(
     let facts = describe(&clean);
     if facts.logit_diff.is_nan() || facts.logit_diff < config.min_denominator {
         let (logit_diff, n, floor) = (facts.logit_diff, facts.n, config.min_denominator);
-        return Err(Error::NoBehaviour { logit_diff, n, floor });
+        return Err(causal::Error::NoBehaviour { logit_diff, n, floor }.into());
     }
     let expected = expected(runner, task, &clean, sites, dictionaries, config)?;
     observer.cost(&expected);
@@ -279,42 +281,6 @@ fn hash<'p>(samples: impl Iterator<Item = &'p Vec<Prompt>>) -> Result<String, Er
     )?))
 }
 
-/// The counterfactual prompts that change `attribute`, one for each prompt.
-///
-/// # Errors
-/// [`Error::Counterfactuals`] when they do not pair up with the prompts.
-pub(crate) fn counterfactuals(
-    task: &dyn Task,
-    prompts: &[Prompt],
-    attribute: Attribute,
-    seed: u64,
-) -> Result<Vec<Prompt>, Error> {
-    let changed = task.counterfactuals(prompts, attribute, seed);
-    if changed.len() != prompts.len() {
-        return Err(Error::Counterfactuals {
-            attribute,
-            expected: prompts.len(),
-            found: changed.len(),
-        });
-    }
-    Ok(changed)
-}
-
-/// How well the undisturbed model does.
-pub(crate) fn describe(clean: &CleanRun<'_>) -> Clean {
-    let right = clean
-        .prompts
-        .iter()
-        .zip(&clean.outcome.prediction)
-        .filter(|(prompt, token)| prompt.right_token() == **token);
-    let n = clean.prompts.len();
-    Clean {
-        logit_diff: rounded(clean.outcome.mean_logit_diff()),
-        accuracy: rounded(right.count() as f64 / n.max(1) as f64),
-        n,
-    }
-}
-
 /// Checks names, nodes and widths of the sets before anything runs.
 fn check_sets(model: &Model, sites: &Sites, sets: &[DictionarySet], config: &EvalConfig) -> Result<(), Error> {
     let mut names = BTreeSet::from([NONE, MEAN_ABLATION, ALWAYS_ON]);
@@ -337,7 +303,7 @@ fn check_sets(model: &Model, sites: &Sites, sets: &[DictionarySet], config: &Eva
             input.validate(model.spec())?;
             if input.role != node.role {
                 let reason = format!("a transcoder of it reads {input}, which is another position");
-                return Err(Error::Node { node: *node, reason });
+                return Err(causal::Error::Node { node: *node, reason }.into());
             }
             for (node, found) in [(input, dictionary.d_in()), (*node, dictionary.d_out())] {
                 let expected = node.width(model.spec());

@@ -243,11 +243,6 @@ pub fn members<'d>(dictionaries: &'d [DictionaryFacts], family: &str) -> Vec<&'d
     of.map(|facts| facts.name.as_str()).collect()
 }
 
-/// `value` rounded to six significant digits.
-pub fn rounded(value: f64) -> f64 {
-    format!("{value:.5e}").parse().unwrap_or(value) + 0.0 // no -0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,8 +9,8 @@
 use crate::Error;
 use crate::config::EvalConfig;
 use crate::metric::{Method, Metric, Test};
-use crate::site::Site;
 use activations::Node;
+use causal::site::Site;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -135,18 +135,6 @@ pub struct ModelFacts {
     pub d_model: usize,
     /// Size of the vocabulary.
     pub d_vocab: usize,
-}
-
-/// How well the undisturbed model does the task.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Clean {
-    /// Mean of the logit of the right answer minus that of the wrong one (`IO - S`, the right pronoun minus the other) at END,
-    /// in logits.
-    pub logit_diff: f64,
-    /// Share of prompts whose argmax over the whole vocabulary is the right answer.
-    pub accuracy: f64,
-    /// Number of prompts.
-    pub n: usize,
 }
 
 /// SHA-256 of the files that are written with a report and hold the same scores.

@@ -11,11 +11,12 @@ mod common;
 
 use activations::Node;
 use burn::tensor::{Device, Tensor};
+use causal::Sites;
+use causal::interventions::Runner;
 use common::{Identity, World, node, sets, sites, world};
 use dictionaries::Dictionary;
 use eval::config::Compare;
-use eval::interventions::Runner;
-use eval::{DictionarySet, Edit, Error, EvalFile, Evaluated, Method, Metric, Parts, Score, Sites, evaluate};
+use eval::{DictionarySet, Edit, Error, EvalFile, Evaluated, Method, Metric, Parts, Score, evaluate};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tasks::{Attribute, ByAttribute, Labels, Sample, Task};

@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use activations::Node;
 use burn::tensor::{Device, Tensor};
+use causal::interventions::{Runner, Want, mean};
+use causal::{Site, Sites};
 use common::{World, node, world};
 use dictionaries::{Dictionary, Rows};
-use eval::interventions::{Runner, Want, mean};
-use eval::{DictionarySet, Edit, EvalFile, Method, Metric, Report, Site, Sites, evaluate};
+use eval::{DictionarySet, Edit, EvalFile, Method, Metric, Report, evaluate};
 use kernels::cpu;
 use lm::{HookPoint, Model, Patch, Request, Start, TokenBatch};
 use tasks::{Attribute, Labels, Sample, Task, TaskSource};

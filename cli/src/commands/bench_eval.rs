@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use activations::Node;
+use causal::interventions::Runner;
+use causal::{Site, Sites};
 use dictionaries::{Dictionary, RandomDictionary};
-use eval::interventions::Runner;
-use eval::{DictionarySet, Edit, EvalConfig, EvalFile, Method, Site, Sites, evaluate};
+use eval::{DictionarySet, Edit, EvalConfig, EvalFile, Method, evaluate};
 use lm::Model;
 use tasks::{Attribute, IoiTask, TaskSource};
 

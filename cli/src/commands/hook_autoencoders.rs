@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use activations::SourceConfig;
+use causal::Place;
 use dictionaries::{Autoencoder, Dictionary, Format, Origin, Trained};
-use eval::Place;
 use lm::{HookPoint, Model};
 use serde::Deserialize;
 

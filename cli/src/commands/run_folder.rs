@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use activations::{Corpus, Document, Skipped, SourceConfig, Store, corpus};
 use anyhow::Context as _;
 use burn::tensor::Device;
-use eval::Sites;
+use causal::Sites;
 use hub::{Hub, HubModel};
 use lm::{Dtype, LoadOptions, Model, Tokenizer};
 use serde_json::Value;
@@ -279,7 +279,7 @@ pub(crate) fn check_task(store: &Store, sites: &Sites, schema: &Schema) -> anyho
 /// Reads a sites file, and the schema of its task.
 pub(crate) fn read_sites(path: &Path) -> anyhow::Result<(Sites, Schema)> {
     let sites: Sites = config::read(path, &[])?;
-    let refused = |error: eval::Error| ConfigError(format!("{}: {error}", path.display()));
+    let refused = |error: causal::Error| ConfigError(format!("{}: {error}", path.display()));
     let schema = sites.task.schema().map_err(|error| refused(error.into()))?;
     sites.check_task(&schema).map_err(refused)?;
     Ok((sites, schema))

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use artifacts::HeldFolder;
 use burn::tensor::Tensor;
+use causal::{Change, Insert, Place, SpliceTask, SpliceText};
 use dictionaries::{Autoencoder, Summary};
-use eval::{Change, DENSE, Insert, Place, SpliceTask, SpliceText};
+use eval::DENSE;
 use lm::Model;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -182,7 +183,7 @@ struct Tasks<'t, 'a> {
 }
 
 impl<'t, 'a> Tasks<'t, 'a> {
-    fn of(&mut self, mut places: Vec<Place>) -> Result<&SpliceTask<'t, 'a>, eval::Error> {
+    fn of(&mut self, mut places: Vec<Place>) -> Result<&SpliceTask<'t, 'a>, causal::Error> {
         places.sort();
         let task = match self.by_places.remove(&places) {
             Some(task) => task,

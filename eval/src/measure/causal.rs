@@ -11,16 +11,15 @@
 //!
 //! Shape legend: `N` prompts, `D` width of a node, `F` latents.
 
-use dictionaries::{Codes, Rows};
-
 use super::ground::Ground;
 use super::{Coded, Evaluation, Unit};
 use crate::Error;
 use crate::control::{Swap, apply, differing};
 use crate::interpretation::Interpretation;
-use crate::interventions::{Want, mean};
 use crate::ledger::Key;
 use crate::metric::Metric;
+use causal::interventions::{Want, mean};
+use dictionaries::{Codes, Rows};
 
 /// The description of each latent at each node.
 type Described = [Vec<Option<Interpretation>>];

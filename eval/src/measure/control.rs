@@ -15,10 +15,10 @@ use crate::control::{
     Ranking, Swap, apply, beam, exhaustive, greedy, guided, magnitude, mean_per_candidate, supervised, with_offsets,
 };
 use crate::interpretability::Agreements;
-use crate::interventions::{Outcome, Want, mean};
 use crate::ledger::Key;
 use crate::legacy::Legacy;
 use crate::metric::{Method, Metric};
+use causal::interventions::{Outcome, Want, mean};
 use dictionaries::{Codes, Rows};
 use tasks::Attribute;
 

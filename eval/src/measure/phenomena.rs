@@ -16,7 +16,7 @@ use crate::ledger::Key;
 use crate::metric::Metric;
 use crate::phenomena::occlusion::{self, Carried, THETA, Verdict};
 use crate::phenomena::splitting::{self, Question};
-use crate::site::Site;
+use causal::site::Site;
 use dictionaries::Codes;
 use std::collections::BTreeMap;
 use tasks::Attribute;

@@ -226,7 +226,7 @@ fn validate(
     n: usize,
 ) -> Result<(), Error> {
     if n == 0 {
-        return Err(Error::NoPrompts);
+        return Err(causal::Error::NoPrompts.into());
     }
     for of in carried {
         if of.values.len() != n {

@@ -4,9 +4,10 @@
 
 use activations::Node;
 use burn::tensor::{Device, Tensor};
+use causal::interventions::Runner;
+use causal::{Site, Sites};
 use dictionaries::{Dictionary, RandomDictionary};
-use eval::interventions::Runner;
-use eval::{DictionarySet, Edit, Site, Sites};
+use eval::{DictionarySet, Edit};
 use lm::train::{TrainConfig, Trainer};
 use lm::{Model, Spec, Tokenizer};
 use std::collections::BTreeSet;

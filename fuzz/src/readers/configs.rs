@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use activations::{HarvestConfig, HarvestFile, SourceConfig};
+use causal::{LocateConfig, Sites};
+use eval::EvalConfig;
 use eval::phenomena::PhenomenaConfig;
-use eval::{EvalConfig, LocateConfig, Sites};
 use sae::{TrainConfig, TrainFile};
 use serde::Deserialize;
 use supervised::{FitConfig, FitFile};

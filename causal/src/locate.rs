@@ -21,14 +21,14 @@ mod narrow;
 
 pub use config::{LocateConfig, LocateFile};
 
+use crate::Clean;
 use crate::Error;
-use crate::approximation::ablated;
-use crate::evaluate::{counterfactuals, describe};
+use crate::ablated;
 use crate::interventions::{CleanRun, Runner, Want};
-use crate::ledger::rounded;
-use crate::report::Clean;
 use crate::site::{Evidence, Site, Sites};
+use crate::{counterfactuals, describe};
 use activations::Node;
+use artifacts::rounded;
 use dictionaries::Rows;
 use lm::{HookPoint, Model, Spec};
 use serde::{Deserialize, Serialize};

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use activations::{Document, Fill, Packing};
 use burn::tensor::Tensor;
+use causal::{Change, Insert, Place, SpliceText};
 use dictionaries::{Activation, Autoencoder, Normalisation, Parameters};
-use eval::{Change, Error, Insert, Place, SpliceText};
 use kernels::from_vec;
 use kernels::{cpu, to_vec};
 use lm::{HookPoint, Logits, Model, NormAt, Patch, Request, Start, TokenBatch, Tokenizer, Trace};
@@ -374,7 +374,7 @@ fn what_cannot_stand_in_one_pass_is_named() {
     ];
     for (inserts, part) in refused {
         let error = text.change(&inserts).unwrap_err();
-        assert!(matches!(error, Error::Splice { .. }), "{error}");
+        assert!(matches!(error, causal::Error::Splice { .. }), "{error}");
         assert!(error.to_string().contains(part), "{error}");
     }
     assert!(

@@ -25,7 +25,7 @@ pub struct Cost {
 
 /// Operations of one prompt of `tokens` through the blocks from `layer` on, of which the last `run` are run; logits at one
 /// position.
-pub(crate) fn flop(config: &Spec, layer: usize, tokens: usize, run: usize) -> f64 {
+pub fn flop(config: &Spec, layer: usize, tokens: usize, run: usize) -> f64 {
     let (tokens, run) = (tokens as f64, run as f64);
     let scores = 4.0 * run * tokens * (config.n_head * config.d_head) as f64;
     let block = run * config.block_flops() + scores;
@@ -33,7 +33,7 @@ pub(crate) fn flop(config: &Spec, layer: usize, tokens: usize, run: usize) -> f6
 }
 
 /// Positions that interventions at a site run, in the mean over prompts.
-pub(crate) fn positions(site: &Site, prompts: &[Prompt]) -> usize {
+pub fn positions(site: &Site, prompts: &[Prompt]) -> usize {
     let first = |prompt: &Prompt| {
         site.nodes
             .iter()
@@ -46,7 +46,7 @@ pub(crate) fn positions(site: &Site, prompts: &[Prompt]) -> usize {
 }
 
 /// The first block that interventions at a site run.
-pub(crate) fn first_layer(site: &Site) -> usize {
+pub fn first_layer(site: &Site) -> usize {
     site.nodes
         .iter()
         .filter_map(|node| restart_layer(node).ok())

@@ -19,7 +19,7 @@ use tasks::{Prompt, Sample, Task};
 
 use super::{LocateConfig, share_of_changed, trivial};
 use crate::Error;
-use crate::evaluate::counterfactuals;
+use crate::counterfactuals;
 use crate::interventions::Runner;
 
 /// The nodes that are left to be measured exactly, in the order in which they were given.
