@@ -32,10 +32,6 @@ pub enum Error {
     #[error(transparent)]
     Tasks(#[from] tasks::Error),
 
-    /// An autoencoder of a toy could not be trained.
-    #[error(transparent)]
-    Autoencoder(#[from] sae::Error),
-
     /// Codes, labels and resamples of a check do not belong to the same prompts.
     #[error("check for {check}: {reason}")]
     Check {

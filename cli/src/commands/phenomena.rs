@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use artifacts::HeldFolder;
-use eval::phenomena::{Job, PhenomenaConfig, Records, Summary, job};
+use toys::{Job, PhenomenaConfig, Records, Summary, job};
 
 use super::Context;
 use crate::{config, output};

@@ -17,7 +17,6 @@
 //! Shape legend: `N` prompts, `F` latents, `P` values of an attribute, `R` resamples.
 
 use super::coverage::{Counts, coverage, occlusion_index};
-use super::occlusion_toy::ENOUGH;
 use crate::Error;
 use crate::bootstrap::{Bootstrap, interval};
 use dictionaries::Codes;
@@ -27,6 +26,8 @@ use tasks::Attribute;
 
 /// F1 from which a latent stands for a value, as in the paper on the real node.
 pub const THETA: f64 = 0.5;
+/// Coverage of the strong attribute from which the index says something.
+pub const ENOUGH: f64 = 0.6;
 /// |Change of logit difference| that an attribute must cause at the site for the check to apply.
 pub const LEAST_EFFECT: f64 = 0.25;
 /// The index above which a dictionary occludes.

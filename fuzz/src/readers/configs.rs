@@ -5,11 +5,11 @@ use std::path::Path;
 use activations::{HarvestConfig, HarvestFile, SourceConfig};
 use causal::{LocateConfig, Sites};
 use eval::EvalConfig;
-use eval::phenomena::PhenomenaConfig;
 use sae::{TrainConfig, TrainFile};
 use serde::Deserialize;
 use supervised::{FitConfig, FitFile};
 use tasks::TaskSource;
+use toys::PhenomenaConfig;
 
 use super::{any, message};
 use crate::scratch::{Scratch, bytes, entries, repository};

@@ -23,37 +23,37 @@ use sae::{Batch, Schedule, Start, StepReport, Trainer};
 
 /// What a toy autoencoder is trained with.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Training {
+pub(crate) struct Training {
     /// Latents `F`.
-    pub(super) latents: usize,
+    pub(crate) latents: usize,
     /// Weight of the penalty.
-    pub(super) lambda: f64,
+    pub(crate) lambda: f64,
     /// Optimiser steps of the whole run.
-    pub(super) steps: usize,
+    pub(crate) steps: usize,
     /// Peak learning rate of Adam.
-    pub(super) learning_rate: f64,
+    pub(crate) learning_rate: f64,
     /// Seed of the weights.
-    pub(super) seed: u64,
+    pub(crate) seed: u64,
 }
 
 /// An autoencoder in training.
-pub(super) struct Toy {
+pub(crate) struct Toy {
     trainer: Trainer,
     width: usize,
     device: Device,
 }
 
 /// The encoder: `h = W a + b`.
-pub(super) struct Encoder {
+pub(crate) struct Encoder {
     /// `W`, `[F, D]`, row-major.
-    pub(super) weights: Vec<f32>,
+    pub(crate) weights: Vec<f32>,
     /// `b`, `[F]`: the decoder's bias, which is subtracted from inputs first, is folded in.
-    pub(super) bias: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
 }
 
 impl Toy {
     /// An autoencoder that has taken no step; `mean`, `[D]`, is that of the inputs.
-    pub(super) fn new(mean: Vec<f32>, training: Training, device: &Device) -> Self {
+    pub(crate) fn new(mean: Vec<f32>, training: Training, device: &Device) -> Self {
         let width = mean.len();
         let start = Start {
             n_latents: training.latents,
@@ -83,14 +83,14 @@ impl Toy {
     ///
     /// # Errors
     /// A loss that is not finite.
-    pub(super) fn step(&mut self, rows: Vec<f32>) -> Result<StepReport, Error> {
+    pub(crate) fn step(&mut self, rows: Vec<f32>) -> Result<StepReport, Error> {
         let n = rows.len() / self.width;
         let x = from_vec(rows, [n, self.width], &self.device); // [B, D]
         Ok(self.trainer.step(Batch { x: &x, target: None })?.read()?)
     }
 
     /// The encoder as it is.
-    pub(super) fn encoder(&self) -> Encoder {
+    pub(crate) fn encoder(&self) -> Encoder {
         let p = self.trainer.parameters();
         let shift = matmul(p.w_enc.clone(), p.b_dec.clone().reshape([self.width, 1])); // [F, 1]
         let bias = p.b_enc.clone() - shift.reshape([p.n_latents()]); // [F]
@@ -101,12 +101,12 @@ impl Toy {
     }
 
     /// The decoder's unit rows, `[F, D]`, row-major.
-    pub(super) fn directions(&self) -> Vec<f32> {
+    pub(crate) fn directions(&self) -> Vec<f32> {
         to_vec(self.trainer.parameters().w_dec.clone())
     }
 
     /// Codes `[N, F]` and reconstructions `[N, D]` of rows `[N, D]`.
-    pub(super) fn reconstruct(&self, rows: &Rows) -> (Rows, Rows) {
+    pub(crate) fn reconstruct(&self, rows: &Rows) -> (Rows, Rows) {
         let p = self.trainer.parameters();
         let bias = p.b_dec.clone().unsqueeze::<2>(); // [1, D]
         let x = rows.tensor(0..rows.len(), &self.device) - bias.clone(); // [N, D]

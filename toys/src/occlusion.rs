@@ -16,12 +16,13 @@
 //!
 //! Shape legend: `P` = 216 values of an attribute, `D` = 64, `F` latents, `B` rows of a batch.
 
-use super::coverage::{Counts, coverage, occlusion_index};
-use super::toy::{Encoder, Toy, Training};
 use crate::Error;
+use crate::toy::{Encoder, Toy, Training};
 use activations::BatchOrder;
 use burn::tensor::Device;
 use dictionaries::{Rows, dot};
+use eval::phenomena::coverage::{Counts, coverage, occlusion_index};
+use eval::phenomena::occlusion::ENOUGH;
 use kernels::{Matrix, gemm, random};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -38,8 +39,6 @@ pub const THETAS: [f64; 3] = [0.5, 0.7, 0.9];
 pub const THETA: f64 = 0.9;
 /// Ratio of the training times of two checkpoints.
 const CHECKPOINT_RATIO: f64 = 1.25;
-/// Strong coverage at which the index is taken first.
-pub const ENOUGH: f64 = 0.6;
 
 /// One run of the toy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,7 +88,7 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Coverage at `theta`, one of [`THETAS`].
-    pub(super) fn at(&self, theta: f64) -> Option<&Coverage> {
+    pub(crate) fn at(&self, theta: f64) -> Option<&Coverage> {
         self.coverage.iter().find(|coverage| coverage.theta == theta)
     }
 }

@@ -4,9 +4,9 @@
 //! Defaults are the settings of the toys in Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366))
 //! where the paper states them.
 
-use super::job::Job;
-use super::{occlusion_toy, splitting_analytic, splitting_toy};
 use crate::Error;
+use crate::job::Job;
+use crate::{occlusion, splitting, splitting_analytic};
 use serde::{Deserialize, Serialize};
 
 /// The toys to run. A toy that is left out is not run.
@@ -159,7 +159,7 @@ impl TryFrom<PhenomenaFile> for PhenomenaConfig {
             at_least("batch", grid.batch, 1)?;
             positive("learning_rate", grid.learning_rate)?;
             each(&grid.latents, &grid.lambdas, &grid.seeds, |latents, lambda, seed| {
-                jobs.push(Job::Splitting(splitting_toy::Settings {
+                jobs.push(Job::Splitting(splitting::Settings {
                     latents,
                     lambda,
                     steps: grid.steps,
@@ -180,7 +180,7 @@ impl TryFrom<PhenomenaFile> for PhenomenaConfig {
                     return refuse("ratios", format!("holds {ratio}; a ratio strong / weak is at least 1"));
                 }
                 each(&grid.latents, &grid.lambdas, &grid.seeds, |latents, lambda, seed| {
-                    jobs.push(Job::Occlusion(occlusion_toy::Settings {
+                    jobs.push(Job::Occlusion(occlusion::Settings {
                         ratio,
                         latents,
                         lambda,

@@ -3,9 +3,9 @@
 //! Bars say whether the phenomena of Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366), figures
 //! 13 and 14) are there. A bar that no configuration speaks to is not measured, which is not the same as met.
 
-use super::dose_response::{Dose, doses};
-use super::job::{Job, Outcome, Record};
-use super::{occlusion_toy, splitting_toy};
+use crate::dose_response::{Dose, doses};
+use crate::job::{Job, Outcome, Record};
+use crate::{occlusion, splitting};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 
@@ -53,7 +53,7 @@ impl Summary {
         let tried = analytic().into_iter().filter(|row| row.ideal.lambda <= 6.0);
         let margins = tried.map(|row| row.ideal.loss - row.random).collect();
 
-        let splitting = || records.iter().filter_map(splitting_toy_run);
+        let splitting = || records.iter().filter_map(splitting_run);
         // Half of the seeds end in a local minimum; the one that ends lowest speaks for the optimum.
         let pairs = splitting().filter(|(settings, _)| settings.latents == 2 && settings.lambda == 2.0);
         let lowest = pairs.min_by(|a, b| a.1.loss.total_cmp(&b.1.loss));
@@ -62,16 +62,15 @@ impl Summary {
             _ => 0.0, // a latent is dead
         });
         let many = || {
-            let chosen = |settings: &splitting_toy::Settings| {
-                settings.latents >= MANY && [1.0, 3.0, 5.0].contains(&settings.lambda)
-            };
+            let chosen =
+                |settings: &splitting::Settings| settings.latents >= MANY && [1.0, 3.0, 5.0].contains(&settings.lambda);
             splitting().filter(move |(settings, _)| chosen(settings))
         };
         // At a ratio of 1 no attribute is the stronger one.
         let occlusion = || {
             records
                 .iter()
-                .filter_map(occlusion_toy_run)
+                .filter_map(occlusion_run)
                 .filter(|(settings, _)| settings.ratio > 1.0)
         };
         let orders = occlusion().filter_map(|(_, outcome)| outcome.worst_order);
@@ -120,7 +119,7 @@ impl Summary {
                 |x| x > 0.0,
             ),
         ];
-        let runs: Vec<_> = records.iter().filter_map(occlusion_toy_run).collect();
+        let runs: Vec<_> = records.iter().filter_map(occlusion_run).collect();
         Self {
             bars,
             dose_response: doses(&runs),
@@ -169,7 +168,7 @@ impl Summary {
     }
 
     fn splitting_table(&self, out: &mut String) {
-        let mut rows = self.records.iter().filter_map(splitting_toy_run).peekable();
+        let mut rows = self.records.iter().filter_map(splitting_run).peekable();
         if rows.peek().is_none() {
             return;
         }
@@ -196,7 +195,7 @@ impl Summary {
     }
 
     fn occlusion_table(&self, out: &mut String) {
-        let mut rows = self.records.iter().filter_map(occlusion_toy_run).peekable();
+        let mut rows = self.records.iter().filter_map(occlusion_run).peekable();
         if rows.peek().is_none() {
             return;
         }
@@ -208,7 +207,7 @@ impl Summary {
         let _ = writeln!(out, "{}", columns.map(|name| format!(" {name:>7}")).concat());
         for (settings, outcome) in rows {
             let last = outcome.checkpoints.last();
-            let at_end = last.and_then(|point| point.coverage.iter().find(|c| c.theta == occlusion_toy::THETA));
+            let at_end = last.and_then(|point| point.coverage.iter().find(|c| c.theta == occlusion::THETA));
             let gap = |place: usize| number(outcome.gaps.map(|gaps| gaps[place]), 3);
             let _ = writeln!(
                 out,
@@ -290,14 +289,14 @@ fn bar(name: &str, numbers: Vec<f64>, worst: Worst, holds: impl Fn(f64) -> bool)
     }
 }
 
-fn splitting_toy_run(record: &Record) -> Option<(&splitting_toy::Settings, &splitting_toy::Outcome)> {
+fn splitting_run(record: &Record) -> Option<(&splitting::Settings, &splitting::Outcome)> {
     match (&record.settings, &record.outcome) {
         (Job::Splitting(settings), Outcome::Splitting(outcome)) => Some((settings, outcome)),
         _ => None,
     }
 }
 
-fn occlusion_toy_run(record: &Record) -> Option<(&occlusion_toy::Settings, &occlusion_toy::Outcome)> {
+fn occlusion_run(record: &Record) -> Option<(&occlusion::Settings, &occlusion::Outcome)> {
     match (&record.settings, &record.outcome) {
         (Job::Occlusion(settings), Outcome::Occlusion(outcome)) => Some((settings, outcome)),
         _ => None,
@@ -312,10 +311,10 @@ fn number(value: Option<f64>, decimals: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::phenomena::occlusion_toy::{Checkpoint, Coverage, THETAS};
+    use crate::occlusion::{Checkpoint, Coverage, THETAS};
 
     fn pair(seed: u64, least: f64, loss: f64) -> Record {
-        let settings = Job::Splitting(splitting_toy::Settings {
+        let settings = Job::Splitting(splitting::Settings {
             latents: 2,
             lambda: 2.0,
             steps: 1,
@@ -323,7 +322,7 @@ mod tests {
             learning_rate: 1.0,
             seed,
         });
-        let outcome = Outcome::Splitting(splitting_toy::Outcome {
+        let outcome = Outcome::Splitting(splitting::Outcome {
             cosines: vec![0.99, least],
             alive: 2,
             l0: 0.9,
@@ -339,7 +338,7 @@ mod tests {
     }
 
     fn run(ratio: f64, order: f64) -> Record {
-        let settings = Job::Occlusion(occlusion_toy::Settings {
+        let settings = Job::Occlusion(occlusion::Settings {
             ratio,
             latents: 8,
             lambda: 1.0,
@@ -354,7 +353,7 @@ mod tests {
             strong: 0.7,
             weak: 0.2,
         });
-        let outcome = Outcome::Occlusion(occlusion_toy::Outcome {
+        let outcome = Outcome::Occlusion(occlusion::Outcome {
             checkpoints: vec![Checkpoint {
                 step: 1,
                 epoch: 1.0,

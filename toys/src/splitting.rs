@@ -10,9 +10,9 @@
 //!
 //! Shape legend: `D` = 100, `F` latents, `B` rows of a batch, `N` held-out rows.
 
-use super::splitting_analytic::{self, SILENT, TwoGaussians, WIDTH};
-use super::toy::{Toy, Training};
 use crate::Error;
+use crate::splitting_analytic::{self, SILENT, TwoGaussians, WIDTH};
+use crate::toy::{Toy, Training};
 use burn::tensor::Device;
 use dictionaries::Rows;
 use serde::{Deserialize, Serialize};

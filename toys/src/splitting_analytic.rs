@@ -30,7 +30,7 @@ pub const WIDTH: usize = 100;
 /// `|mu|`.
 const DISTANCE: f64 = 2.0;
 /// The loss of an autoencoder that does nothing: E |x|^2.
-pub(super) const SILENT: f64 = WIDTH as f64 + DISTANCE * DISTANCE;
+pub(crate) const SILENT: f64 = WIDTH as f64 + DISTANCE * DISTANCE;
 /// The ideal curve of figure 14, at lambda 0 to 7.
 pub const PUBLISHED_IDEAL: [f64; 8] = [98.96, 100.74, 102.05, 102.93, 103.48, 103.76, 103.87, 103.93];
 /// Largest factor of the random encoder rows.
@@ -41,14 +41,14 @@ const TAUS: [f64; 2] = [4.0, 64.0];
 const CHUNK: usize = 250;
 
 /// An endless stream of draws from the mixture, with `mu` in a random direction.
-pub(super) struct TwoGaussians {
+pub(crate) struct TwoGaussians {
     mu: Vec<f32>,
     rng: ChaCha8Rng,
 }
 
 impl TwoGaussians {
     /// The mixture of `seed` (its `mu` depends on nothing else) and one stream of draws from it.
-    pub(super) fn new(seed: u64, stream: &str) -> Self {
+    pub(crate) fn new(seed: u64, stream: &str) -> Self {
         let direction = random::unit_rows(&mut random::rng(seed, "two-gaussians/mu"), 1, WIDTH);
         Self {
             mu: direction.iter().map(|x| x * DISTANCE as f32).collect(),
@@ -57,7 +57,7 @@ impl TwoGaussians {
     }
 
     /// The next `n` rows, `[n, D]`, row-major.
-    pub(super) fn draw(&mut self, n: usize) -> Vec<f32> {
+    pub(crate) fn draw(&mut self, n: usize) -> Vec<f32> {
         let mut values = random::normal(&mut self.rng, n * WIDTH, 1.0);
         for row in values.chunks_mut(WIDTH) {
             let sign = if self.rng.random_bool(0.5) { 1.0 } else { -1.0 };
@@ -67,7 +67,7 @@ impl TwoGaussians {
     }
 
     /// |cos| of a unit vector `[D]` with `mu`.
-    pub(super) fn cosine(&self, row: &[f32]) -> f64 {
+    pub(crate) fn cosine(&self, row: &[f32]) -> f64 {
         (dot(row, &self.mu) / DISTANCE).abs()
     }
 }

@@ -5,7 +5,7 @@
 //! shows: the weak coverage at checkpoints where the strong one lies between 0.8 and 0.9, and from 0.9 on. The paper's
 //! means are 0.28 and 0.33, at a ratio of 1.319 and over its whole grid.
 
-use super::occlusion_toy::{Outcome, Settings, THETA};
+use crate::occlusion::{Outcome, Settings, THETA};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 
@@ -34,7 +34,7 @@ pub struct Dose {
 }
 
 /// The doses of every group of runs that holds more than one ratio, by rising ratio.
-pub(super) fn doses(runs: &[(&Settings, &Outcome)]) -> Vec<Dose> {
+pub(crate) fn doses(runs: &[(&Settings, &Outcome)]) -> Vec<Dose> {
     let same = |a: &Settings, b: &Settings| {
         let (ratio, seed) = (b.ratio, b.seed);
         *b == Settings {
@@ -91,7 +91,7 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::phenomena::occlusion_toy::{Checkpoint, Coverage};
+    use crate::occlusion::{Checkpoint, Coverage};
 
     fn run(ratio: f64, seed: u64, latents: usize, strong: f64, weak: f64) -> (Settings, Outcome) {
         let settings = Settings {

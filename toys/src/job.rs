@@ -6,8 +6,8 @@
 //! other settings than its name says or that another program made is not used, its configuration is run again.
 //! The toys are those of Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)).
 
-use super::{occlusion_toy, splitting_analytic, splitting_toy};
 use crate::Error;
+use crate::{occlusion, splitting, splitting_analytic};
 use artifacts::Sha256Hex;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -26,9 +26,9 @@ pub enum Job {
     /// Two Gaussians without training.
     SplittingAnalytic(splitting_analytic::Settings),
     /// Two Gaussians.
-    Splitting(splitting_toy::Settings),
+    Splitting(splitting::Settings),
     /// Two sets of vectors of different norm.
-    Occlusion(occlusion_toy::Settings),
+    Occlusion(occlusion::Settings),
 }
 
 /// What one configuration showed.
@@ -38,9 +38,9 @@ pub enum Outcome {
     /// Two Gaussians without training.
     SplittingAnalytic(splitting_analytic::Outcome),
     /// Two Gaussians.
-    Splitting(splitting_toy::Outcome),
+    Splitting(splitting::Outcome),
     /// Two sets of vectors of different norm.
-    Occlusion(occlusion_toy::Outcome),
+    Occlusion(occlusion::Outcome),
 }
 
 /// A finished configuration.
@@ -187,7 +187,7 @@ impl Records {
         let path = self.path(job)?;
         let text = match std::fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            read => read.map_err(|source| Error::Read { path, source })?,
+            read => read.map_err(|source| artifacts::Error::read(&path, source))?,
         };
         let hash = job.hash()?;
         let record = self.opened(&text).filter(|record| record.hash == hash);
@@ -265,7 +265,7 @@ mod tests {
     use kernels::cpu;
 
     fn job(seed: u64) -> Job {
-        Job::Splitting(splitting_toy::Settings {
+        Job::Splitting(splitting::Settings {
             latents: 2,
             lambda: 2.0,
             steps: 5,
@@ -351,7 +351,7 @@ mod tests {
             thresholds: 3,
             seed: 0,
         });
-        let occlusion = Job::Occlusion(occlusion_toy::Settings {
+        let occlusion = Job::Occlusion(occlusion::Settings {
             ratio: 1.3,
             latents: 8,
             lambda: 0.5,
