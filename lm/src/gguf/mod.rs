@@ -191,7 +191,7 @@ impl Gguf {
         let Some(Parameter { tensor, rows }) = self.parameters.get(checkpoint_name) else {
             return Err(source.damaged(format!("no tensor of it is `{checkpoint_name}`")));
         };
-        let heads = |keys: bool| {
+        let heads = |keys: bool| -> Result<usize, Error> {
             let heads = if keys { self.kv_heads()? } else { self.heads()? };
             // So many heads have no row each, and are refused for that.
             Ok(usize::try_from(heads).unwrap_or(usize::MAX / 4).min(usize::MAX / 4))
