@@ -1,7 +1,6 @@
 //! JSON files, and where two of them differ.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::path::Path;
 
 use serde::Serialize;

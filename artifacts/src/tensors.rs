@@ -1,7 +1,7 @@
 //! Tensors in host memory, and safetensors files that are read and written at once.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};

@@ -72,7 +72,7 @@ pub enum Event {
     /// How far it is.
     Progress(Progress),
     /// Something about the lock of the store's folder.
-    Lock(Locking),
+    Lock(artifacts::Locking),
 }
 
 /// How far a harvest is.
