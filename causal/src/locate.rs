@@ -283,9 +283,9 @@ fn site(candidate: &Candidate, n: usize) -> Site {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lm::Tokenizer;
     use tasks::IoiTask;
     use tasks::world::World;
+    use text::Tokenizer;
 
     #[test]
     fn the_token_itself_is_no_finding() {

@@ -189,7 +189,7 @@ impl Replaced {
 
 impl<'a> SpliceText<'a> {
     /// Runs the untouched model on `windows`, which begin with the beginning-of-text token; those of less than three tokens are
-    /// left out, and windows of equal length stand together. Tokens in `special` ([`lm::Tokenizer::special_ids`]) are never
+    /// left out, and windows of equal length stand together. Tokens in `special` ([`text::Tokenizer::special_ids`]) are never
     /// replaced.
     ///
     /// # Errors

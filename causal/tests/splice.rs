@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use activations::{Document, Fill, Packing};
 use burn::tensor::Tensor;
 use causal::{Change, Insert, Place, SpliceText};
 use dictionaries::{Activation, Autoencoder, Normalisation, Parameters};
 use kernels::from_vec;
 use kernels::{cpu, to_vec};
-use lm::{HookPoint, Logits, Model, NormAt, Patch, Request, Start, TokenBatch, Tokenizer, Trace};
+use lm::{HookPoint, Logits, Model, NormAt, Patch, Request, Start, TokenBatch, Trace};
 use tasks::world::World;
+use text::{Document, Fill, Packing, Tokenizer};
 
 const HOOK: HookPoint = HookPoint::ResidPre(2);
 const HERE: Place = Place { hook: HOOK, head: None };

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use lm::{Spec, Tokenizer};
+use lm::Spec;
 use serde::Deserialize;
 use tasks::{Attribute, Prompt, Role, Sample, Task};
+use text::Tokenizer;
 
 use crate::Error;
 

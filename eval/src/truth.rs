@@ -14,10 +14,11 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 use kernels::{from_vec, matmul, to_vec};
-use lm::{HookPoint, Model, Passes, Request, Schedule, Tokenizer};
+use lm::{HookPoint, Model, Passes, Request, Schedule};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tasks::world::{Document, Label};
+use text::Tokenizer;
 
 use crate::Error;
 use crate::agreement::{Agreement, Ranked};

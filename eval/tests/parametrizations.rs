@@ -10,9 +10,10 @@
 use activations::NodeRows;
 use dictionaries::{Directions, Rows, dot, encode, reconstruct};
 use eval::control::{apply, supervised as exchange};
-use lm::{HookPoint, Logits, Model, Patch, Request, Start, TokenBatch, Tokenizer};
+use lm::{HookPoint, Logits, Model, Patch, Request, Start, TokenBatch};
 use supervised::{Columns, Method, Parametrization, SupervisedDictionary, fit};
 use tasks::{Attribute, ByAttribute, IoiTask, Labels, Prompt, Role, Sample, Task};
+use text::Tokenizer;
 
 const NAMES: usize = 6;
 const WIDTH: usize = 5;

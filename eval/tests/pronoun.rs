@@ -12,9 +12,10 @@ use causal::interventions::Runner;
 use causal::{LocateFile, Sites, locate};
 use dictionaries::Dictionary;
 use eval::{DictionarySet, Edit, Error, EvalFile, Metric, evaluate};
-use lm::{Model, Tokenizer};
+use lm::Model;
 use supervised::{Method, fit};
 use tasks::{Attribute, Labels, Role, Sample, Task, TaskName, TaskSource};
+use text::Tokenizer;
 
 fn shipped() -> (Model, Box<dyn Task>) {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/small-world");

@@ -37,7 +37,7 @@ const LARGEST_INDEX: u64 = 64 << 20;
 const CONFIG: &str = "config.json";
 /// A tokenizer in one file, ...
 const TOKENIZER_FILE: &str = "tokenizer.json";
-/// ... or in these where that is absent, as [`lm::Tokenizer::from_dir`] reads them.
+/// ... or in these where that is absent, as `text::Tokenizer::from_dir` reads them.
 const TOKENIZER_PARTS: [&str; 2] = ["vocab.json", "merges.txt"];
 /// Taken along where they exist: which token begins a text, and how a chat is written, where the former does not say that.
 const BESIDE_TOKENIZER: [&str; 2] = ["tokenizer_config.json", "chat_template.jinja"];

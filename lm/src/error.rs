@@ -1,4 +1,4 @@
-//! What can go wrong with models and tokenizers.
+//! What can go wrong with models.
 
 use std::path::{Path, PathBuf};
 
@@ -11,20 +11,9 @@ pub enum Error {
     /// Of a file.
     #[error(transparent)]
     File(#[from] artifacts::Error),
-    /// A folder without a tokenizer.
-    #[error("{} holds neither tokenizer.json nor vocab.json with merges.txt; is it the folder of a model?", path.display())]
-    NoTokenizer {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A GGUF file that is whole, and holds what is not supported.
-    #[error("{} cannot be used: {reason}", path.display())]
-    Gguf {
-        /// The file.
-        path: PathBuf,
-        /// What it holds, and what would be accepted.
-        reason: String,
-    },
+    /// Of a GGUF file.
+    #[error(transparent)]
+    Gguf(#[from] gguf::Error),
     /// A checkpoint of [`crate::train::Trainer`] that cannot be continued.
     #[error("{} is no whole checkpoint of this training: {reason}; copy it back, or remove it to begin the training again", path.display())]
     Checkpoint {
@@ -154,14 +143,6 @@ pub enum Error {
         /// The hook.
         hook: String,
         /// What is wrong.
-        reason: String,
-    },
-    /// The tokenizer could not be loaded or applied.
-    #[error("tokenizer {}: {reason}", path.display())]
-    Tokenizer {
-        /// Its file or folder.
-        path: PathBuf,
-        /// The cause.
         reason: String,
     },
     /// Training cannot go on.

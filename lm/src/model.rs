@@ -8,7 +8,7 @@ use burn::tensor::Device;
 
 use crate::checkpoint::{InMemory, Tensors, fit};
 use crate::families::{Family, to_hugging_face};
-use crate::gguf::checkpoint::GgufTensors;
+use crate::gguf_checkpoint::GgufTensors;
 use crate::refactor::refactor;
 use crate::safetensors_files::SafetensorsFiles;
 use crate::shards::WeightFiles;

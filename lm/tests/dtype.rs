@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{DType, Tensor};
 use half::{bf16, f16};
 use kernels::{cpu, to_vec};
-use lm::{Dtype, HookPoint, LoadOptions, Logits, Model, NormAt, Patch, Request, Start, TokenBatch, Tokenizer, Trace};
+use lm::{Dtype, HookPoint, LoadOptions, Logits, Model, NormAt, Patch, Request, Start, TokenBatch, Trace};
 use serde_json::Value;
+use text::Tokenizer;
 
 const CASES: [&str; 9] = [
     "llama",

@@ -7,22 +7,19 @@
 //! Shapes: `B` sequences of a batch, `T` tokens of a sequence, `N` stored vectors of a batch, `W` numbers per stored
 //! vector (all heads of a hook side by side), `H` heads, `Dh` d_head.
 
-mod packing;
 mod sequence;
-mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use burn::tensor::{Int, Tensor, TensorData};
-use lm::{HookPoint, Model, Passes, Request, Spec, Tokenizer, Trace};
+use lm::{HookPoint, Model, Passes, Request, Spec, Trace};
 use serde_json::{Map, Value, json};
 use tasks::{Prompt, Role};
+use text::Tokenizer;
 
-pub use packing::{Fill, LongDocuments, Packing, Window};
 use sequence::{Sequence, Sequences, prompt_sequences};
-pub use windows::Windows;
 
 use crate::node::validate_hook;
 use crate::store::{FORMAT_VERSION, HookShape, Layout, Manifest, Part, Provenance, Row, Shuffle, StoreWriter, Wanted};

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use tasks::{Labels, Prompt, Role};
+use text::{Window, Windows};
 
-use super::packing::Window;
-use super::windows::Windows;
 use crate::Error;
 use crate::store::{Row, TokenWindow, TokenWindows};
 
@@ -260,11 +259,11 @@ fn window_sequence(window: Window, row: u32, special: &BTreeSet<u32>, keep_speci
 
 #[cfg(test)]
 mod tests {
-    use lm::Tokenizer;
+    use text::Tokenizer;
 
     use super::*;
-    use crate::Document;
-    use crate::harvest::{Fill, Packing};
+    use text::Document;
+    use text::{Fill, Packing};
 
     #[test]
     fn special_positions_are_left_out_or_marked() {

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use activations::{Document, HarvestPlan, Packing, Source, harvest};
+use activations::{HarvestPlan, Source, harvest};
 use kernels::{Half, Matrix, UsedAs, Weight, random};
-use lm::{Dtype, HookPoint, Model, Spec, Tokenizer};
+use lm::{Dtype, HookPoint, Model, Spec};
+use text::{Document, Packing, Tokenizer};
 
 use super::{Context, run_folder};
 use crate::config::ConfigError;

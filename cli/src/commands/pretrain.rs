@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
+use lm::Spec;
 use lm::interchange::Interchange;
 use lm::train::{TrainConfig, Trainer};
-use lm::{Spec, Tokenizer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tasks::world::{World, order_pairs, token_batch};
+use text::Tokenizer;
 
 use super::Context;
 use crate::config::{self, ConfigError};

@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use activations::{Corpus, Document, Skipped, SourceConfig, Store, corpus};
+use activations::{SourceConfig, Store};
 use anyhow::Context as _;
 use burn::tensor::Device;
 use causal::Sites;
 use hub::{Hub, HubModel};
-use lm::{Dtype, LoadOptions, Model, Tokenizer};
+use lm::{Dtype, LoadOptions, Model};
 use serde_json::Value;
 use tasks::world::World;
 use tasks::{Sample, Schema, Task, TaskSource};
+use text::{Corpus, Document, Skipped, Tokenizer, corpus};
 
 use crate::config::{self, ConfigError};
 use crate::output;

@@ -23,11 +23,11 @@ mod report;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use activations::{OnBadLine, Packing};
 use anyhow::Context as _;
 use artifacts::HostTensor;
-use lm::{HookPoint, Logits, Model, Request, Start, TokenBatch, Tokenizer, Trace};
+use lm::{HookPoint, Logits, Model, Request, Start, TokenBatch, Trace};
 use tasks::{IoiTask, Sample, Task};
+use text::{OnBadLine, Packing, Tokenizer};
 
 use self::golden::{Choice, Golden, HookValues, IndirectObject, Norms, Prompt, Tolerances};
 use self::report::{Group, quoted};
@@ -308,7 +308,7 @@ impl Verifier {
 
     /// Mean cross-entropy on a text in nats a token, and the tokens that were predicted.
     fn mean_loss_of_text(&self, text: &str) -> anyhow::Result<(f64, usize)> {
-        let documents = activations::Corpus::open(&[text], "text", OnBadLine::Error)?.into_documents();
+        let documents = text::Corpus::open(&[text], "text", OnBadLine::Error)?.into_documents();
         let context = CONTEXT.min(self.model.spec().n_ctx);
         let windows = Packing::documents(context).windows(documents, &self.tokenizer)?;
         let (mut total, mut tokens) = (0.0, 0);

@@ -9,10 +9,11 @@ use causal::{Site, Sites};
 use dictionaries::{Dictionary, RandomDictionary};
 use eval::{DictionarySet, Edit};
 use lm::train::{TrainConfig, Trainer};
-use lm::{Model, Spec, Tokenizer};
+use lm::{Model, Spec};
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use tasks::{Attribute, IoiTask, Labels, Sample, Task, TaskSource, lists};
+use text::Tokenizer;
 
 pub(crate) struct World {
     pub(crate) model: Model,

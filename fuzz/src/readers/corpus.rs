@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use activations::{Corpus, OnBadLine};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use text::{Corpus, OnBadLine};
 
 use super::message;
 use crate::scratch::{Scratch, bytes, repository};

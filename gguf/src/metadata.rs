@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::source::{Cursor, Source};
 use crate::Error;
+use crate::source::{Cursor, Source};
 
 /// Longest text of the metadata, in bytes: chat templates, and licences in full.
 const LONGEST_TEXT: u64 = 16 << 20;
@@ -12,7 +12,7 @@ const LONGEST_LIST: u64 = 1 << 22;
 
 /// A value. Lists are read when they are asked for.
 #[derive(Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Unsigned(u64),
     Signed(i64),
     Float(f64),
@@ -23,7 +23,7 @@ pub(super) enum Value {
 
 /// Where a list lies.
 #[derive(Debug)]
-pub(super) struct List {
+pub(crate) struct List {
     kind: u32,
     length: u64,
     at: u64,
@@ -50,7 +50,7 @@ fn decimal(number: f32) -> f64 {
 
 impl Value {
     /// The next value: its type, then its bytes.
-    pub(super) fn read(cursor: &mut Cursor<'_>, source: &Source) -> Result<Self, Error> {
+    pub(crate) fn read(cursor: &mut Cursor<'_>, source: &Source) -> Result<Self, Error> {
         let kind = cursor.u32()?;
         match kind {
             TEXT => cursor.text(LONGEST_TEXT).map(Self::Text),
@@ -119,21 +119,21 @@ impl Value {
 
 /// Values by their keys, and the file that they are in.
 #[derive(Debug)]
-pub(super) struct Metadata {
+pub(crate) struct Metadata {
     source: Source,
     pairs: BTreeMap<String, Value>,
 }
 
 impl Metadata {
-    pub(super) fn new(source: Source, pairs: BTreeMap<String, Value>) -> Self {
+    pub(crate) fn new(source: Source, pairs: BTreeMap<String, Value>) -> Self {
         Self { source, pairs }
     }
 
-    pub(super) fn source(&self) -> &Source {
+    pub(crate) fn source(&self) -> &Source {
         &self.source
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
         self.pairs.keys().map(String::as_str)
     }
 
@@ -144,7 +144,7 @@ impl Metadata {
     }
 
     /// A whole number that is not negative.
-    pub(super) fn unsigned(&self, key: &str) -> Result<Option<u64>, Error> {
+    pub(crate) fn unsigned(&self, key: &str) -> Result<Option<u64>, Error> {
         let expected = "a whole number";
         self.pairs
             .get(key)
@@ -157,7 +157,7 @@ impl Metadata {
     }
 
     /// A whole number, which may stand there once for each block.
-    pub(super) fn uniform(&self, key: &str) -> Result<Option<u64>, Error> {
+    pub(crate) fn uniform(&self, key: &str) -> Result<Option<u64>, Error> {
         if !matches!(self.pairs.get(key), Some(Value::List(_))) {
             return self.unsigned(key);
         }
@@ -171,7 +171,7 @@ impl Metadata {
     }
 
     /// A finite number.
-    pub(super) fn float(&self, key: &str) -> Result<Option<f64>, Error> {
+    pub(crate) fn float(&self, key: &str) -> Result<Option<f64>, Error> {
         self.pairs
             .get(key)
             .map(|value| match value {
@@ -184,7 +184,7 @@ impl Metadata {
     }
 
     /// A truth value.
-    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>, Error> {
+    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, Error> {
         self.pairs
             .get(key)
             .map(|value| match value {
@@ -195,7 +195,7 @@ impl Metadata {
     }
 
     /// A text.
-    pub(super) fn text(&self, key: &str) -> Result<Option<&str>, Error> {
+    pub(crate) fn text(&self, key: &str) -> Result<Option<&str>, Error> {
         self.pairs
             .get(key)
             .map(|value| match value {
@@ -206,12 +206,12 @@ impl Metadata {
     }
 
     /// Whether a value is a list.
-    pub(super) fn is_list(&self, key: &str) -> bool {
+    pub(crate) fn is_list(&self, key: &str) -> bool {
         matches!(self.pairs.get(key), Some(Value::List(_)))
     }
 
     /// A list of texts.
-    pub(super) fn texts(&self, key: &str) -> Result<Option<Vec<String>>, Error> {
+    pub(crate) fn texts(&self, key: &str) -> Result<Option<Vec<String>>, Error> {
         self.list(
             key,
             "a list of texts",
@@ -221,7 +221,7 @@ impl Metadata {
     }
 
     /// A list of whole numbers, or of truth values as 0 and 1.
-    pub(super) fn integers(&self, key: &str) -> Result<Option<Vec<i64>>, Error> {
+    pub(crate) fn integers(&self, key: &str) -> Result<Option<Vec<i64>>, Error> {
         let whole = |kind| matches!(kind, 0..=5 | 7 | 10 | 11);
         self.list(
             key,
@@ -239,7 +239,7 @@ impl Metadata {
     }
 
     /// A list of single-precision numbers.
-    pub(super) fn floats(&self, key: &str) -> Result<Option<Vec<f32>>, Error> {
+    pub(crate) fn floats(&self, key: &str) -> Result<Option<Vec<f32>>, Error> {
         self.list(
             key,
             "a list of single-precision numbers",
@@ -273,7 +273,7 @@ impl Metadata {
     }
 
     /// The value of a key that must be there.
-    pub(super) fn required<T>(&self, key: &str, value: Option<T>) -> Result<T, Error> {
+    pub(crate) fn required<T>(&self, key: &str, value: Option<T>) -> Result<T, Error> {
         value.ok_or_else(|| self.source.damaged(format!("`{key}` is not in its metadata")))
     }
 }

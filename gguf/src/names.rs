@@ -1,10 +1,10 @@
 //! Names of tensors: in a GGUF file, and in the checkpoint that the file was made from.
 
-use super::Architecture;
+use crate::Architecture;
 
 /// Which order the rows of a tensor have in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rows {
+pub(crate) enum Rows {
     /// That of the checkpoint.
     AsStored,
     /// The rows of each head go in pairs, one from each of its halves: queries of `llama`.
@@ -58,7 +58,7 @@ const NEOX_PARTS: [(&str, &str); 4] = [
 ];
 
 /// The name in the checkpoint of a tensor of the file, and the order of its rows. A name that is not known stays as it is.
-pub(super) fn in_checkpoint(architecture: Architecture, name: &str) -> (String, Rows) {
+pub(crate) fn in_checkpoint(architecture: Architecture, name: &str) -> (String, Rows) {
     known(architecture, name).unwrap_or_else(|| (name.to_owned(), Rows::AsStored))
 }
 

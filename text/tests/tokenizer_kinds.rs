@@ -9,8 +9,8 @@
 
 use std::path::Path;
 
-use lm::Tokenizer;
 use serde_json::{Value, json};
+use text::Tokenizer;
 
 /// The tokenizer of a folder with these files; those that are null are not there.
 fn folder(tokenizer: &Value, tokenizer_config: &Value, config: &Value) -> Result<Tokenizer, String> {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use gguf::Gguf;
 use serde_json::{Value, json};
 
-use super::Gguf;
 use crate::checkpoint::{Tensors, without_prefix};
 use crate::{Error, Spec, families};
 
@@ -70,6 +70,6 @@ impl Tensors for GgufTensors {
     }
 
     fn read(&self, name: &str, sink: &mut dyn FnMut(&[f32])) -> Result<(), Error> {
-        self.gguf.read(&self.stored_name(name), sink)
+        Ok(self.gguf.read(&self.stored_name(name), sink)?)
     }
 }

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use aho_corasick::AhoCorasick;
 use artifacts::caught;
+use gguf::{Gguf, GgufTokenizer};
 use serde_json::json;
 use tokenizers::models::ModelWrapper;
 use tokenizers::models::bpe::BPE;
@@ -28,7 +29,6 @@ pub use self::chat::{Chat, ChatDate, ChatMessages, ChatTemplate};
 use self::parts::{Parts, Places, WORD_LEVEL_PATTERN};
 pub use self::special::SpecialToken;
 use crate::Error;
-use crate::gguf::{Gguf, GgufTokenizer};
 
 /// Begins (and separates) texts of a word-level vocabulary.
 const BOS: &str = bos::GPT2;

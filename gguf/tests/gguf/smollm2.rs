@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use lm::gguf::Gguf;
+use gguf::Gguf;
 use serde_json::{Value, json};
 
 use crate::tokenizer::{ids, loaded};

@@ -12,8 +12,8 @@
 
 use std::path::Path;
 
-use lm::{Chat, ChatMessages, ChatTemplate, Tokenizer};
 use serde_json::json;
+use text::{Chat, ChatMessages, ChatTemplate, Tokenizer};
 
 fn chat(source: &str, date: Option<&str>) -> Result<Chat, String> {
     let token = |text: &str| Some(text.to_owned());

@@ -13,7 +13,7 @@ const K: usize = 256;
 
 /// A type of numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     F32,
     F16,
     Bf16,
@@ -29,10 +29,10 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Names of all types.
-    pub(super) const NAMES: &'static str = "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K";
+    pub(crate) const NAMES: &'static str = "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K";
 
     /// The type of a number in the file, or the name of one that is not read.
-    pub(super) fn of(id: u32) -> Result<Self, String> {
+    pub(crate) fn of(id: u32) -> Result<Self, String> {
         let unread = match id {
             0 => return Ok(Self::F32),
             1 => return Ok(Self::F16),
@@ -60,7 +60,7 @@ impl Kind {
     }
 
     /// Numbers and bytes of a block.
-    pub(super) fn block(self) -> (usize, usize) {
+    pub(crate) fn block(self) -> (usize, usize) {
         match self {
             Self::F32 => (1, 4),
             Self::F16 | Self::Bf16 => (1, 2),
@@ -76,7 +76,7 @@ impl Kind {
     }
 
     /// The values of whole blocks, of which `values` are as many as `bytes` hold.
-    pub(super) fn dequantise(self, bytes: &[u8], values: &mut [f32]) {
+    pub(crate) fn dequantise(self, bytes: &[u8], values: &mut [f32]) {
         let (n, size) = self.block();
         values
             .par_chunks_mut(CHUNK)

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{Architecture, Gguf};
 use crate::Error;
+use crate::{Architecture, Gguf};
 
 /// Keys of a computation that is not there: each may only have the value with which it changes nothing.
 const WITHOUT_EFFECT: [(&str, f64); 5] = [
@@ -25,7 +25,7 @@ const DEPTH_OF_GEMMA_2_27B: u64 = 46;
 const DEPTH_OF_GEMMA_3_27B: u64 = 62;
 
 /// The configuration, in the spelling before transformers 5.
-pub(super) fn of(gguf: &Gguf) -> Result<Value, Error> {
+pub(crate) fn of(gguf: &Gguf) -> Result<Value, Error> {
     let keys = Keys {
         gguf,
         asked: RefCell::default(),

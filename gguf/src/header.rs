@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::dequantise::Kind;
-use super::metadata::{Metadata, Value};
-use super::source::{Cursor, Source};
 use crate::Error;
+use crate::dequantise::Kind;
+use crate::metadata::{Metadata, Value};
+use crate::source::{Cursor, Source};
 
 /// Longest key and longest name of a tensor, in bytes; the format says so of keys.
 const LONGEST_NAME: u64 = 65_535;
@@ -19,24 +19,24 @@ const LEAST_ENTRY: u64 = 24;
 
 /// A tensor of the file.
 #[derive(Debug)]
-pub(super) struct Tensor {
-    pub(super) name: String,
+pub(crate) struct Tensor {
+    pub(crate) name: String,
     /// The shape, outermost dimension first.
-    pub(super) shape: Vec<usize>,
-    pub(super) kind: Kind,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) kind: Kind,
     /// Place of its first byte in the file.
-    pub(super) at: u64,
+    pub(crate) at: u64,
 }
 
 impl Tensor {
     /// Its numbers. The header is refused if they cannot be counted.
-    pub(super) fn numbers(&self) -> usize {
+    pub(crate) fn numbers(&self) -> usize {
         self.shape.iter().product()
     }
 }
 
 /// Metadata and tensors, in the order of the file.
-pub(super) fn parse(source: Source) -> Result<(Metadata, Vec<Tensor>), Error> {
+pub(crate) fn parse(source: Source) -> Result<(Metadata, Vec<Tensor>), Error> {
     let mut cursor = source.cursor(0);
     cursor.name("the first bytes");
     let magic = cursor.take::<4>()?;

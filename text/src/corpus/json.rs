@@ -8,7 +8,7 @@ use std::fmt;
 
 use std::marker::PhantomData;
 
-use lm::ChatMessages;
+use crate::ChatMessages;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
 /// The text of the field `field` in a line; `None` is null. A name that stands there several times counts where it stands

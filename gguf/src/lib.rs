@@ -6,9 +6,9 @@
 //!
 //! What a file says of the computation and is not understood here is refused by name.
 
-pub(crate) mod checkpoint;
 mod config;
 mod dequantise;
+mod error;
 mod header;
 mod metadata;
 mod names;
@@ -27,7 +27,8 @@ use self::metadata::Metadata;
 use self::names::Rows;
 use self::rows::Order;
 use self::source::Source;
-use crate::Error;
+
+pub use self::error::Error;
 
 /// Divisors of the rotary frequencies: no parameter, and only in the file.
 const ROPE_DIVISORS: &str = "rope_freqs.weight";

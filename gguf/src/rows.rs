@@ -1,15 +1,15 @@
 //! Rows of a tensor in the order of the checkpoint, a piece at a time.
 
-use super::header::Tensor;
-use super::source::Source;
 use crate::Error;
+use crate::header::Tensor;
+use crate::source::Source;
 
 /// Most numbers of a piece, as far as whole rows (and whole heads, where rows change places) allow.
 const PIECE: usize = 1 << 20;
 
 /// How the rows of the file go back into the checkpoint's order.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// They are in it.
     AsStored,
     /// Row `2 i + j` of a head becomes its row `j Dh / 2 + i`.
@@ -25,7 +25,7 @@ pub(super) enum Order {
 }
 
 /// Gives `sink` the numbers of a tensor, row after row.
-pub(super) fn read(source: &Source, tensor: &Tensor, order: Order, sink: &mut dyn FnMut(&[f32])) -> Result<(), Error> {
+pub(crate) fn read(source: &Source, tensor: &Tensor, order: Order, sink: &mut dyn FnMut(&[f32])) -> Result<(), Error> {
     let mut pieces = Pieces {
         source,
         tensor,

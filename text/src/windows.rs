@@ -11,8 +11,8 @@ use kernels::random;
 use rand::seq::SliceRandom;
 use tempfile::SpooledTempFile;
 
-use super::packing::{Found, Window};
 use crate::Error;
+use crate::packing::{Found, Window};
 
 /// Bytes of windows that are held before the file is begun: those of 16 million tokens.
 const MEMORY: usize = 64 << 20;
@@ -40,7 +40,7 @@ struct Place {
 }
 
 /// Takes windows in any order.
-pub(super) struct WindowsWriter {
+pub(crate) struct WindowsWriter {
     bytes: SpooledTempFile,
     places: Vec<Place>,
     end: u64,
@@ -50,7 +50,7 @@ pub(super) struct WindowsWriter {
 impl WindowsWriter {
     /// Windows whose file, if one is needed, is on the disk on which `beside` is or will be; where nothing may be written there,
     /// as beside a complete store that is shared, among the system's temporary files.
-    pub(super) fn new(beside: &Path) -> Self {
+    pub(crate) fn new(beside: &Path) -> Self {
         Self::with_memory(beside, MEMORY)
     }
 
@@ -70,7 +70,7 @@ impl WindowsWriter {
         }
     }
 
-    pub(super) fn push(&mut self, window: &Window) -> Result<(), Error> {
+    pub(crate) fn push(&mut self, window: &Window) -> Result<(), Error> {
         let spans = window.documents.iter().flat_map(|&(start, document)| [start, document]);
         let numbers = spans.chain(window.ids.iter().copied());
         let record: Vec<u8> = numbers.flat_map(u32::to_le_bytes).collect();
@@ -87,7 +87,7 @@ impl WindowsWriter {
     }
 
     /// All that were taken, with what was found in their documents.
-    pub(super) fn finish(mut self, found: Found) -> Windows {
+    pub(crate) fn finish(mut self, found: Found) -> Windows {
         // Stable: keeps the documents' order.
         self.places.sort_by_key(|place| place.tokens);
         let lengths = self.places.chunk_by(|a, b| a.tokens == b.tokens);
@@ -104,8 +104,13 @@ impl WindowsWriter {
 
 impl Windows {
     /// Their number.
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.places.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
     }
 
     /// The number of documents whose text spells a special token, such as `<|endoftext|>`; it was encoded as ordinary text.
@@ -119,12 +124,16 @@ impl Windows {
     }
 
     /// Tokens of a window.
-    pub(super) fn tokens(&self, index: usize) -> usize {
+    pub fn tokens(&self, index: usize) -> usize {
         self.places[index].tokens as usize
     }
 
     /// Some windows.
-    pub(super) fn read(&self, range: Range<usize>) -> Result<Vec<Window>, Error> {
+    ///
+    /// # Errors
+    ///
+    /// The file that holds them cannot be read.
+    pub fn read(&self, range: Range<usize>) -> Result<Vec<Window>, Error> {
         let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut record = Vec::new();
         let mut window = |place: &Place| {

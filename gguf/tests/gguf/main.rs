@@ -16,11 +16,11 @@ mod writer;
 
 use std::path::Path;
 
-use lm::gguf::Gguf;
+use gguf::Gguf;
 use serde_json::Value;
 use writer::{Meta, Writer, text};
 
-fn open(bytes: &[u8]) -> Result<Gguf, lm::Error> {
+fn open(bytes: &[u8]) -> Result<Gguf, gguf::Error> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
     Gguf::open(file.path())
@@ -30,7 +30,7 @@ fn opened(writer: &Writer) -> Gguf {
     open(&writer.bytes()).unwrap()
 }
 
-fn line<T>(outcome: Result<T, lm::Error>) -> String {
+fn line<T>(outcome: Result<T, gguf::Error>) -> String {
     let line = outcome.err().expect("it is refused").to_string();
     assert!(!line.contains('\n') && line.len() < 600, "{line}");
     line
@@ -363,7 +363,7 @@ fn whole() -> Writer {
 }
 
 /// Calls all that a file offers.
-fn used(bytes: &[u8]) -> Result<(), lm::Error> {
+fn used(bytes: &[u8]) -> Result<(), gguf::Error> {
     let gguf = open(bytes)?;
     let mut outcomes = vec![
         gguf.config().map(drop),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use lm::gguf::GgufTokenizer;
+use gguf::GgufTokenizer;
 use proptest::prelude::*;
 use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer as _, Tokenizer};
 

@@ -11,14 +11,14 @@ const WINDOW: usize = 64 << 10;
 
 /// An open file.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(crate) struct Source {
     file: File,
     length: u64,
     path: PathBuf,
 }
 
 impl Source {
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let opened = File::open(path).and_then(|file| {
             let length = file.metadata()?.len();
             Ok((file, length))
@@ -32,18 +32,18 @@ impl Source {
     }
 
     /// Bytes of the file.
-    pub(super) fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
     /// Fills `buffer` with the bytes from `at` on.
-    pub(super) fn read_at(&self, at: u64, buffer: &mut [u8]) -> Result<(), Error> {
+    pub(crate) fn read_at(&self, at: u64, buffer: &mut [u8]) -> Result<(), Error> {
         let read = self.file.read_exact_at(buffer, at);
         Ok(read.map_err(|cause| artifacts::Error::read(&self.path, cause))?)
     }
 
     /// A cursor at a place of the file.
-    pub(super) fn cursor(&self, at: u64) -> Cursor<'_> {
+    pub(crate) fn cursor(&self, at: u64) -> Cursor<'_> {
         Cursor {
             source: self,
             at,
@@ -54,13 +54,13 @@ impl Source {
     }
 
     /// The error of a file that is cut off or not a GGUF file.
-    pub(super) fn damaged(&self, reason: impl Into<String>) -> Error {
+    pub(crate) fn damaged(&self, reason: impl Into<String>) -> Error {
         artifacts::Error::format(&self.path, reason).into()
     }
 
     /// The error of a file that is whole, but asks for what is not there.
-    pub(super) fn unsupported(&self, reason: impl Into<String>) -> Error {
-        Error::Gguf {
+    pub(crate) fn unsupported(&self, reason: impl Into<String>) -> Error {
+        Error::Unsupported {
             path: self.path.clone(),
             reason: reason.into(),
         }
@@ -68,7 +68,7 @@ impl Source {
 }
 
 /// Reads one item after another; what lies beyond the end of the file is an error that names the item.
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     source: &'a Source,
     at: u64,
     /// Bytes of the file from `begin` on.
@@ -79,17 +79,17 @@ pub(super) struct Cursor<'a> {
 
 impl Cursor<'_> {
     /// What is read from here on, for errors.
-    pub(super) fn name(&mut self, item: impl Into<String>) {
+    pub(crate) fn name(&mut self, item: impl Into<String>) {
         self.item = item.into();
     }
 
     /// The place of the next byte.
-    pub(super) fn at(&self) -> u64 {
+    pub(crate) fn at(&self) -> u64 {
         self.at
     }
 
     /// The error that the next `n` items of at least `least` bytes each do not fit into the file, if they do not.
-    pub(super) fn has_room(&self, n: u64, least: u64) -> Result<(), Error> {
+    pub(crate) fn has_room(&self, n: u64, least: u64) -> Result<(), Error> {
         let left = self.source.length.saturating_sub(self.at);
         match n.checked_mul(least) {
             Some(needed) if needed <= left => Ok(()),
@@ -101,14 +101,14 @@ impl Cursor<'_> {
     }
 
     /// Goes over `n` bytes.
-    pub(super) fn skip(&mut self, n: u64) -> Result<(), Error> {
+    pub(crate) fn skip(&mut self, n: u64) -> Result<(), Error> {
         self.has_room(n, 1)?;
         self.at += n;
         Ok(())
     }
 
     /// The next `N` bytes.
-    pub(super) fn take<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+    pub(crate) fn take<const N: usize>(&mut self) -> Result<[u8; N], Error> {
         self.has_room(N as u64, 1)?;
         let known = usize::try_from(self.at - self.begin)
             .ok()
@@ -129,16 +129,16 @@ impl Cursor<'_> {
         Ok(bytes)
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, Error> {
+    pub(crate) fn u32(&mut self) -> Result<u32, Error> {
         self.take().map(u32::from_le_bytes)
     }
 
-    pub(super) fn u64(&mut self) -> Result<u64, Error> {
+    pub(crate) fn u64(&mut self) -> Result<u64, Error> {
         self.take().map(u64::from_le_bytes)
     }
 
     /// A text with its length before it.
-    pub(super) fn text(&mut self, longest: u64) -> Result<String, Error> {
+    pub(crate) fn text(&mut self, longest: u64) -> Result<String, Error> {
         let length = self.u64()?;
         self.has_room(length, 1)?;
         if length > longest {
@@ -158,7 +158,7 @@ impl Cursor<'_> {
     }
 
     /// Goes over a text.
-    pub(super) fn skip_text(&mut self) -> Result<(), Error> {
+    pub(crate) fn skip_text(&mut self) -> Result<(), Error> {
         let length = self.u64()?;
         self.skip(length)
     }

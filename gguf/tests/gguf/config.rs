@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lm::gguf::Gguf;
+use gguf::Gguf;
 use serde_json::{Value, json};
 
 use crate::writer::{Meta, Writer, text};

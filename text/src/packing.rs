@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use lm::{SpecialToken, Tokenizer};
 use serde::{Deserialize, Serialize};
 
-use super::windows::{Windows, WindowsWriter};
-use crate::{Document, Error};
+use crate::windows::{Windows, WindowsWriter};
+use crate::{Document, Error, SpecialToken, Tokenizer};
 
 /// A window of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +13,7 @@ pub struct Window {
     /// Token ids; the first is the beginning-of-text token where the tokenizer has one.
     pub ids: Vec<u32>,
     /// The documents in it: the position at which each begins, and its number.
-    pub(super) documents: Vec<(u32, u32)>,
+    pub documents: Vec<(u32, u32)>,
 }
 
 /// How documents become windows.
@@ -87,7 +86,7 @@ impl Packing {
         Ok(windows)
     }
 
-    /// The same windows, held in memory only as far as they are few; the rest waits on the disk on which `beside` is or will
+    /// The windows of some documents, as [`Packing::windows`] gives them, held in memory only as far as they are few; the rest waits on the disk on which `beside` is or will
     /// be.
     ///
     /// # Errors
@@ -195,15 +194,15 @@ impl Packing {
 
 /// What was found in the documents of some windows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// Documents that spell a special token.
-    pub(super) spelled_special: usize,
+    pub(crate) spelled_special: usize,
     /// Characters that have no token and are lost.
-    pub(super) lost_characters: usize,
+    pub(crate) lost_characters: usize,
 }
 
 /// Why a document cannot be encoded, and where it stands; a special token that it spells may be the cause.
-fn not_encoded(document: &Document, error: &lm::Error, special: Option<&SpecialToken>) -> Error {
+fn not_encoded(document: &Document, error: &Error, special: Option<&SpecialToken>) -> Error {
     let hint = special.map_or_else(String::new, |token| {
         format!(
             " (it spells the special token {}, which is ordinary text in a document)",
@@ -268,7 +267,7 @@ fn first_position(bos: Option<u32>) -> u32 {
 
 impl Window {
     /// The document at a position; the separator before a document belongs to the one before it.
-    pub(super) fn document(&self, position: u32) -> u32 {
+    pub fn document(&self, position: u32) -> u32 {
         let begun = self.documents.partition_point(|&(start, _)| start <= position);
         self.documents
             .get(begun.saturating_sub(1))

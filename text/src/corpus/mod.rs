@@ -27,7 +27,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lm::Chat;
+use crate::Chat;
 use serde::{Deserialize, Serialize};
 
 use self::lines::Lines;

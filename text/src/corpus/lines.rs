@@ -3,7 +3,7 @@
 use std::io::{BufRead, Read};
 use std::sync::Arc;
 
-use lm::Chat;
+use crate::Chat;
 
 use super::{Bad, LONGEST_DOCUMENT, json};
 

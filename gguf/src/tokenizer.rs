@@ -9,9 +9,9 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
-use super::metadata::Metadata;
-use super::{Architecture, GgufTokenizer};
 use crate::Error;
+use crate::metadata::Metadata;
+use crate::{Architecture, GgufTokenizer};
 
 /// What SentencePiece writes for a space.
 const SPACE: &str = "\u{2581}";
@@ -33,7 +33,7 @@ const USER_DEFINED: i64 = 4;
 const BYTE: i64 = 6;
 
 /// The tokenizer that the metadata describe.
-pub(super) fn of(metadata: &Metadata, architecture: Architecture) -> Result<GgufTokenizer, Error> {
+pub(crate) fn of(metadata: &Metadata, architecture: Architecture) -> Result<GgufTokenizer, Error> {
     let model = metadata.text("tokenizer.ggml.model")?;
     let model = metadata.required("tokenizer.ggml.model", model)?;
     let is_sentence_piece = match model {

@@ -9,9 +9,9 @@
 
 use std::path::Path;
 
-use lm::Tokenizer;
 use proptest::prelude::*;
 use serde_json::json;
+use text::Tokenizer;
 
 #[derive(serde::Deserialize)]
 struct Case {
