@@ -183,6 +183,8 @@ fn to_f32(path: &Path, name: &str, view: &TensorView<'_>) -> Result<HostTensor, 
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -20,7 +20,7 @@ fn read(name: &str) -> Sites {
     toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn check(sites: &Sites, model: &lm::Model) -> Result<(), eval::Error> {
+fn check(sites: &Sites, model: &lm::Model) -> Result<(), causal::Error> {
     sites.check(&sites.task.schema()?, model)
 }
 

@@ -13,9 +13,8 @@
 
 use std::path::{Path, PathBuf};
 
-use dictionaries::{Autoencoder, Format, Origin};
+use dictionaries::{Autoencoder, Error, Format, Origin};
 use kernels::{cpu, from_vec, to_vec};
-use sae::Error;
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)

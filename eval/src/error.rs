@@ -16,6 +16,10 @@ pub enum Error {
     #[error(transparent)]
     Model(#[from] lm::Error),
 
+    /// The tokenizer failed.
+    #[error(transparent)]
+    Text(#[from] text::Error),
+
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] artifacts::Error),

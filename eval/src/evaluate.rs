@@ -25,17 +25,16 @@ use crate::report::{
     SCORES,
 };
 use activations::Node;
-use artifacts::rounded;
 use causal::cost::Cost;
 use causal::interventions::{CleanRun, Runner, Want};
 use causal::site::Sites;
-use causal::{Clean, cost};
+use causal::{cost, counterfactuals, describe};
 use dictionaries::Directions;
 use lm::Model;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
-use tasks::{Attribute, Prompt, Sample, Task};
+use tasks::{Prompt, Sample, Task};
 
 /// Most resamples of checks, which count all latents anew in each.
 const SAMPLE_RESAMPLES: usize = 500;

@@ -11,6 +11,7 @@ use crate::bootstrap::interval;
 use crate::metric::{Method, Metric};
 use crate::report::{Comparison, DictionaryFacts, Score};
 use crate::statistics::{self, LEVEL, Measured};
+use artifacts::rounded;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tasks::Attribute;

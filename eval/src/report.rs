@@ -10,6 +10,7 @@ use crate::Error;
 use crate::config::EvalConfig;
 use crate::metric::{Method, Metric, Test};
 use activations::Node;
+use causal::Clean;
 use causal::site::Site;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -11,7 +11,7 @@ use activations::NodeRows;
 use causal::interventions::Runner;
 use causal::{LocateFile, Sites, locate};
 use dictionaries::Dictionary;
-use eval::{DictionarySet, Edit, Error, EvalFile, Metric, evaluate};
+use eval::{DictionarySet, Edit, EvalFile, Metric, evaluate};
 use lm::Model;
 use supervised::{Method, fit};
 use tasks::{Attribute, Labels, Role, Sample, Task, TaskName, TaskSource};

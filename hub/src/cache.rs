@@ -118,12 +118,12 @@ impl Hub {
 
     /// What a config that was fetched says of the model.
     pub(crate) fn spec(&self, model: &HubModel, remote: &Remote) -> Result<Spec, Error> {
-        Spec::read(&self.name(model, remote))
+        Ok(Spec::read(&self.name(model, remote))?)
     }
 
     /// An index of shards that was fetched.
     pub(crate) fn index(&self, model: &HubModel, remote: &Remote) -> Result<Index, Error> {
-        Index::read(&self.name(model, remote))
+        Ok(Index::read(&self.name(model, remote))?)
     }
 
     /// Brings the bytes of a file into a file of this process, and gives it the name of the blob when they are right.

@@ -11,9 +11,6 @@ use crate::Parametrization;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An artefact file failed.
-    #[error(transparent)]
-    Lm(#[from] lm::Error),
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] artifacts::Error),

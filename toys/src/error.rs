@@ -7,6 +7,9 @@ pub enum Error {
     /// An autoencoder could not be trained.
     #[error(transparent)]
     Autoencoder(#[from] sae::Error),
+    /// The vectors do not form the batches that were asked for.
+    #[error(transparent)]
+    Activations(#[from] activations::Error),
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] artifacts::Error),

@@ -59,8 +59,8 @@ pub struct HarvestPlan {
 pub enum Source {
     /// Prompts of equal length, with roles and labels.
     Prompts(Vec<Prompt>),
-    /// Windows of text ([`Packing::spooled_windows`]).
-    Text(Windows),
+    /// Windows of text ([`text::Packing::spooled_windows`]).
+    Text(text::Windows),
 }
 
 /// What a harvest tells while it runs.
@@ -241,7 +241,7 @@ impl HarvestPlan {
 /// Runs `plan` and stores the vectors in the folder `out`; finishes a harvest of the same plan that was interrupted.
 ///
 /// Rows of prompts stand in the order of the prompts, within a prompt in the order of the roles. Rows of text come window by
-/// window, in the order of [`Windows`], and are shuffled as the plan says. The tokens of prompts and windows are kept beside them.
+/// window, in the order of [`text::Windows`], and are shuffled as the plan says. The tokens of prompts and windows are kept beside them.
 /// There is no manifest yet when other parts still owe
 /// shards. Where another process writes the store, this one waits until it has ended.
 ///

@@ -383,10 +383,10 @@ mod tests {
             }
 
             fn windows(&self, _: Range<usize>) -> Result<Vec<TokenWindow>, Error> {
-                Err(Error::Spool {
+                Err(Error::from(text::Error::Spool {
                     folder: PathBuf::from("elsewhere"),
                     source: io::Error::other("gone"),
-                })
+                }))
             }
         }
         let folder = tempfile::tempdir().unwrap();

@@ -8,6 +8,7 @@ use activations::{
     Cost, Event, HarvestConfig, HarvestFile, HarvestPlan, Node, Part, Selection, Source, SourceConfig, harvest,
 };
 use anyhow::Context as _;
+use artifacts::Locking;
 use tasks::{Role, Sample, Schema};
 
 use super::{Context, run_folder};

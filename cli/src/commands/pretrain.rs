@@ -309,7 +309,7 @@ impl Pretrain {
         trainer.export(&self.out, bos)?;
         self.is_still_there(&record)?;
         let hash = |name: &str| Ok((name.to_owned(), artifacts::sha256_file(&self.out.join(name))?));
-        record.finished = Some(MODEL.into_iter().map(hash).collect::<Result<_, lm::Error>>()?);
+        record.finished = Some(MODEL.into_iter().map(hash).collect::<Result<_, artifacts::Error>>()?);
         artifacts::write_json(&self.out.join(RECORD), &record)?;
         self.is_still_there(&record)?;
         Ok(artifacts::remove_file(&checkpoint)?)

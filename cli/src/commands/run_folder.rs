@@ -175,7 +175,7 @@ pub(crate) enum Texts {
 }
 
 impl Iterator for Texts {
-    type Item = Result<Document, activations::Error>;
+    type Item = Result<Document, text::Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {

@@ -39,7 +39,7 @@ pub(super) fn targets() -> Vec<Target> {
         Target {
             name: "corpus-parquet",
             form: Form::Bytes,
-            seeds: || vec![bytes(&repository("activations/tests/fixtures/snappy/corpus.parquet"))],
+            seeds: || vec![bytes(&repository("text/tests/fixtures/snappy/corpus.parquet"))],
             reader: || documents("x.parquet"),
         },
     ]

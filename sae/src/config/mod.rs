@@ -2,6 +2,7 @@
 
 mod variant;
 
+use dictionaries::Variant;
 use kernels::Precision;
 use serde::Deserialize;
 

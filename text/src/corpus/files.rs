@@ -20,7 +20,7 @@ pub(super) fn named_by<P: AsRef<str>>(patterns: &[P]) -> Result<(Vec<PathBuf>, V
     let (mut files, mut repeated, mut known) = (Vec::new(), Vec::new(), HashSet::new());
     for pattern in patterns {
         for path in matches(pattern.as_ref())? {
-            match known.insert(identity(&path).map_err(|source| Error::io(&path, source))?) {
+            match known.insert(identity(&path).map_err(|cause| artifacts::Error::read(&path, cause))?) {
                 true => files.push(path),
                 false => repeated.push(path),
             }
@@ -49,12 +49,12 @@ fn matches(pattern: &str) -> Result<Vec<PathBuf>, Error> {
         }
         Ok(_) => return Ok(vec![pattern.into()]),
         Err(error) if error.kind() == ErrorKind::NotFound || is_glob => {}
-        Err(source) => return Err(Error::io(Path::new(pattern), source)),
+        Err(cause) => return Err(artifacts::Error::read(Path::new(pattern), cause).into()),
     }
     let found = glob::glob(pattern).map_err(|error| fail(format!("is no path or glob: {error}")))?;
     let mut files = Vec::new();
     for path in found {
-        let path = path.map_err(|error| Error::io(error.path(), io::Error::from(error.error().kind())))?;
+        let path = path.map_err(|error| artifacts::Error::read(error.path(), error.error().kind().into()))?;
         if path.is_file() {
             files.push(path);
         }
@@ -94,7 +94,7 @@ pub(super) fn open(path: &Path, field: &str) -> Result<Content, Error> {
         path: path.to_owned(),
         reason,
     };
-    let unreadable = |source| Error::io(path, source);
+    let unreadable = |source| Error::from(artifacts::Error::read(path, source));
     let file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     let name = path.to_string_lossy().to_lowercase();
