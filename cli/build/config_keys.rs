@@ -10,7 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Expr, ExprLit, Field, Fields, GenericArgument, Item, Lit, Meta, PathArguments, Token, Type, UseTree};
+use syn::{
+    Attribute, Expr, ExprLit, Field, Fields, GenericArgument, Item, Lit, Meta, PathArguments, Token, Type, UseTree,
+};
 
 type Failure = Box<dyn Error>;
 
@@ -97,7 +99,11 @@ pub(crate) fn generate(folders: &[(String, PathBuf)]) -> Result<String, Failure>
         let keys = keys(&sources, source, &item.fields, serde.has_default, &BTreeMap::new())?;
         let mut lines = Vec::new();
         flatten("", &keys, "", &mut lines);
-        writeln!(out, "    Config {{ command: {command:?}, about: {:?}, keys: &[", doc(&item.attrs))?;
+        writeln!(
+            out,
+            "    Config {{ command: {command:?}, about: {:?}, keys: &[",
+            doc(&item.attrs)
+        )?;
         for line in lines {
             writeln!(out, "        {line},")?;
         }
@@ -222,7 +228,10 @@ fn keys(
         let doc = doc(&field.attrs);
         if doc.is_empty() {
             let place = source.path.display();
-            return Err(format!("{place}: config key `{name}` has no doc comment; say what it is, its unit and default").into());
+            return Err(format!(
+                "{place}: config key `{name}` has no doc comment; say what it is, its unit and default"
+            )
+            .into());
         }
         let is_required = !has_default && !serde.has_default && !is_option(field);
         keys.push(Key {
@@ -240,12 +249,7 @@ fn is_option(field: &Field) -> bool {
 }
 
 /// What may stand where this type is read.
-fn shape(
-    sources: &[Source],
-    source: &Source,
-    ty: &Type,
-    generics: &BTreeMap<String, Type>,
-) -> Result<Shape, Failure> {
+fn shape(sources: &[Source], source: &Source, ty: &Type, generics: &BTreeMap<String, Type>) -> Result<Shape, Failure> {
     let path = match ty {
         Type::Path(path) => &path.path,
         Type::Array(array) => return Ok(Shape::List(Box::new(shape(sources, source, &array.elem, generics)?))),
@@ -306,8 +310,16 @@ fn of_item(sources: &[Source], source: &Source, item: &Item, arguments: &[&Type]
     }
     match item {
         Item::Struct(item) => match &item.fields {
-            Fields::Unnamed(fields) if fields.unnamed.len() == 1 => shape(sources, source, &fields.unnamed[0].ty, &generics),
-            fields => Ok(Shape::Table(keys(sources, source, fields, serde.has_default, &generics)?)),
+            Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
+                shape(sources, source, &fields.unnamed[0].ty, &generics)
+            }
+            fields => Ok(Shape::Table(keys(
+                sources,
+                source,
+                fields,
+                serde.has_default,
+                &generics,
+            )?)),
         },
         Item::Enum(item) if serde.is_untagged => {
             let mut shapes = Vec::new();
@@ -331,7 +343,9 @@ fn of_item(sources: &[Source], source: &Source, item: &Item, arguments: &[&Type]
             }
             match serde.tag {
                 Some(tag) => Ok(Shape::Tagged(tag, variants)),
-                None => Ok(Shape::Words(variants.into_iter().map(|(name, doc, _)| (name, doc)).collect())),
+                None => Ok(Shape::Words(
+                    variants.into_iter().map(|(name, doc, _)| (name, doc)).collect(),
+                )),
             }
         }
         _ => Err("neither a struct nor an enum".into()),
@@ -360,7 +374,11 @@ fn flatten(prefix: &str, keys: &[Key], when: &str, lines: &mut Vec<String>) {
 fn innermost(shape: &Shape) -> &Shape {
     match shape {
         Shape::List(inner) | Shape::Named(inner) => innermost(inner),
-        Shape::Either(shapes) => shapes.iter().map(innermost).find(|shape| matches!(shape, Shape::Words(_))).unwrap_or(shape),
+        Shape::Either(shapes) => shapes
+            .iter()
+            .map(innermost)
+            .find(|shape| matches!(shape, Shape::Words(_)))
+            .unwrap_or(shape),
         other => other,
     }
 }
@@ -426,11 +444,18 @@ fn doc(attributes: &[Attribute]) -> String {
 }
 
 fn derives_deserialize(attributes: &[Attribute]) -> bool {
-    attributes.iter().filter(|attribute| attribute.path().is_ident("derive")).any(|attribute| {
-        attribute
-            .parse_args_with(Punctuated::<syn::Path, Token![,]>::parse_terminated)
-            .is_ok_and(|paths| paths.iter().any(|path| path.segments.last().is_some_and(|last| last.ident == "Deserialize")))
-    })
+    attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("derive"))
+        .any(|attribute| {
+            attribute
+                .parse_args_with(Punctuated::<syn::Path, Token![,]>::parse_terminated)
+                .is_ok_and(|paths| {
+                    paths
+                        .iter()
+                        .any(|path| path.segments.last().is_some_and(|last| last.ident == "Deserialize"))
+                })
+        })
 }
 
 /// What serde attributes say, as far as it changes names and types.

@@ -16,7 +16,10 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ),
     ("Files", &["inspect", "encode", "convert", "store", "trace"]),
     ("This program", &["config", "devices", "completions", "man"]),
-    ("Laboratory", &["pretrain", "behaviours", "phenomena", "verify-model", "bench"]),
+    (
+        "Laboratory",
+        &["pretrain", "behaviours", "phenomena", "verify-model", "bench"],
+    ),
 ];
 
 /// Trains sparse autoencoders on language-model activations and compares them with supervised dictionaries.
@@ -49,7 +52,11 @@ pub(crate) fn command() -> clap::Command {
         let _ = write!(template, "\n{heading}:\n");
         for name in names {
             let about = command.find_subcommand(name).and_then(clap::Command::get_about);
-            let _ = writeln!(template, "  {name:<13}{}", about.map(ToString::to_string).unwrap_or_default());
+            let _ = writeln!(
+                template,
+                "  {name:<13}{}",
+                about.map(ToString::to_string).unwrap_or_default()
+            );
         }
     }
     template.push_str(

@@ -69,7 +69,9 @@ fn overlay(table: &mut Table, set: &str) -> Result<(), ConfigError> {
     if key.split('.').count() > DEEPEST {
         return Err(fail(&format!("the key has more than {DEEPEST} levels")));
     }
-    let (first, rest) = key.split_once('.').map_or((key, None), |(first, rest)| (first, Some(rest)));
+    let (first, rest) = key
+        .split_once('.')
+        .map_or((key, None), |(first, rest)| (first, Some(rest)));
     let mut place = place_in(table, first);
     let mut above = first;
     for part in rest.into_iter().flat_map(|rest| rest.split('.')) {
@@ -163,7 +165,10 @@ mod tests {
         let expected = "[[autoencoder]]\nk = 8\n[[autoencoder]]\nk = [1, 16]\nname = \"wide\"";
         assert_eq!(table, expected.parse().unwrap());
         for (set, said) in [
-            ("autoencoder.2.k=1", "`autoencoder` has 2 entries, numbered from 0; `2` is none of them"),
+            (
+                "autoencoder.2.k=1",
+                "`autoencoder` has 2 entries, numbered from 0; `2` is none of them",
+            ),
             ("autoencoder.k=1", "`k` is none of them"),
             ("autoencoder.0.k.0=1", "`k` is a value, not a table"),
         ] {

@@ -114,7 +114,9 @@ fn wrapped(text: &str) -> Vec<String> {
 
 /// What there is to explain, without a name.
 pub(crate) fn overview() -> String {
-    let mut out = String::from("Configs, and the number of their keys; `saelab config explain NAME` says all of one, or of one key.\n\n");
+    let mut out = String::from(
+        "Configs, and the number of their keys; `saelab config explain NAME` says all of one, or of one key.\n\n",
+    );
     for config in CONFIGS {
         let _ = writeln!(out, "{:14} {:3}  {}", config.command, config.keys.len(), config.about);
     }
@@ -185,7 +187,12 @@ pub(crate) fn markdown() -> String {
                 key.path,
                 key.value,
                 cell(&meaning),
-                cell(default.trim_start_matches("Default").trim_start_matches(':').trim_start())
+                cell(
+                    default
+                        .trim_start_matches("Default")
+                        .trim_start_matches(':')
+                        .trim_start()
+                )
             );
         }
     }
@@ -236,7 +243,7 @@ mod tests {
     #[test]
     fn the_keys_are_those_that_serde_takes() {
         let bogus = "bogus = 1";
-        assert_eq!(known("locate", "", ""), listed::<eval::LocateFile>(bogus));
+        assert_eq!(known("locate", "", ""), listed::<causal::LocateFile>(bogus));
         assert_eq!(known("harvest", "", ""), listed::<activations::HarvestFile>(bogus));
         assert_eq!(known("fit", "", ""), listed::<supervised::FitFile>(bogus));
         assert_eq!(known("train", "", ""), listed::<sae::TrainFile>(bogus));
@@ -249,12 +256,12 @@ mod tests {
             known("eval", "compare.N.", ""),
             listed::<eval::EvalFile>("compare = [{ bogus = 1 }]")
         );
-        assert_eq!(known("phenomena", "", ""), listed::<eval::phenomena::PhenomenaFile>(bogus));
+        assert_eq!(known("phenomena", "", ""), listed::<toys::PhenomenaFile>(bogus));
         assert_eq!(
             known("phenomena", "occlusion.N.", ""),
-            listed::<eval::phenomena::PhenomenaFile>("occlusion = [{ bogus = 1 }]")
+            listed::<toys::PhenomenaFile>("occlusion = [{ bogus = 1 }]")
         );
-        assert_eq!(known("sites file", "", ""), listed::<eval::Sites>(bogus));
+        assert_eq!(known("sites file", "", ""), listed::<causal::Sites>(bogus));
         for kind in ["prompts", "world", "text"] {
             let when = format!("kind = \"{kind}\"");
             let text = format!("model = \"m\"\nsource = {{ kind = \"{kind}\", bogus = 1 }}");
@@ -353,14 +360,23 @@ mod tests {
     fn the_defaults_that_are_said_are_those_of_the_structs() {
         for (command, defaults) in [
             ("eval", serde_json::to_value(eval::EvalFile::default()).unwrap()),
-            ("locate", serde_json::to_value(eval::LocateFile::default()).unwrap()),
+            ("locate", serde_json::to_value(causal::LocateFile::default()).unwrap()),
         ] {
             for (key, value) in defaults.as_object().unwrap() {
-                let said = config(command).keys.iter().find(|known| known.path == key).unwrap().parts().1;
+                let said = config(command)
+                    .keys
+                    .iter()
+                    .find(|known| known.path == key)
+                    .unwrap()
+                    .parts()
+                    .1;
                 let mut values = Vec::new();
                 atoms(value, &mut values);
                 let missing = values.iter().find(|value| !said.contains(value.as_str()));
-                assert!(missing.is_none() || said.starts_with("Default all"), "{key}: {missing:?} in {said}");
+                assert!(
+                    missing.is_none() || said.starts_with("Default all"),
+                    "{key}: {missing:?} in {said}"
+                );
             }
         }
     }
@@ -372,7 +388,11 @@ mod tests {
             assert!(said.contains("autoencoder.N.k  (train:"), "{said}");
         }
         assert_eq!(explain("auxilary_k"), Err("auxiliary_k"));
-        assert!(explain("train").unwrap().contains("steps  (train: whole number)\n    Optimiser steps"));
+        assert!(
+            explain("train")
+                .unwrap()
+                .contains("steps  (train: whole number)\n    Optimiser steps")
+        );
         assert!(overview().contains("circuit score"));
     }
 

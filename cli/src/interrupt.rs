@@ -42,7 +42,7 @@ pub(crate) fn listen() -> anyhow::Result<()> {
             output::note("interrupted: a checkpoint is written after this step; once more ends at once");
             return;
         }
-        lm::files::end_temporaries();
+        artifacts::end_temporaries();
         output::note("error: interrupted; what was finished is kept, run the same command again to resume (`saelab pretrain` with --resume)");
         std::process::exit(1);
     })

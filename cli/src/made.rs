@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lm::{Model, files};
+use lm::Model;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -58,7 +58,9 @@ impl Program {
     pub(crate) fn this() -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            git_revision: build::GIT_REVISION.filter(|revision| !revision.is_empty()).map(str::to_owned),
+            git_revision: build::GIT_REVISION
+                .filter(|revision| !revision.is_empty())
+                .map(str::to_owned),
             sources: build::SOURCES.to_owned(),
         }
     }
@@ -92,9 +94,10 @@ fn in_cache(folder: &Path) -> Option<(String, String)> {
 
 /// The name that `transformers` wrote into `config.json`, where it is one of the hub's and not a folder's.
 fn named_in_config(folder: &Path) -> Option<String> {
-    let config: Value = files::read_json(&folder.join("config.json")).ok()?;
+    let config: Value = artifacts::read_json(&folder.join("config.json")).ok()?;
     let name = config["_name_or_path"].as_str()?;
-    let is_name = !name.is_empty() && !name.starts_with(['/', '.', '~']) && name.split('/').count() <= 2 && !name.contains('\\');
+    let is_name =
+        !name.is_empty() && !name.starts_with(['/', '.', '~']) && name.split('/').count() <= 2 && !name.contains('\\');
     is_name.then(|| name.to_owned())
 }
 
@@ -121,7 +124,7 @@ impl Made {
 
     /// Writes it into the folder of the artefact.
     pub(crate) fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        Ok(files::write_json(&folder.join(MADE), self)?)
+        Ok(artifacts::write_json(&folder.join(MADE), self)?)
     }
 
     /// Refuses to overwrite `path`, which `old` made, unless it was made just so or is to be replaced.
@@ -141,20 +144,26 @@ impl Made {
                     // Through text, as the old ones: reading a number may move its last bit.
                     serde_json::from_str::<Value>(&about.to_string())
                 };
-                let differences = files::json_differences(&about(old)?, &about(self)?);
+                let differences = artifacts::json_differences(&about(old)?, &about(self)?);
                 if differences.is_empty() {
                     return Ok(());
                 }
-                let differences: Vec<&str> = differences.iter().map(|text| text.trim_start_matches("settings.")).collect();
+                let differences: Vec<&str> = differences
+                    .iter()
+                    .map(|text| text.trim_start_matches("settings."))
+                    .collect();
                 format!("was made otherwise ({})", differences.join("; "))
             }
         };
-        anyhow::bail!("{} {what}; overwrite it with --replace, or write into another folder", path.display())
+        anyhow::bail!(
+            "{} {what}; overwrite it with --replace, or write into another folder",
+            path.display()
+        )
     }
 
     /// What stands in a folder; nothing where none is there that can be read: artefacts of other programs have none.
     pub(crate) fn read(folder: &Path) -> Option<Self> {
-        files::read_json(&folder.join(MADE)).ok()
+        artifacts::read_json(&folder.join(MADE)).ok()
     }
 }
 
@@ -170,8 +179,18 @@ mod tests {
         let expected = ("HuggingFaceTB/SmolLM2-135M".to_owned(), "abc".to_owned());
         assert_eq!(in_cache(&folder), Some(expected));
         assert_eq!(in_cache(cache.path()), None);
-        for (name, expected) in [("gpt2", true), ("owner/model", true), ("/data/gpt2", false), ("./x", false), ("", false)] {
-            std::fs::write(folder.join("config.json"), serde_json::json!({"_name_or_path": name}).to_string()).unwrap();
+        for (name, expected) in [
+            ("gpt2", true),
+            ("owner/model", true),
+            ("/data/gpt2", false),
+            ("./x", false),
+            ("", false),
+        ] {
+            std::fs::write(
+                folder.join("config.json"),
+                serde_json::json!({"_name_or_path": name}).to_string(),
+            )
+            .unwrap();
             assert_eq!(named_in_config(&folder).is_some(), expected, "{name}");
         }
     }
@@ -190,13 +209,18 @@ mod tests {
     fn what_was_made_otherwise_is_overwritten_only_when_it_is_asked_for() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(MADE);
-        let made = |steps: usize, parent: &str| Made::by("fit", serde_json::json!({"steps": steps})).with_parent("store", parent);
+        let made = |steps: usize, parent: &str| {
+            Made::by("fit", serde_json::json!({"steps": steps})).with_parent("store", parent)
+        };
         made(4, "b").check_place(&path, None, false).unwrap();
         made(3, "a").write(folder.path()).unwrap();
         let old = Made::read(folder.path());
         made(3, "a").check_place(&path, old.as_ref(), false).unwrap();
         made(4, "b").check_place(&path, old.as_ref(), true).unwrap();
-        let error = made(4, "b").check_place(&path, old.as_ref(), false).unwrap_err().to_string();
+        let error = made(4, "b")
+            .check_place(&path, old.as_ref(), false)
+            .unwrap_err()
+            .to_string();
         for part in ["steps: 3 -> 4", "parents.store: a -> b", "--replace"] {
             assert!(error.contains(part), "{error}");
         }

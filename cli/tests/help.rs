@@ -16,7 +16,9 @@ fn said(arguments: &[&str]) -> String {
 /// The names of the commands in a help text: what stands first on the lines below headings of commands.
 fn commands(help: &str) -> Vec<&str> {
     let (commands, _) = help.split_once("\nOptions:").unwrap();
-    let lines = commands.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let lines = commands
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     lines.filter_map(|line| line.split_whitespace().next()).collect()
 }
 
@@ -61,12 +63,20 @@ fn shells_and_man_know_every_command() {
     let folder = tempfile::tempdir().unwrap();
     let pages = folder.path().join("man1");
     said(&["man", &pages.to_string_lossy()]);
-    for (page, part) in [("saelab.1", "saelab"), ("saelab-train.1", "stream"), ("saelab-circuit-score.1", "edge")] {
+    for (page, part) in [
+        ("saelab.1", "saelab"),
+        ("saelab-train.1", "stream"),
+        ("saelab-circuit-score.1", "edge"),
+    ] {
         let text = std::fs::read_to_string(pages.join(page)).unwrap();
         assert!(text.contains(".TH") && text.contains(part), "{page}: {text}");
     }
     // The program that reads them, where there is one.
-    if let Ok(output) = std::process::Command::new("mandoc").args(["-T", "lint"]).arg(pages.join("saelab.1")).output() {
+    if let Ok(output) = std::process::Command::new("mandoc")
+        .args(["-T", "lint"])
+        .arg(pages.join("saelab.1"))
+        .output()
+    {
         assert!(!String::from_utf8_lossy(&output.stdout).contains("ERROR"), "{output:?}");
     }
 }

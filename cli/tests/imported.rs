@@ -7,8 +7,8 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use artifacts::HostTensor;
 use common::{saelab, succeeds};
-use lm::HostTensor;
 
 const D: usize = 128;
 const F: usize = 16;
@@ -23,7 +23,7 @@ fn saelens(run: &Path, place: &str, hook: &str) {
     };
     let shapes: [(&str, &[usize]); 4] = [("W_enc", &[D, F]), ("b_enc", &[F]), ("W_dec", &[F, D]), ("b_dec", &[D])];
     let tensors = shapes.map(|(name, shape)| (name.to_owned(), tensor(shape))).into();
-    lm::files::write_tensors(&dir.join("sae_weights.safetensors"), &tensors, &BTreeMap::new()).unwrap();
+    artifacts::write_tensors(&dir.join("sae_weights.safetensors"), &tensors, &BTreeMap::new()).unwrap();
     let config = serde_json::json!({
         "architecture": "topk", "k": 4, "d_in": D, "d_sae": F, "dtype": "float32", "apply_b_dec_to_input": true,
         "metadata": {"sae_lens_version": "6.54.12", "hook_name": hook},
@@ -53,7 +53,13 @@ fn an_autoencoder_in_the_folder_of_another_hook_is_not_scored() {
             line.contains("stands for blocks.2.hook_resid_pre, but says that it is of blocks.1.hook_mlp_out"),
             "{command}: {line}"
         );
-        assert!(line.lines().last().unwrap().starts_with("error: nothing is left to measure"), "{line}");
+        assert!(
+            line.lines()
+                .last()
+                .unwrap()
+                .starts_with("error: nothing is left to measure"),
+            "{line}"
+        );
     }
     assert!(!run.join("splice.json").exists() && !run.join("truth.json").exists());
     // Two names of the residual stream between two blocks, and a name that says nothing certain.
@@ -66,7 +72,13 @@ fn an_autoencoder_in_the_folder_of_another_hook_is_not_scored() {
     for command in ["splice", "truth"] {
         let told = succeeds(score(command));
         assert!(told.contains(&format!("{command}: left out: ")), "{told}");
-        assert!(told.lines().last().unwrap().contains("blocks.1.hook_resid_pre stands for"), "{told}");
+        assert!(
+            told.lines()
+                .last()
+                .unwrap()
+                .contains("blocks.1.hook_resid_pre stands for"),
+            "{told}"
+        );
     }
     let spliced: serde_json::Value = serde_json::from_slice(&std::fs::read(run.join("splice.json")).unwrap()).unwrap();
     assert_eq!(spliced["spliced"].as_array().unwrap().len(), 1);

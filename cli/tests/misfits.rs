@@ -107,7 +107,10 @@ fn what_an_evaluation_takes_must_belong_together() {
     }
     std::fs::create_dir_all(run.join("sae/theirs/layer two")).unwrap();
     let told = succeeds(eval("models/small-world"));
-    assert!(told.contains("eval: left out: ") && told.contains("holds a dictionary of blocks."), "{told}");
+    assert!(
+        told.contains("eval: left out: ") && told.contains("holds a dictionary of blocks."),
+        "{told}"
+    );
     assert!(told.contains("layer two has the name of no hook"), "{told}");
     let last = told.lines().last().unwrap();
     assert!(last.contains("the results lack 2 folders"), "{told}");

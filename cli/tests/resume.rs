@@ -237,12 +237,19 @@ fn an_interrupted_training_goes_on_where_it_was() {
     let hooks = "model = \"models/small-world\"\nhooks = [\"blocks.2.hook_resid_pre\"]\n";
     std::fs::write(path("harvest.toml"), format!("{hooks}{harvest}")).unwrap();
     let store = path("store");
-    succeeds(saelab(&["harvest", &path("harvest.toml"), "--out", &store]).output().unwrap());
+    succeeds(
+        saelab(&["harvest", &path("harvest.toml"), "--out", &store])
+            .output()
+            .unwrap(),
+    );
     let config = path("train.toml");
     let train = |run: &str| saelab(&["train", &config, "--run", run, "--activations", &store, "--no-progress"]);
     succeeds(train(&path("whole")).output().unwrap());
 
-    let mut child = train(&path("stopped")).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child = train(&path("stopped"))
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
     let log = folder.path().join("stopped/sae/sae-relu");
     // A hidden folder with metrics is there while it trains.
     let metrics = || -> bool {
@@ -252,12 +259,21 @@ fn an_interrupted_training_goes_on_where_it_was() {
     };
     wait_until(&mut child, metrics);
     let id = child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     let last = said.lines().last().unwrap();
-    assert!(last.contains("the checkpoint of step") && last.contains("same command again"), "{said}");
+    assert!(
+        last.contains("the checkpoint of step") && last.contains("same command again"),
+        "{said}"
+    );
     let told = succeeds(train(&path("stopped")).output().unwrap());
     assert!(told.contains("goes on at step"), "{told}");
     let [whole, stopped] = ["whole", "stopped"].map(|run| weights(&folder.path().join(run)));

@@ -169,14 +169,23 @@ fn the_folder_of_an_autoencoder_tells_how_it_was_trained() {
     let dir = experiment.sae("run", "sae-topk");
     let (made, cfg) = (json(&dir.join("made.json")), json(&dir.join("cfg.json")));
     let of_store = json(Path::new(&experiment.path("store/made.json")));
-    assert_eq!((&made["command"], &of_store["command"]), (&"train".into(), &"harvest".into()));
+    assert_eq!(
+        (&made["command"], &of_store["command"]),
+        (&"train".into(), &"harvest".into())
+    );
     assert_eq!(made["settings"]["train"]["steps"], 40);
     assert_eq!(made["settings"]["train"]["autoencoder"]["architecture"]["k"], 8);
     assert_eq!(made["settings"]["harvest"]["source"]["kind"], "world");
-    assert_eq!((&made["model"], &made["model"]["asked"]), (&of_store["model"], &"models/small-world".into()));
+    assert_eq!(
+        (&made["model"], &made["model"]["asked"]),
+        (&of_store["model"], &"models/small-world".into())
+    );
     assert_eq!(made["parents"]["activations"].as_str().unwrap().len(), 64);
     let program = &made["program"];
-    assert!(program == &of_store["program"] && program["sources"].as_str().unwrap().len() == 64, "{program}");
+    assert!(
+        program == &of_store["program"] && program["sources"].as_str().unwrap().len() == 64,
+        "{program}"
+    );
     // What SAELens reads of it; the shipped model has no name on the hub.
     let harvest = &made["settings"]["harvest"];
     let metadata = &cfg["metadata"];

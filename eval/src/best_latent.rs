@@ -83,7 +83,10 @@ mod tests {
             .map(|node| node.parse().unwrap())
             .to_vec();
         let chosen = [(3, 0, 117), (4, 1, 0)].map(|(value, node, latent)| Chosen { value, node, latent });
-        let texts = ["3: 117 at blocks.1.hook_resid_pre@S2", "4: 0 at blocks.2.attn.hook_z.1@END"];
+        let texts = [
+            "3: 117 at blocks.1.hook_resid_pre@S2",
+            "4: 0 at blocks.2.attn.hook_z.1@END",
+        ];
         for (best, text) in BestLatent::all(&chosen, &nodes).into_iter().zip(texts) {
             assert_eq!(best.to_string(), text);
             assert_eq!(text.parse::<BestLatent>(), Ok(best));

@@ -14,10 +14,10 @@ use tasks::{Attribute, TaskName};
 use crate::compare::Compared;
 use crate::ledger::members;
 use crate::legacy::Legacy;
-use crate::locate::Located;
 use crate::metric::Metric;
 use crate::report::{Comparison, Report, Score};
-use crate::site::Site;
+use causal::locate::Located;
+use causal::site::Site;
 use columns::{Group, Row, further, groups};
 
 /// The tables of a report: means over sites and seeds, comparisons, and every site.
@@ -104,7 +104,10 @@ pub fn compared(found: &Compared) -> String {
         let _ = writeln!(out, "compared: {}", found.runs.join(", "));
         let mut by_runs: BTreeMap<&[String], Vec<&str>> = BTreeMap::new();
         for identical in &found.identical {
-            by_runs.entry(identical.runs.as_slice()).or_default().push(&identical.family);
+            by_runs
+                .entry(identical.runs.as_slice())
+                .or_default()
+                .push(&identical.family);
         }
         for (runs, families) in by_runs {
             let _ = writeln!(out, "identical in {}: {}", runs.join(" and "), families.join(", "));

@@ -14,10 +14,11 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 use kernels::{from_vec, matmul, to_vec};
-use lm::{HookPoint, Model, Passes, Request, Schedule, Tokenizer};
+use lm::{HookPoint, Model, Passes, Request, Schedule};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tasks::world::{Document, Label};
+use text::Tokenizer;
 
 use crate::Error;
 use crate::agreement::{Agreement, Ranked};
@@ -145,7 +146,7 @@ impl WorldSample {
             },
         )?;
         if vectors.is_empty() {
-            return Err(Error::NoText);
+            return Err(causal::Error::NoText.into());
         }
         let mut predicates = vec![("", String::new()); numbers.len()];
         for (predicate, number) in numbers {
@@ -194,7 +195,7 @@ impl WorldSample {
     ///
     /// # Errors
     ///
-    /// [`Error::NotANumber`] when a code is not finite.
+    /// [`causal::Error::NotANumber`] when a code is not finite.
     pub fn score(&self, encode: &dyn Fn(Tensor<2>) -> Tensor<2>) -> Result<Truth, Error> {
         let [n, d] = self.vectors.dims();
         let mut codes: Vec<Vec<(u32, f32)>> = Vec::with_capacity(n);
@@ -205,10 +206,8 @@ impl WorldSample {
             n_latents = dense.dims()[1];
             let dense = to_vec(dense);
             if let Some(code) = dense.iter().find(|code| !code.is_finite()) {
-                return Err(Error::NotANumber {
-                    what: "code of a latent",
-                    value: f64::from(*code),
-                });
+                let (what, value) = ("code of a latent", f64::from(*code));
+                return Err(causal::Error::NotANumber { what, value }.into());
             }
             for row in dense.chunks_exact(n_latents.max(1)) {
                 let entries = (0_u32..).zip(row.iter().copied()).filter(|(_, code)| *code > 0.0);
@@ -234,7 +233,11 @@ impl WorldSample {
                     by_mcc,
                     mcc: scoring.agreement(predicate, by_mcc).mcc(),
                 };
-                (predicate, latents, self.average_precision(codes, predicate, by_mcc as u32))
+                (
+                    predicate,
+                    latents,
+                    self.average_precision(codes, predicate, by_mcc as u32),
+                )
             })
             .collect();
         let mut by_family: BTreeMap<String, Vec<[f64; 3]>> = BTreeMap::new();
@@ -436,6 +439,8 @@ mod tests {
         assert_eq!(truth.explained, 0.5);
         let named = |predicate: &str| (truth.latents[predicate].by_f1, truth.latents[predicate].by_mcc);
         assert_eq!((named("role: a"), named("role: b")), ((0, 0), (1, 2)));
-        assert!((truth.latents["role: b"].f1 - 0.8).abs() < 1e-12 && (truth.latents["role: b"].mcc - 0.5).abs() < 1e-12);
+        assert!(
+            (truth.latents["role: b"].f1 - 0.8).abs() < 1e-12 && (truth.latents["role: b"].mcc - 0.5).abs() < 1e-12
+        );
     }
 }

@@ -10,11 +10,11 @@
 
 use std::collections::BTreeMap;
 
-use activations::Dictionary;
+use dictionaries::{Architecture, Autoencoder, Dictionary, Origin, Trained, Variant};
 use kernels::{Precision, cpu, from_vec, random, to_vec};
 use lm::HookPoint;
 use rand::RngExt;
-use sae::{Architecture, Autoencoder, Finished, Origin, Rows, TrainConfig, Trained, Variant, train};
+use sae::{Finished, Rows, TrainConfig, train};
 
 const WIDTH: usize = 64;
 const TRUE_FEATURES: usize = 128;
@@ -169,7 +169,8 @@ fn check_checkpoint(architecture: Architecture, values: &[f32]) {
     let (loaded, read) = Autoencoder::load(folder.path(), &cpu()).unwrap();
     assert_eq!(read, origin);
     // What SAELens loads the model and the text by.
-    let cfg: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.path().join("cfg.json")).unwrap()).unwrap();
+    let cfg: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("cfg.json")).unwrap()).unwrap();
     let expected = serde_json::json!({
         "model_name": "owner/model", "context_size": 64, "prepend_bos": true,
         "model_from_pretrained_kwargs": {

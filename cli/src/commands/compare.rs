@@ -7,7 +7,6 @@ use eval::compare::{Evaluation, Pairing, compare};
 use eval::metric::Test;
 use eval::report::{REPORT, RESAMPLES};
 use eval::{Method, Metric, Report, table};
-use lm::files;
 
 use super::{Context, compare_spliced};
 use crate::config::ConfigError;
@@ -47,7 +46,11 @@ impl Compare {
             return Err(ConfigError(format!("--metric names {} twice", self.metric[place])).into());
         }
         let has_report = |run: &&PathBuf| run.join(REPORT).exists();
-        if self.runs.iter().all(|run| !has_report(&run) && run.join(compare_spliced::SPLICE).exists()) {
+        if self
+            .runs
+            .iter()
+            .all(|run| !has_report(&run) && run.join(compare_spliced::SPLICE).exists())
+        {
             return compare_spliced::run(&self.runs, self.json.as_deref());
         }
         let runs = self.runs.iter().map(|run| read(run)).collect::<Result<Vec<_>, _>>()?;
@@ -70,7 +73,7 @@ impl Compare {
             return Err(ConfigError("nothing to compare: give runs with at least two dictionaries".to_owned()).into());
         }
         if let Some(path) = &self.json {
-            files::write_json(path, &found)?;
+            artifacts::write_json(path, &found)?;
         }
         output::result(&table::compared(&found))
     }

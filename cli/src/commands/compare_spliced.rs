@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use lm::files;
 use serde::Serialize;
 
 use super::splice::{SpliceFile, Spliced};
@@ -36,7 +35,7 @@ pub(super) fn run(runs: &[PathBuf], json: Option<&Path>) -> anyhow::Result<()> {
     check(&named)?;
     let rows = rows(&named);
     if let Some(path) = json {
-        files::write_json(path, &rows)?;
+        artifacts::write_json(path, &rows)?;
     }
     output::result(&table(&rows))
 }
@@ -93,7 +92,10 @@ fn table(rows: &[Row<'_>]) -> String {
     let mut out = String::new();
     let names = || rows.iter().flat_map(|row| row.runs.iter().map(|(run, _)| run.len()));
     let dictionaries = rows.iter().map(|row| row.dictionary.len());
-    let (wide, width) = (names().max().unwrap_or(0).max(4), dictionaries.max().unwrap_or(0).max(10));
+    let (wide, width) = (
+        names().max().unwrap_or(0).max(4),
+        dictionaries.max().unwrap_or(0).max(10),
+    );
     let share = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{share:.4}"));
     let mut site = "";
     // Writing to a string cannot fail.
@@ -120,7 +122,11 @@ fn table(rows: &[Row<'_>]) -> String {
             let _ = writeln!(
                 out,
                 "{:<width$}  {run:<wide$} {:>8} {:>8} {:>8.4} {:>8.4}",
-                if place == 0 && !row.identical { row.dictionary } else { "" },
+                if place == 0 && !row.identical {
+                    row.dictionary
+                } else {
+                    ""
+                },
                 share(summary.and_then(|summary| summary.fvu)),
                 summary.map_or("-".to_owned(), |summary| format!("{:.2}", summary.l0)),
                 spliced.spliced.ce,
@@ -159,16 +165,31 @@ mod tests {
         check(&runs).unwrap();
         let table = table(&rows(&runs));
         let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert!(lines.contains(&vec!["topk", "identical", "in", "runs/a", "and", "runs/b"]), "{table}");
-        assert!(lines.contains(&vec!["relu", "runs/a", "-", "-", "2.5000", "0.5000"]), "{table}");
+        assert!(
+            lines.contains(&vec!["topk", "identical", "in", "runs/a", "and", "runs/b"]),
+            "{table}"
+        );
+        assert!(
+            lines.contains(&vec!["relu", "runs/a", "-", "-", "2.5000", "0.5000"]),
+            "{table}"
+        );
         assert!(lines.contains(&vec!["runs/b", "-", "-", "2.1250", "0.1250"]), "{table}");
-        assert!(lines.contains(&vec!["gated", "runs/b", "-", "-", "2.7500", "0.7500"]), "{table}");
+        assert!(
+            lines.contains(&vec!["gated", "runs/b", "-", "-", "2.7500", "0.7500"]),
+            "{table}"
+        );
     }
 
     #[test]
     fn another_model_is_refused_by_both_names() {
-        let (a, b) = (file(&[("topk", "1", 2.25)], "one"), file(&[("topk", "1", 2.25)], "other"));
+        let (a, b) = (
+            file(&[("topk", "1", 2.25)], "one"),
+            file(&[("topk", "1", 2.25)], "other"),
+        );
         let error = check(&[("runs/a", &a), ("runs/b", &b)]).unwrap_err().to_string();
-        assert!(error.contains("runs/a and runs/b") && error.contains("other models"), "{error}");
+        assert!(
+            error.contains("runs/a and runs/b") && error.contains("other models"),
+            "{error}"
+        );
     }
 }

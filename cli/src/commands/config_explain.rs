@@ -28,8 +28,11 @@ impl ConfigArgs {
         let text = match name {
             _ if markdown => config_keys::markdown(),
             None => config_keys::overview(),
-            Some(name) => config_keys::explain(&name)
-                .map_err(|near| ConfigError(format!("no command and no key is called `{name}`; did you mean `{near}`?")))?,
+            Some(name) => config_keys::explain(&name).map_err(|near| {
+                ConfigError(format!(
+                    "no command and no key is called `{name}`; did you mean `{near}`?"
+                ))
+            })?,
         };
         output::result(&text)
     }

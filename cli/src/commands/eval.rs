@@ -5,13 +5,14 @@ use std::time::{Instant, SystemTime};
 
 use activations::Store;
 use anyhow::Context as _;
-use eval::interventions::Runner;
-use eval::{Baseline, Cost, DictionarySet, EvalConfig, EvalFile, Observer, Parts, evaluate, table};
+use artifacts::HeldFolder;
+use causal::Cost;
+use causal::interventions::Runner;
+use eval::{Baseline, DictionarySet, EvalConfig, EvalFile, Observer, Parts, evaluate, table};
 use indicatif::ProgressBar;
 use lm::LoadOptions;
 use tasks::Sample;
 
-use super::held_folder::HeldFolder;
 use super::left_out::LeftOut;
 use super::run_folder::{self, RunFolder};
 use super::{Context, baselines, dictionary_sets, standing_report};
@@ -152,9 +153,14 @@ fn only(
     let is_there = |family: &String| sets.iter().any(|set| set.family == *family);
     let mut file = EvalFile::from(config);
     if !is_there(&file.matched_to) {
-        file.baselines.retain(|kind| !matches!(kind, Baseline::Random | Baseline::RandomFvu));
+        file.baselines
+            .retain(|kind| !matches!(kind, Baseline::Random | Baseline::RandomFvu));
     }
-    let baselines: Vec<String> = file.baselines.iter().map(|kind| baselines::name(*kind).to_owned()).collect();
+    let baselines: Vec<String> = file
+        .baselines
+        .iter()
+        .map(|kind| baselines::name(*kind).to_owned())
+        .collect();
     let is_scored = |family: &String| is_there(family) || baselines.contains(family);
     let both = |pair: &eval::config::Compare| is_scored(&pair.left) && is_scored(&pair.right);
     file.compare.retain(both);

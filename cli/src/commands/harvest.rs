@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Instant;
 
-use activations::store::Locking;
 use activations::{
     Cost, Event, HarvestConfig, HarvestFile, HarvestPlan, Node, Part, Selection, Source, SourceConfig, harvest,
 };
 use anyhow::Context as _;
+use artifacts::Locking;
 use tasks::{Role, Sample, Schema};
 
 use super::{Context, run_folder};
@@ -151,7 +151,8 @@ impl Harvest {
                 settings["source"]["text_field"] = config.source.text_field().into();
             }
             let made = Made::by("harvest", settings).with_model(Some(of_model));
-            made.with_parent("tokenizer", &provenance.tokenizer_hash).write(&self.out)?;
+            made.with_parent("tokenizer", &provenance.tokenizer_hash)
+                .write(&self.out)?;
         }
         if let Some(skipped) = skipped {
             output::note(&format!("harvest: {skipped}"));
@@ -190,9 +191,9 @@ fn note_lock(locking: Locking, out: &Path) {
     let out = out.display();
     output::note(&match locking {
         Locking::Waits => format!("harvest: another harvest is writing {out}; waiting until it has ended"),
-        Locking::Unsupported => {
-            format!("harvest: the disk of {out} has no file locks; start no other harvest in this folder meanwhile")
-        }
+        Locking::Unsupported { cause } => format!(
+            "harvest: the disk of {out} has no file locks ({cause}); start no other harvest in this folder meanwhile"
+        ),
     });
 }
 

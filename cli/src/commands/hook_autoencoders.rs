@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use activations::{Dictionary, SourceConfig};
+use activations::SourceConfig;
 use anyhow::Context as _;
-use eval::Place;
+use causal::Place;
+use dictionaries::{Autoencoder, Dictionary, Format, Origin, Trained};
 use lm::{HookPoint, Model};
-use sae::{Autoencoder, Format, Origin, Trained};
 use serde::Deserialize;
 
 use super::left_out::{LeftOut, Misplaced};
@@ -73,7 +73,10 @@ impl TextFile {
             source["text_field"] = self.source.text_field().into();
         }
         let together: Vec<&[String]> = self.together.iter().map(|set| set.dictionaries.as_slice()).collect();
-        Made::by(command, serde_json::json!({"source": source, "together": together, "writes": self.writes}))
+        Made::by(
+            command,
+            serde_json::json!({"source": source, "together": together, "writes": self.writes}),
+        )
     }
 
     /// Refuses what is said of autoencoders that the run does not hold.
@@ -194,14 +197,20 @@ pub(crate) fn load(
     is_in_model(&at)?;
     let (found, width) = (autoencoder.d_in(), at.width(spec));
     if found != width {
-        let reason = format!("{} takes vectors of width {found}, those of {at} have {width}", dir.display());
+        let reason = format!(
+            "{} takes vectors of width {found}, those of {at} have {width}",
+            dir.display()
+        );
         return Err(Misplaced(reason).into());
     }
     if let Some(place) = writes {
         is_in_model(&place)?;
         let (found, width) = (autoencoder.parameters.d_out(), place.width(spec));
         if found != width {
-            let reason = format!("{} gives vectors of width {found}, those of {place} have {width}", dir.display());
+            let reason = format!(
+                "{} gives vectors of width {found}, those of {place} have {width}",
+                dir.display()
+            );
             return Err(Misplaced(reason).into());
         }
     }

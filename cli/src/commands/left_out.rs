@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sae::Format;
+use dictionaries::Format;
 
 use super::run_folder;
 use super::training_site::TrainingSite;
@@ -57,7 +57,10 @@ impl LeftOut {
                     of_name.display()
                 ));
             }
-            for place in run_folder::folders(&of_name)?.into_iter().filter(|place| !is_place(place)) {
+            for place in run_folder::folders(&of_name)?
+                .into_iter()
+                .filter(|place| !is_place(place))
+            {
                 self.add(format!(
                     "{} has the name of no hook and of no node, such as blocks.2.hook_resid_pre or blocks.2.hook_resid_pre-END",
                     of_name.join(place).display()
@@ -94,7 +97,9 @@ impl LeftOut {
 
 /// Whether a folder's name is that of a hook, of a head, or of one of them at a role.
 fn is_place(name: &str) -> bool {
-    let at_role = name.match_indices('-').any(|(at, _)| name[..at].parse::<TrainingSite>().is_ok());
+    let at_role = name
+        .match_indices('-')
+        .any(|(at, _)| name[..at].parse::<TrainingSite>().is_ok());
     at_role || name.parse::<TrainingSite>().is_ok()
 }
 
@@ -122,9 +127,18 @@ mod tests {
         let mut left_out = LeftOut::new("eval");
         left_out.check_rest(0).unwrap();
         assert_eq!(left_out.keep(Ok(1)).unwrap(), Some(1));
-        assert_eq!(left_out.keep::<u8>(Err(Misplaced("here".to_owned()).into())).unwrap(), None);
+        assert_eq!(
+            left_out.keep::<u8>(Err(Misplaced("here".to_owned()).into())).unwrap(),
+            None
+        );
         assert!(left_out.keep::<u8>(Err(anyhow::anyhow!("damaged"))).is_err());
         left_out.check_rest(1).unwrap();
-        assert!(left_out.check_rest(0).unwrap_err().to_string().ends_with("measure: here"));
+        assert!(
+            left_out
+                .check_rest(0)
+                .unwrap_err()
+                .to_string()
+                .ends_with("measure: here")
+        );
     }
 }

@@ -44,7 +44,7 @@ impl Man {
 fn write(folder: &Path, name: &str, command: &clap::Command) -> anyhow::Result<usize> {
     let page = clap_mangen::Man::new(command.clone()).title(name);
     let path = folder.join(format!("{name}.1"));
-    lm::files::write_atomic(&path, |out| page.render(out))?;
+    artifacts::write_atomic(&path, |out| page.render(out))?;
     let mut pages = 1;
     for subcommand in command.get_subcommands().filter(|command| command.get_name() != "help") {
         pages += write(folder, &format!("{name}-{}", subcommand.get_name()), subcommand)?;

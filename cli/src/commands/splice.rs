@@ -7,14 +7,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
+use artifacts::HeldFolder;
 use burn::tensor::Tensor;
-use eval::{Change, DENSE, Insert, Place, SpliceTask, SpliceText};
-use lm::{Model, files};
-use sae::{Autoencoder, Summary};
+use causal::{Change, Insert, Place, SpliceTask, SpliceText};
+use dictionaries::{Autoencoder, Summary};
+use eval::DENSE;
+use lm::Model;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::held_folder::HeldFolder;
 use super::hook_autoencoders::{self, AtHook, HookArgs, Loaded, TextFile, Together};
 use super::left_out::LeftOut;
 use super::run_folder::{self, RunFolder};
@@ -48,7 +49,7 @@ pub(crate) struct SpliceFile {
 impl SpliceFile {
     /// Reads `splice.json`, of this version only.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let value: Value = files::read_json(path)?;
+        let value: Value = artifacts::read_json(path)?;
         anyhow::ensure!(
             value
                 .get("format_version")
@@ -186,7 +187,7 @@ struct Tasks<'t, 'a> {
 }
 
 impl<'t, 'a> Tasks<'t, 'a> {
-    fn of(&mut self, mut places: Vec<Place>) -> Result<&SpliceTask<'t, 'a>, eval::Error> {
+    fn of(&mut self, mut places: Vec<Place>) -> Result<&SpliceTask<'t, 'a>, causal::Error> {
         places.sort();
         let task = match self.by_places.remove(&places) {
             Some(task) => task,
@@ -220,7 +221,11 @@ impl Splice {
         let held = HeldFolder::new(&run.0)?;
         let made = file.made("splice").with_model(Some(of_model));
         let path = run.0.join("splice.json");
-        made.check_place(&path, SpliceFile::read(&path).ok().map(|file| file.made).as_ref(), args.replace)?;
+        made.check_place(
+            &path,
+            SpliceFile::read(&path).ok().map(|file| file.made).as_ref(),
+            args.replace,
+        )?;
         let n = sites.iter().map(|site| site.autoencoders.len()).sum::<usize>();
         let bar = context.progress.bar("splice", n + file.together.len());
         let text = SpliceText::new(&model, &special, &windows)?;
@@ -258,7 +263,7 @@ impl Splice {
             together,
         };
         held.check()?;
-        files::write_json(&path, &found)?;
+        artifacts::write_json(&path, &found)?;
         held.check()?;
         output::result(&(table(&found.spliced) + &table_of_sets(&found.together)))?;
         output::note(&format!("splice: splice.json is in {}", run.0.display()));

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use causal::{Site, Sites};
 use eval::report::REPORT;
-use eval::{DictionarySet, EvalConfig, Report, Sites};
-use lm::files;
+use eval::{DictionarySet, EvalConfig, Report};
 use serde_json::Value;
 
 /// Refuses to write into a folder that holds a report of other settings, another model or other sites, or one with dictionaries
@@ -49,11 +49,11 @@ fn differences(
     let through_text = |value: Value| serde_json::from_str::<Value>(&value.to_string());
     let old = through_text(serde_json::to_value(&report.config)?)?;
     let new = through_text(serde_json::to_value(config)?)?;
-    let mut differ = files::json_differences(&old, &new);
+    let mut differ = artifacts::json_differences(&old, &new);
     if report.model.hash != model_hash {
         differ.push(format!("model: {:.12} -> {model_hash:.12}", report.model.hash));
     }
-    let names = |sites: &[eval::Site]| -> BTreeSet<String> { sites.iter().map(|site| site.name.clone()).collect() };
+    let names = |sites: &[Site]| -> BTreeSet<String> { sites.iter().map(|site| site.name.clone()).collect() };
     let [old_sites, new_sites] = [names(&report.sites), names(&sites.sites)];
     if old_sites != new_sites {
         let list = |names: BTreeSet<String>| names.into_iter().collect::<Vec<_>>().join(", ");

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use activations::Store;
 use anyhow::Context as _;
-use lm::files;
-use sae::{Checkpoints, Error, Grid, Origin, Resumed, TrainConfig, TrainFile, Trained, Variant};
+use dictionaries::{Origin, Trained, Variant};
+use sae::{Checkpoints, Error, Grid, Resumed, TrainConfig, TrainFile};
 
 use super::Context;
 use super::finished_notes;
@@ -81,7 +81,10 @@ impl Train {
                 .with_context(|| format!("train {site}"))?;
         }
         let memory = output::peak_memory_mb().map_or(String::new(), |peak| format!(" and {peak} MB of memory"));
-        output::note(&format!("train: took {:.0} s{memory}", start.elapsed().as_secs_f64().ceil()));
+        output::note(&format!(
+            "train: took {:.0} s{memory}",
+            start.elapsed().as_secs_f64().ceil()
+        ));
         Ok(())
     }
 
@@ -180,7 +183,8 @@ impl Train {
                 "site": site.to_string(), "train": config.settings(variant), "harvest": store.manifest().provenance.settings,
             });
             let made = Made::by("train", settings).with_model(of_model.cloned());
-            made.with_parent("activations", store.hash()).write(&folder.unfinished)?;
+            made.with_parent("activations", store.hash())
+                .write(&folder.unfinished)?;
         }
         let mut log = TrainingLog::open(&variants, first, config, |variant| folder(variant).unfinished, context)?;
         let watch = Watch::new();
@@ -265,7 +269,7 @@ fn checkpoints(run: &RunFolder, site: Site, config: &TrainConfig, store: &Store)
     let hashes: Vec<String> = config.variants.iter().map(|variant| config.hash(variant)).collect();
     Checkpoints {
         dir: run.checkpoints().join(site.dir_name()),
-        training: files::sha256_hex(format!("{} {}", hashes.join(" "), store.hash()).as_bytes()),
+        training: artifacts::sha256_hex(format!("{} {}", hashes.join(" "), store.hash()).as_bytes()),
         parent: store.hash().to_owned(),
     }
 }

@@ -6,7 +6,8 @@
 use std::time::Instant;
 
 use activations::store::Row;
-use sae::{TrainConfig, Variant};
+use dictionaries::Variant;
+use sae::TrainConfig;
 
 use super::Context;
 use crate::output;
@@ -64,8 +65,14 @@ impl TrainingCost {
         let (latents, n) = (self.latents(config), variants.len());
         let rows = self.rows * self.width * size_of::<f32>() * self.hooks;
         let training = self.parameters(config) * (16 * n + 4) + config.batch * (latents + 4 * self.width) * 8;
-        let at_once = (MEASURED / latents.max(1)).clamp(MEASURED_ROWS[0], MEASURED_ROWS[1]).min(self.store_rows);
-        let copies = if variants.iter().any(|variant| variant.architecture.k().is_some()) { 16 } else { 8 };
+        let at_once = (MEASURED / latents.max(1))
+            .clamp(MEASURED_ROWS[0], MEASURED_ROWS[1])
+            .min(self.store_rows);
+        let copies = if variants.iter().any(|variant| variant.architecture.k().is_some()) {
+            16
+        } else {
+            8
+        };
         let measuring = at_once * latents * size_of::<f32>() * copies + self.parameters(config) * 16 * n;
         let reading = 2 * rows + self.rows * size_of::<Row>() * self.hooks;
         let beside = rows + training.max(measuring);
@@ -93,7 +100,8 @@ impl TrainingCost {
         // Where latents are dead all rows are looked at, which is usual with a fixed number of active ones; else those held out.
         let looked_at = |variant: &Variant| if variant.architecture.k().is_some() { 1.0 } else { 0.2 };
         let batches = self.store_rows as f64 / config.batch as f64;
-        let of_one = |variant: &Variant| step(variant) * config.steps as f64 + looked_at(variant) * batches * 1.5 * product;
+        let of_one =
+            |variant: &Variant| step(variant) * config.steps as f64 + looked_at(variant) * batches * 1.5 * product;
         let read = (self.store_rows * d * size_of::<f32>() * self.hooks) as f64 / READ;
         read + variants.iter().map(of_one).sum::<f64>()
     }

@@ -5,15 +5,14 @@ use std::path::Path;
 
 use activations::SourceConfig;
 use anyhow::Context as _;
+use artifacts::HeldFolder;
 use burn::tensor::{Tensor, activation::relu};
 use eval::{DENSE, Truth, WorldSample};
-use lm::files;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tasks::world::World;
 
 use super::Context;
-use super::held_folder::HeldFolder;
 use super::hook_autoencoders::{self, HookArgs, TextFile};
 use super::left_out::LeftOut;
 use super::run_folder::{self, RunFolder};
@@ -43,7 +42,7 @@ pub(crate) struct TruthFile {
 impl TruthFile {
     /// Reads `truth.json`, of this version only.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let value: Value = files::read_json(path)?;
+        let value: Value = artifacts::read_json(path)?;
         anyhow::ensure!(
             value["format_version"] == FORMAT_VERSION,
             "{} is of another version; run `saelab truth` again",
@@ -86,7 +85,11 @@ impl TruthArgs {
         let held = HeldFolder::new(&run.0)?;
         let made = file.made("truth").with_model(Some(of_model));
         let path = run.0.join("truth.json");
-        made.check_place(&path, TruthFile::read(&path).ok().map(|file| file.made).as_ref(), args.replace)?;
+        made.check_place(
+            &path,
+            TruthFile::read(&path).ok().map(|file| file.made).as_ref(),
+            args.replace,
+        )?;
         let bar = context
             .progress
             .bar("truth", sites.iter().map(|site| site.autoencoders.len() + 1).sum());
@@ -133,7 +136,7 @@ impl TruthArgs {
             scored: all,
         };
         held.check()?;
-        files::write_json(&path, &all)?;
+        artifacts::write_json(&path, &all)?;
         held.check()?;
         output::result(&table(&all.scored))?;
         output::note(&format!("truth: truth.json is in {}", run.0.display()));

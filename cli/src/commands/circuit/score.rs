@@ -53,7 +53,11 @@ impl Score {
         let folder = run_folder::model_folder(&self.model.model)?;
         let of_model = ModelMade::new(&self.model.model, &folder, &model);
         let made = Made::by("circuit score", serde_json::to_value(&config)?).with_model(Some(of_model));
-        made.check_place(&self.out.join("scores.json"), Made::read(&self.out).as_ref(), self.replace)?;
+        made.check_place(
+            &self.out.join("scores.json"),
+            Made::read(&self.out).as_ref(),
+            self.replace,
+        )?;
         let bar = context.progress.bar("circuit score", pairs.len());
         let start = Instant::now();
         let scores = circuits::score(&model, &pairs, &options, &|done| bar.set_position(done as u64))?;
