@@ -48,7 +48,12 @@ impl Args {
 pub(crate) fn command() -> clap::Command {
     let command = Args::command();
     let mut template = String::from("{about-with-newline}\n{usage-heading} {usage}\n");
-    for (heading, names) in GROUPS {
+    // A command that no group lists is shown all the same.
+    let listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+    let all = command.get_subcommands().map(clap::Command::get_name);
+    let others: Vec<&str> = all.filter(|name| !listed.contains(name)).collect();
+    let groups = GROUPS.iter().copied().chain([("Others", others.as_slice())]);
+    for (heading, names) in groups.filter(|(_, names)| !names.is_empty()) {
         let _ = write!(template, "\n{heading}:\n");
         for name in names {
             let about = command.find_subcommand(name).and_then(clap::Command::get_about);
@@ -76,37 +81,37 @@ pub(crate) enum Command {
     Behaviours(commands::behaviours::Behaviours),
     /// Run a model and write the tensors at named hooks
     Trace(commands::trace::Trace),
-    /// Compare a model with what another implementation computed; says PASS or what differs
+    /// Compare a model with values of another implementation: PASS, or what differs
     VerifyModel(commands::verify_model::VerifyModel),
     /// Find the sites where a model keeps the attributes of a task
     Locate(commands::locate::Locate),
-    /// Cache activations in Parquet
+    /// Run a model on prompts or text and store its activations
     Harvest(commands::harvest::Harvest),
     /// Turn a store of activations into other forms
     Store(commands::store::StoreArgs),
-    /// Fit supervised dictionaries on cached activations
+    /// Fit supervised dictionaries on stored activations
     Fit(commands::fit::Fit),
-    /// Train sparse autoencoders on cached activations
+    /// Train sparse autoencoders on stored activations
     Train(commands::train::Train),
-    /// Run a sparse autoencoder, of saelab or another library, on vectors from a file
+    /// Run an autoencoder, of saelab or another library, on vectors from a file
     Encode(commands::encode::Encode),
     /// Convert a sparse autoencoder between saelab, SAELens, sparsify and dictionary_learning
     Convert(commands::convert::Convert),
     /// Show what a folder of a sparse autoencoder holds
     Inspect(commands::inspect::Inspect),
-    /// Measure cross-entropy on running text with the reconstructions of autoencoders in place
+    /// Measure cross-entropy on text with reconstructions in place of activations
     Splice(commands::splice::Splice),
-    /// Score latents of autoencoders against all that the written world knows of its tokens
+    /// Score latents against the labels that the written world has of every token
     Truth(commands::truth::TruthArgs),
-    /// Compare dictionaries on approximation, control and interpretability
+    /// Score dictionaries on approximation, control and interpretability
     Eval(commands::eval::Eval),
-    /// Say which differences between dictionaries of one or several evaluations are real
+    /// Compare evaluated dictionaries or runs, and say which differences are real
     Compare(commands::compare::Compare),
-    /// Find the edges between heads and MLPs that carry a behaviour, and measure how faithful they are alone
+    /// Find and check circuits: the edges between heads and MLPs behind a behaviour
     Circuit(commands::circuit::CircuitArgs),
-    /// Run the toys of occlusion and over-splitting
+    /// Train the toy models of feature occlusion and over-splitting
     Phenomena(commands::phenomena::Phenomena),
-    /// Print one table of what splice and eval found, seeds taken together
+    /// Print one table of what splice, truth and eval measured, seeds averaged
     Quality(commands::quality::Quality),
     /// Say what the keys of configs mean
     Config(commands::config_explain::ConfigArgs),
@@ -116,7 +121,7 @@ pub(crate) enum Command {
     Man(commands::shell::Man),
     /// List the devices that this program can use here
     Devices(commands::devices::Devices),
-    /// Measure the kernels on this machine
+    /// Measure how fast this machine computes, reads and trains
     Bench(commands::bench::Bench),
 }
 
@@ -129,10 +134,27 @@ mod tests {
     #[test]
     fn every_command_stands_under_one_heading() {
         let listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
-        let command = command();
+        let mut command = command();
         let known: BTreeSet<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
-        assert_eq!(listed.iter().copied().collect::<BTreeSet<_>>(), known);
-        assert_eq!(listed.len(), known.len(), "a command stands under two headings");
+        assert_eq!(
+            listed.iter().find(|name| !known.contains(*name)),
+            None,
+            "no such command"
+        );
+        assert_eq!(
+            listed.iter().collect::<BTreeSet<_>>().len(),
+            listed.len(),
+            "a command stands under two headings"
+        );
+        let known: Vec<String> = known.into_iter().map(str::to_owned).collect();
+        let help = command.render_help().to_string();
+        for name in known {
+            let shown = help
+                .lines()
+                .filter(|line| line.starts_with(&format!("  {name:<13}")))
+                .count();
+            assert_eq!(shown, 1, "{name}: {help}");
+        }
     }
 
     #[test]

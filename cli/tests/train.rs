@@ -161,6 +161,35 @@ fn memory_and_stream_see_the_same_batches_and_leave_out_what_is_special() {
     assert!(memory == stream);
 }
 
+/// The number before ` MB of memory` in the line that has `part`, the largest if several have.
+fn megabytes(text: &str, part: &str) -> f64 {
+    let lines = text.lines().filter(|line| line.contains(part));
+    let numbers = lines.map(|line| {
+        let (before, _) = line.split_once(" MB of memory").unwrap();
+        before.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    });
+    numbers.reduce(f64::max).unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_memory_that_is_said_is_about_what_is_taken() {
+    let experiment = Experiment::new(&["source.documents=3000", "rows_per_shard=16384", "shuffle_window=16384"]);
+    for (run, more) in [
+        ("memory", &[][..]),
+        ("stream", &["--stream"]),
+        ("wide", &["--set", "expansion=16"]),
+    ] {
+        let text = succeeds(experiment.train(run, more).output().unwrap());
+        let (said, took) = (megabytes(&text, "train: about"), megabytes(&text, "train: took"));
+        let ratio = said / took;
+        assert!(
+            (1.0 / 1.5..1.5).contains(&ratio),
+            "{run}: {said} MB said, {took} MB taken"
+        );
+    }
+}
+
 #[test]
 fn the_folder_of_an_autoencoder_tells_how_it_was_trained() {
     let experiment = Experiment::new(&[]);

@@ -278,10 +278,10 @@ pub(crate) mod tests {
         let report = empty(Vec::new());
         std::fs::write(&path, report.to_json().unwrap()).unwrap();
         assert_eq!(Report::read(&path).unwrap(), report);
-        let old = report
-            .to_json()
-            .unwrap()
-            .replace("\"format_version\": 5", "\"format_version\": 4");
+        let old = report.to_json().unwrap().replace(
+            &format!("\"format_version\": {FORMAT_VERSION}"),
+            "\"format_version\": 4",
+        );
         std::fs::write(&path, old).unwrap();
         let error = Report::read(&path).unwrap_err().to_string();
         assert!(error.contains("found 4") && error.contains("saelab eval"), "{error}");
