@@ -59,7 +59,7 @@ pub(crate) fn command() -> clap::Command {
             let about = command.find_subcommand(name).and_then(clap::Command::get_about);
             let _ = writeln!(
                 template,
-                "  {name:<13}{}",
+                "  {name:<14}{}",
                 about.map(ToString::to_string).unwrap_or_default()
             );
         }
@@ -151,7 +151,7 @@ mod tests {
         for name in known {
             let shown = help
                 .lines()
-                .filter(|line| line.starts_with(&format!("  {name:<13}")))
+                .filter(|line| line.starts_with(&format!("  {name:<14}")))
                 .count();
             assert_eq!(shown, 1, "{name}: {help}");
         }

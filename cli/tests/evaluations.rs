@@ -136,10 +136,10 @@ fn a_report_of_another_question_stays_until_it_is_to_be_replaced() {
     succeeds(run.eval_unasked(&run.path, &[]).output().unwrap());
     let first = results(&run.path);
     // Fewer prompts, and one dictionary instead of two.
-    let error = refused(&run.eval_unasked(&run.path, &["prompts=30"]).output().unwrap());
+    let error = refused(&run.eval_unasked(&run.path, &["prompts=25"]).output().unwrap());
     for part in [
         "report.json is of other settings (prompts: ",
-        " -> 30)",
+        "30 -> 25)",
         "--out",
         "--replace",
     ] {

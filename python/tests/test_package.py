@@ -141,7 +141,11 @@ class Package(unittest.TestCase):
         self.assertEqual(len(scores), len(report["scores"]))
         for column in ["dictionary", "metric", "value"]:
             self.assertEqual(scores[column].to_pylist(), [score[column] for score in report["scores"]])
-        self.assertEqual({len(resamples) for resamples in report.resamples["resamples"].to_pylist()}, {20})
+        # What has no interval has no resamples.
+        lengths = {len(resamples) for resamples in report.resamples["resamples"].to_pylist()}
+        self.assertEqual(lengths, {0, 20})
+        named = [json.loads(text) for text, metric in zip(scores["latents"].to_pylist(), scores["metric"].to_pylist()) if metric == "f1"]
+        self.assertTrue(any(named))
         (run / "scores.parquet").write_bytes((run / "resamples.parquet").read_bytes())
         with self.assertRaisesRegex(ValueError, "saelab eval"):
             report.scores

@@ -64,23 +64,20 @@ impl TrainingCost {
     fn memory(&self, variants: &[Variant], config: &TrainConfig) -> usize {
         let (latents, n) = (self.latents(config), variants.len());
         let rows = self.rows * self.width * size_of::<f32>() * self.hooks;
-        let training = self.parameters(config) * (16 * n + 4) + config.batch * (latents + 4 * self.width) * 8;
+        let training = self.parameters(config) * (28 * n + 4) + config.batch * (latents + 4 * self.width) * 16;
         let at_once = (MEASURED / latents.max(1))
             .clamp(MEASURED_ROWS[0], MEASURED_ROWS[1])
             .min(self.store_rows);
         let copies = if variants.iter().any(|variant| variant.architecture.k().is_some()) {
-            16
+            6
         } else {
-            8
+            4
         };
         let measuring = at_once * latents * size_of::<f32>() * copies + self.parameters(config) * 16 * n;
         let reading = 2 * rows + self.rows * size_of::<Row>() * self.hooks;
-        let beside = rows + training.max(measuring);
-        PROGRAM
-            + match self.pool {
-                None => reading.max(beside),
-                Some(pool) => pool + reading.max(beside),
-            }
+        // What a stream has read is gone when it is measured.
+        let beside = rows + (self.pool.unwrap_or(0) + training).max(measuring);
+        PROGRAM + reading.max(beside)
     }
 
     /// Seconds of reading, of all steps, and of measuring at the end.
