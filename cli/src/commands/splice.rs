@@ -7,14 +7,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
+use artifacts::HeldFolder;
 use burn::tensor::Tensor;
-use eval::{Change, DENSE, Insert, Place, SpliceTask, SpliceText};
-use lm::{Model, files};
-use sae::{Autoencoder, Summary};
+use causal::{Change, Insert, Place, SpliceTask, SpliceText};
+use dictionaries::{Autoencoder, Summary};
+use eval::DENSE;
+use lm::Model;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::held_folder::HeldFolder;
 use super::hook_autoencoders::{self, AtHook, HookArgs, Loaded, TextFile, Together};
 use super::run_folder::{self, RunFolder};
 use super::{Context, finished_notes};
@@ -33,7 +34,7 @@ pub(crate) struct Splice {
 /// # Errors
 /// The file cannot be read, or was written by another version of the program.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Spliced>> {
-    let value: Value = files::read_json(path)?;
+    let value: Value = artifacts::read_json(path)?;
     serde_json::from_value(value).with_context(|| {
         let path = path.display();
         format!("{path} is damaged or of another version; run `saelab splice` again")
@@ -165,7 +166,7 @@ struct Tasks<'t, 'a> {
 }
 
 impl<'t, 'a> Tasks<'t, 'a> {
-    fn of(&mut self, mut places: Vec<Place>) -> Result<&SpliceTask<'t, 'a>, eval::Error> {
+    fn of(&mut self, mut places: Vec<Place>) -> Result<&SpliceTask<'t, 'a>, causal::Error> {
         places.sort();
         let task = match self.by_places.remove(&places) {
             Some(task) => task,
@@ -224,10 +225,10 @@ impl Splice {
         held.check()?;
         // First what an earlier run found for other sets goes, so that the two files are never of different runs.
         let of_sets = run.0.join("splice-together.json");
-        files::remove_file(&of_sets)?;
-        files::write_json(&run.0.join("splice.json"), &all)?;
+        artifacts::remove_file(&of_sets)?;
+        artifacts::write_json(&run.0.join("splice.json"), &all)?;
         if !together.is_empty() {
-            files::write_json(&of_sets, &together)?;
+            artifacts::write_json(&of_sets, &together)?;
         }
         held.check()?;
         output::result(&(table(&all) + &table_of_sets(&together)))?;
