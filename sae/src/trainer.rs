@@ -198,7 +198,7 @@ impl Trainer {
         }
     }
 
-    /// The optimiser, whose moments are in the slots of [`Parameters::slots`].
+    /// The optimiser, whose moments are in the slots of [`Parameters`].
     pub(crate) fn adam(&self) -> &Adam {
         &self.adam
     }
