@@ -269,6 +269,18 @@ pub(crate) fn is_small(config: &TrainConfig, inputs: &Scaled, device: &Device) -
 
 /// Trains to the end, without checkpoints; the last rows are held out, as many as the config's share says.
 ///
+/// ```
+/// use sae::{Rows, TrainConfig, TrainFile, train};
+///
+/// let file = r#"{"steps": 5, "batch": 16, "held_out": 0, "autoencoder": [{"architecture": "topk", "k": 2}]}"#;
+/// let config = TrainConfig::try_from(serde_json::from_str::<TrainFile>(file)?)?;
+/// let values = kernels::random::normal(&mut kernels::random::rng(0, "example"), 64 * 4, 1.0);
+/// let rows = Rows { width: 4, values };
+/// let trained = train(rows, Default::default(), &config, &kernels::cpu())?;
+/// assert_eq!(trained[0].model.parameters.n_latents(), 8 * 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 ///
 /// As [`Grid::new`] and [`Grid::step`].
