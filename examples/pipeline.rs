@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let read = SpliceText::new(&model, &special, &windows)?;
     let task = read.task(&[place])?;
     let spliced = task.change(&[Insert::at(place, move |x| trained.model.reconstruct(x))])?;
-    let recovered = task
+    let recovered = read
         .recovered(spliced, task.zero)
         .ok_or("the model does not need this hook")?;
     println!("FVU {fvu:.3} at L0 {l0:.1}; of the cross-entropy {recovered:.3} is recovered");
