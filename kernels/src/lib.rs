@@ -40,6 +40,8 @@ pub mod random;
 mod reconstruction;
 mod scalar;
 mod scan;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod segments_gpu;
 mod select;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod select_gpu;

@@ -13,8 +13,9 @@ use kernels::{Adam, AdamConfig, Scalar, from_vec, is_cpu, to_vec, variance};
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::{Anneal, Phase, Training as _};
+use crate::batch::{Batch, Revival};
 use crate::gradients::Gradients;
-use crate::pass::{self, Batch, Path, Plan, Revival};
+use crate::pass::{self, Path, Plan};
 use crate::silence::{Dead, Silence};
 use crate::{Error, Outcome, Schedule, Times, gradients};
 
@@ -197,7 +198,7 @@ impl Trainer {
         }
     }
 
-    /// The optimiser, whose moments are in the slots of [`Parameters::slots`].
+    /// The optimiser, whose moments are in the slots of [`Parameters`].
     pub(crate) fn adam(&self) -> &Adam {
         &self.adam
     }

@@ -119,12 +119,21 @@ impl StoreWriter {
         }
     }
 
+    /// What is written of a hook of the layout.
+    fn writer(&self, hook: HookPoint) -> &HookWriter {
+        let writer = self.hooks.get(&hook);
+        writer.unwrap_or_else(|| unreachable!("{hook} is not in the layout of this store"))
+    }
+
+    /// What is written of a hook of the layout, to be changed.
+    fn writer_mut(&mut self, hook: HookPoint) -> &mut HookWriter {
+        let writer = self.hooks.get_mut(&hook);
+        writer.unwrap_or_else(|| unreachable!("{hook} is not in the layout of this store"))
+    }
+
     fn wants(&self, hook: HookPoint, window: usize) -> bool {
-        let (size, shards) = (
-            self.layout.window_shards(),
-            self.hooks.get(&hook).map(|hook| &hook.shards),
-        );
-        let mut of_window = shards.into_iter().flatten().skip(window * size).take(size);
+        let size = self.layout.window_shards();
+        let mut of_window = self.writer(hook).shards.iter().skip(window * size).take(size);
         self.part.holds(window, self.layout.windows()) && of_window.any(Option::is_none)
     }
 
@@ -169,11 +178,7 @@ impl StoreWriter {
             if self.wants(hook, window) {
                 let values = &values[done * width..(done + count) * width];
                 self.put(hook, window, start + done, &rows[done..done + count], values)?;
-                if self
-                    .hooks
-                    .get(&hook)
-                    .is_some_and(|writer| writer.filled == within.len())
-                {
+                if self.writer(hook).filled == within.len() {
                     self.close(hook, window)?;
                 }
             }
@@ -236,15 +241,9 @@ impl StoreWriter {
         let (open, width) = (std::mem::take(&mut writer.open), writer.shape.width);
         writer.filled = 0;
         for (shard, data) in (first..).zip(open) {
-            if self
-                .hooks
-                .get(&hook)
-                .is_some_and(|writer| writer.shards[shard].is_none())
-            {
+            if self.writer(hook).shards[shard].is_none() {
                 let entry = self.write(hook, width, shard, data)?;
-                if let Some(writer) = self.hooks.get_mut(&hook) {
-                    writer.shards[shard] = Some(entry);
-                }
+                self.writer_mut(hook).shards[shard] = Some(entry);
             }
         }
         Ok(())
@@ -265,9 +264,10 @@ impl StoreWriter {
         let mut owed = 0;
         for hook in hooks {
             for shard in 0..self.layout.shards() {
-                let Some(writer) = self.hooks.get(&hook).filter(|writer| writer.shards[shard].is_none()) else {
+                let writer = self.writer(hook);
+                if writer.shards[shard].is_some() {
                     continue;
-                };
+                }
                 let (window, width) = (shard / self.layout.window_shards(), writer.shape.width);
                 if self.part.holds(window, windows) {
                     return Err(Error::OutOfOrder {
@@ -279,9 +279,7 @@ impl StoreWriter {
                 // Another process may have written it meanwhile.
                 let entry = self.find(hook, width, shard, None)?;
                 owed += usize::from(entry.is_none());
-                if let Some(writer) = self.hooks.get_mut(&hook) {
-                    writer.shards[shard] = entry;
-                }
+                self.writer_mut(hook).shards[shard] = entry;
             }
         }
         self.look_again()?;
