@@ -57,9 +57,15 @@ pub enum Error {
     /// Of a store.
     #[error(transparent)]
     Activations(#[from] activations::Error),
-    /// Of a model, a tokenizer or a file.
+    /// Of a model.
     #[error(transparent)]
     Model(#[from] lm::Error),
+    /// Of a tokenizer.
+    #[error(transparent)]
+    Text(#[from] text::Error),
+    /// Of a file.
+    #[error(transparent)]
+    File(#[from] artifacts::Error),
     /// Of the evaluation.
     #[error(transparent)]
     Eval(#[from] eval::Error),

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kernels::random::{ChaCha8Rng, rng};
-use lm::files;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -83,7 +82,7 @@ fn bad(path: &Path, reason: impl Into<String>) -> Error {
 }
 
 fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Error> {
-    let bytes = files::read(path)?;
+    let bytes = artifacts::read(path)?;
     serde_json::from_slice(&bytes).map_err(|error| bad(path, format!("is not as FIND publishes it: {error}")))
 }
 
@@ -277,8 +276,8 @@ fn words(folder: &Path, kind: Kind) -> Result<Vec<Problem>, Error> {
                                which does not belong to this data",
         ));
     }
-    let bytes = files::read(&path)?;
-    let hash = files::sha256_hex(&bytes);
+    let bytes = artifacts::read(&path)?;
+    let hash = artifacts::sha256_hex(&bytes);
     if let Some((_, family)) = VERSION_1.iter().find(|(known, _)| *known == hash) {
         return Err(bad(
             &path,

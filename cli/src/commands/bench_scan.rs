@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use explain::latents::{ScanConfig, scan};
 use kernels::{from_vec, matmul, random, to_vec};
-use lm::{HookPoint, files};
+use lm::HookPoint;
 use tasks::Labels;
 
 use super::Context;
@@ -76,7 +76,7 @@ impl ScanBench {
         })?;
         let wall = begun.elapsed().as_secs_f64();
         bar.finish_and_clear();
-        files::remove_folder(&self.dir)?;
+        artifacts::remove_folder(&self.dir)?;
         let active: u64 = found.latents.iter().flat_map(|latent| latent.active).sum();
         let time = found.time;
         let (read, encode, keep) = (

@@ -2,30 +2,30 @@
 
 use std::path::PathBuf;
 
-use activations::{Dictionary, Node, SourceConfig, Store};
+use activations::{Node, SourceConfig, Store};
 use anyhow::Context as _;
 use burn::tensor::{Device, Tensor};
-use eval::RandomDictionary;
+use dictionaries::{Autoencoder, Dictionary, Origin, RandomDictionary};
 use explain::Status;
 use explain::agent::Agent;
 use explain::latents::{
     DictionaryExplained, ExplainConfig, ExplainFile, Method, Plan, Predicts, Reader, TruthLabels, Vocabulary,
     explain_dictionary, predicts, predicts_table, table, write_delphi, write_neuronpedia,
 };
-use lm::{Model, Tokenizer, files};
-use sae::{Autoencoder, Origin};
+use lm::Model;
 use serde::Serialize;
 use supervised::SupervisedDictionary;
 use tasks::{Labels, Role};
+use text::Tokenizer;
 
 use super::Context;
-use super::held_folder::HeldFolder;
 use super::hook_autoencoders::check_site;
 use super::language_model::{EndpointFailed, LanguageModelArgs};
 use super::run_folder::{self, RunFolder};
 use super::training_site::TrainingSite;
 use crate::config::{self, ConfigError};
 use crate::output;
+use artifacts::HeldFolder;
 
 /// Arguments of `saelab explain`.
 #[derive(Debug, clap::Args)]
@@ -172,7 +172,7 @@ impl Explain {
             predicts: &predicted,
         };
         held.check()?;
-        files::write_json(&run.0.join("explain.json"), &explained)?;
+        artifacts::write_json(&run.0.join("explain.json"), &explained)?;
         if let Some(path) = &self.neuronpedia {
             let method = if agent.is_some() {
                 Method::LanguageModel

@@ -7,13 +7,12 @@ use explain::find::{Control, Executes, Explainer, FindFile, Judge, Scored, offli
 use explain::find_data::{self, MissingMlps};
 use explain::find_table::table;
 use explain::{Problem, Status};
-use lm::files;
 
 use super::Context;
-use super::held_folder::HeldFolder;
 use super::language_model::{EndpointFailed, LanguageModelArgs};
 use crate::config::{self, ConfigError};
 use crate::output;
+use artifacts::HeldFolder;
 
 /// Arguments of `saelab find`.
 #[derive(Debug, clap::Args)]
@@ -72,7 +71,7 @@ impl Find {
         let mut text = lines?.join("\n");
         text.push('\n');
         held.check()?;
-        files::write_atomic(&self.out.join("find.jsonl"), |file| file.write_all(text.as_bytes()))?;
+        artifacts::write_atomic(&self.out.join("find.jsonl"), |file| file.write_all(text.as_bytes()))?;
         held.check()?;
         output::result(&table(&all, file.resamples, file.seed))?;
         output::note(&format!("find: find.jsonl is in {}", self.out.display()));

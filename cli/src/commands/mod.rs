@@ -26,7 +26,6 @@ pub(crate) mod find;
 mod finished_notes;
 pub(crate) mod fit;
 pub(crate) mod harvest;
-mod held_folder;
 mod hook_autoencoders;
 pub(crate) mod inspect;
 pub(crate) mod language_model;

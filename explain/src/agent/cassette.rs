@@ -8,7 +8,6 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use lm::files;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -36,7 +35,7 @@ pub struct Cassette {
 
 /// The hash of a request's body.
 pub(super) fn key(body: &Value) -> String {
-    files::sha256_hex(body.to_string().as_bytes())
+    artifacts::sha256_hex(body.to_string().as_bytes())
 }
 
 impl Cassette {
@@ -125,7 +124,7 @@ impl Cassette {
 }
 
 fn cannot_write(path: &Path, cause: std::io::Error) -> Error {
-    Error::Model(lm::Error::Write {
+    Error::File(artifacts::Error::Write {
         path: path.to_owned(),
         cause,
     })
@@ -140,7 +139,7 @@ fn bad(path: &Path, reason: String) -> Error {
 
 /// Exchanges of a file, and the bytes of its whole lines. A last line without an end is passed over.
 fn read(path: &Path) -> Result<(HashMap<String, Value>, usize), Error> {
-    let bytes = files::read(path)?;
+    let bytes = artifacts::read(path)?;
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let text = std::str::from_utf8(&bytes[..whole]).map_err(|error| bad(path, format!("is no recording: {error}")))?;
     let mut known = HashMap::new();

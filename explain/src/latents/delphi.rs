@@ -7,7 +7,6 @@
 
 use std::path::Path;
 
-use lm::files;
 use serde_json::{Value, json};
 
 use super::explained::{DictionaryExplained, Method};
@@ -51,13 +50,13 @@ pub fn write(folder: &Path, all: &[DictionaryExplained]) -> Result<(), Error> {
 
 fn write_json(path: &Path, value: &Value) -> Result<(), Error> {
     if let Some(parent) = path.parent() {
-        let cannot = |cause| lm::Error::Write {
+        let cannot = |cause| artifacts::Error::Write {
             path: parent.to_owned(),
             cause,
         };
         std::fs::create_dir_all(parent).map_err(cannot)?;
     }
-    Ok(files::write_atomic(path, |file| {
+    Ok(artifacts::write_atomic(path, |file| {
         file.write_all(value.to_string().as_bytes())
     })?)
 }

@@ -435,9 +435,13 @@ fn score(
                     latent: work.latent as usize,
                 };
                 let mut of = BlackBox::new(&function, &id, BUDGET, settings.seed);
-                found
-                    .methods
-                    .push(by_language(agent, &mut of, &work.explaining, &work.scoring, vocabulary)?);
+                found.methods.push(by_language(
+                    agent,
+                    &mut of,
+                    &work.explaining,
+                    &work.scoring,
+                    vocabulary,
+                )?);
             }
         }
     }

@@ -3,7 +3,8 @@
 use burn::tensor::Tensor;
 use kernels::random::ChaCha8Rng;
 use kernels::to_vec;
-use lm::{HookPoint, Model, Passes, Request, Tokenizer};
+use lm::{HookPoint, Model, Passes, Request};
+use text::Tokenizer;
 
 use crate::black_box::{Function, Input, Kind, Output};
 

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use lm::files;
 use serde_json::json;
 
 use super::explained::{DictionaryExplained, Method};
@@ -29,5 +28,5 @@ pub fn write(path: &Path, model: &str, all: &[DictionaryExplained], method: Meth
             lines.push('\n');
         }
     }
-    Ok(files::write_atomic(path, |file| file.write_all(lines.as_bytes()))?)
+    Ok(artifacts::write_atomic(path, |file| file.write_all(lines.as_bytes()))?)
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use activations::store::{Row, StoredWindows};
-use lm::Tokenizer;
 use tasks::world::World;
 use tasks::{ByAttribute, Labels, Task};
+use text::Tokenizer;
 
 use crate::Error;
 

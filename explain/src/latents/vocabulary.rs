@@ -1,6 +1,6 @@
 //! The text of each token of a tokenizer.
 
-use lm::Tokenizer;
+use text::Tokenizer;
 
 use super::predicate::Class;
 use crate::Error;
@@ -30,7 +30,7 @@ impl Vocabulary {
     ///
     /// A token that the tokenizer cannot decode.
     pub fn of(tokenizer: &Tokenizer) -> Result<Self, Error> {
-        let texts: Result<Vec<String>, lm::Error> =
+        let texts: Result<Vec<String>, text::Error> =
             (0..=tokenizer.largest_id()).map(|id| tokenizer.decode(&[id])).collect();
         Ok(Self::new(texts?))
     }
