@@ -68,7 +68,9 @@ impl Atom {
                 Expression::two(Multiply, Number(1.0 / (std * TAU.sqrt())), bell)
             }
             Self::SquareWave { period, shift } => {
-                let wave = Expression::one(Sin, Expression::two(Multiply, minus(*shift), Number(TAU / period)));
+                // In the order of the formula: where the sine is nearly 0, rounding decides.
+                let turns = Expression::two(Multiply, minus(*shift), Number(TAU));
+                let wave = Expression::one(Sin, Expression::two(Divide, turns, Number(*period)));
                 if_then(Expression::two(Less, Number(0.0), wave), Number(1.0), Number(-1.0))
             }
             Self::Constant { a } => Number(*a),
