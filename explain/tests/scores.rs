@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use explain::latents::{
-    Conjunction, Example, Examples, Literal, Predicate, SLICE, Says, Slice, Vocabulary, agreement, behaviour,
-    detection, fuzzing, generate, simulation,
+    Conjunction, Example, Examples, Literal, Predicate, Says, Slice, Vocabulary, agreement, behaviour, detection,
+    fuzzing, generate, simulation,
 };
 use kernels::random::rng;
 use rand::RngExt;
@@ -34,8 +34,8 @@ fn examples(truth: &Predicate, seed: u64) -> Examples {
     let mut rng = rng(seed, "fixtures");
     let vocabulary = vocabulary();
     let mut all = Examples::default();
-    for window in 0..400 {
-        let length = rng.random_range(8..SLICE);
+    for window in 0..1200 {
+        let length = rng.random_range(4..12);
         let ids: Arc<[u32]> = (0..length).map(|_| rng.random_range(0..WORDS.len() as u32)).collect();
         let positions: Vec<usize> = (0..length).collect();
         let value = |at: &usize| f32::from(truth.grade(&ids, *at, &vocabulary)) * 0.3;
