@@ -11,7 +11,6 @@ use burn::tensor::activation::relu;
 use explain::latents::{ScanConfig, scan};
 use kernels::{from_vec, matmul, random, to_vec};
 use lm::HookPoint;
-use tasks::Labels;
 
 use super::Context;
 use crate::config::ConfigError;
@@ -60,7 +59,7 @@ impl ScanBench {
         let encoder = random::unit_rows(&mut rng, self.latents, self.width);
         let encoder = from_vec(encoder, [self.latents, self.width], &context.device).transpose(); // [D, F]
         let threshold = self.threshold(&encoder, context);
-        let encode = |vectors: Tensor<2>, _: &[Labels]| relu(matmul(vectors, encoder.clone()).sub_scalar(threshold)); // [B, F]
+        let encode = |vectors: Tensor<2>, _: &[Row]| relu(matmul(vectors, encoder.clone()).sub_scalar(threshold)); // [B, F]
         let config = ScanConfig {
             hook,
             head: None,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use activations::store::Row;
 use activations::{Node, SourceConfig, Store};
 use anyhow::Context as _;
 use burn::tensor::{Device, Tensor};
@@ -101,21 +102,37 @@ enum Codes {
     Learnt(Box<Autoencoder>),
     Supervised(Box<SupervisedDictionary>),
     Random(Box<RandomDictionary>),
+    /// What is known of the tokens, as features: 1 where a label holds.
+    Labels,
 }
 
 impl Codes {
-    /// `[B, D]` to `[B, F]`.
-    fn encode(&self, vectors: Tensor<2>, labels: &[Labels]) -> Tensor<2> {
+    /// `[B, D]` and where the rows came from to `[B, F]`.
+    fn encode(&self, vectors: Tensor<2>, rows: &[Row], known: Option<&TruthLabels>) -> Tensor<2> {
         match self {
             Self::Learnt(autoencoder) => autoencoder.codes(vectors),
-            Self::Supervised(dictionary) => dictionary.encode(vectors, labels),
-            Self::Random(dictionary) => dictionary.encode(vectors, labels),
+            Self::Supervised(dictionary) => {
+                let labels: Vec<Labels> = rows.iter().map(|row| row.labels.clone().unwrap_or_default()).collect();
+                dictionary.encode(vectors, &labels)
+            }
+            Self::Random(dictionary) => dictionary.encode(vectors, &[]),
+            Self::Labels => {
+                let known = known.expect("features of labels are made where labels are known");
+                let mut codes = vec![0.0; rows.len() * known.count()];
+                for (row, codes) in rows.iter().zip(codes.chunks_exact_mut(known.count().max(1))) {
+                    known
+                        .of_row(row)
+                        .into_iter()
+                        .for_each(|label| codes[label as usize] = 1.0);
+                }
+                kernels::from_vec(codes, [rows.len(), known.count()], &vectors.device()) // [B, P]
+            }
         }
     }
 
     /// Whether the codes are read from the activations alone, so that the model can be asked.
     fn reads_activations(&self) -> bool {
-        !matches!(self, Self::Supervised(_))
+        matches!(self, Self::Learnt(_) | Self::Random(_))
     }
 }
 
@@ -138,7 +155,7 @@ impl Explain {
         let vocabulary = Vocabulary::of(&tokenizer)?;
         let held = HeldFolder::new(&run.0)?;
         let mut all = Vec::new();
-        let found = self.dictionaries(&run, &store, settings.random, settings.seed, context)?;
+        let found = self.dictionaries(&run, &store, settings, labels.is_some(), context)?;
         let rows = store.manifest().rows;
         output::note(&format!(
             "explain: {} dictionaries and places, up to {} latents each; the store of {rows} rows is read once for each",
@@ -207,7 +224,7 @@ impl Explain {
 
     fn one(&self, found: &Found, common: &Common<'_>) -> anyhow::Result<DictionaryExplained> {
         let (hook, head) = found.place.place();
-        let codes = |vectors: Tensor<2>| found.codes.encode(vectors, &[]);
+        let codes = |vectors: Tensor<2>| found.codes.encode(vectors, &[], None);
         let reader = Reader {
             model: common.model,
             tokenizer: common.tokenizer,
@@ -215,7 +232,7 @@ impl Explain {
             head,
             encode: &codes,
         };
-        let encode = |vectors: Tensor<2>, labels: &[Labels]| found.codes.encode(vectors, labels);
+        let encode = |vectors: Tensor<2>, rows: &[Row]| found.codes.encode(vectors, rows, common.labels);
         let plan = Plan {
             dictionary: &found.name,
             family: &found.family,
@@ -243,13 +260,13 @@ impl Explain {
             .with_context(|| format!("{} at {}", found.name, found.place))
     }
 
-    /// Every dictionary of the run whose activations the store holds, and random directions beside them.
+    /// Every dictionary of the run whose activations the store holds; beside them random directions, and the labels of a text.
     fn dictionaries(
         &self,
         run: &RunFolder,
         store: &Store,
-        random: bool,
-        seed: u64,
+        settings: &ExplainFile,
+        has_labels: bool,
         context: &Context,
     ) -> anyhow::Result<Vec<Found>> {
         let is_wanted = |name: &str| self.dictionary.is_empty() || self.dictionary.iter().any(|wanted| wanted == name);
@@ -297,14 +314,30 @@ impl Explain {
             }
             let learnt = here.iter().find_map(|found| match &found.codes {
                 Codes::Learnt(autoencoder) => Some(autoencoder.as_ref()),
-                Codes::Supervised(_) | Codes::Random(_) => None,
+                Codes::Supervised(_) | Codes::Random(_) | Codes::Labels => None,
             });
-            if let (true, Some(learnt)) = (random && self.latents.is_empty(), learnt) {
+            if let (true, Some(learnt)) = (settings.random && self.latents.is_empty(), learnt) {
                 here.push(Found {
                     name: "random".to_owned(),
                     family: "random".to_owned(),
                     place,
-                    codes: Codes::Random(Box::new(random_directions(learnt, place, store, seed, context)?)),
+                    codes: Codes::Random(Box::new(random_directions(
+                        learnt,
+                        place,
+                        store,
+                        settings.seed,
+                        context,
+                    )?)),
+                });
+            }
+            // Of prompts the supervised dictionaries are that.
+            let is_text = matches!(place, TrainingSite::Hook(..));
+            if has_labels && is_text && !here.is_empty() && is_wanted("labels") {
+                here.push(Found {
+                    name: "labels".to_owned(),
+                    family: "labels".to_owned(),
+                    place,
+                    codes: Codes::Labels,
                 });
             }
             all.extend(here);

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use activations::Store;
+use activations::store::Row;
 use burn::tensor::{Device, Tensor};
 use kernels::random::rng;
 use lm::HookPoint;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use tasks::{Labels, Role};
+use tasks::Role;
 
 use super::agreement::{Grounding, agreement, behaviour, ground};
 use super::by_language::by_language;
@@ -146,8 +147,8 @@ pub struct Plan<'a> {
     pub head: Option<usize>,
     /// Rows of one role; none: all rows.
     pub role: Option<Role>,
-    /// Vectors `[B, D]` and the labels of their prompts to codes `[B, F]`.
-    pub encode: &'a dyn Fn(Tensor<2>, &[Labels]) -> Tensor<2>,
+    /// Vectors `[B, D]` and where they came from to codes `[B, F]`.
+    pub encode: &'a dyn Fn(Tensor<2>, &[Row]) -> Tensor<2>,
     /// Where the activations come from, for experiments and generation; none for codes that are read from labels.
     pub reader: Option<&'a Reader<'a>>,
     /// The latents; none: some are drawn.

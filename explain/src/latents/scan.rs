@@ -219,7 +219,7 @@ fn keep<T>(kept: &mut Kept<T>, most: usize, key: (u64, Slice), entries: impl Int
     }
 }
 
-/// Scans a store. `encode`: vectors `[B, D]` and the labels of their prompts to codes `[B, F]`.
+/// Scans a store. `encode`: vectors `[B, D]` and where they came from to codes `[B, F]`.
 ///
 /// # Errors
 ///
@@ -228,7 +228,7 @@ pub fn scan(
     store: &Store,
     config: &ScanConfig,
     labels: Option<&TruthLabels>,
-    encode: &dyn Fn(Tensor<2>, &[Labels]) -> Tensor<2>,
+    encode: &dyn Fn(Tensor<2>, &[Row]) -> Tensor<2>,
     device: &Device,
     on_rows: &mut dyn FnMut(usize),
 ) -> Result<Scan, Error> {
@@ -258,11 +258,7 @@ pub fn scan(
         scan.time.read += begun.elapsed();
         for (rows, values) in rows.chunks(ROWS).zip(values.chunks(ROWS * found.width)) {
             let begun = Instant::now();
-            let of_prompts: Vec<Labels> = rows.iter().map(|row| row.labels.clone().unwrap_or_default()).collect();
-            let codes = encode(
-                from_vec(values.to_vec(), [rows.len(), found.width], device),
-                &of_prompts,
-            ); // [B, F]
+            let codes = encode(from_vec(values.to_vec(), [rows.len(), found.width], device), rows); // [B, F]
             let n_latents = codes.dims()[1];
             let codes = to_vec(codes);
             scan.time.encode += begun.elapsed();

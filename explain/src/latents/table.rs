@@ -3,112 +3,131 @@
 use std::fmt::Write as _;
 
 use super::agreement::{GROUNDED, TRUE};
-use super::explained::{DictionaryExplained, Method};
+use super::explained::{DictionaryExplained, LatentExplained, Method, MethodExplained};
 use super::predicts::Predicts;
 use crate::statistic::Estimate;
 
-/// Columns: the score, its head, and the figure of an explanation that says nothing.
+/// Columns: the score and its head.
 const COLUMNS: [(&str, &str); 8] = [
     ("detection", "detection"),
     ("hard", "hard"),
-    ("fuzzing", "fuzzing"),
+    ("fuzzing", "fuzz"),
     ("fuzzing active", "active"),
-    ("simulation", "simulation"),
-    ("generation", "generation"),
-    ("behaviour", "behaviour"),
+    ("simulation", "simul."),
+    ("generation", "gener."),
+    ("behaviour", "behav."),
     ("agree", "agree"),
 ];
 
-const METHODS: [Method; 6] = [
-    Method::Offline,
-    Method::LanguageModel,
-    Method::Token,
-    Method::Truth,
-    Method::Shuffled,
-    Method::Null,
-];
+/// An explanation with its latent.
+type Row<'a> = (&'a LatentExplained, &'a MethodExplained);
 
-/// Scores of each family of dictionaries, all sites and seeds together, by method; `detection` and `agree` with 95 % intervals over
-/// latents.
+/// Scores of each family of dictionaries at each site, seeds together, and of all methods over all of them; `detection` and `agree` with
+/// 95 % intervals over latents.
 pub fn table(all: &[DictionaryExplained], resamples: usize, seed: u64) -> String {
-    let mut families: Vec<&str> = Vec::new();
-    for dictionary in all {
-        if !families.contains(&dictionary.family.as_str()) {
-            families.push(&dictionary.family);
-        }
-    }
     let mut out = String::new();
-    let heads: Vec<String> = COLUMNS
-        .iter()
-        .map(|(score, head)| match is_wide(score) {
-            true => format!("{head:>20}"),
-            false => format!("{head:>10}"),
-        })
-        .collect();
-    // Writing to a string cannot fail.
-    let _ = writeln!(out, "{:<28} {:<14} {:>7} {}", "", "", "latents", heads.join(" "));
-    for family in families {
-        let members: Vec<&DictionaryExplained> = all.iter().filter(|dictionary| dictionary.family == family).collect();
-        let mut name = family;
-        for method in METHODS {
-            let rows: Vec<_> = members.iter().flat_map(|dictionary| dictionary.by(method)).collect();
-            if rows.is_empty() {
+    for method in [Method::Offline, Method::LanguageModel] {
+        for site in in_order(all.iter().map(|dictionary| dictionary.site.as_str())) {
+            let here: Vec<&DictionaryExplained> = all.iter().filter(|dictionary| dictionary.site == site).collect();
+            if here.iter().all(|dictionary| dictionary.by(method).next().is_none()) {
                 continue;
             }
-            let cell = |(score, _): &(&str, &str)| {
-                let values: Vec<f64> = rows
-                    .iter()
-                    .filter_map(|(_, of)| of.scores.get(*score).copied())
-                    .collect();
-                let estimate = Estimate::mean(&values, resamples, seed);
-                match (is_wide(score), estimate) {
-                    (true, Some(of)) => format!("{:>20}", format!("{:.3} [{:.3}, {:.3}]", of.value, of.low, of.high)),
-                    (true, None) => format!("{:>20}", "-"),
-                    (false, Some(of)) => format!("{:>10.3}", of.value),
-                    (false, None) => format!("{:>10}", "-"),
-                }
-            };
-            let cells: Vec<String> = COLUMNS.iter().map(cell).collect();
+            // Writing to a string cannot fail.
             let _ = writeln!(
                 out,
-                "{name:<28} {:<14} {:>7} {}",
+                "{site}, explained by: {}\n{}   stand  true  silent  few",
                 method.name(),
-                rows.len(),
-                cells.join(" ")
+                heads()
             );
-            name = "";
+            for family in in_order(here.iter().map(|dictionary| dictionary.family.as_str())) {
+                let members = || here.iter().filter(|dictionary| dictionary.family == family);
+                let rows: Vec<Row<'_>> = members().flat_map(|dictionary| dictionary.by(method)).collect();
+                let stand = rows.iter().filter(|(latent, _)| stands(latent)).count();
+                let is_true = |(latent, of): &&Row<'_>| {
+                    stands(latent) && of.scores.get("agree").is_some_and(|agree| *agree >= TRUE)
+                };
+                let silent: usize = members().map(|dictionary| dictionary.silent).sum();
+                let few: usize = members().map(|dictionary| dictionary.too_few).sum();
+                let _ = writeln!(
+                    out,
+                    "{} {stand:>7} {:>5} {silent:>7} {few:>4}",
+                    line(family, &rows, resamples, seed),
+                    rows.iter().filter(is_true).count()
+                );
+            }
+            out.push('\n');
         }
-        let latents: Vec<_> = members.iter().flat_map(|dictionary| &dictionary.latents).collect();
-        let n_latents: usize = members.iter().map(|dictionary| dictionary.n_latents).sum();
-        let silent: usize = members.iter().map(|dictionary| dictionary.silent).sum();
-        let too_few: usize = members.iter().map(|dictionary| dictionary.too_few).sum();
-        let grounded = latents
-            .iter()
-            .filter(|latent| latent.stands.as_ref().is_some_and(|stands| stands.f1 >= GROUNDED));
-        let is_true = |latent: &&&&super::LatentExplained| {
-            let offline = latent.methods.iter().find(|of| of.method == Method::Offline);
-            offline
-                .and_then(|of| of.scores.get("agree"))
-                .is_some_and(|agree| *agree >= TRUE)
-        };
-        let _ = writeln!(
-            out,
-            "{:<28} of {n_latents} latents {silent} are silent; {too_few} that were tried have too few contexts; of {} explained {} \
-             stand for a label, of which {} have a true offline explanation",
-            "",
-            latents.len(),
-            grounded.clone().count(),
-            grounded.filter(|latent| is_true(&latent)).count()
-        );
     }
-    out += "\ndetection, hard, fuzzing, active: balanced accuracy, chance 0.5; hard: of slices that hold a token of active ones; active: \
-            wrong marks in active slices\nsimulation: correlation with the activations; generation: share of made texts in which the latent \
-            is active; behaviour: Matthews' correlation with its activity, agree: with the label that is true of its tokens\n";
+    let _ = writeln!(out, "all of them together, by explanation\n{}", heads());
+    let methods = [
+        Method::Offline,
+        Method::LanguageModel,
+        Method::Token,
+        Method::Truth,
+        Method::Shuffled,
+        Method::Null,
+    ];
+    for method in methods {
+        let rows: Vec<Row<'_>> = all.iter().flat_map(|dictionary| dictionary.by(method)).collect();
+        if !rows.is_empty() {
+            let _ = writeln!(out, "{}", line(method.name(), &rows, resamples, seed));
+        }
+    }
+    out += "\ndetection, hard, fuzz, active: balanced accuracy, chance 0.5; hard: of slices that hold a token of active ones; active: wrong \
+            marks in active slices\nsimul.: correlation with the activations; gener.: share of made texts in which the latent is active; \
+            behav.: Matthews' correlation with its activity; agree: with the label that is most like it\nstand: latents that stand for \
+            that label (F1 of at least 0.8); true: those of them whose explanation agrees with it (at least 0.8); few: latents that were \
+            tried and have too few contexts of either kind\n";
     out
+}
+
+fn in_order<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    for name in names {
+        if !found.contains(&name) {
+            found.push(name);
+        }
+    }
+    found
+}
+
+fn stands(latent: &LatentExplained) -> bool {
+    latent.stands.as_ref().is_some_and(|stands| stands.f1 >= GROUNDED)
 }
 
 fn is_wide(score: &str) -> bool {
     matches!(score, "detection" | "agree")
+}
+
+fn heads() -> String {
+    let head = |(score, head): &(&str, &str)| match is_wide(score) {
+        true => format!("{head:>20}"),
+        false => format!("{head:>7}"),
+    };
+    format!(
+        "{:<18} {:>7} {}",
+        "",
+        "latents",
+        COLUMNS.iter().map(head).collect::<Vec<_>>().join(" ")
+    )
+}
+
+fn line(name: &str, rows: &[Row<'_>], resamples: usize, seed: u64) -> String {
+    let cell = |(score, _): &(&str, &str)| {
+        let values: Vec<f64> = rows
+            .iter()
+            .filter_map(|(_, of)| of.scores.get(*score).copied())
+            .collect();
+        let estimate = Estimate::mean(&values, resamples, seed);
+        match (is_wide(score), estimate) {
+            (true, Some(of)) => format!("{:>20}", format!("{:.3} [{:.3}, {:.3}]", of.value, of.low, of.high)),
+            (true, None) => format!("{:>20}", "-"),
+            (false, Some(of)) => format!("{:>7.3}", of.value),
+            (false, None) => format!("{:>7}", "-"),
+        }
+    };
+    let cells: Vec<String> = COLUMNS.iter().map(cell).collect();
+    format!("{name:<18} {:>7} {}", rows.len(), cells.join(" "))
 }
 
 /// How well each score predicts whether an explanation is true.
@@ -120,6 +139,9 @@ pub fn predicts_table(all: &[Predicts]) -> String {
             |of| format!("{:.3} [{:.3}, {:.3}]", of.value, of.low, of.high),
         )
     };
+    if all.is_empty() {
+        return "\nno latent stands for a label, so no score can be held against the truth\n".to_owned();
+    }
     let mut method = None;
     for row in all {
         if method != Some(row.method) {
