@@ -195,6 +195,8 @@ fn latents_of_text_and_of_prompts_are_explained() {
         "configs/explain/harvest-text.toml",
         "--set",
         "source.documents=300",
+        "--set",
+        "hooks=[\"blocks.1.hook_resid_pre\"]",
         "--out",
         &store,
     ];
@@ -219,7 +221,9 @@ fn latents_of_text_and_of_prompts_are_explained() {
     };
     let (lines, delphi) = (path("neuronpedia.jsonl"), path("delphi"));
     let text = explain(&run, &["--neuronpedia", &lines, "--delphi", &delphi]);
-    for word in ["sae-topk", "random", "offline", "truth", "shuffled", "null", "stand"] {
+    for word in [
+        "sae-topk", "labels", "random", "offline", "truth", "shuffled", "null", "stand",
+    ] {
         assert!(text.contains(word), "{word}: {text}");
     }
     let json: serde_json::Value = serde_json::from_slice(&std::fs::read(path("run/explain.json")).unwrap()).unwrap();
@@ -253,7 +257,7 @@ fn latents_of_text_and_of_prompts_are_explained() {
         line.lines()
             .any(|line| line.contains(&format!("\"index\":\"{latent}\"")))
     );
-    let module = format!("blocks.3.hook_resid_post.sae-topk_latent{latent}.txt");
+    let module = format!("blocks.1.hook_resid_pre.sae-topk_latent{latent}.txt");
     let examples = std::fs::read(Path::new(&delphi).join("scores/detection").join(&module)).unwrap();
     let examples: Vec<serde_json::Value> = serde_json::from_slice(&examples).unwrap();
     assert!(

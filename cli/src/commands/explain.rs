@@ -332,7 +332,7 @@ impl Explain {
             }
             // Of prompts the supervised dictionaries are that.
             let is_text = matches!(place, TrainingSite::Hook(..));
-            if has_labels && is_text && !here.is_empty() && is_wanted("labels") {
+            if has_labels && is_text && self.latents.is_empty() && !here.is_empty() && is_wanted("labels") {
                 here.push(Found {
                     name: "labels".to_owned(),
                     family: "labels".to_owned(),

@@ -228,6 +228,7 @@ pub fn explain_dictionary(
         dictionary: plan.dictionary.to_owned(),
         family: plan.family.to_owned(),
         site: plan.site.clone(),
+        reads_activations: plan.reader.is_some(),
         n_latents: scan.latents.len(),
         silent: scan.latents.iter().filter(|latent| latent.active == [0, 0]).count(),
         too_few,

@@ -113,6 +113,8 @@ pub struct DictionaryExplained {
     pub family: String,
     /// Where it reads.
     pub site: String,
+    /// Whether its codes are read from activations, and not from labels.
+    pub reads_activations: bool,
     /// Latents, and how many of them are active on no token.
     pub n_latents: usize,
     /// Those of them that are active on no token.

@@ -40,10 +40,11 @@ pub struct Predicts {
     pub spearman: Option<Estimate>,
 }
 
-/// Of every score, over the grounded latents of all dictionaries. Intervals are over latents.
+/// Of every score, over the grounded latents of all dictionaries that read activations. Intervals are over latents.
 pub fn predicts(all: &[DictionaryExplained], method: Method, resamples: usize, seed: u64) -> Vec<Predicts> {
     let of = |score: &str| -> Vec<(f64, f64)> {
-        let explained = all.iter().flat_map(|dictionary| dictionary.by(method));
+        let read = all.iter().filter(|dictionary| dictionary.reads_activations);
+        let explained = read.flat_map(|dictionary| dictionary.by(method));
         let grounded =
             explained.filter(|(latent, _)| latent.stands.as_ref().is_some_and(|stands| stands.f1 >= GROUNDED));
         grounded
