@@ -32,7 +32,7 @@ endif
 TRAIN ?= configs/ioi/train.toml
 EVAL ?= configs/eval/ioi-quick.toml
 
-.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits
+.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits find explain test-llm
 
 help:
 	@echo "make eval-ioi [MODEL=smollm2] compare dictionaries on the indirect-object task; smollm2, or a name on the hub, is fetched first"
@@ -52,6 +52,9 @@ help:
 	@echo "make quality                  every architecture at matched sparsity, three seeds: the table of docs/results.md (about 25 min)"
 	@echo "make circuit-ioi [MODEL=...]  the edges that carry the indirect object: scores, faithfulness by size, a circuit and its picture (docs/circuits.md)"
 	@echo "make circuits                 the same tables for the six behaviours of the shipped model"
+	@echo "make find                     functions with known descriptions, explained offline: scores beside controls and chance (docs/explain.md)"
+	@echo "make explain                  what the latents of make eval-ioi and of six architectures are active on, and whether that is so"
+	@echo "make test-llm                 the agent against a real server: llama-cpp-python of PyPI with SmolLM2 (make smollm2)"
 	@echo "make phenomena                the toys of occlusion and over-splitting: all grids (its cost is printed; goes on where it stopped)"
 	@echo "make phenomena-quick          one configuration of each toy"
 	@echo "make bench                    what the kernels reach on this machine"
@@ -211,3 +214,20 @@ phenomena-quick: build
 PYTHON ?= python3
 bench-peers: build
 	$(PYTHON) scripts/bench_peers.py $(SAELAB)
+
+find: build
+	$(SAELAB) find configs/find/quick.toml --out runs/find
+
+# The latents of `make eval-ioi`, if it was run, from the prompts; those of one dictionary of each architecture from running text.
+EXPLAIN := runs/explain
+EXPLAIN_MODEL := models/small-world
+explain: build
+	$(SAELAB) harvest configs/explain/harvest-text.toml --out $(EXPLAIN)/activations
+	$(SAELAB) train configs/explain/train.toml --run $(EXPLAIN)
+	$(SAELAB) explain configs/explain/quick.toml --model $(EXPLAIN_MODEL) --run $(EXPLAIN)
+	test ! -d runs/ioi-small-world/sae || \
+	    $(SAELAB) explain configs/explain/quick.toml --model $(EXPLAIN_MODEL) --run runs/ioi-small-world
+
+# Not in the gate: a real server of the protocol, compiled by pip. The environment is made once, in target/.
+test-llm: build
+	scripts/test-llm.sh $(SAELAB) $(SMOLLM2)

@@ -57,6 +57,10 @@ pub(crate) enum Command {
     Compare(commands::compare::Compare),
     /// Find the edges between heads and MLPs that carry a behaviour, and measure how faithful they are alone
     Circuit(commands::circuit::CircuitArgs),
+    /// Explain functions whose description is known, and judge the explanations
+    Find(commands::find::Find),
+    /// Explain what the latents of dictionaries are active on, and score the explanations
+    Explain(commands::explain::Explain),
     /// Run the toys of occlusion and over-splitting
     Phenomena(commands::phenomena::Phenomena),
     /// Print one table of what splice and eval found, seeds taken together

@@ -12,6 +12,7 @@ pub(crate) mod behaviours;
 pub(crate) mod bench;
 mod bench_eval;
 mod bench_harvest;
+mod bench_scan;
 mod bench_store;
 pub(crate) mod circuit;
 pub(crate) mod compare;
@@ -20,11 +21,14 @@ pub(crate) mod devices;
 mod dictionary_sets;
 pub(crate) mod encode;
 pub(crate) mod eval;
+pub(crate) mod explain;
+pub(crate) mod find;
 mod finished_notes;
 pub(crate) mod fit;
 pub(crate) mod harvest;
 mod hook_autoencoders;
 pub(crate) mod inspect;
+pub(crate) mod language_model;
 pub(crate) mod locate;
 pub(crate) mod model;
 pub(crate) mod phenomena;
@@ -89,6 +93,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Eval(command) => command.run(&context),
         Command::Compare(command) => command.run(&context),
         Command::Circuit(command) => command.run(&context),
+        Command::Find(command) => command.run(&context),
+        Command::Explain(command) => command.run(&context),
         Command::Phenomena(command) => command.run(&context),
         Command::Quality(command) => command.run(&context),
         Command::Devices(command) => command.run(),
