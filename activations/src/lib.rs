@@ -5,6 +5,7 @@
 //! store of any size). It knows nothing about how dictionaries are made.
 
 pub mod config;
+pub mod contexts;
 pub mod corpus;
 pub mod dictionary;
 mod dtype;
@@ -15,6 +16,7 @@ pub mod order;
 pub mod store;
 
 pub use config::{Bos, HarvestConfig, HarvestFile, Patterns, Selection, SourceConfig, SpelledSpecial};
+pub use contexts::{Context, Contexts, ContextsConfig, LatentContexts};
 pub use corpus::{Corpus, Document, OnBadLine, Skipped};
 pub use dictionary::Dictionary;
 pub use dtype::Dtype;

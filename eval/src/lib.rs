@@ -16,7 +16,7 @@
 //! | [`approximation`] | sufficiency and necessity |
 //! | [`control`] | searches for edits |
 //! | [`readout`] | linear read-outs of attributes, for isolation |
-//! | [`interpretability`], `agreement` | F1, correlation and average precision of latents against attribute values |
+//! | [`interpretability`], [`agreement`] | F1, correlation and average precision of latents against attribute values |
 //! | [`interpretation`] | what a latent stands for |
 //! | [`bootstrap`] | resamples of prompts |
 //! | [`ledger`] | scores together with their resamples |
@@ -31,7 +31,7 @@
 //!
 //! Shape legend: `N` prompts, `D` width of a node, `F` latents, `T` tokens of a prompt, `V` vocabulary.
 
-mod agreement;
+pub mod agreement;
 pub mod approximation;
 pub mod baseline;
 pub mod bootstrap;
