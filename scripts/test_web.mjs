@@ -188,12 +188,22 @@ try {
   console.log(`latents: ${(needed / 1e6).toFixed(2)} MB before one is opened, ${page.ready} ms`);
   await page.click('#list [data-key="f1"]');
   const first = await page.getAttribute("#list tbody tr", "data-latent");
-  const started = Date.now();
-  await page.click("#list tbody tr td a");
+  // From the click to what is shown, in the page: latents of several files, none of which was loaded before.
+  const times = [];
+  for (const row of [40, 25, 10, 1]) {
+    const took = await page.evaluate(async (row) => {
+      const link = document.querySelectorAll("#list tbody tr td a")[row - 1];
+      const one = document.getElementById("one");
+      const shown = new Promise((done) => new MutationObserver((_, observer) => { observer.disconnect(); requestAnimationFrame(() => done(performance.now())); }).observe(one, { attributeFilter: ["data-latent"] }));
+      const started = performance.now();
+      link.click();
+      return (await shown) - started;
+    }, row);
+    times.push(Math.round(took));
+  }
   await page.waitForFunction((latent) => document.getElementById("one").dataset.latent === latent, first);
-  const took = Date.now() - started;
-  check(took < 300, `latents: ${took} ms to open one`);
-  console.log(`latents: one is opened in ${took} ms`);
+  check(Math.max(...times) < 300, `latents: ${times} ms to open one`);
+  console.log(`latents: one is opened in ${times} ms`);
   check((await page.$$eval("#one .context", (all) => all.length)) > 5 && (await page.$$eval("#one .context bdi[style]", (all) => all.length)) > 5, "latents: contexts with colours");
   check((await page.$$eval("#one figure svg", (all) => all.length)) === 1, "latents: a histogram");
   await accessible(page, "latents");
@@ -219,10 +229,10 @@ try {
   const evil = join(scratch, "evil");
   mkdirSync(evil);
   const other = structuredClone(report);
-  const rename = new Map(other.dictionaries.map((facts, place) => [facts.name, `${hostile[place % hostile.length]}${place}`]));
+  const rename = new Map(other.dictionaries.map((facts, place) => [facts.name, `${place === 2 ? "y".repeat(20000) : hostile[place % 5]}${place}`]));
   for (const facts of other.dictionaries) facts.family = facts.name = rename.get(facts.name);
   for (const score of other.scores) score.dictionary = rename.get(score.dictionary) ?? score.dictionary;
-  other.config.reference = hostile[0];
+  other.config.reference = hostile[5];
   other.model.hash = hostile[1];
   writeFileSync(join(evil, "report.json"), JSON.stringify(other));
   writeFileSync(join(evil, "run.json"), JSON.stringify({ host: hostile[1], [hostile[0]]: hostile[5] }));
@@ -232,8 +242,8 @@ try {
   for (const name of readdirSync(evilLatents).filter((name) => name.endsWith(".js"))) {
     const [, call, json] = /^(saelab\w+\()(.*)\);\n$/s.exec(readFileSync(join(evilLatents, name), "utf8"));
     const data = JSON.parse(json);
-    data.words = data.words.map((word, place) => (place % 4 === 0 ? hostile[(place / 4) % hostile.length] : word));
-    if (data.names) data.names = data.names.map((_, place) => hostile[place % hostile.length]);
+    data.words = data.words.map((word, place) => (place === 1 ? hostile[5] : place % 4 === 0 ? hostile[(place / 4) % 5] : word));
+    if (data.names) data.names = data.names.map((_, place) => hostile[place % 5]);
     writeFileSync(join(evilLatents, name), `${call}${JSON.stringify(data)});\n`);
   }
   page = await open(file(join(evil, "report.html")), { viewport: { width: 390, height: 844 } });

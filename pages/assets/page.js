@@ -153,7 +153,10 @@
 
   const marks = {
     // A row for each series, along x the value with its interval.
-    whiskers(points, spec) {
+    whiskers(points, spec, all) {
+      // One axis for all small pictures, so that they can be compared.
+      const extent = d3.extent(all.flatMap((point) => [point.value, point.low ?? point.value, point.high ?? point.value]));
+      if (extent[0] === extent[1]) extent[1] += 1e-3;
       const present = spec.series.filter((series) => points.some((point) => point.series === series && point.kind !== "rule"));
       const seen = new Map();
       const place = (point) => {
@@ -168,7 +171,7 @@
         options: {
           height: 46 + 22 * present.length,
           marginLeft: 124,
-          x: { label: spec.y, domain: spec.domain ?? undefined, grid: true, nice: true, ticks: 4 },
+          x: { label: spec.y, domain: spec.domain ?? extent, grid: true, nice: true, ticks: 3 },
           y: { label: null, domain: [present.length - 0.4, -0.6], ticks: present.map((_, index) => index), tickFormat: (index) => short(present[index] ?? "") },
         },
         marks: [
@@ -189,7 +192,7 @@
         options: {
           height: 190,
           marginLeft: 44,
-          x: { label: spec.x, type: spec.log ? "log" : "linear", ticks: whole && values.length < 7 && !spec.log ? values : 4, tickFormat: spec.log ? "~s" : undefined, insetLeft: 6, insetRight: 6 },
+          x: { label: spec.x, type: spec.log ? "log" : "linear", ticks: whole && values.length < 7 && !spec.log ? values : 4, tickFormat: spec.log ? "~s" : whole ? "d" : undefined, insetLeft: 6, insetRight: 6 },
           y: { label: spec.y, domain: spec.domain ?? undefined, grid: true, nice: true, ticks: 5 },
         },
         marks: [
@@ -236,7 +239,7 @@
     const { colour, symbol } = colours(spec);
     const facets = [...new Set(points.map((point) => point.facet))];
     return facets.map((facet) => {
-      const { options, marks: drawn } = marks[spec.kind](points.filter((point) => point.facet === facet), spec);
+      const { options, marks: drawn } = marks[spec.kind](points.filter((point) => point.facet === facet), spec, points);
       const svg = Plot.plot({
         ...options,
         width,
@@ -254,8 +257,11 @@
     const spec = (figure.saelab ??= read(figure));
     const plot = figure.querySelector(".plot");
     const space = plot.clientWidth || 320;
-    const columns = spec.wide ? 1 : Math.max(1, Math.floor((space + 16) / (272 + 16)));
-    const width = Math.min(spec.wide ? 700 : 420, (space - 16 * (columns - 1)) / columns);
+    // A picture that is alone has all the space.
+    const wide = spec.wide || new Set(chosen(figure, spec).map((point) => point.facet)).size === 1;
+    plot.classList.toggle("wide", wide);
+    const columns = wide ? 1 : Math.max(1, Math.floor((space + 16) / (272 + 16)));
+    const width = Math.min(wide ? 640 : 420, (space - 16 * (columns - 1)) / columns);
     plot.replaceChildren(
       ...charts(figure, spec, Math.max(220, Math.floor(width))).map(({ facet, svg }) => {
         const cell = element("div");

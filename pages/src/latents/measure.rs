@@ -7,7 +7,7 @@ use activations::store::TokenWindow;
 use activations::{Dictionary, HookRows, LatentContexts, Node, Store};
 use lm::{HookPoint, Model, Tokenizer};
 use supervised::SupervisedDictionary;
-use tasks::Task;
+use tasks::{Sample, Task};
 
 use super::coactivation::Coactivation;
 use super::predicates::Predicates;
@@ -139,7 +139,8 @@ pub fn measure(subject: &Subject<'_>, source: &Source<'_>, on_rows: &mut dyn FnM
     };
     let effects = match (subject.place, source.task) {
         (Place::Node(node), Some(task)) if node.hook == subject.writes => {
-            effects::on_answer(node, dictionary, &directions, task, source)?
+            let prompts = task.sample(Sample::Evaluation, source.prompts, 0);
+            effects::on_answer(node, dictionary, &directions, &prompts, source.model)?
         }
         _ => vec![None; n_latents],
     };

@@ -13,6 +13,9 @@ use super::neighbours::largest;
 /// Predicates of a latent that are kept.
 const KEPT: usize = 3;
 
+/// The F1 below which a predicate says nothing of a latent.
+const LEAST: f32 = 0.05;
+
 /// Counts of one half of the prompts.
 #[derive(Clone)]
 struct Counts {
@@ -90,7 +93,7 @@ impl Predicates {
         let of = |latent: usize| {
             let scored =
                 (0..self.names.len()).map(|place| (place as u32, self.agreement(0, latent, place).f1() as f32));
-            let best = largest(scored.filter(|(_, f1)| *f1 > 0.0), KEPT);
+            let best = largest(scored.filter(|(_, f1)| *f1 >= LEAST), KEPT);
             let told = |(place, _): (u32, f32)| {
                 let on_others = self.agreement(1, latent, place as usize);
                 (

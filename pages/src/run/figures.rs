@@ -89,7 +89,6 @@ pub(crate) fn approximation(report: &Report) -> Figure {
 
 /// Axis 2: edit accuracy against the number of exchanged latents.
 pub(crate) fn control(report: &Report) -> Figure {
-    let methods = methods(report);
     let of = |row: &Row<'_>, at| {
         let score = row.score;
         let method = score.method.filter(|method| *method != Method::Supervised);
@@ -100,8 +99,7 @@ pub(crate) fn control(report: &Report) -> Figure {
             ..point(row, at, place(row))?
         })
     };
-    let mut points = points(report, of);
-    points.sort_by_key(|point| methods.iter().position(|method| point.filter.as_ref() == Some(method)));
+    let points = by_search(report, points(report, of));
     Figure {
         id: "control",
         title: "Edit accuracy by number of exchanged latents".to_owned(),
@@ -160,7 +158,7 @@ pub(crate) fn magnitude(report: &Report) -> Figure {
         id: "magnitude",
         title: "Success against magnitude".to_owned(),
         caption: html! {
-            (term("edit success")) " (1: as good as the reference " bdi { (report.config.reference) } ") against " (term("edit excess"))
+            (term("edit success")) " (1: as good as the reference " bdi { (crate::text::shown(&report.config.reference)) } ") against " (term("edit excess"))
             " (0: no more changed than by the reference). The best is the upper left."
         },
         kind: Kind::Scatter,
@@ -170,8 +168,21 @@ pub(crate) fn magnitude(report: &Report) -> Figure {
         filter: "Search".to_owned(),
         log: false,
         dense: false,
-        points: points(report, of),
+        points: by_search(report, points(report, of)),
     }
+}
+
+/// The searches in the order of the settings; the first one is shown first.
+fn by_search(report: &Report, mut points: Vec<Point>) -> Vec<Point> {
+    let methods = methods(report);
+    let place = |point: &Point| {
+        methods
+            .iter()
+            .position(|method| point.filter.as_ref() == Some(method))
+            .unwrap_or(usize::MAX)
+    };
+    points.sort_by_key(place);
+    points
 }
 
 /// Axis 3: F1 of the best latents, with the chance level as a line.

@@ -1,5 +1,7 @@
 //! The page about a run.
 
+use std::collections::BTreeMap;
+
 use eval::ledger::members;
 use eval::table::columns::{Group, further, groups};
 use maud::{Markup, html};
@@ -57,7 +59,8 @@ pub fn page(run: &Run) -> Result<String, Error> {
             "phenomena",
             "Occlusion and over-splitting",
             html! {
-                (figures::checks(report).render(&series)?)
+                (verdicts(&asked))
+            (figures::checks(report).render(&series)?)
                 @if let Some(summary) = &run.phenomena { (phenomena::section(summary)?) }
             },
         ),
@@ -125,8 +128,17 @@ fn head(hash: &str) -> String {
     hash.chars().take(12).collect()
 }
 
+/// The longest text of settings that is shown.
+const LONGEST: usize = 20_000;
+
+/// Settings as text, line by line; what a browser would act on is spelled out.
+fn long(value: &str) -> String {
+    let start: String = value.chars().take(LONGEST).collect();
+    start.lines().map(text::shown).collect::<Vec<_>>().join("\n")
+}
+
 fn settings(title: &str, value: &Value) -> Markup {
-    html! { details { summary { (title) } pre tabindex="0" { (format!("{value:#}")) } } }
+    html! { details { summary { (title) } pre tabindex="0" { (long(&format!("{value:#}"))) } } }
 }
 
 fn dictionaries(run: &Run) -> Markup {
@@ -197,13 +209,39 @@ fn means(asked: &Asked<'_>, groups: Vec<Group>, id: &str) -> Markup {
     table.render()
 }
 
+/// How often each verdict was given, as in the terminal's table.
+fn verdicts(asked: &Asked<'_>) -> Markup {
+    let mut counts: BTreeMap<(String, &str, &str), usize> = BTreeMap::new();
+    for row in &asked.rows {
+        if let Some(verdict) = &row.score.verdict {
+            *counts
+                .entry((row.score.metric.to_string(), verdict, row.family))
+                .or_default() += 1;
+        }
+    }
+    let row = |((metric, verdict, family), n): (&(String, &str, &str), &usize)| {
+        let cells = [metric.as_str(), verdict, family].map(|text| html! { bdi { (text::shown(text)) } });
+        Row::of(cells.into_iter().chain([html! { (n) }]).collect())
+    };
+    let table = Table {
+        id: "verdicts".to_owned(),
+        caption: "Verdicts of the checks".to_owned(),
+        headings: ["check", "verdict", "dictionary", "sites and seeds"]
+            .map(str::to_owned)
+            .to_vec(),
+        rows: counts.iter().map(row).collect(),
+        filters: Vec::new(),
+    };
+    html! { @if !counts.is_empty() { (table.render()) } }
+}
+
 /// The differences that the settings ask for.
 fn comparisons(run: &Run) -> Markup {
     let all = &run.report.comparisons;
     let row = |(place, of): (usize, &eval::Comparison)| {
         let at = |field: &str| [format!("/comparisons/{place}/{field}")];
         Row::of(vec![
-            html! { bdi { (of.left) } " − " bdi { (of.right) } },
+            html! { bdi { (text::shown(&of.left)) } " − " bdi { (text::shown(&of.right)) } },
             html! { (of.metric) @if let Some(k) = of.k { " k=" (k) } },
             number::of_report(of.left_value, &at("left_value")),
             number::of_report(of.right_value, &at("right_value")),

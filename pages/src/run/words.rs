@@ -11,6 +11,7 @@ use tasks::Attribute;
 
 use crate::means::{Mean, mean_of};
 use crate::number;
+use crate::text::shown;
 
 /// Share of silent latents that is worth a word.
 const MANY_SILENT: f64 = 0.1;
@@ -71,8 +72,8 @@ impl<'a> Asked<'a> {
         })
     }
 
-    fn told(&self, name: &str, family: &str, metric: Metric) -> Markup {
-        html! { @if let Some(mean) = self.mean(family, metric) { ", " (name) " " (value(&mean)) } }
+    fn told(&self, separator: &str, name: &str, family: &str, metric: Metric) -> Markup {
+        html! { @if let Some(mean) = self.mean(family, metric) { (separator) (name) " " (value(&mean)) } }
     }
 }
 
@@ -99,9 +100,9 @@ pub(super) fn sentences(asked: &Asked<'_>) -> Markup {
         p class="lead" {
             @match nearest() {
                 Some((family, mean)) => {
-                    "On reconstructions by " bdi { (family) } " the model keeps " (value(&mean)) " of its logit difference, the nearest to 1 of the trained dictionaries"
-                    (asked.told("the supervised reference", &report.config.reference, Metric::Sufficiency))
-                    (asked.told("random directions", "random", Metric::Sufficiency)) "."
+                    "On reconstructions by " bdi { (shown(family)) } " the model keeps " (value(&mean)) " of its logit difference, the nearest to 1 of the trained dictionaries"
+                    (asked.told("; with ", "the supervised reference", &report.config.reference, Metric::Sufficiency))
+                    (asked.told(", with ", "random directions", "random", Metric::Sufficiency)) "."
                 },
                 None => { "Approximation: not measured for a trained dictionary." },
             }
@@ -109,9 +110,9 @@ pub(super) fn sentences(asked: &Asked<'_>) -> Markup {
         p class="lead" {
             @match asked.best(Metric::EditAccuracy) {
                 Some((family, mean)) => {
-                    "Exchanging " (k) " latents of " bdi { (family) } " changes the answer as the true counterfactual does on " (value(&mean)) " of the prompts, the most of the trained dictionaries"
-                    (asked.told("supervised edits", &report.config.reference, Metric::EditAccuracy))
-                    (asked.told("no edit", NONE, Metric::EditAccuracy)) "."
+                    "Exchanging " (k) " latents of " bdi { (shown(family)) } " changes the answer as the true counterfactual does on " (value(&mean)) " of the prompts, the most of the trained dictionaries"
+                    (asked.told("; ", "supervised edits", &report.config.reference, Metric::EditAccuracy))
+                    (asked.told(", ", "no edit", NONE, Metric::EditAccuracy)) "."
                 },
                 None => { "Control: not measured for a trained dictionary." },
             }
@@ -119,9 +120,9 @@ pub(super) fn sentences(asked: &Asked<'_>) -> Markup {
         p class="lead" {
             @match asked.best(Metric::F1) {
                 Some((family, mean)) => {
-                    "The best latents of " bdi { (family) } " stand for values of the attributes with an F1 of " (value(&mean)) ", the most of the trained dictionaries"
-                    (asked.told("supervised features", &report.config.reference, Metric::F1))
-                    (asked.told("a latent that is always active", ALWAYS_ON, Metric::F1)) "."
+                    "The best latents of " bdi { (shown(family)) } " stand for values of the attributes with an F1 of " (value(&mean)) ", the most of the trained dictionaries"
+                    (asked.told("; ", "supervised features", &report.config.reference, Metric::F1))
+                    (asked.told(", ", "a latent that is always active", ALWAYS_ON, Metric::F1)) "."
                 },
                 None => { "Interpretability: not measured for a trained dictionary." },
             }
@@ -133,10 +134,7 @@ pub(super) fn sentences(asked: &Asked<'_>) -> Markup {
 /// What fell short, an item each; none where nothing did.
 pub(super) fn shortcomings(asked: &Asked<'_>, troubles: &[String]) -> Vec<Markup> {
     let report = asked.report;
-    let mut items: Vec<Markup> = troubles
-        .iter()
-        .map(|trouble| html! { (crate::text::shown(trouble)) })
-        .collect();
+    let mut items: Vec<Markup> = troubles.iter().map(|trouble| html! { (shown(trouble)) }).collect();
     if !report.config.legacy.is_empty() {
         items.push(html! { "Measured as published code did, which is no measure of the dictionaries: " (list(report.config.legacy.iter())) "." });
     }
@@ -173,7 +171,7 @@ fn differences(comparisons: &[Comparison]) -> Vec<Markup> {
             false => ", and seeds disagree",
         };
         html! {
-            "Not told apart: " bdi { (comparison.left) } " and " bdi { (comparison.right) } " in " (comparison.metric) ", difference "
+            "Not told apart: " bdi { (shown(&comparison.left)) } " and " bdi { (shown(&comparison.right)) } " in " (comparison.metric) ", difference "
             (number::of_report(comparison.difference, &at("difference")))
             @if comparison.low.is_some() {
                 " [" (number::of_report(comparison.low, &at("low"))) ", " (number::of_report(comparison.high, &at("high"))) "]"
@@ -201,7 +199,7 @@ fn few_seeds(report: &Report) -> Option<Markup> {
         .filter(|family| members(&report.dictionaries, family).len() < 3)
         .collect();
     (!few.is_empty())
-        .then(|| html! { "Fewer than three seeds, so their spread is not known: " bdi { (list(few.iter())) } "." })
+        .then(|| html! { "Fewer than three seeds, so their spread is not known: " bdi { (list(few.iter().map(|name| shown(name)))) } "." })
 }
 
 /// Families that were not scored at every site.
@@ -216,7 +214,7 @@ fn places(asked: &Asked<'_>) -> Option<Markup> {
         .filter(|(_, at)| at.len() < sites)
         .map(|(family, _)| *family)
         .collect();
-    (!few.is_empty()).then(|| html! { "Not at every one of the " (sites) " sites, so their means are of other places: " bdi { (list(few.iter())) } "." })
+    (!few.is_empty()).then(|| html! { "Not at every one of the " (sites) " sites, so their means are of other places: " bdi { (list(few.iter().map(|name| shown(name)))) } "." })
 }
 
 /// The scores of trained dictionaries that `wanted` wants, by how bad they are, in one item.
@@ -234,7 +232,7 @@ fn worst(asked: &Asked<'_>, wanted: impl Fn(&Row<'_>) -> Option<f64>, what: &str
             @for (number, (_, place)) in found.iter().take(NAMED).enumerate() {
                 @let score = asked.rows[*place].score;
                 @if number > 0 { "; " }
-                bdi { (score.dictionary) } " at " bdi { (score.site) } @if let Some(attribute) = score.attribute { " for " (attribute) }
+                bdi { (shown(&score.dictionary)) } " at " bdi { (shown(&score.site)) } @if let Some(attribute) = score.attribute { " for " (attribute) }
                 " " (number::of_report(score.value, &[number::pointer(*place, "value")]))
             }
             @if more > 0 { "; and " (more) " more" } "."
@@ -275,7 +273,8 @@ fn behind(asked: &Asked<'_>) -> Option<Markup> {
         gap,
         &format!(
             "Edit accuracy (k = {}) behind {}, furthest first:",
-            config.compare_k, config.reference
+            config.compare_k,
+            shown(&config.reference)
         ),
     )
 }
