@@ -9,7 +9,10 @@ pub enum Error {
     /// A store cannot be read.
     #[error(transparent)]
     Activations(#[from] activations::Error),
-    /// A file cannot be read or written, or the model failed.
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    Artifacts(#[from] artifacts::Error),
+    /// The model failed.
     #[error(transparent)]
     Model(#[from] lm::Error),
     /// Data of a page cannot be written as JSON.

@@ -7,7 +7,6 @@ use eval::compare::{Evaluation, compare};
 use eval::metric::Test;
 use eval::report::{REPORT, RESAMPLES};
 use eval::{Method, Metric, Report, table};
-use lm::files;
 use pages::comparison::{self, Side};
 
 use super::Context;
@@ -61,7 +60,7 @@ impl Compare {
             return Err(ConfigError("nothing to compare: give runs with at least two dictionaries".to_owned()).into());
         }
         if let Some(path) = &self.json {
-            files::write_json(path, &found)?;
+            artifacts::write_json(path, &found)?;
         }
         if let Some(path) = &self.html {
             let side = |(evaluation, dir): (_, &PathBuf)| -> anyhow::Result<Side<'_>> {
@@ -70,7 +69,7 @@ impl Compare {
             };
             let sides = runs.iter().zip(&self.runs).map(side).collect::<Result<Vec<_>, _>>()?;
             let page = comparison::page(&sides, &found, self.method, self.k)?;
-            files::write_atomic(path, |file| file.write_all(page.as_bytes()))?;
+            artifacts::write_atomic(path, |file| file.write_all(page.as_bytes()))?;
         }
         output::result(&table::compared(&found))?;
         if let Some(path) = &self.html {

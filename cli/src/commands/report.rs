@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use activations::store::TokenWindow;
-use activations::{Dictionary, Node, Store};
+use activations::{Node, Store};
 use anyhow::Context as _;
+use dictionaries::{Autoencoder, Dictionary, Origin};
 use eval::report::REPORT;
 use eval::{DictionarySet, Report as EvalReport};
-use lm::{HookPoint, Model, Tokenizer};
+use lm::{HookPoint, Model};
 use pages::latents::{self, Place, Source, Subject, neuronpedia};
 use pages::run::Run;
 use supervised::SupervisedDictionary;
 use tasks::{Task, TaskSource};
+use text::Tokenizer;
 
 use super::run_folder::{self, RunFolder, WeightArgs};
 use super::{Context, dictionary_sets, hook_autoencoders};
@@ -250,14 +252,14 @@ fn at_hooks(run: &RunFolder, store: &Store, context: &Context) -> anyhow::Result
             continue;
         }
         for (name, dir) in at.autoencoders {
-            let (dictionary, origin) = sae::Autoencoder::open(&dir, &context.device)?;
+            let (dictionary, origin) = Autoencoder::open(&dir, &context.device)?;
             let writes = origin.writes().filter(|_| dictionary.transcodes).unwrap_or(at.hook);
             let family = match &origin {
-                sae::Origin::Trained(trained) => name
+                Origin::Trained(trained) => name
                     .strip_suffix(&format!("-seed{}", trained.variant.seed))
                     .unwrap_or(&name)
                     .to_owned(),
-                sae::Origin::Imported { .. } => name.clone(),
+                Origin::Imported { .. } => name.clone(),
             };
             let chosen = Chosen {
                 set: name,

@@ -3,7 +3,7 @@
 //! The counts of all pairs are kept in 16 bits each, and no more rows are counted than these can hold, nor more pairs than can be
 //! counted in a minute.
 
-use activations::contexts::SparseCodes;
+use super::contexts::SparseCodes;
 
 /// Pairs of active latents after which no further row is counted.
 const MOST_PAIRS: u64 = 400_000_000;

@@ -1,7 +1,8 @@
 //! What taking a latent away does to the answer, to first order: its part of the activation times the gradient of the logit
 //! difference (attribution patching with zero as the baseline, for all latents from one backward pass).
 
-use activations::{Dictionary, Node};
+use activations::Node;
+use dictionaries::Dictionary;
 use lm::{Grouping, Logits, Model, Passes, Request};
 use tasks::{Labels, Prompt};
 
@@ -80,9 +81,10 @@ pub(super) fn on_answer(
 mod tests {
     use super::*;
     use burn::tensor::{Device, Tensor};
-    use lm::{Patch, Start, TokenBatch, Tokenizer};
+    use lm::{Patch, Start, TokenBatch};
     use std::path::Path;
     use tasks::{Sample, TaskSource};
+    use text::Tokenizer;
 
     /// A latent for each number of the activation, active where it is above 0.
     struct Positive(usize);

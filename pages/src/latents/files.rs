@@ -5,11 +5,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use activations::contexts::{BINS_PER_OCTAVE, bin_start};
-use activations::{Context, LatentContexts};
-use lm::files;
 use serde_json::{Value, json};
 
+use super::contexts::{BINS_PER_OCTAVE, Context, LatentContexts, bin_start};
 use super::measure::{Found, Latent, Source, Subject};
 use super::{CHUNK, INDEX, PAGE, shell_of};
 use crate::{Error, text};
@@ -67,7 +65,7 @@ fn short(value: f64) -> f64 {
 /// A folder that cannot be written to.
 pub fn write(found: &Found, subject: &Subject<'_>, source: &Source<'_>, out: &Path) -> Result<PathBuf, Error> {
     if out.exists() {
-        files::remove_folder(out)?;
+        artifacts::remove_folder(out)?;
     }
     std::fs::create_dir_all(out).map_err(|source| Error::List {
         path: out.to_owned(),
@@ -79,14 +77,14 @@ pub fn write(found: &Found, subject: &Subject<'_>, source: &Source<'_>, out: &Pa
     }
     let page = out.join(PAGE);
     let html = shell_of(subject.set, subject.site);
-    files::write_atomic(&page, |file| file.write_all(html.as_bytes()))?;
+    artifacts::write_atomic(&page, |file| file.write_all(html.as_bytes()))?;
     put(&out.join(INDEX), INDEX_CALL, &index(found, subject, source))?;
     Ok(page)
 }
 
 fn put(path: &Path, call: &str, data: &Value) -> Result<(), Error> {
     let data = text::json(data)?;
-    Ok(files::write_atomic(path, |file| write!(file, "{call}{data}{END}"))?)
+    Ok(artifacts::write_atomic(path, |file| write!(file, "{call}{data}{END}"))?)
 }
 
 /// What a data file holds, if it is one call with JSON and nothing else: such a script can do nothing but hand data over.

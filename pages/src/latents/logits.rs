@@ -68,8 +68,8 @@ pub(super) fn direct(writes: HookPoint, directions: &Directions, model: &Model) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use activations::Dictionary;
     use burn::tensor::{Device, Tensor};
+    use dictionaries::Dictionary;
     use std::path::Path;
     use tasks::Labels;
 
@@ -104,7 +104,7 @@ mod tests {
         let values: Vec<f32> = (0..2 * d).map(|i| ((i * 7919 % 101) as f32 - 50.0) / 40.0).collect();
         let directions = Directions::of(&Two(values.clone()));
         let found = direct("blocks.2.hook_resid_pre".parse().unwrap(), &directions, &model).unwrap();
-        let tensors = lm::files::read_tensors(&folder.join("model.safetensors")).unwrap();
+        let tensors = artifacts::read_tensors(&folder.join("model.safetensors")).unwrap();
         let named = |end: &str| &tensors.iter().find(|(name, _)| name.ends_with(end)).unwrap().1.data;
         let (embed, scale) = (named("wte.weight"), named("ln_f.weight"));
         for (latent, found) in found.into_iter().enumerate() {

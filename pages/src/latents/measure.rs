@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use activations::contexts::{Contexts, ContextsConfig};
 use activations::store::TokenWindow;
-use activations::{Dictionary, HookRows, LatentContexts, Node, Store};
-use lm::{HookPoint, Model, Tokenizer};
+use activations::{HookRows, Node, Store};
+use dictionaries::Dictionary;
+use lm::{HookPoint, Model};
 use supervised::SupervisedDictionary;
 use tasks::{Sample, Task};
+use text::Tokenizer;
 
 use super::coactivation::Coactivation;
+use super::contexts::{Contexts, ContextsConfig, LatentContexts};
 use super::predicates::Predicates;
 use super::{effects, logits, neighbours};
 use crate::Error;

@@ -7,6 +7,7 @@
 //! Shapes: `N` rows, `F` latents, `D` width of a direction, `V` vocabulary, `P` predicates.
 
 mod coactivation;
+pub mod contexts;
 mod effects;
 mod files;
 mod logits;

@@ -1,7 +1,7 @@
 //! Directions beside each other: latents of one dictionary, and of a supervised one.
 
-use activations::Dictionary;
 use burn::tensor::Tensor;
+use dictionaries::Dictionary;
 use supervised::SupervisedDictionary;
 use tasks::Task;
 

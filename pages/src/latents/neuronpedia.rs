@@ -5,11 +5,9 @@
 
 use std::path::Path;
 
-use activations::Context;
-use activations::contexts::{BINS_PER_OCTAVE, bin_start};
-use lm::files;
 use serde_json::{Value, json};
 
+use super::contexts::{BINS_PER_OCTAVE, Context, bin_start};
 use super::files::name;
 use super::measure::{Found, Latent, Source, Subject};
 use crate::Error;
@@ -44,7 +42,7 @@ pub fn write(
         let batch = json!({
             "model_id": model, "layer": subject.writes.layer().unwrap_or(0), "sae_set": subject.set, "sae_id_suffix": subject.site, "features": features,
         });
-        files::write_json(&out.join(format!("batch-{number}.json")), &batch)?;
+        artifacts::write_json(&out.join(format!("batch-{number}.json")), &batch)?;
         written += 1;
     }
     Ok(written)

@@ -3,7 +3,7 @@
 //! A predicate is "the attribute has this value". The best ones are chosen by F1 on the even prompts; what is told is their
 //! precision, recall and F1 on the odd ones, as in the evaluation.
 
-use activations::contexts::SparseCodes;
+use super::contexts::SparseCodes;
 use activations::store::Row;
 use eval::agreement::Agreement;
 use tasks::{Attribute, Task};

@@ -11,11 +11,10 @@ use std::path::{Path, PathBuf};
 
 use activations::Store;
 use eval::ledger::Entry;
-use eval::phenomena::Summary;
 use eval::report::{REPORT, RESAMPLES};
 use eval::{Report, columns};
-use lm::files;
 use serde_json::Value;
+use toys::Summary;
 
 use crate::Error;
 pub use circuit::CircuitFolder;
@@ -118,7 +117,7 @@ impl Run {
     pub fn write(&self, dir: &Path) -> Result<PathBuf, Error> {
         let path = dir.join(PAGE);
         let text = page(self)?;
-        files::write_atomic(&path, |file| file.write_all(text.as_bytes()))?;
+        artifacts::write_atomic(&path, |file| file.write_all(text.as_bytes()))?;
         Ok(path)
     }
 }
@@ -153,7 +152,7 @@ fn entries(dir: &Path, report: &Report) -> Result<Vec<Entry>, Error> {
 /// What a file holds; none where there is no such file.
 fn optional<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
     match path.exists() {
-        true => Ok(Some(files::read_json(path)?)),
+        true => Ok(Some(artifacts::read_json(path)?)),
         false => Ok(None),
     }
 }

@@ -1,8 +1,8 @@
 //! The toys of occlusion and over-splitting: their sweeps, and which statements about them hold.
 
-use eval::phenomena::Summary;
-use eval::phenomena::job::Outcome;
 use maud::{Markup, html};
+use toys::Summary;
+use toys::job::Outcome;
 
 use crate::figure::{Figure, Kind, Point};
 use crate::table::{Row, Table};
@@ -10,7 +10,7 @@ use crate::{Error, number};
 
 /// The part of the page about toys.
 pub(super) fn section(summary: &Summary) -> Result<Markup, Error> {
-    let row = |bar: &eval::phenomena::summary::Bar| {
+    let row = |bar: &toys::summary::Bar| {
         let verdict = match bar.holds {
             Some(true) => html! { span class="good" { "holds" } },
             Some(false) => html! { span class="bad" { "does not hold" } },
