@@ -284,10 +284,10 @@ try {
     await page.click('form button[type="submit"]');
     await page.waitForSelector("#pairs");
     await page.goBack();
-    await page.click("#runs a:text-is('damaged')");
+    await page.click("#runs bdi:text-is('damaged')");
     check((await page.textContent("main")).includes("cannot be shown"), "list: a damaged run is shown as such");
     await page.goBack();
-    await page.click("#runs a:text-is('good')");
+    await page.click("#runs bdi:text-is('good')");
     await page.waitForFunction(() => document.documentElement.dataset.drawn === "true");
     await compareNumbers(page, "served run page");
     await page.click("#latents a");

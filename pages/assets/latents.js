@@ -152,7 +152,7 @@
     }
     const bars = histogram(latent, data);
     if (bars) parts.push(bars);
-    if (data.top.length) parts.push(group("Strongest contexts", "One a window.", ...contexts(data.top)));
+    if (data.top.length) parts.push(group("Strongest contexts", "One a window, equal texts once.", ...contexts(data.top)));
     const names = ["upper quarter", "third quarter", "second quarter", "lower quarter"];
     data.quantiles.forEach((all, place) => all.length && data.active > 4 && parts.push(group(`Contexts of the ${names[place]}`, null, ...contexts(all))));
     if (data.random.length) parts.push(group("Random contexts", "A uniform sample of where it is active.", ...contexts(data.random)));

@@ -39,7 +39,7 @@ pub struct ContextsConfig {
 impl Default for ContextsConfig {
     fn default() -> Self {
         Self {
-            top: 12,
+            top: 24,
             sample: 40,
             before: 24,
             after: 8,

@@ -17,6 +17,7 @@ const CHUNK_CALL: &str = "saelabChunk(";
 const END: &str = ");\n";
 
 /// Contexts of each kind that are shown.
+const TOP: usize = 12;
 const RANDOM: usize = 6;
 const QUANTILES: usize = 4;
 const OF_QUANTILE: usize = 3;
@@ -166,7 +167,16 @@ fn one(latent: &Latent, source: &Source<'_>, words: &mut Words<'_>) -> Value {
     let mut shown = |all: &mut dyn Iterator<Item = &Context>| -> Vec<Value> {
         all.map(|context| in_words(context, source, words)).collect()
     };
-    let top = shown(&mut contexts.top.iter());
+    let mut top = shown(&mut contexts.top.iter());
+    let mut texts: Vec<Value> = Vec::new();
+    top.retain(|context| {
+        let is_new = !texts.contains(&context[2]);
+        if is_new {
+            texts.push(context[2].clone());
+        }
+        is_new
+    });
+    top.truncate(TOP);
     let quantiles: Vec<Vec<Value>> = contexts
         .quantiles(QUANTILES, OF_QUANTILE)
         .into_iter()

@@ -104,7 +104,7 @@ pub(crate) fn control(report: &Report) -> Figure {
         id: "control",
         title: "Edit accuracy by number of exchanged latents".to_owned(),
         caption: html! {
-            (term("edit accuracy")) " against " (term("k")) ", a line a dictionary. Dashed lines exchange nothing (`none`, the " (term("chance level"))
+            (term("edit accuracy")) " against " (term("k")) ", a line a dictionary. Dashed lines exchange nothing (none, the " (term("chance level"))
             ") or one supervised value, whatever k."
         },
         kind: Kind::Lines,
