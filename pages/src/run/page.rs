@@ -46,7 +46,8 @@ pub fn page(run: &Run) -> Result<String, Error> {
             html! {
                 p { "Means over " (term_as("site", "sites")) " and " (term_as("seed", "seeds")) ", as in the terminal's table." }
                 (means(&asked, groups(report), "means"))
-                (figures::approximation(report).render(&series)?)
+                @if !run.latents.is_empty() { p { a href="#latents" { "The latents behind the figures" } } }
+            (figures::approximation(report).render(&series)?)
                 (figures::control(report).render(&series)?)
                 (figures::magnitude(report).render(&series)?)
                 (figures::interpretability(report).render(&series)?)
