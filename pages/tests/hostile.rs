@@ -129,6 +129,7 @@ fn names_are_text_on_the_page_of_a_run() {
         spliced: Vec::new(),
         phenomena: None,
         circuits: Vec::new(),
+        explanations: None,
         latents: vec![(format!("latents/{}", HOSTILE[1]), HOSTILE[0].to_owned())],
         troubles: HOSTILE.map(str::to_owned).to_vec(),
     };

@@ -2,6 +2,7 @@
 
 mod circuit;
 mod curves;
+mod explanations;
 mod figures;
 mod page;
 mod phenomena;
@@ -19,6 +20,7 @@ use toys::Summary;
 use crate::Error;
 pub use circuit::CircuitFolder;
 pub use curves::Curve;
+pub use explanations::Explanations;
 pub use page::page;
 
 /// Name of the page in a run's folder.
@@ -45,6 +47,8 @@ pub struct Run {
     pub phenomena: Option<Summary>,
     /// Circuits.
     pub circuits: Vec<CircuitFolder>,
+    /// Explanations of latents.
+    pub explanations: Option<Explanations>,
     /// Pages of latents: where each lies from the run's folder, and what it is of.
     pub latents: Vec<(String, String)>,
     /// What could not be read, in words.
@@ -104,6 +108,7 @@ impl Run {
             spliced,
             phenomena: phenomena.flatten(),
             circuits: circuit::read(&dir.join("circuits"), &mut troubles),
+            explanations: or_trouble(optional(&dir.join("explain.json")), &mut troubles).flatten(),
             latents: crate::latents::pages(dir),
             troubles,
         })

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::words::{Asked, sentences, shortcomings};
-use super::{Run, circuit, curves, figures, phenomena};
+use super::{Run, circuit, curves, explanations, figures, phenomena};
 use crate::glossary::{term, term_as};
 use crate::means::mean;
 use crate::shell::Shell;
@@ -75,6 +75,11 @@ pub fn page(run: &Run) -> Result<String, Error> {
             },
         ),
         ("latents", "Latents", latents(run)),
+        (
+            "explanations",
+            "Explanations",
+            html! { @if let Some(explanations) = &run.explanations { (explanations::section(explanations)) } },
+        ),
     ];
     let filled = || parts.iter().filter(|(_, _, contents)| !contents.0.is_empty());
     let shell = Shell {
