@@ -34,7 +34,7 @@ struct OfLatent {
 struct OfMethod {
     method: String,
     explanation: String,
-    scores: BTreeMap<String, f64>,
+    scores: BTreeMap<String, Option<f64>>,
 }
 
 /// A row an explanation, a column a score.
@@ -55,7 +55,7 @@ pub(super) fn section(explanations: &Explanations) -> Markup {
         let by = html! { bdi { (text::shown(&method.method)) } };
         let scored = scores
             .iter()
-            .map(|name| number::other(method.scores.get(*name).copied()));
+            .map(|name| number::other(method.scores.get(*name).copied().flatten()));
         Row::of(
             words
                 .into_iter()
