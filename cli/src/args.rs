@@ -55,6 +55,10 @@ pub(crate) enum Command {
     Eval(commands::eval::Eval),
     /// Say which differences between dictionaries of one or several evaluations are real
     Compare(commands::compare::Compare),
+    /// Write the page about a run, and pages of its latents
+    Report(commands::report::Report),
+    /// Serve the pages of all runs in a folder on this machine
+    Serve(commands::serve::Serve),
     /// Find the edges between heads and MLPs that carry a behaviour, and measure how faithful they are alone
     Circuit(commands::circuit::CircuitArgs),
     /// Explain functions whose description is known, and judge the explanations

@@ -34,8 +34,10 @@ pub(crate) mod model;
 pub(crate) mod phenomena;
 pub(crate) mod pretrain;
 pub(crate) mod quality;
+pub(crate) mod report;
 pub(crate) mod run_folder;
 mod same_dictionaries;
+pub(crate) mod serve;
 pub(crate) mod splice;
 pub(crate) mod store;
 pub(crate) mod trace;
@@ -92,6 +94,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Truth(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
         Command::Compare(command) => command.run(&context),
+        Command::Report(command) => command.run(&context),
+        Command::Serve(command) => command.run(),
         Command::Circuit(command) => command.run(&context),
         Command::Find(command) => command.run(&context),
         Command::Explain(command) => command.run(&context),
