@@ -15,7 +15,7 @@
 //! | [`splitting_analytic`] | two Gaussians: what costs less, without training (P5) |
 //! | [`dose_response`] | occlusion against the norm ratio |
 //! | [`config`], [`job`], [`summary`] | the grids of the toys, their files, and their bars |
-//! | `coverage`, `matching`, `toy` | F1 of latents against values; optimal assignment; an autoencoder in training |
+//! | `coverage`, `toy` | F1 of latents against values; an autoencoder in training |
 //!
 //! The checks are pure functions of sparse codes and labels; the toys need no model.
 
@@ -23,7 +23,6 @@ pub mod config;
 mod coverage;
 pub mod dose_response;
 pub mod job;
-mod matching;
 pub mod occlusion;
 pub mod occlusion_toy;
 pub mod splitting;

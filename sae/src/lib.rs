@@ -15,6 +15,7 @@ mod architecture;
 mod autoencoder;
 mod checkpoint;
 mod config;
+mod control;
 mod encoding;
 mod error;
 mod finish;

@@ -35,6 +35,7 @@ pub(crate) mod run_folder;
 mod same_dictionaries;
 pub(crate) mod splice;
 pub(crate) mod store;
+pub(crate) mod synthetic;
 pub(crate) mod trace;
 pub(crate) mod train;
 mod training_folder;
@@ -91,6 +92,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Compare(command) => command.run(&context),
         Command::Circuit(command) => command.run(&context),
         Command::Phenomena(command) => command.run(&context),
+        Command::Synthetic(command) => command.run(&context),
         Command::Quality(command) => command.run(&context),
         Command::Devices(command) => command.run(),
         Command::Bench(command) => command.run(&context),

@@ -184,6 +184,16 @@ impl Architecture {
         }
     }
 
+    /// The same with another [`Architecture::k`], where it has one.
+    pub(crate) fn with_k(self, k: usize) -> Self {
+        match self {
+            Self::Topk { .. } => Self::Topk { k },
+            Self::BatchTopk { .. } => Self::BatchTopk { k },
+            Self::Matryoshka { levels, .. } => Self::Matryoshka { k, levels },
+            other => other,
+        }
+    }
+
     /// Refuses what an autoencoder of `n_latents` cannot be.
     ///
     /// # Errors

@@ -106,6 +106,8 @@ impl TrainConfig {
             auxiliary_weight: self.auxiliary_weight,
             resamples: self.resamples,
             frozen_decoder: variant.frozen_decoder,
+            l0: variant.l0,
+            anneal_k: variant.anneal_k.unwrap_or(1.0),
             precision: self.precision,
         }
     }
@@ -298,6 +300,7 @@ mod tests {
             config.settings(&config.variants[6])["autoencoder"]["frozen_decoder"],
             true
         );
+        assert!(config.settings(&config.variants[0])["autoencoder"]["anneal_k"].is_null());
         assert_eq!(config.variants[2].architecture, Architecture::Topk { k: 16 });
         assert_eq!((config.variants[1].seed, config.variants[1].learning_rate), (1, 1e-3));
     }
@@ -313,6 +316,22 @@ mod tests {
                 "`k` means nothing",
             ),
             (serde_json::json!([{"architecture": "relu"}]), "`l1` is missing"),
+            (
+                serde_json::json!([{"architecture": "relu", "l1": 1.0, "l0": 5}]),
+                "`l0` is given beside `l1`",
+            ),
+            (
+                serde_json::json!([{"architecture": "topk", "k": 3, "l0": 5}]),
+                "`l0` means nothing",
+            ),
+            (
+                serde_json::json!([{"architecture": "topk", "k": 3, "anneal_k": 0.5}]),
+                "`anneal_k` is 0.5",
+            ),
+            (
+                serde_json::json!([{"architecture": "gated", "l0": 3, "anneal_k": 2}]),
+                "`anneal_k` means nothing",
+            ),
             (
                 serde_json::json!([{"architecture": "relu", "l1": -1.0}]),
                 "`l1` must be 0 or",
