@@ -56,13 +56,27 @@ fn a_table_from_records_that_are_not_made_again() {
         (stderr, table, std::fs::read(out.join("synthetic.json")).unwrap())
     };
     let (first, table, report) = run(&[]);
-    assert!(first.contains("5 autoencoders, 5 of them to be trained: 240 steps"), "{first}");
-    for part in ["batch-topk", "relu", "matching-pursuit", "random", "BARS", "not measured", "chance MCC"] {
+    assert!(
+        first.contains("5 autoencoders, 5 of them to be trained: 240 steps"),
+        "{first}"
+    );
+    for part in [
+        "batch-topk",
+        "relu",
+        "matching-pursuit",
+        "random",
+        "BARS",
+        "not measured",
+        "chance MCC",
+    ] {
         assert!(table.contains(part), "{table}");
     }
     std::fs::remove_file(out.join("sae-batch-topk-seed1.json")).unwrap();
     let (second, table_again, report_again) = run(&[]);
-    assert!(second.contains("5 autoencoders, 1 of them to be trained: 40 steps"), "{second}");
+    assert!(
+        second.contains("5 autoencoders, 1 of them to be trained: 40 steps"),
+        "{second}"
+    );
     assert_eq!((&table, &report), (&table_again, &report_again));
     // Another folder and another number of threads give the same bytes.
     let elsewhere = folder.path().join("elsewhere");
@@ -87,7 +101,10 @@ fn mistakes_are_one_line() {
         ("roots=61", "`roots` is 61, more than the 60 features"),
         ("root=61", "did you mean `roots`?"),
         ("train.steps=0", "`steps` is 0"),
-        ("train.expansion=4", "`train.expansion` makes 64 latents, more than the 60 features"),
+        (
+            "train.expansion=4",
+            "`train.expansion` makes 64 latents, more than the 60 features",
+        ),
         ("matching_pursuit.k=17", "`matching_pursuit.k` holds 17"),
         ("pool='many'", "`pool`"),
     ] {

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use artifacts::{rounded, sha256_hex};
 use burn::tensor::Device;
+use dictionaries::{Activation, Architecture, Autoencoder, Parameters, Variant};
 use kernels::{from_vec, random};
-use lm::files;
-use sae::{Activation, Autoencoder, Checkpoints, Grid, Normalisation, Parameters, Rows, Schedule, Split, Variant};
+use sae::{Checkpoints, Grid, Rows, Schedule, Split};
 use serde_json::json;
 
 use crate::Error;
@@ -15,7 +16,7 @@ use crate::config::{ModelSettings, SyntheticConfig};
 use crate::dictionary::FeatureDictionary;
 use crate::features::{FeatureLaw, FeatureRows};
 use crate::matching_pursuit::{MatchingPursuit, MatchingPursuitSettings, MatchingPursuitTrainer};
-use crate::metrics::{Truth, chance_mcc, mean, rounded, score, variance};
+use crate::metrics::{Truth, chance_mcc, mean, score, variance};
 use crate::probe::Probes;
 use crate::records::Records;
 use crate::report::{Facts, Report, Row};
@@ -342,7 +343,7 @@ impl<'a> Bench<'a> {
         let identities: Vec<String> = variants.iter().map(|variant| self.of_variant(variant)).collect();
         let checkpoints = Checkpoints {
             dir: self.records.folder().join("checkpoints"),
-            training: files::sha256_hex(identities.join(" ").as_bytes()),
+            training: sha256_hex(identities.join(" ").as_bytes()),
             parent: self.of_facts()?,
         };
         let mut grid = Grid::new(split, variants, train, device)?;
@@ -381,7 +382,7 @@ fn name(settings: &MatchingPursuitSettings) -> String {
 /// The number of active latents that a variant aims at, where its settings say one.
 fn aim(variant: &Variant) -> Option<f64> {
     match variant.architecture {
-        sae::Architecture::Jumprelu { l0, .. } => Some(l0),
+        Architecture::Jumprelu { l0, .. } => Some(l0),
         other => other.k().map(|k| k as f64).or(variant.l0),
     }
 }
@@ -406,20 +407,14 @@ fn kind(variant: &Variant) -> String {
 fn random_rows(k: usize, latents: usize, mean: Vec<f32>, seed: u64, device: &Device) -> Autoencoder {
     let d = mean.len();
     let rows = random::unit_rows(&mut random::rng(seed, "synthetic/random"), latents, d);
-    Autoencoder {
-        normalisation: Normalisation::None,
-        activation: Activation::Topk { k },
-        subtracts_b_dec: true,
-        parameters: Parameters {
-            w_enc: from_vec(rows.clone(), [latents, d], device),
-            b_enc: from_vec(vec![0.0; latents], [latents], device),
-            w_dec: from_vec(rows, [latents, d], device),
-            b_dec: from_vec(mean, [d], device),
-            extra: Vec::new(),
-        },
-        transcodes: false,
-        skip: None,
-    }
+    let parameters = Parameters {
+        w_enc: from_vec(rows.clone(), [latents, d], device),
+        b_enc: from_vec(vec![0.0; latents], [latents], device),
+        w_dec: from_vec(rows, [latents, d], device),
+        b_dec: from_vec(mean, [d], device),
+        extra: Vec::new(),
+    };
+    Autoencoder::plain(Activation::Topk { k }, true, parameters)
 }
 
 /// Explained variance of the true activations of the `latents` most frequent features and the best constant.

@@ -22,7 +22,7 @@ pub enum Error {
     Activations(#[from] activations::Error),
     /// A file could not be written.
     #[error(transparent)]
-    File(#[from] lm::Error),
+    File(#[from] artifacts::Error),
     /// A record is there and cannot be read.
     #[error("{} cannot be read: {cause}", path.display())]
     Read {

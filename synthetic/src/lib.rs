@@ -4,7 +4,7 @@
 //! * [`FeatureLaw`]: which features are active, and how strongly; [`Hierarchy`]: which feature is a part of which.
 //! * [`FeatureDictionary`]: the directions of the features, and the activations that they add up to.
 //! * [`score`]: a [`Coder`] against the [`Truth`]; [`Probes`]: the ceiling of supervision.
-//! * [`MatchingPursuit`]: the autoencoder that the bench has beside those of [`sae`].
+//! * [`MatchingPursuit`]: the autoencoder that the bench has beside those of `dictionaries`.
 //! * [`Bench`]: a [`SyntheticConfig`] from the model to the [`Report`], with [`Records`] of what is finished.
 //!
 //! Shapes: `N` features, `F` latents, `D` width, `B` rows.

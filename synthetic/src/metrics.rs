@@ -7,7 +7,9 @@
 
 use std::collections::BTreeSet;
 
+use artifacts::rounded;
 use burn::tensor::{Device, Tensor};
+use dictionaries::Autoencoder;
 use kernels::{assign, from_vec, matmul, random, to_vec};
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +29,7 @@ pub trait Coder {
     fn run(&self, x: Tensor<2>) -> (Tensor<2>, Tensor<2>);
 }
 
-impl Coder for sae::Autoencoder {
+impl Coder for Autoencoder {
     fn decoder(&self) -> Vec<f32> {
         to_vec(self.parameters.w_dec.clone())
     }
@@ -222,9 +224,4 @@ pub(crate) fn variance(x: &[f32], d: usize) -> f64 {
             .sum::<f64>()
     };
     x.chunks_exact(d).map(of).sum()
-}
-
-/// A score with nine digits, which JSON gives back exactly.
-pub(crate) fn rounded(x: f64) -> f64 {
-    format!("{x:.8e}").parse().unwrap_or(x)
 }

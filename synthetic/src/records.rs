@@ -6,7 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use lm::files;
+use artifacts::{sha256_hex, write_json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +37,7 @@ impl Records {
 
     /// Hash of the program and of settings: what a record is of.
     pub fn identity(&self, settings: &serde_json::Value) -> String {
-        files::sha256_hex(format!("{} {settings}", self.program).as_bytes())
+        sha256_hex(format!("{} {settings}", self.program).as_bytes())
     }
 
     /// The folder.
@@ -77,14 +77,14 @@ impl Records {
             found,
             seal: seal(of, found),
         };
-        Ok(files::write_json(&self.path(name), &record)?)
+        Ok(write_json(&self.path(name), &record)?)
     }
 }
 
 #[expect(clippy::expect_used, reason = "plain data is always written")]
 fn seal<T: Serialize>(of: &str, found: &T) -> String {
     let found = serde_json::to_string(found).expect("records are plain structs of numbers and text");
-    files::sha256_hex(format!("{of} {found}").as_bytes())
+    sha256_hex(format!("{of} {found}").as_bytes())
 }
 
 #[cfg(test)]

@@ -47,14 +47,25 @@ fn all_architectures_find_features_at_the_l0_that_was_asked_for_and_are_not_trai
     assert_eq!((trained, report.rows.len()), (11, 11));
     let facts = report.facts.clone().unwrap();
     let random = facts.random[0].scores;
-    assert!(facts.probe_f1.unwrap() > 0.8 && facts.oracle_variance > 0.5, "{facts:?}");
+    assert!(
+        facts.probe_f1.unwrap() > 0.8 && facts.oracle_variance > 0.5,
+        "{facts:?}"
+    );
     for row in &report.rows {
         let found = row.scores;
         assert!((found.l0 - 4.0).abs() < 0.8, "{}: L0 {}", row.kind, found.l0);
         assert!(found.mcc > facts.chance_mcc + 0.03, "{}: {found:?}", row.kind);
-        assert!(found.explained_variance > random.explained_variance, "{}: {found:?}", row.kind);
+        assert!(
+            found.explained_variance > random.explained_variance,
+            "{}: {found:?}",
+            row.kind
+        );
         // Matching Pursuit is the one that does not learn features.
-        assert!(row.kind == "matching-pursuit" || found.f1 > random.f1 + 0.05, "{}: {found:?}, {random:?}", row.kind);
+        assert!(
+            row.kind == "matching-pursuit" || found.f1 > random.f1 + 0.05,
+            "{}: {found:?}, {random:?}",
+            row.kind
+        );
     }
     // Two are lost, and one was trained by another program.
     let path = |name: &str| folder.path().join(format!("{name}.json"));
@@ -73,8 +84,14 @@ fn fields_that_do_not_fit_are_named() {
         (serde_json::json!({"roots": 97}), "`roots`"),
         (serde_json::json!({"pool": 10}), "`pool`"),
         (serde_json::json!({"features": 20}), "`train.expansion`"),
-        (serde_json::json!({"matching_pursuit": {"k": 33}}), "`matching_pursuit.k`"),
-        (serde_json::json!({"matching_pursuit": {"k": [4], "learning_rate": 0.0}}), "`matching_pursuit.learning_rate`"),
+        (
+            serde_json::json!({"matching_pursuit": {"k": 33}}),
+            "`matching_pursuit.k`",
+        ),
+        (
+            serde_json::json!({"matching_pursuit": {"k": [4], "learning_rate": 0.0}}),
+            "`matching_pursuit.learning_rate`",
+        ),
         (
             serde_json::json!({"train": {"steps": 5, "expansion": 1, "part": [0, 2], "autoencoder": [{"architecture": "topk", "k": 3}]}}),
             "`train.part`",

@@ -12,9 +12,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use artifacts::{HostTensor, read_tensors};
 use burn::tensor::Tensor;
 use kernels::{cpu, from_vec, to_vec};
-use lm::{HostTensor, files};
 use synthetic::{
     Coder, Entry, FeatureDictionary, FeatureDraws, FeatureLaw, FeatureRows, MatchingPursuit, RANK, Truth, score,
 };
@@ -27,7 +27,7 @@ const F: usize = 40;
 const K: usize = 4;
 
 fn fixture() -> BTreeMap<String, HostTensor> {
-    files::read_tensors(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/synthetic.safetensors")).unwrap()
+    read_tensors(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/synthetic.safetensors")).unwrap()
 }
 
 fn law(fixture: &BTreeMap<String, HostTensor>) -> FeatureLaw {

@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use lm::files;
+use artifacts::{HeldFolder, write_json};
 use synthetic::{Bench, Error, Records, SyntheticConfig, SyntheticFile};
 
 use super::Context;
-use super::held_folder::HeldFolder;
 use crate::config::{self, ConfigError};
 use crate::output;
 
@@ -45,7 +44,7 @@ impl Synthetic {
             .map_err(refused)?;
         bar.finish_and_clear();
         held.check()?;
-        files::write_json(&self.out.join("synthetic.json"), &report)?;
+        write_json(&self.out.join("synthetic.json"), &report)?;
         output::result(&report.table())?;
         output::note(&format!("synthetic: synthetic.json is in {}", self.out.display()));
         Ok(())

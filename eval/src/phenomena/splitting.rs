@@ -26,7 +26,7 @@
 //! Shape legend: `N` prompts, `F` latents.
 
 use crate::Error;
-use crate::dictionaries::Codes;
+use dictionaries::Codes;
 use kernels::{assign, random};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
@@ -354,7 +354,7 @@ fn validate(codes: &[Codes], question: &Question<'_>) -> Result<(), Error> {
     };
     let n = question.labels.len();
     if n == 0 {
-        return Err(Error::NoPrompts);
+        return Err(causal::Error::NoPrompts.into());
     }
     if let Some(codes) = codes.iter().find(|codes| codes.rows.len() != n) {
         return refuse(format!("{} rows of codes for {n} prompts", codes.rows.len()));
