@@ -12,7 +12,9 @@ const DEFAULT_BANDWIDTH: f64 = 0.5;
 /// Default of `bandwidth` for the tanh penalty.
 const DEFAULT_TANH_BANDWIDTH: f64 = 2.0;
 /// Default of `levels`.
-const DEFAULT_LEVELS: usize = 4;
+const DEFAULT_LEVELS: usize = 6;
+/// Default of `anneal_k` where there is a `k`.
+const DEFAULT_ANNEAL_K: f64 = 4.0;
 /// Most levels: the smallest of them is a 32,768th of the latents.
 const MOST_LEVELS: usize = 16;
 /// What the weight of a penalty starts from where it is to come to a number of active latents: near what the architectures
@@ -53,7 +55,7 @@ pub struct VariantFile {
     /// follow-up.
     pub k: Option<OneOrMany<usize>>,
     /// The same architectures: at the first step so many times `k` latents are active, and fewer along a line until after half of the
-    /// steps it is `k`; at least 1. Default 1: `k` at every step.
+    /// steps it is `k`; at least 1, which is `k` at every step. Default 4: latents find one feature each more often (docs/synthetic.md).
     pub anneal_k: Option<f64>,
     /// Active latents of a row to aim at, at most as many as there are latents. `"jumprelu"`: what its penalty is about. Every other
     /// architecture with a penalty: instead of `l1` or `weight`, which is then raised and lowered while it trains.
@@ -66,7 +68,7 @@ pub struct VariantFile {
     /// runs this short hardly move thresholds.
     pub bandwidth: Option<f64>,
     /// `"matryoshka"`: nested dictionaries, each twice as large as the one before; 1 to 16, and no more than leave the smallest
-    /// one a latent. Default 4.
+    /// one a latent. Default 6.
     pub levels: Option<usize>,
     /// Seed of the weights. Default: that of the file.
     pub seed: Option<OneOrMany<u64>>,
@@ -112,7 +114,10 @@ impl VariantFile {
             Some(times) if !(times >= 1.0 && times.is_finite()) => {
                 return refuse("anneal_k", &format!("is {times}, must be at least 1"));
             }
-            given => given.filter(|times| *times > 1.0),
+            given => {
+                let default = (field == "k").then_some(DEFAULT_ANNEAL_K);
+                given.or(default).filter(|times| *times > 1.0)
+            }
         };
         let mut variants = Vec::new();
         for &value in &values {
