@@ -32,7 +32,7 @@ endif
 TRAIN ?= configs/ioi/train.toml
 EVAL ?= configs/eval/ioi-quick.toml
 
-.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits find explain test-llm test-web
+.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits find explain test-llm test-web synthetic synthetic-quick
 
 help:
 	@echo "make eval-ioi [MODEL=smollm2] compare dictionaries on the indirect-object task; smollm2, or a name on the hub, is fetched first"
@@ -58,6 +58,9 @@ help:
 	@echo "make test-llm                 the agent against a real server: llama-cpp-python of PyPI with SmolLM2 (make smollm2)"
 	@echo "make phenomena                the toys of occlusion and over-splitting: all grids (its cost is printed; goes on where it stopped)"
 	@echo "make phenomena-quick          one configuration of each toy"
+	@echo "make synthetic                autoencoders on activations whose features are known (docs/synthetic.md): every architecture and the"
+	@echo "                              published phenomena (its cost is printed; goes on where it stopped)"
+	@echo "make synthetic-quick          one seed of every architecture"
 	@echo "make bench                    what the kernels reach on this machine"
 	@echo "make bench-peers PYTHON=...   products and training steps against PyTorch and dictionary_learning (the Python environment is yours)"
 	@echo "make wgpu, make cuda          the program for any GPU; for NVIDIA and any other"
@@ -228,6 +231,13 @@ phenomena: build
 
 phenomena-quick: build
 	$(SAELAB) phenomena configs/phenomena/quick.toml --out runs/phenomena
+
+synthetic: build
+	$(SAELAB) synthetic configs/synthetic/reference.toml --out runs/synthetic/reference
+	$(SAELAB) synthetic configs/synthetic/bench.toml --out runs/synthetic/bench
+
+synthetic-quick: build
+	$(SAELAB) synthetic configs/synthetic/quick.toml --out runs/synthetic/quick
 
 PYTHON ?= python3
 bench-peers: build

@@ -67,6 +67,8 @@ pub(crate) enum Command {
     Explain(commands::explain::Explain),
     /// Run the toys of occlusion and over-splitting
     Phenomena(commands::phenomena::Phenomena),
+    /// Train autoencoders on activations whose features are known, and score what they find
+    Synthetic(commands::synthetic::Synthetic),
     /// Print one table of what splice and eval found, seeds taken together
     Quality(commands::quality::Quality),
     /// List the devices that this program can use here

@@ -209,6 +209,8 @@ impl TrainBench {
             auxiliary_weight: 0.0,
             resamples: 0,
             frozen_decoder: false,
+            l0: None,
+            anneal_k: 1.0,
             precision: self.precision,
         };
         let mut rng = random::rng(0, "bench/train");

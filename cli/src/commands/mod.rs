@@ -40,6 +40,7 @@ mod same_dictionaries;
 pub(crate) mod serve;
 pub(crate) mod splice;
 pub(crate) mod store;
+pub(crate) mod synthetic;
 pub(crate) mod trace;
 pub(crate) mod train;
 mod training_folder;
@@ -100,6 +101,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Find(command) => command.run(&context),
         Command::Explain(command) => command.run(&context),
         Command::Phenomena(command) => command.run(&context),
+        Command::Synthetic(command) => command.run(&context),
         Command::Quality(command) => command.run(&context),
         Command::Devices(command) => command.run(),
         Command::Bench(command) => command.run(&context),
