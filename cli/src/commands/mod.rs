@@ -19,6 +19,7 @@ pub(crate) mod convert;
 pub(crate) mod devices;
 mod dictionary_sets;
 pub(crate) mod encode;
+mod estimate;
 pub(crate) mod eval;
 mod finished_notes;
 pub(crate) mod fit;
@@ -33,8 +34,11 @@ pub(crate) mod pretrain;
 pub(crate) mod quality;
 pub(crate) mod run_folder;
 mod same_dictionaries;
+mod share;
 pub(crate) mod splice;
+pub(crate) mod status;
 pub(crate) mod store;
+pub(crate) mod submit;
 pub(crate) mod trace;
 pub(crate) mod train;
 mod training_folder;
@@ -82,6 +86,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Store(command) => command.run(&context),
         Command::Fit(command) => command.run(&context),
         Command::Train(command) => command.run(&context),
+        Command::Submit(command) => command.run(&context),
+        Command::Status(command) => command.run(),
         Command::Encode(command) => command.run(&context),
         Command::Convert(command) => command.run(&context),
         Command::Inspect(command) => command.run(&context),
