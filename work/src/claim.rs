@@ -101,7 +101,7 @@ impl Claim {
             ended: Some(ended),
             ..self.record.clone()
         };
-        record::write_new(&list.file(self.unit, &kind), &record.line())?;
+        artifacts::write_new(&list.file(self.unit, &kind), &record.line())?;
         self.give_back(list)
     }
 

@@ -16,6 +16,10 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// A file of the list could not be written whole.
+    #[error(transparent)]
+    Artifact(#[from] artifacts::Error),
+
     /// The folder of the list holds other units.
     #[error(
         "{path} lists other units than these settings give; another version of the program wrote it, so remove its folder"

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Usage, write_new};
+use crate::record::Usage;
 use crate::{Error, Share, Worker};
 
 const FORMAT_VERSION: u32 = 1;
@@ -67,12 +67,10 @@ impl WorkList {
             },
         );
         let text = serde_json::to_vec_pretty(&plan).expect("text and numbers are JSON");
-        if !write_new(&path, &text)? {
-            // Bytes, since reading a number may move its last bit.
-            let found = fs::read(&path).map_err(|source| Error::io(&path, source))?;
-            if found != text {
-                return Err(Error::OtherPlan { path });
-            }
+        artifacts::write_new(&path, &text)?;
+        // Bytes, since reading a number may move its last bit.
+        if fs::read(&path).map_err(|source| Error::io(&path, source))? != text {
+            return Err(Error::OtherPlan { path });
         }
         Ok(Self {
             dir,

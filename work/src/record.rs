@@ -1,7 +1,7 @@
 //! What stands in the files of a unit: one line of JSON.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -72,33 +72,6 @@ impl Record {
         let mut line = serde_json::to_vec(self).expect("text, numbers and options are JSON");
         line.push(b'\n');
         line
-    }
-}
-
-/// Writes a file whole unless one is there already; says whether this is the one that stands there.
-pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<bool, Error> {
-    let failed = |source| Error::io(path, source);
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".partial-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666)); // less the umask, as of any other file
-    }
-    // The library names its temporary file in the error; the user knows only `path`.
-    let mut file = builder
-        .tempfile_in(folder)
-        .map_err(|error| failed(error.kind().into()))?;
-    file.write_all(bytes).map_err(failed)?;
-    match file.persist_noclobber(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists || path.exists() => Ok(false),
-        // A disk that can neither rename to a free name only nor link.
-        Err(error) => {
-            error.file.persist(path).map_err(|error| failed(error.error))?;
-            Ok(true)
-        }
     }
 }
 

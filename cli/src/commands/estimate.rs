@@ -4,8 +4,10 @@ use std::fmt;
 use std::time::Instant;
 
 use activations::HarvestPlan;
-use lm::{Model, Tokenizer};
-use sae::{TrainConfig, Variant};
+use dictionaries::Variant;
+use lm::Model;
+use sae::TrainConfig;
+use text::Tokenizer;
 
 use super::Context;
 

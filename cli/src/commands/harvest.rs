@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use activations::store::Locking;
 use activations::{
     Event, HarvestConfig, HarvestFile, HarvestPlan, Node, Part, Selection, Source, SourceConfig, harvest,
 };
 use anyhow::Context as _;
-use lm::{Model, Tokenizer};
+use artifacts::Locking;
+use lm::Model;
 use tasks::{Role, Sample, Schema};
+use text::Tokenizer;
 use work::{Share, Unit, Work};
 
 use super::estimate;
@@ -228,9 +229,9 @@ fn note_lock(locking: Locking, out: &Path) {
     let out = out.display();
     output::note(&match locking {
         Locking::Waits => format!("harvest: another harvest is writing {out}; waiting until it has ended"),
-        Locking::Unsupported => {
-            format!("harvest: the disk of {out} has no file locks; start no other harvest in this folder meanwhile")
-        }
+        Locking::Unsupported { cause } => format!(
+            "harvest: the disk of {out} has no file locks ({cause}); start no other harvest in this folder meanwhile"
+        ),
     });
 }
 

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use lm::files;
 use work::Usage;
 
 use crate::config::ConfigError;
@@ -21,7 +20,7 @@ pub(crate) fn key(configs: &[&Path], sets: &[String], further: &str) -> Result<S
         parts.push(text.map_err(|error| ConfigError(format!("{}: cannot be read: {error}", path.display())))?);
     }
     parts.extend(sets.iter().cloned().chain([further.to_owned()]));
-    Ok(files::sha256_hex(parts.join("\0").as_bytes()))
+    Ok(artifacts::sha256_hex(parts.join("\0").as_bytes()))
 }
 
 /// What this process has used so far.
