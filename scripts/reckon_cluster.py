@@ -6,7 +6,7 @@ one autoencoder together would send each other. Only what is marked as measured 
 D, MLP, KV, BLOCKS, CONTEXT = 4096, 14336, 1024, 16, 1024
 TOKENS, F, K, BATCH = 1e9, 65_536, 64, 4096
 
-# Measured (docs/speed.md, ARCHITECTURE.md), 2 cores of an AMD EPYC (Zen 4).
+# Measured (docs/speed.md, ARCHITECTURE.md), 2 cores of an AMD EPYC (Zen 4); the share of the step on 2 cores with AVX2.
 PRODUCT = 205e9  # operations a second of f32 products, 200 to 210 in the runs of SmolLM2
 HARVEST_SHARE = 0.86  # the least share of the product's rate that a harvest of SmolLM2 kept there, 0.86 to 0.94
 BF16_HARVEST = 3041 / 1785  # a harvest with --dtype bf16 against the fastest f32 one

@@ -18,8 +18,6 @@ pub(crate) struct Estimate {
     pub(crate) seconds: f64,
     /// Bytes of memory that grow with the settings; the program and the weights of a model come on top.
     pub(crate) memory: f64,
-    /// Bytes on disk.
-    pub(crate) disk: f64,
     /// Of what, in words.
     what: String,
 }
@@ -67,7 +65,6 @@ pub(crate) fn of_harvest(
     Ok(Estimate {
         seconds,
         memory,
-        disk,
         what,
     })
 }
@@ -77,7 +74,7 @@ pub(crate) fn products(variant: &Variant) -> f64 {
     if variant.architecture.k().is_some() { 1.5 } else { 7.0 }
 }
 
-/// What the autoencoders of one site will take, of `n_rows` rows of width `d`: the time from one encoder product of this machine.
+/// What the autoencoders of one site will take, with `n_rows` rows of width `d` in memory: the time from one encoder product of this machine.
 pub(crate) fn of_training(
     n_rows: usize,
     d: usize,
@@ -95,8 +92,7 @@ pub(crate) fn of_training(
     // A sparse step takes 1.5 products and a dense one 7, and small ones half a millisecond more.
     let step: f64 = variants.iter().map(|variant| products(variant) * product + 5e-4).sum();
     let parameters = (2 * f * d + 2 * f + d) as f64;
-    let rows = if config.stream { 0.0 } else { (n_rows * d) as f64 * 4.0 };
-    let memory = rows + parameters * (16 * n + 4) as f64 + (config.batch * (f + 4 * d) * 8) as f64;
+    let memory = (n_rows * d) as f64 * 4.0 + parameters * (16 * n + 4) as f64 + (config.batch * (f + 4 * d) * 8) as f64;
     let disk = parameters * (4 + 2 * 12) as f64 * n as f64;
     let seconds = (step * config.steps as f64).ceil();
     let what = format!(
@@ -107,7 +103,6 @@ pub(crate) fn of_training(
     Estimate {
         seconds,
         memory,
-        disk,
         what,
     }
 }

@@ -15,7 +15,7 @@ use work::{Share, deal};
 
 use super::harvest::{Harvest, Prepared};
 use super::run_folder::{self, RunFolder};
-use super::{Context, estimate, train};
+use super::{Context, estimate, train, training_rows};
 use crate::config::ConfigError;
 use crate::output;
 use slurm::{Array, Script};
@@ -132,6 +132,12 @@ impl Submit {
         context: &Context,
     ) -> anyhow::Result<Array> {
         let places = self.places(prepared)?;
+        let shard = prepared.plan.rows_per_shard;
+        // Rows that a training keeps in memory.
+        let most_rows = match self.stream {
+            true => training_rows::sampled_shards(shard) * shard,
+            false => usize::MAX,
+        };
         let (grid, mut costs) = (config.variants.len(), Vec::new());
         let (mut seconds, mut largest) = (0.0, 0.0_f64);
         let units = places.len() * grid;
@@ -143,6 +149,7 @@ impl Submit {
         // Neighbours of one site are trained together.
         let together = units.div_ceil(tasks).min(grid);
         for &(rows, width) in &places {
+            let rows = rows.min(most_rows);
             let cost = estimate::of_training(rows, width, &config.variants, config, context);
             output::note(&format!("submit: train: {cost}"));
             seconds += cost.seconds;
