@@ -62,11 +62,7 @@ pub(crate) fn of_harvest(
         disk / 1e6,
         memory / 1e6
     );
-    Ok(Estimate {
-        seconds,
-        memory,
-        what,
-    })
+    Ok(Estimate { seconds, memory, what })
 }
 
 /// Products of the encoder that a step of a variant takes (`saelab bench train`).
@@ -100,9 +96,5 @@ pub(crate) fn of_training(
         memory / 1e6,
         disk / 1e6,
     );
-    Estimate {
-        seconds,
-        memory,
-        what,
-    }
+    Estimate { seconds, memory, what }
 }
