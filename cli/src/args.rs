@@ -41,6 +41,10 @@ pub(crate) enum Command {
     Fit(commands::fit::Fit),
     /// Train sparse autoencoders on cached activations
     Train(commands::train::Train),
+    /// Print, or submit, the Slurm jobs of a harvest and a training grid
+    Submit(commands::submit::Submit),
+    /// Say what of an experiment is done, running or failed, and what it cost
+    Status(commands::status::Status),
     /// Run a sparse autoencoder, of saelab or another library, on vectors from a file
     Encode(commands::encode::Encode),
     /// Convert a sparse autoencoder between saelab, SAELens, sparsify and dictionary_learning

@@ -20,6 +20,7 @@ pub(crate) mod convert;
 pub(crate) mod devices;
 mod dictionary_sets;
 pub(crate) mod encode;
+mod estimate;
 pub(crate) mod eval;
 pub(crate) mod explain;
 pub(crate) mod find;
@@ -38,9 +39,12 @@ pub(crate) mod report;
 pub(crate) mod run_folder;
 mod same_dictionaries;
 pub(crate) mod serve;
+mod share;
 pub(crate) mod splice;
+pub(crate) mod status;
 pub(crate) mod store;
 pub(crate) mod synthetic;
+pub(crate) mod submit;
 pub(crate) mod trace;
 pub(crate) mod train;
 mod training_folder;
@@ -88,6 +92,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Store(command) => command.run(&context),
         Command::Fit(command) => command.run(&context),
         Command::Train(command) => command.run(&context),
+        Command::Submit(command) => command.run(&context),
+        Command::Status(command) => command.run(),
         Command::Encode(command) => command.run(&context),
         Command::Convert(command) => command.run(&context),
         Command::Inspect(command) => command.run(&context),
