@@ -63,7 +63,7 @@ pub(super) fn safetensors(
 /// # Errors
 ///
 /// A folder that holds a file of another autoencoder; files that cannot be written.
-pub(super) fn write_beside(dir: &Path, new: &[File]) -> Result<(), Error> {
+pub(crate) fn write_beside(dir: &Path, new: &[File]) -> Result<(), Error> {
     let is_there = |name: &str| fs::symlink_metadata(dir.join(name)).is_ok();
     for name in KNOWN.into_iter().filter(|name| is_there(name)) {
         let ours = match new.iter().find(|(of, _)| *of == name) {

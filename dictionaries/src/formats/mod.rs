@@ -19,7 +19,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use artifacts::HostTensor;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use kernels::to_vec;
 
 use crate::{Activation, Autoencoder, Error, Parameters};
