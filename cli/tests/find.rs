@@ -245,7 +245,7 @@ fn latents_of_text_and_of_prompts_are_explained() {
     let found = mean(scores(learnt, "offline", "detection"));
     let shuffled = mean(scores(learnt, "shuffled", "detection"));
     assert!(
-        found > 0.7 && found > shuffled + 0.1,
+        found > 0.65 && found > shuffled + 0.1,
         "detection {found}, shuffled {shuffled}"
     );
     assert!(scores(learnt, "null", "detection").iter().all(|score| *score == 0.5));
@@ -285,7 +285,7 @@ fn supervised(run: &str, explain: &dyn Fn(&str, &[&str]) -> String) {
         "--set",
         &site,
         "--set",
-        "source.n=3000",
+        "source.n=6000",
         "--out",
         &store,
     ];
