@@ -11,14 +11,23 @@ const GROUPS: [(&str, &[&str]); 4] = [
     (
         "Commands",
         &[
-            "model", "locate", "harvest", "fit", "train", "eval", "compare", "quality", "splice", "truth", "circuit",
+            "model", "locate", "harvest", "fit", "train", "submit", "status", "eval", "compare", "report", "serve",
+            "quality", "splice", "truth", "explain", "circuit",
         ],
     ),
     ("Files", &["inspect", "encode", "convert", "store", "trace"]),
     ("This program", &["config", "devices", "completions", "man"]),
     (
         "Laboratory",
-        &["pretrain", "behaviours", "phenomena", "verify-model", "bench"],
+        &[
+            "pretrain",
+            "behaviours",
+            "phenomena",
+            "synthetic",
+            "find",
+            "verify-model",
+            "bench",
+        ],
     ),
 ];
 
@@ -93,6 +102,10 @@ pub(crate) enum Command {
     Fit(commands::fit::Fit),
     /// Train sparse autoencoders on stored activations
     Train(commands::train::Train),
+    /// Print, or submit, the Slurm jobs of a harvest and a training grid
+    Submit(commands::submit::Submit),
+    /// Say what of an experiment is done, running or failed, and what it cost
+    Status(commands::status::Status),
     /// Run an autoencoder, of saelab or another library, on vectors from a file
     Encode(commands::encode::Encode),
     /// Convert a sparse autoencoder between saelab, SAELens, sparsify and dictionary_learning
@@ -107,10 +120,20 @@ pub(crate) enum Command {
     Eval(commands::eval::Eval),
     /// Compare evaluated dictionaries or runs, and say which differences are real
     Compare(commands::compare::Compare),
+    /// Write the page about a run, and pages of its latents
+    Report(commands::report::Report),
+    /// Serve the pages of all runs in a folder on this machine
+    Serve(commands::serve::Serve),
     /// Find and check circuits: the edges between heads and MLPs behind a behaviour
     Circuit(commands::circuit::CircuitArgs),
+    /// Explain functions whose description is known, and judge the explanations
+    Find(commands::find::Find),
+    /// Explain what the latents of dictionaries are active on, and score the explanations
+    Explain(commands::explain::Explain),
     /// Train the toy models of feature occlusion and over-splitting
     Phenomena(commands::phenomena::Phenomena),
+    /// Train autoencoders on activations whose features are known, and score what they find
+    Synthetic(commands::synthetic::Synthetic),
     /// Print one table of what splice, truth and eval measured, seeds averaged
     Quality(commands::quality::Quality),
     /// Say what the keys of configs mean

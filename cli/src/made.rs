@@ -124,7 +124,12 @@ impl Made {
 
     /// Writes it into the folder of the artefact.
     pub(crate) fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        Ok(artifacts::write_json(&folder.join(MADE), self)?)
+        self.write_as(&folder.join(MADE))
+    }
+
+    /// Writes it beside an artefact that shares its folder with others.
+    pub(crate) fn write_as(&self, path: &Path) -> anyhow::Result<()> {
+        Ok(artifacts::write_json(path, self)?)
     }
 
     /// Refuses to overwrite `path`, which `old` made, unless it was made just so or is to be replaced.
@@ -163,7 +168,12 @@ impl Made {
 
     /// What stands in a folder; nothing where none is there that can be read: artefacts of other programs have none.
     pub(crate) fn read(folder: &Path) -> Option<Self> {
-        artifacts::read_json(&folder.join(MADE)).ok()
+        Self::read_from(&folder.join(MADE))
+    }
+
+    /// What a file says, if it is there and can be read.
+    pub(crate) fn read_from(path: &Path) -> Option<Self> {
+        artifacts::read_json(path).ok()
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::splice::{SpliceFile, Spliced};
+use super::splice::{self, Spliced};
 use crate::output;
 
 /// The file that `saelab splice` writes.
@@ -29,9 +29,12 @@ struct Row<'a> {
 pub(super) fn run(runs: &[PathBuf], json: Option<&Path>) -> anyhow::Result<()> {
     let mut found = Vec::new();
     for run in runs {
-        found.push((run.display().to_string(), SpliceFile::read(&run.join(SPLICE))?));
+        found.push((run.display().to_string(), splice::read(&run.join(SPLICE))?));
     }
-    let named: Vec<(&str, &SpliceFile)> = found.iter().map(|(name, file)| (name.as_str(), file)).collect();
+    let named: Vec<(&str, &[Spliced])> = found
+        .iter()
+        .map(|(name, all)| (name.as_str(), all.as_slice()))
+        .collect();
     check(&named)?;
     let rows = rows(&named);
     if let Some(path) = json {
@@ -41,9 +44,9 @@ pub(super) fn run(runs: &[PathBuf], json: Option<&Path>) -> anyhow::Result<()> {
 }
 
 /// Refuses runs whose figures are not of one model on one text.
-fn check(runs: &[(&str, &SpliceFile)]) -> anyhow::Result<()> {
-    let about = |file: &SpliceFile| {
-        let first = file.spliced.first()?;
+fn check(runs: &[(&str, &[Spliced])]) -> anyhow::Result<()> {
+    let about = |file: &[Spliced]| {
+        let first = file.first()?;
         Some((first.model.clone(), first.tokens, first.ce_clean))
     };
     let mut known = runs.iter().filter_map(|(name, file)| Some((*name, about(*file)?)));
@@ -71,10 +74,10 @@ fn check(runs: &[(&str, &SpliceFile)]) -> anyhow::Result<()> {
 }
 
 /// All dictionaries, by site and name.
-fn rows<'a>(runs: &[(&'a str, &'a SpliceFile)]) -> Vec<Row<'a>> {
+fn rows<'a>(runs: &[(&'a str, &'a [Spliced])]) -> Vec<Row<'a>> {
     let mut by_place: BTreeMap<(&str, &str), Vec<(&str, &Spliced)>> = BTreeMap::new();
     for &(name, file) in runs {
-        for spliced in &file.spliced {
+        for spliced in file {
             let place = (spliced.site.as_str(), spliced.dictionary.as_str());
             by_place.entry(place).or_default().push((name, spliced));
         }
@@ -142,7 +145,7 @@ fn table(rows: &[Row<'_>]) -> String {
 mod tests {
     use super::*;
 
-    fn file(rows: &[(&str, &str, f64)], model: &str) -> SpliceFile {
+    fn file(rows: &[(&str, &str, f64)], model: &str) -> Vec<Spliced> {
         let spliced = |&(dictionary, identity, ce): &(&str, &str, f64)| {
             serde_json::json!({
                 "dictionary": dictionary, "architecture": "topk", "site": "blocks.2.hook_resid_pre",
@@ -152,9 +155,7 @@ mod tests {
             })
         };
         let rows: Vec<_> = rows.iter().map(spliced).collect();
-        let made = serde_json::json!(crate::made::Made::by("splice", serde_json::Value::Null));
-        let file = serde_json::json!({"format_version": 3, "made": made, "spliced": rows, "together": []});
-        serde_json::from_value(file).unwrap()
+        serde_json::from_value(serde_json::json!(rows)).unwrap()
     }
 
     #[test]

@@ -31,35 +31,19 @@ pub(crate) struct Splice {
     args: HookArgs,
 }
 
-/// Version of `splice.json`; 3 says what made it.
-const FORMAT_VERSION: u32 = 3;
+/// What made `splice.json`: the text is in its settings.
+const SPLICE_MADE: &str = "splice.made.json";
 
-/// What `splice.json` holds.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct SpliceFile {
-    format_version: u32,
-    /// What made it: the text is in its settings.
-    pub(crate) made: Made,
-    /// Each dictionary alone.
-    pub(crate) spliced: Vec<Spliced>,
-    /// Sets of them in one pass.
-    pub(crate) together: Vec<SplicedTogether>,
-}
-
-impl SpliceFile {
-    /// Reads `splice.json`, of this version only.
-    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let value: Value = artifacts::read_json(path)?;
-        anyhow::ensure!(
-            value
-                .get("format_version")
-                .is_some_and(|version| *version == FORMAT_VERSION),
-            "{} is of another version; run `saelab splice` again",
-            path.display()
-        );
-        serde_json::from_value(value)
-            .with_context(|| format!("{} is damaged; run `saelab splice` again", path.display()))
-    }
+/// Reads `splice.json`: a list with an entry for each dictionary alone.
+///
+/// # Errors
+/// The file cannot be read, or was written by another version of the program.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Spliced>> {
+    let value: Value = artifacts::read_json(path)?;
+    serde_json::from_value(value).with_context(|| {
+        let path = path.display();
+        format!("{path} is damaged or of another version; run `saelab splice` again")
+    })
 }
 
 /// One dictionary of `splice.json`.
@@ -221,11 +205,7 @@ impl Splice {
         let held = HeldFolder::new(&run.0)?;
         let made = file.made("splice").with_model(Some(of_model));
         let path = run.0.join("splice.json");
-        made.check_place(
-            &path,
-            SpliceFile::read(&path).ok().map(|file| file.made).as_ref(),
-            args.replace,
-        )?;
+        made.check_place(&path, Made::read_from(&run.0.join(SPLICE_MADE)).as_ref(), args.replace)?;
         let n = sites.iter().map(|site| site.autoencoders.len()).sum::<usize>();
         let bar = context.progress.bar("splice", n + file.together.len());
         let text = SpliceText::new(&model, &special, &windows)?;
@@ -256,16 +236,17 @@ impl Splice {
             together.push(in_one_pass(set, &entries, &model, &mut tasks)?);
         }
         bar.finish_and_clear();
-        let found = SpliceFile {
-            format_version: FORMAT_VERSION,
-            made,
-            spliced: all,
-            together,
-        };
         held.check()?;
-        artifacts::write_json(&path, &found)?;
+        // First what an earlier run found for other sets goes, so that the two files are never of different runs.
+        let of_sets = run.0.join("splice-together.json");
+        artifacts::remove_file(&of_sets)?;
+        made.write_as(&run.0.join(SPLICE_MADE))?;
+        artifacts::write_json(&path, &all)?;
+        if !together.is_empty() {
+            artifacts::write_json(&of_sets, &together)?;
+        }
         held.check()?;
-        output::result(&(table(&found.spliced) + &table_of_sets(&found.together)))?;
+        output::result(&(table(&all) + &table_of_sets(&together)))?;
         output::note(&format!("splice: splice.json is in {}", run.0.display()));
         left_out.note_again();
         Ok(())

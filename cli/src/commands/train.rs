@@ -1,15 +1,16 @@
 //! `saelab train`: sparse autoencoders on cached activations, all of a site on one stream.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use activations::Store;
+use activations::store::HookEntry;
 use anyhow::Context as _;
 use dictionaries::{Origin, Trained, Variant};
 use sae::{Checkpoints, Error, Grid, Resumed, TrainConfig, TrainFile};
+use work::{Share, Unit, Work, WorkList};
 
-use super::Context;
+use super::estimate;
 use super::finished_notes;
 use super::run_folder::{self, RunFolder};
 use super::training_cost::TrainingCost;
@@ -17,9 +18,10 @@ use super::training_folder::{Standing, TrainingFolder, TrainingLock};
 use super::training_log::TrainingLog;
 use super::training_rows::TrainingRows;
 use super::training_site::TrainingSite as Site;
+use super::{Context, share};
 use crate::config::{self, ConfigError};
 use crate::interrupt::Watch;
-use crate::made::{Made, ModelMade};
+use crate::made::Made;
 use crate::output;
 
 /// Arguments of `saelab train`.
@@ -47,6 +49,10 @@ pub(crate) struct Train {
     /// Read activations of a text from disk batch by batch instead of keeping all in memory; the batches are the same
     #[arg(long)]
     stream: bool,
+    /// Do one part of several, for example 1/4, in processes that share the folder of the experiment: each trains its own autoencoders,
+    /// then those that nobody works on; all end with the bytes that one process makes
+    #[arg(long)]
+    shard: Option<Share>,
     /// Override a config key: key=value
     #[arg(long)]
     set: Vec<String>,
@@ -54,15 +60,14 @@ pub(crate) struct Train {
 
 impl Train {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let file: TrainFile = config::read(&self.config, &self.set)?;
-        let mut config =
-            TrainConfig::try_from(file).map_err(|error| ConfigError(format!("{}: {error}", self.config.display())))?;
-        config.stream = self.stream;
+        let config = read_config(&self.config, &self.set, self.stream)?;
         let run = RunFolder(self.run.clone());
         let activations = self.activations.clone().unwrap_or_else(|| run.activations());
         let store = Store::open(&activations)?;
-        let of_model = Made::read(&activations).and_then(|made| made.model);
         let sites = self.sites(&store)?;
+        if let Some(share) = self.shard {
+            return self.train_share(share, &sites, &config, &run, &store, context);
+        }
         // Before the first step of any of them.
         for &site in &sites {
             for variant in &config.variants {
@@ -77,7 +82,7 @@ impl Train {
             sites.len()
         ));
         for site in sites {
-            self.train_site(site, &config, &run, &store, of_model.as_ref(), context)
+            self.train_site(site, &config, &run, &store, context)
                 .with_context(|| format!("train {site}"))?;
         }
         let memory = output::peak_memory_mb().map_or(String::new(), |peak| format!(" and {peak} MB of memory"));
@@ -86,6 +91,48 @@ impl Train {
             start.elapsed().as_secs_f64().ceil()
         ));
         Ok(())
+    }
+
+    /// Trains the autoencoders of one share of the grid, as units of the experiment's work list.
+    fn train_share(
+        &self,
+        share: Share,
+        sites: &[Site],
+        config: &TrainConfig,
+        run: &RunFolder,
+        store: &Store,
+        context: &Context,
+    ) -> anyhow::Result<()> {
+        let (units, places) = units(sites, config, store);
+        let hashes: Vec<String> = config.variants.iter().map(|variant| config.hash(variant)).collect();
+        let key = share::key(&[], &hashes, &format!("{} {}", store.hash(), joined(sites)))?;
+        let list = WorkList::open(&share::folder(&run.0), "train", &key, units)?;
+        let worker = list.worker(share, share::usage)?;
+        let mut grid = GridShare {
+            train: self,
+            config,
+            run,
+            store,
+            context,
+            places,
+        };
+        // Before the first step of any of them.
+        for unit in &list.units()[worker.own()] {
+            grid.is_done(unit)?;
+        }
+        output::note(&format!(
+            "train: {} of {} autoencoders of {} steps at {} sites",
+            worker.own().len(),
+            list.units().len(),
+            config.steps,
+            sites.len()
+        ));
+        let outcome = worker.run(&mut grid)?;
+        output::note(&format!(
+            "train: part {share}: {} autoencoders trained, {} failed, {} are trained by other processes now",
+            outcome.done, outcome.failed, outcome.elsewhere
+        ));
+        outcome.error.map_or(Ok(()), Err)
     }
 
     fn sites(&self, store: &Store) -> anyhow::Result<Vec<Site>> {
@@ -119,7 +166,6 @@ impl Train {
         config: &TrainConfig,
         run: &RunFolder,
         store: &Store,
-        of_model: Option<&ModelMade>,
         context: &Context,
     ) -> anyhow::Result<()> {
         let folder = |variant: &Variant| TrainingFolder::new(run, variant, site, config, store.hash());
@@ -175,6 +221,8 @@ impl Train {
         };
         cost.tell(&variants, config, context);
         let first = self.resume(&mut grid, site, &checkpoints)?;
+        let activations = self.activations.clone().unwrap_or_else(|| run.activations());
+        let of_model = Made::read(&activations).and_then(|made| made.model);
         for variant in &variants {
             let folder = folder(variant);
             folder.begin()?;
@@ -182,7 +230,7 @@ impl Train {
             let settings = serde_json::json!({
                 "site": site.to_string(), "train": config.settings(variant), "harvest": store.manifest().provenance.settings,
             });
-            let made = Made::by("train", settings).with_model(of_model.cloned());
+            let made = Made::by("train", settings).with_model(of_model.clone());
             made.with_parent("activations", store.hash())
                 .write(&folder.unfinished)?;
         }
@@ -222,7 +270,7 @@ impl Train {
                 site: site.to_string(),
                 parent: store.hash().to_owned(),
                 model: store.manifest().provenance.model_hash.clone(),
-                model_name: of_model.and_then(|model| model.name.clone()),
+                model_name: of_model.as_ref().and_then(|model| model.name.clone()),
                 harvest: store.manifest().provenance.settings.clone(),
                 config: config.hash(variant),
                 settings: config.settings(variant),
@@ -230,7 +278,13 @@ impl Train {
                 summary: finished.summary,
             }));
             finished.model.save(&folder.unfinished, &origin)?;
-            folder.publish(self.replace)?;
+            if let Err(error) = folder.publish(self.replace) {
+                // On a disk without locks another process may have published the same one.
+                match folder.standing(&context.device)? {
+                    Standing::Finished => folder.drop_unfinished()?,
+                    _ => return Err(error),
+                }
+            }
             let note = finished_notes::of_activations(site, variant, &finished.summary);
             if let Some(note) = note.filter(|_| told.insert(variant.target)) {
                 output::note(&note);
@@ -281,5 +335,74 @@ fn refused(error: Error) -> anyhow::Error {
             ConfigError(error.to_string()).into()
         }
         other => other.into(),
+    }
+}
+
+/// Reads the config of a training.
+pub(crate) fn read_config(path: &Path, sets: &[String], stream: bool) -> Result<TrainConfig, ConfigError> {
+    let file: TrainFile = config::read(path, sets)?;
+    let config = TrainConfig::try_from(file).map_err(|error| ConfigError(format!("{}: {error}", path.display())))?;
+    Ok(TrainConfig { stream, ..config })
+}
+
+/// The autoencoders of a grid as units, those of a site in one group, and where each is: its site and its place among the variants.
+fn units(sites: &[Site], config: &TrainConfig, store: &Store) -> (Vec<Unit>, BTreeMap<String, (Site, usize)>) {
+    let (mut units, mut places) = (Vec::new(), BTreeMap::new());
+    for &site in sites {
+        let (hook, head) = site.place();
+        let entry = store.manifest().hooks.get(&hook);
+        let heads = |entry: &HookEntry| head.and(entry.heads).unwrap_or(1);
+        let width = entry.map_or(1, |entry| entry.width / heads(entry));
+        for (place, variant) in config.variants.iter().enumerate() {
+            let name = format!("{site} {}", variant.name);
+            places.insert(name.clone(), (site, place));
+            units.push(Unit {
+                name,
+                group: site.to_string(),
+                // The latents of a site are a multiple of its width.
+                cost: estimate::products(variant) * (width * width) as f64,
+            });
+        }
+    }
+    (units, places)
+}
+
+fn joined(sites: &[Site]) -> String {
+    let names: Vec<String> = sites.iter().map(Site::to_string).collect();
+    names.join(" ")
+}
+
+/// The autoencoders of a grid, as the units of a work list.
+struct GridShare<'a> {
+    train: &'a Train,
+    config: &'a TrainConfig,
+    run: &'a RunFolder,
+    store: &'a Store,
+    context: &'a Context,
+    places: BTreeMap<String, (Site, usize)>,
+}
+
+impl Work for GridShare<'_> {
+    type Error = anyhow::Error;
+
+    fn is_done(&mut self, unit: &Unit) -> anyhow::Result<bool> {
+        let (site, place) = self.places[&unit.name];
+        let variant = &self.config.variants[place];
+        let folder = TrainingFolder::new(self.run, variant, site, self.config, self.store.hash());
+        Ok(folder.check(&self.context.device, self.train.replace)? == Standing::Finished)
+    }
+
+    fn run(&mut self, units: &[&Unit]) -> anyhow::Result<()> {
+        let places: Vec<(Site, usize)> = units.iter().map(|unit| self.places[&unit.name]).collect();
+        let Some(&(site, _)) = places.first() else {
+            return Ok(());
+        };
+        let variants = places.iter().map(|&(_, place)| self.config.variants[place].clone());
+        let config = TrainConfig {
+            variants: variants.collect(),
+            ..self.config.clone()
+        };
+        let trained = self.train.train_site(site, &config, self.run, self.store, self.context);
+        trained.with_context(|| format!("train {site}"))
     }
 }
