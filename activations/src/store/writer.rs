@@ -273,9 +273,7 @@ impl StoreWriter {
             return Ok(None);
         }
         for (hook, shard) in missing {
-            let Some(width) = self.hooks.get(&hook).map(|writer| writer.shape.width) else {
-                continue;
-            };
+            let width = self.layout.hooks[&hook].width;
             let Some(entry) = self.find(hook, width, shard, None)? else {
                 return Ok(None);
             };
