@@ -113,11 +113,9 @@ impl Runs<'_> {
         patches
     }
 
-    /// A hook that becomes the point `k / steps` of the line from where its sources are cut to the clean run; nothing at its end.
+    /// A hook that becomes the point `k / steps` of the line from where its sources are cut to the clean run. The point is a constant, at the
+    /// clean end too: as published, no gradient goes on to what the sources are computed from.
     fn between(&self, hook: HookPoint, k: usize) -> Option<Patch> {
-        if k == self.options.steps {
-            return None;
-        }
         let sources = self.source_groups().into_iter().find(|(group, _)| *group == hook)?.1;
         let clean = match hook {
             HookPoint::Embed => self.embed.clone(),

@@ -6,7 +6,6 @@
 
 use std::path::Path;
 
-use lm::files;
 use serde_json::{Value, json};
 
 use crate::finer::EdgeParts;
@@ -56,8 +55,8 @@ pub fn write_attribution_graph(
         "nodes": nodes,
         "links": links,
     });
-    files::write_json(&folder.join(format!("{slug}.json")), &graph)?;
-    Ok(files::write_json(&folder.join("graph-metadata.json"), &json!({"graphs": [metadata]}))?)
+    artifacts::write_json(&folder.join(format!("{slug}.json")), &graph)?;
+    Ok(artifacts::write_json(&folder.join("graph-metadata.json"), &json!({"graphs": [metadata]}))?)
 }
 
 /// Identifiers of a node of the circuit: of the input one for each token, of the logits one for each answer.

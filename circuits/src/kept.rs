@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use lm::{HostTensor, Model, files};
+use artifacts::HostTensor;
+use lm::Model;
 use serde_json::json;
 
 use crate::score::BatchScores;
@@ -29,7 +30,7 @@ impl Kept {
         })?;
         Ok(Self {
             folder: folder.to_owned(),
-            key: files::sha256_hex(key.as_bytes()).chars().take(16).collect(),
+            key: artifacts::sha256_hex(key.as_bytes()).chars().take(16).collect(),
         })
     }
 
@@ -45,7 +46,7 @@ impl Kept {
         if !path.exists() {
             return Ok(None);
         }
-        let mut tensors = files::read_tensors(&path)?;
+        let mut tensors = artifacts::read_tensors(&path)?;
         let mut take = |name: &str, len: usize| -> Option<Vec<f32>> {
             tensors.remove(name).map(|tensor| tensor.data).filter(|data| data.len() == len)
         };
@@ -73,7 +74,7 @@ impl Kept {
             ("clean".to_owned(), narrow(&scores.clean)),
             ("corrupted".to_owned(), narrow(&scores.corrupted)),
         ]);
-        Ok(files::write_tensors(&self.path(&scores.rows), &tensors, &BTreeMap::new())?)
+        Ok(artifacts::write_tensors(&self.path(&scores.rows), &tensors, &BTreeMap::new())?)
     }
 
     /// Removes what was kept of these scores, and the folder when nothing else lies there.
@@ -85,7 +86,7 @@ impl Kept {
         for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             if entry.file_name().to_string_lossy().starts_with(&self.key) {
-                files::remove_file(&entry.path())?;
+                artifacts::remove_file(&entry.path())?;
             }
         }
         if std::fs::read_dir(&self.folder).map_err(failed)?.next().is_none() {

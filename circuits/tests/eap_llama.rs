@@ -10,8 +10,9 @@
 
 use std::path::PathBuf;
 
+use artifacts::HostTensor;
 use circuits::{Ablation, Circuit, Edge, Graph, Grid, Method, Metric, Pair, ScoreOptions, evaluate, score};
-use lm::{HostTensor, Model, files};
+use lm::Model;
 
 fn fixture() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/eap-llama/expected.safetensors")
@@ -23,7 +24,7 @@ fn model() -> Model {
 }
 
 fn rows(name: &str) -> Vec<Vec<u32>> {
-    let (shape, ids) = files::read_integers(&fixture(), name).unwrap();
+    let (shape, ids) = artifacts::read_integers(&fixture(), name).unwrap();
     let width = *shape.last().unwrap();
     let row = |row: &[i64]| row.iter().map(|&id| id as u32).collect();
     ids.chunks(width).map(row).collect()
@@ -50,7 +51,7 @@ fn aligned() -> Vec<Pair> {
 }
 
 fn expected(name: &str) -> HostTensor {
-    files::read_tensors(&fixture()).unwrap().remove(name).unwrap()
+    artifacts::read_tensors(&fixture()).unwrap().remove(name).unwrap()
 }
 
 fn numbers(name: &str) -> Vec<f64> {

@@ -10,13 +10,13 @@
 
 use std::path::PathBuf;
 
-use activations::Dictionary;
+use dictionaries::Dictionary;
 use burn::tensor::{Device, Tensor};
 use circuits::finer::{
     EdgeParts, Parts, Vector, destination_neurons, node_latents, positions, source_parts,
 };
 use circuits::{Ablation, Edge, Graph, Method, Metric, Pair, ScoreOptions, Scores, score};
-use lm::{HookPoint, Logits, Model, Patch, Request, Start, TokenBatch, files};
+use lm::{HookPoint, Logits, Model, Patch, Request, Start, TokenBatch};
 use tasks::Labels;
 
 fn fixture() -> PathBuf {
@@ -30,7 +30,7 @@ fn model(family: &str) -> Model {
 
 fn pairs() -> Vec<Pair> {
     let rows = |name: &str| -> Vec<Vec<u32>> {
-        let (shape, ids) = files::read_integers(&fixture(), name).unwrap();
+        let (shape, ids) = artifacts::read_integers(&fixture(), name).unwrap();
         let row = |row: &[i64]| row.iter().map(|&id| id as u32).collect();
         ids.chunks(shape[1]).map(row).collect()
     };
@@ -47,7 +47,7 @@ fn pairs() -> Vec<Pair> {
 }
 
 fn numbers(name: &str) -> Vec<f64> {
-    let mut tensors = files::read_tensors(&fixture()).unwrap();
+    let mut tensors = artifacts::read_tensors(&fixture()).unwrap();
     tensors.remove(name).unwrap().data.iter().map(|&x| f64::from(x)).collect()
 }
 

@@ -11,6 +11,7 @@ use crate::bootstrap::interval;
 use crate::metric::{Method, Metric};
 use crate::report::{Comparison, DictionaryFacts, Score};
 use crate::statistics::{self, LEVEL, Measured};
+use artifacts::rounded;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tasks::Attribute;
@@ -241,11 +242,6 @@ impl Ledger {
 pub fn members<'d>(dictionaries: &'d [DictionaryFacts], family: &str) -> Vec<&'d str> {
     let of = dictionaries.iter().filter(|facts| facts.family == family);
     of.map(|facts| facts.name.as_str()).collect()
-}
-
-/// `value` rounded to six significant digits.
-pub fn rounded(value: f64) -> f64 {
-    format!("{value:.5e}").parse().unwrap_or(value) + 0.0 // no -0
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //!
 //! Shape legend: `N` prompts, `D` width of all nodes of a site together, `P` values.
 
-use crate::rows::Rows;
+use dictionaries::Rows;
 use kernels::{cpu, from_vec, matmul, to_vec};
 
 /// Share of the mean variance that is added to the covariance's diagonal.

@@ -14,10 +14,10 @@ use tasks::{Attribute, TaskName};
 use crate::compare::Compared;
 use crate::ledger::members;
 use crate::legacy::Legacy;
-use crate::locate::Located;
 use crate::metric::Metric;
 use crate::report::{Comparison, Report, Score};
-use crate::site::Site;
+use causal::locate::Located;
+use causal::site::Site;
 use columns::{Group, Row, further, groups};
 
 /// The tables of a report: means over sites and seeds, comparisons, and every site.

@@ -9,12 +9,14 @@
 
 mod common;
 
-use activations::{Dictionary, Node};
+use activations::Node;
 use burn::tensor::{Device, Tensor};
+use causal::Sites;
+use causal::interventions::Runner;
 use common::{Identity, World, node, sets, sites, world};
+use dictionaries::Dictionary;
 use eval::config::Compare;
-use eval::interventions::Runner;
-use eval::{DictionarySet, Edit, Error, EvalFile, Evaluated, Method, Metric, Parts, Score, Sites, evaluate};
+use eval::{DictionarySet, Edit, Error, EvalFile, Evaluated, Method, Metric, Parts, Score, evaluate};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tasks::{Attribute, ByAttribute, Labels, Sample, Task};
@@ -155,8 +157,8 @@ fn a_perfect_dictionary_scores_one_and_the_report_is_stable() {
         std::fs::read_to_string(folder.path().join("report.json")).unwrap(),
         report.to_json().unwrap()
     );
-    let circumstances: serde_json::Value = lm::files::read_json(&folder.path().join("run.json")).unwrap();
-    let of_report = lm::files::sha256_file(&folder.path().join("report.json")).unwrap();
+    let circumstances: serde_json::Value = artifacts::read_json(&folder.path().join("run.json")).unwrap();
+    let of_report = artifacts::sha256_file(&folder.path().join("report.json")).unwrap();
     assert_eq!(
         circumstances,
         serde_json::json!({"host": "here", "report_sha256": of_report})
@@ -478,7 +480,7 @@ struct ByLabels {
 }
 
 impl ByLabels {
-    fn fit(rows: &eval::rows::Rows, labels: &[Labels], n_values: ByAttribute, disguised: bool) -> Self {
+    fn fit(rows: &dictionaries::Rows, labels: &[Labels], n_values: ByAttribute, disguised: bool) -> Self {
         let d = rows.width();
         let mean = rows.mean();
         let mut n_latents = 0;

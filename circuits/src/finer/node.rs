@@ -4,7 +4,7 @@
 //! gradients are taken at the middles of equal parts of that way: integrated gradients of activation patching. What the latents and the
 //! error term score adds up to what patching the vector changes, as the parts become many.
 
-use activations::Dictionary;
+use dictionaries::Dictionary;
 use burn::tensor::Tensor;
 use lm::{Grouping, HookPoint, Model, Passes, Patch, Request};
 

@@ -1,6 +1,6 @@
 //! Edges by parts of their source: neurons of an MLP, latents of a dictionary.
 
-use activations::Dictionary;
+use dictionaries::Dictionary;
 use burn::tensor::Tensor;
 use lm::{HookPoint, Model};
 

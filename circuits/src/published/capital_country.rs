@@ -1,6 +1,6 @@
 //! The country of a capital.
 
-use lm::Tokenizer;
+use text::Tokenizer;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 

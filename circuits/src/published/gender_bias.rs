@@ -1,6 +1,6 @@
 //! Gender bias: "he" or "she" behind a profession that has a stereotype.
 
-use lm::Tokenizer;
+use text::Tokenizer;
 
 use super::{Row, words};
 

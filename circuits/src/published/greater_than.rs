@@ -4,7 +4,7 @@
 //! others. Where every digit is a token, the next token is the tens digit: later ones are right, earlier ones wrong, and the same
 //! digit, which the digit behind it decides about, is neither.
 
-use lm::Tokenizer;
+use text::Tokenizer;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 

@@ -1,6 +1,6 @@
 //! Hypernymy: the kind of a thing, as "dogs, cats and other animals" names it.
 
-use lm::Tokenizer;
+use text::Tokenizer;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 

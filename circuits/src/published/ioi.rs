@@ -1,6 +1,6 @@
 //! Indirect object identification: two people, one of whom is named again; the other completes the sentence.
 
-use lm::Tokenizer;
+use text::Tokenizer;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 

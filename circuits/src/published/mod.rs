@@ -13,7 +13,7 @@ mod subject_verb;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use lm::Tokenizer;
+use text::Tokenizer;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! Subject-verb agreement: a verb of the number of its subject, with other nouns between.
 
-use lm::Tokenizer;
+use text::Tokenizer;
 
 use super::{Row, words};
 

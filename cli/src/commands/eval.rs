@@ -5,13 +5,14 @@ use std::time::{Instant, SystemTime};
 
 use activations::Store;
 use anyhow::Context as _;
-use eval::interventions::Runner;
-use eval::{Cost, EvalConfig, Observer, Parts, evaluate, table};
+use artifacts::HeldFolder;
+use causal::Cost;
+use causal::interventions::Runner;
+use eval::{EvalConfig, Observer, Parts, evaluate, table};
 use indicatif::ProgressBar;
 use lm::LoadOptions;
 use tasks::Sample;
 
-use super::held_folder::HeldFolder;
 use super::run_folder::{self, RunFolder};
 use super::{Context, baselines, dictionary_sets};
 use crate::{build, config, output};

@@ -14,13 +14,12 @@ use crate::bootstrap::paired;
 use crate::control::{
     Ranking, Swap, apply, beam, exhaustive, greedy, guided, magnitude, mean_per_candidate, supervised, with_offsets,
 };
-use crate::dictionaries::Codes;
 use crate::interpretability::Agreements;
-use crate::interventions::{Outcome, Want, mean};
 use crate::ledger::Key;
 use crate::legacy::Legacy;
 use crate::metric::{Method, Metric};
-use crate::rows::Rows;
+use causal::interventions::{Outcome, Want, mean};
+use dictionaries::{Codes, Rows};
 use tasks::Attribute;
 
 /// The swaps of every prompt, for each node.

@@ -11,12 +11,13 @@ use super::ground::Ground;
 use super::{Evaluation, Unit, largest_share};
 use crate::Error;
 use crate::agreement::Agreement;
-use crate::dictionaries::{Codes, DictionarySet};
+use crate::dictionary_set::DictionarySet;
 use crate::ledger::Key;
 use crate::metric::Metric;
 use crate::phenomena::occlusion::{self, Carried, THETA, Verdict};
 use crate::phenomena::splitting::{self, Question};
-use crate::site::Site;
+use causal::site::Site;
+use dictionaries::Codes;
 use std::collections::BTreeMap;
 use tasks::Attribute;
 

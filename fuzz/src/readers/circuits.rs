@@ -6,7 +6,8 @@ use ::circuits::{
     Circuit, CircuitFile, Graph, Metric, PairsFile, Ranking, Rule, ScoreFile, ScoreOptions, Scores, Selection, draw, evaluate,
     read_graph_json, write_graph_json,
 };
-use lm::{Model, Spec, Tokenizer};
+use lm::{Model, Spec};
+use text::Tokenizer;
 
 use super::message;
 use crate::scratch::{Scratch, bytes, repository};

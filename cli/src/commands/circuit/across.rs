@@ -1,8 +1,9 @@
 //! Circuits of several tasks on each other's pairs: cross-task faithfulness beside what the circuits have in common.
 
 use circuits::{Circuit, Faithfulness, Graph, Overlap, agreement, evaluate};
-use lm::{Model, Tokenizer, files};
+use lm::Model;
 use serde::Serialize;
+use text::Tokenizer;
 
 use super::super::Context;
 use super::compare::{Compare, Scored};
@@ -56,7 +57,7 @@ pub(super) fn run(
     bar.finish_and_clear();
     output::result(&table(&names, &circuits, &cells))?;
     if let Some(path) = &args.out {
-        files::write_json(path, &cells)?;
+        artifacts::write_json(path, &cells)?;
         output::note(&format!("circuit compare: {}", path.display()));
     }
     Ok(())

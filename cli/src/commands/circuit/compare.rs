@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use circuits::{Circuit, Faithfulness, Graph, Ranking, Rule, ScoreFile, Selection, evaluate, weight_norm_scores};
-use lm::{Model, files};
+use lm::Model;
 use serde::Serialize;
 
 use super::super::{Context, run_folder};
@@ -137,7 +137,7 @@ impl Compare {
         output::result(&tables::agreement_table(&all))?;
         output::result(&tables::curves(&all, &sizes, &points, &graph))?;
         if let Some(path) = &self.out {
-            files::write_json(path, &points)?;
+            artifacts::write_json(path, &points)?;
             output::note(&format!("circuit compare: {}", path.display()));
         }
         Ok(())

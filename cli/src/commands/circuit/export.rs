@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use circuits::finer::positions;
 use circuits::{Circuit, CircuitFile, Edge, ScoreFile, ShownPrompt, write_attribution_graph, write_graph_json};
-use lm::{Logits, Model, Request, Start, TokenBatch, Tokenizer};
+use lm::{Logits, Model, Request, Start, TokenBatch};
+use text::Tokenizer;
 
 use super::super::{Context, run_folder};
 use super::ModelArg;
@@ -99,7 +100,7 @@ fn shown(
     let text = |id: u32| tokenizer.decode(&[id]);
     let texts: Vec<String> = ids.iter().map(|&id| text(id)).collect::<Result<_, _>>()?;
     let answer = |&id: &u32| Ok((id, text(id)?, f64::from(probabilities[id as usize])));
-    let answers: Vec<_> = pairs[0].answer.iter().map(answer).collect::<Result<_, lm::Error>>()?;
+    let answers: Vec<_> = pairs[0].answer.iter().map(answer).collect::<Result<_, text::Error>>()?;
     let prompt = ShownPrompt {
         ids,
         texts: &texts,

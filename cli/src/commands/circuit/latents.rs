@@ -6,15 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use activations::{Dictionary, Node, Store};
+use activations::{Node, Store};
 use anyhow::Context as _;
+use causal::interventions::Runner;
 use circuits::finer::{Latents as Scores, Vector, node_latents};
 use circuits::{Metric, TaskPairs, task_pairs};
+use dictionaries::{Codes, Dictionary, Directions, encode};
 use eval::control;
-use eval::dictionaries::{Codes, Directions, encode};
 use eval::interpretability::{Criterion, choose};
-use eval::interventions::Runner;
-use lm::{Model, files};
+use lm::Model;
 use serde::Serialize;
 use tasks::{Attribute, Sample, Task};
 
@@ -108,7 +108,7 @@ impl Latents {
         let tables: Vec<String> = rows.iter().map(|row| row.table(self.k)).collect();
         output::result(&tables.join("\n"))?;
         if let Some(path) = &self.out {
-            files::write_json(path, &rows)?;
+            artifacts::write_json(path, &rows)?;
             output::note(&format!("circuit latents: {}", path.display()));
         }
         Ok(())

@@ -7,10 +7,10 @@ use circuits::{
     Ablation, Grid, Half, Method, Metric, Pair, PairsFile, Published, ScoreOptions, TaskPairs, behaviour_pairs,
     published_pairs, task_pairs,
 };
-use lm::Tokenizer;
 use serde::{Deserialize, Serialize};
 use tasks::world::Behaviour;
 use tasks::{Attribute, Role, Sample, TaskSource};
+use text::Tokenizer;
 
 use super::super::run_folder;
 use crate::config::ConfigError;

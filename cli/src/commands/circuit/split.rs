@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use circuits::finer::{self, EdgeParts, Parts};
 use circuits::{Edge, Graph, Node};
-use lm::{HookPoint, files};
-use sae::Autoencoder;
+use dictionaries::Autoencoder;
+use lm::HookPoint;
 use serde::Serialize;
 
 use super::super::{Context, run_folder};
@@ -127,7 +127,7 @@ impl Split {
                     parts: parts.parts.clone(),
                 })
                 .collect();
-            files::write_json(path, &written)?;
+            artifacts::write_json(path, &written)?;
             output::note(&format!("circuit split: {}", path.display()));
         }
         Ok(())
