@@ -96,7 +96,10 @@ impl Runs<'_> {
             ]
         };
         let input = (HookPoint::Embed, 0..1);
-        [input].into_iter().chain((0..spec.n_layer).flat_map(of_layer)).collect()
+        [input]
+            .into_iter()
+            .chain((0..spec.n_layer).flat_map(of_layer))
+            .collect()
     }
 
     /// What is changed in the run of a point.
@@ -138,7 +141,13 @@ impl Runs<'_> {
     /// Hands the gradient of a point's run at each group of destinations to `each`, `[B, G, T D]`.
     pub(crate) fn gradients(&self, at: At, mut each: impl FnMut(Group, Tensor<3>)) -> Result<(), Error> {
         let relp = self.options.method.is_relp();
-        let run = gradients::Recorded::new(self.batch, matches!(at, At::Corrupted), self.patches(at), relp, &self.metric)?;
+        let run = gradients::Recorded::new(
+            self.batch,
+            matches!(at, At::Corrupted),
+            self.patches(at),
+            relp,
+            &self.metric,
+        )?;
         for group in self.graph.groups() {
             let gradient = run.at(group)?; // [B, G, T D]
             let is_frozen = self.options.method == Method::RelpFrozenPatterns && group.is_of_pattern();

@@ -56,19 +56,31 @@ pub fn write_attribution_graph(
         "links": links,
     });
     artifacts::write_json(&folder.join(format!("{slug}.json")), &graph)?;
-    Ok(artifacts::write_json(&folder.join("graph-metadata.json"), &json!({"graphs": [metadata]}))?)
+    Ok(artifacts::write_json(
+        &folder.join("graph-metadata.json"),
+        &json!({"graphs": [metadata]}),
+    )?)
 }
 
 /// Identifiers of a node of the circuit: of the input one for each token, of the logits one for each answer.
 fn ids(circuit: &Circuit, node: Node, prompt: &ShownPrompt<'_>) -> Vec<String> {
     let last = prompt.ids.len().saturating_sub(1);
     match node {
-        Node::Input => prompt.ids.iter().enumerate().map(|(place, id)| format!("E_{id}_{place}")).collect(),
+        Node::Input => prompt
+            .ids
+            .iter()
+            .enumerate()
+            .map(|(place, id)| format!("E_{id}_{place}"))
+            .collect(),
         Node::Head { layer, head } | Node::KeyValue { layer, head } => vec![format!("{layer}_{head}_{last}")],
         Node::Mlp { layer } => vec![format!("{layer}_{}_{last}", circuit.graph().n_head())],
         Node::Logits => {
             let layer = circuit.graph().n_layer() + 1;
-            prompt.answers.iter().map(|(id, ..)| format!("{layer}_{id}_{last}")).collect()
+            prompt
+                .answers
+                .iter()
+                .map(|(id, ..)| format!("{layer}_{id}_{last}"))
+                .collect()
         }
     }
 }
@@ -104,8 +116,11 @@ fn nodes(circuit: &Circuit, scores: &[f64], prompt: &ShownPrompt<'_>) -> Vec<Val
             "influence": leaves[source] / all, "activation": null,
         }));
     }
-    for (place, ((id, text, probability), name)) in
-        prompt.answers.iter().zip(ids(circuit, Node::Logits, prompt)).enumerate()
+    for (place, ((id, text, probability), name)) in prompt
+        .answers
+        .iter()
+        .zip(ids(circuit, Node::Logits, prompt))
+        .enumerate()
     {
         nodes.push(json!({
             "node_id": name, "jsNodeId": format!("L_{id}-{last}"), "feature": id, "layer": (graph.n_layer() + 1).to_string(),
@@ -130,7 +145,10 @@ fn links(circuit: &Circuit, scores: &[f64], prompt: &ShownPrompt<'_>, of_input: 
                 .map(|reader| graph.source(reader))
                 .collect(),
         };
-        let targets: Vec<String> = readers.into_iter().flat_map(|node| ids(circuit, node, prompt)).collect();
+        let targets: Vec<String> = readers
+            .into_iter()
+            .flat_map(|node| ids(circuit, node, prompt))
+            .collect();
         let sources = ids(circuit, graph.source(edge.source), prompt);
         let parts = of_input.iter().find(|parts| parts.edge == edge);
         for (place, source) in sources.iter().enumerate() {
@@ -172,7 +190,12 @@ mod tests {
             serde_json::from_slice(&std::fs::read(folder.path().join(name)).unwrap()).unwrap()
         };
         let written = read("test.json");
-        let ids: BTreeSet<&str> = written["nodes"].as_array().unwrap().iter().filter_map(|node| node["node_id"].as_str()).collect();
+        let ids: BTreeSet<&str> = written["nodes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|node| node["node_id"].as_str())
+            .collect();
         assert_eq!(ids.len(), 3 + graph.n_sources() - 1 + 1);
         let links = written["links"].as_array().unwrap();
         for link in links {

@@ -61,7 +61,11 @@ impl Intervals {
                     }
                 }
                 let ranks = ranks(&means);
-                let both = ranks.iter().zip(&of_all).filter(|(a, b)| **a <= top && **b <= top).count();
+                let both = ranks
+                    .iter()
+                    .zip(&of_all)
+                    .filter(|(a, b)| **a <= top && **b <= top)
+                    .count();
                 let overlap = both as f64 / (2 * top - both) as f64;
                 let narrow = means.into_iter().map(|mean| mean as f32).collect();
                 (narrow, ranks.into_iter().map(|rank| rank as u32).collect(), overlap)
@@ -100,13 +104,23 @@ mod tests {
     fn scores() -> Scores {
         let graph = Graph::of(1, 2, 2, false);
         let edges = graph.n_edges();
-        let row = |pair: usize| (0..edges).map(move |edge| match edge {
-            0 => 3.0,
-            1 => 2.0 * (pair % 2) as f32,
-            _ => 0.01 * edge as f32,
-        });
+        let row = |pair: usize| {
+            (0..edges).map(move |edge| match edge {
+                0 => 3.0,
+                1 => 2.0 * (pair % 2) as f32,
+                _ => 0.01 * edge as f32,
+            })
+        };
         let by_pair: Vec<f32> = (0..40).flat_map(row).collect();
-        let mean = |edge: usize| by_pair.iter().skip(edge).step_by(edges).map(|&x| f64::from(x)).sum::<f64>() / 40.0;
+        let mean = |edge: usize| {
+            by_pair
+                .iter()
+                .skip(edge)
+                .step_by(edges)
+                .map(|&x| f64::from(x))
+                .sum::<f64>()
+                / 40.0
+        };
         Scores {
             values: (0..edges).map(mean).collect(),
             errors: vec![None; edges],
@@ -124,7 +138,10 @@ mod tests {
         // The mean of 40 numbers that are 0 or 2: standard error 1 / sqrt(40).
         let [low, high] = found.scores[1];
         let half = 1.96 / 40.0_f64.sqrt();
-        assert!((low - (1.0 - half)).abs() < 0.06 && (high - (1.0 + half)).abs() < 0.06, "{low} {high}");
+        assert!(
+            (low - (1.0 - half)).abs() < 0.06 && (high - (1.0 + half)).abs() < 0.06,
+            "{low} {high}"
+        );
         assert_eq!((found.ranks[0], found.ranks[1]), ([1, 1], [2, 2]));
         assert_eq!((found.top, found.overlap), (1, 1.0));
     }

@@ -5,8 +5,8 @@ use lm::{Gradients, HookPoint, NormRule, Patch, Request, Trace};
 
 use crate::Error;
 use crate::graph::Group;
-use crate::node::Slot;
 use crate::metric::Bound;
+use crate::node::Slot;
 use crate::runs::Batch;
 use crate::sources;
 
@@ -64,7 +64,9 @@ impl<'a> Recorded<'a> {
                 let model = self.batch.model;
                 sources::heads(model.head_input_gradients(hook, resid, of_heads, self.rule)?)
             }
-            Group::Mlp { .. } | Group::Logits => sources::one(self.gradients.tensor3(sources::input_hook(group, spec))?),
+            Group::Mlp { .. } | Group::Logits => {
+                sources::one(self.gradients.tensor3(sources::input_hook(group, spec))?)
+            }
         };
         Ok(if self.on_corrupted {
             self.batch.aligned_stack(gradient)

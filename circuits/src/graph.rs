@@ -31,7 +31,13 @@ pub(crate) enum Group {
 impl Group {
     /// Whether it decides what heads attend to: queries and keys.
     pub(crate) fn is_of_pattern(self) -> bool {
-        matches!(self, Self::Heads { slot: Slot::Q | Slot::K, .. })
+        matches!(
+            self,
+            Self::Heads {
+                slot: Slot::Q | Slot::K,
+                ..
+            }
+        )
     }
 }
 

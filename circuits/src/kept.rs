@@ -48,11 +48,16 @@ impl Kept {
         }
         let mut tensors = artifacts::read_tensors(&path)?;
         let mut take = |name: &str, len: usize| -> Option<Vec<f32>> {
-            tensors.remove(name).map(|tensor| tensor.data).filter(|data| data.len() == len)
+            tensors
+                .remove(name)
+                .map(|tensor| tensor.data)
+                .filter(|data| data.len() == len)
         };
         let wide = |data: Vec<f32>| data.into_iter().map(f64::from).collect();
         let n = rows.len();
-        let scores = take("values", n * edges).zip(take("clean", n)).zip(take("corrupted", n));
+        let scores = take("values", n * edges)
+            .zip(take("clean", n))
+            .zip(take("corrupted", n));
         let ((values, clean), corrupted) = scores.ok_or_else(|| Error::File {
             path,
             reason: "does not hold the scores of its batch: remove it".to_owned(),
@@ -67,14 +72,22 @@ impl Kept {
 
     pub(crate) fn save(&self, scores: &BatchScores) -> Result<(), Error> {
         // Metrics are numbers of `f32`, kept in double precision.
-        let narrow = |values: &[f64]| HostTensor::new([values.len()], values.iter().map(|&value| value as f32).collect());
+        let narrow =
+            |values: &[f64]| HostTensor::new([values.len()], values.iter().map(|&value| value as f32).collect());
         let n = scores.rows.len();
         let tensors = BTreeMap::from([
-            ("values".to_owned(), HostTensor::new([n, scores.values.len() / n], scores.values.clone())),
+            (
+                "values".to_owned(),
+                HostTensor::new([n, scores.values.len() / n], scores.values.clone()),
+            ),
             ("clean".to_owned(), narrow(&scores.clean)),
             ("corrupted".to_owned(), narrow(&scores.corrupted)),
         ]);
-        Ok(artifacts::write_tensors(&self.path(&scores.rows), &tensors, &BTreeMap::new())?)
+        Ok(artifacts::write_tensors(
+            &self.path(&scores.rows),
+            &tensors,
+            &BTreeMap::new(),
+        )?)
     }
 
     /// Removes what was kept of these scores, and the folder when nothing else lies there.

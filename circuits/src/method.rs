@@ -105,7 +105,12 @@ impl ScoreOptions {
                 "`ablation` is {}, but {} needs the corrupted prompt: take counterfactual, or one of {}",
                 self.ablation,
                 self.method,
-                names(&Method::ALL.into_iter().filter(|method| method.ablates()).collect::<Vec<_>>())
+                names(
+                    &Method::ALL
+                        .into_iter()
+                        .filter(|method| method.ablates())
+                        .collect::<Vec<_>>()
+                )
             )));
         }
         Ok(())

@@ -42,7 +42,10 @@ mod tests {
     #[test]
     fn what_both_have_over_what_either_has() {
         let graph = Graph::of(2, 2, 2, false);
-        let (a, b) = (Circuit::new(graph.clone(), [0, 1, 2, 3]), Circuit::new(graph.clone(), [2, 3, 4, 5, 6, 7]));
+        let (a, b) = (
+            Circuit::new(graph.clone(), [0, 1, 2, 3]),
+            Circuit::new(graph.clone(), [2, 3, 4, 5, 6, 7]),
+        );
         assert_eq!(Overlap::of(&a, &b).edges, 2.0 / 8.0);
         assert_eq!(Overlap::of(&a, &a), Overlap { nodes: 1.0, edges: 1.0 });
         let empty = Circuit::empty(graph);

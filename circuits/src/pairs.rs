@@ -76,7 +76,10 @@ impl Pair {
     fn misfit(&self, spec: &Spec) -> Option<String> {
         let longest = self.clean.len().max(self.corrupted.len());
         if longest > spec.n_ctx {
-            return Some(format!("the prompts have {longest} tokens, the model reads at most {}", spec.n_ctx));
+            return Some(format!(
+                "the prompts have {longest} tokens, the model reads at most {}",
+                spec.n_ctx
+            ));
         }
         let tokens = [&self.clean, &self.corrupted, &self.answer, &self.wrong]
             .into_iter()

@@ -120,7 +120,9 @@ impl<'a> Batch<'a> {
         let places: Vec<i32> = places.iter().map(|&place| place as i32).collect();
         let n = places.len();
         let places = Tensor::<1, Int>::from_data(TensorData::new(places, [n]), &x.device());
-        x.reshape([b * len, width]).select(0, places).reshape([b, self.clean.len(), width]) // [B, T, width]
+        x.reshape([b * len, width])
+            .select(0, places)
+            .reshape([b, self.clean.len(), width]) // [B, T, width]
     }
 
     /// The same of several vectors a position that lie one after the other, `[B, n, T D]`.

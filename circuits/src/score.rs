@@ -62,7 +62,9 @@ pub fn score(
     pairs::check(pairs, model.spec())?;
     options.check()?;
     let graph = Graph::new(model.spec());
-    let kept = keep.map(|folder| Kept::new(folder, model, pairs, options)).transpose()?;
+    let kept = keep
+        .map(|folder| Kept::new(folder, model, pairs, options))
+        .transpose()?;
     let means = match options.ablation {
         Ablation::Mean => Some(ablation::means(model, pairs, options.batch)?),
         Ablation::Counterfactual | Ablation::Zero => None,
@@ -70,7 +72,10 @@ pub fn score(
     let done = AtomicUsize::new(0);
     let passes = Passes::new(model, options.batch).grouped(Grouping::Length);
     let batches = passes.each(pairs, |pass| -> Result<BatchScores, Error> {
-        let known = kept.as_ref().map(|kept| kept.load(&pass.rows, graph.n_edges())).transpose()?;
+        let known = kept
+            .as_ref()
+            .map(|kept| kept.load(&pass.rows, graph.n_edges()))
+            .transpose()?;
         let scores = match known.flatten() {
             Some(scores) => scores,
             None => {
@@ -96,8 +101,7 @@ fn gather(graph: Graph, pairs: usize, batches: Vec<BatchScores>) -> Result<Score
     for batch in batches {
         for (place, &row) in batch.rows.iter().enumerate() {
             (clean[row], corrupted[row]) = (batch.clean[place], batch.corrupted[place]);
-            by_pair[row * edges..(row + 1) * edges]
-                .copy_from_slice(&batch.values[place * edges..(place + 1) * edges]);
+            by_pair[row * edges..(row + 1) * edges].copy_from_slice(&batch.values[place * edges..(place + 1) * edges]);
         }
     }
     let (mut sums, mut squares) = (vec![0.0_f64; edges], vec![0.0_f64; edges]);

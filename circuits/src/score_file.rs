@@ -83,7 +83,10 @@ impl ScoreFile {
             pairs,
             imported: scores.by_pair.is_empty(),
             n_pairs: scores.clean.len(),
-            accuracy: options.metric.judges().then(|| right as f64 / scores.clean.len().max(1) as f64),
+            accuracy: options
+                .metric
+                .judges()
+                .then(|| right as f64 / scores.clean.len().max(1) as f64),
             top: intervals.map_or(0, |intervals| intervals.top),
             overlap: intervals.map(|intervals| intervals.overlap),
             clean: mean(&scores.clean),
@@ -133,7 +136,11 @@ fn edges_parquet(scores: &Scores, intervals: Option<&Intervals>) -> Result<Vec<u
     let nodes = destinations().map(|destination| Some(destination.node.to_string()));
     let slots = destinations().map(|destination| destination.slot.map(|slot| slot.to_string()));
     let of_rank = |rank: &dyn Fn(usize) -> usize| -> ArrayRef {
-        Arc::new((0..graph.n_edges()).map(|edge| rank(edge) as u64).collect::<UInt64Array>())
+        Arc::new(
+            (0..graph.n_edges())
+                .map(|edge| rank(edge) as u64)
+                .collect::<UInt64Array>(),
+        )
     };
     let in_order = ranks(&scores.values);
     let mut columns: Vec<(&str, ArrayRef, bool)> = vec![
@@ -150,7 +157,13 @@ fn edges_parquet(scores: &Scores, intervals: Option<&Intervals>) -> Result<Vec<u
     ];
     if let Some(intervals) = intervals {
         let end = |place: usize| -> ArrayRef {
-            Arc::new(intervals.scores.iter().map(|ends| ends[place]).collect::<Float64Array>())
+            Arc::new(
+                intervals
+                    .scores
+                    .iter()
+                    .map(|ends| ends[place])
+                    .collect::<Float64Array>(),
+            )
         };
         columns.extend([
             ("score_low", end(0), false),

@@ -16,7 +16,9 @@ pub fn weight_norm_scores(model: &Model) -> Vec<f64> {
     let reads = |node: Node, slot: Option<Slot>| match (node, slot) {
         (Node::Head { layer, head }, Some(Slot::Q)) => norms.blocks[layer].queries[head],
         (Node::Head { layer, head } | Node::KeyValue { layer, head }, Some(Slot::K)) => norms.blocks[layer].keys[head],
-        (Node::Head { layer, head } | Node::KeyValue { layer, head }, Some(Slot::V)) => norms.blocks[layer].values[head],
+        (Node::Head { layer, head } | Node::KeyValue { layer, head }, Some(Slot::V)) => {
+            norms.blocks[layer].values[head]
+        }
         (Node::Mlp { layer }, _) => norms.blocks[layer].mlp_in,
         (Node::Logits, _) => norms.unembed,
         (node, _) => unreachable!("{node} is no destination"),

@@ -32,7 +32,10 @@ fn rows(name: &str) -> Vec<Vec<u32>> {
 
 /// Pairs whose corrupted prompts are the tensor `corrupted`.
 fn pairs(corrupted: &str, positions: Option<Vec<usize>>) -> Vec<Pair> {
-    let prompts = rows("clean_ids").into_iter().zip(rows(corrupted)).zip(rows("answer_ids"));
+    let prompts = rows("clean_ids")
+        .into_iter()
+        .zip(rows(corrupted))
+        .zip(rows("answer_ids"));
     prompts
         .map(|((clean, corrupted), answers)| Pair {
             clean,
@@ -92,18 +95,58 @@ fn options(method: Method) -> ScoreOptions {
 fn scores_are_those_of_autograd() {
     for (method, ablation, name, most) in [
         (Method::Eap, Ablation::Counterfactual, "eap", 1e-4),
-        (Method::EapIgInputs, Ablation::Counterfactual, "logit_diff.eap-ig-inputs", 1e-4),
-        (Method::EapIgActivations, Ablation::Counterfactual, "eap-ig-activations", 1e-4),
-        (Method::EapIgActivationsMended, Ablation::Counterfactual, "eap-ig-activations-mended", 1e-4),
-        (Method::CleanCorrupted, Ablation::Counterfactual, "clean-corrupted", 1e-4),
+        (
+            Method::EapIgInputs,
+            Ablation::Counterfactual,
+            "logit_diff.eap-ig-inputs",
+            1e-4,
+        ),
+        (
+            Method::EapIgActivations,
+            Ablation::Counterfactual,
+            "eap-ig-activations",
+            1e-4,
+        ),
+        (
+            Method::EapIgActivationsMended,
+            Ablation::Counterfactual,
+            "eap-ig-activations-mended",
+            1e-4,
+        ),
+        (
+            Method::CleanCorrupted,
+            Ablation::Counterfactual,
+            "clean-corrupted",
+            1e-4,
+        ),
         (Method::Relp, Ablation::Counterfactual, "relp", 1e-4),
-        (Method::RelpFrozenPatterns, Ablation::Counterfactual, "relp-frozen-patterns", 1e-4),
-        (Method::InformationFlow, Ablation::Counterfactual, "information-flow", 1e-4),
+        (
+            Method::RelpFrozenPatterns,
+            Ablation::Counterfactual,
+            "relp-frozen-patterns",
+            1e-4,
+        ),
+        (
+            Method::InformationFlow,
+            Ablation::Counterfactual,
+            "information-flow",
+            1e-4,
+        ),
         (Method::Exact, Ablation::Counterfactual, "exact", 1e-3),
         (Method::Eap, Ablation::Zero, "zero.eap", 1e-4),
         (Method::Eap, Ablation::Mean, "mean.eap", 1e-4),
-        (Method::EapIgActivations, Ablation::Zero, "zero.eap-ig-activations", 1e-4),
-        (Method::EapIgActivationsMended, Ablation::Zero, "zero.eap-ig-activations-mended", 1e-4),
+        (
+            Method::EapIgActivations,
+            Ablation::Zero,
+            "zero.eap-ig-activations",
+            1e-4,
+        ),
+        (
+            Method::EapIgActivationsMended,
+            Ablation::Zero,
+            "zero.eap-ig-activations-mended",
+            1e-4,
+        ),
         (Method::Exact, Ablation::Zero, "zero.exact", 1e-3),
     ] {
         let options = ScoreOptions {
@@ -129,13 +172,22 @@ fn all_metrics_and_their_gradients_are_those_of_autograd() {
             ..options(Method::EapIgInputs)
         };
         let found = score(&model(), &pairs("corrupted_ids", None), &options, None, &|_| ()).unwrap();
-        check(&metric.to_string(), &found.values, &in_order(&format!("{metric}.eap-ig-inputs")), 2e-4);
+        check(
+            &metric.to_string(),
+            &found.values,
+            &in_order(&format!("{metric}.eap-ig-inputs")),
+            2e-4,
+        );
         let corrupted = numbers(&format!("{metric}.corrupted"));
         check("corrupted", &found.corrupted, &corrupted, 1e-4);
         if metric.judges() {
             check("clean", &found.clean, &numbers(&format!("{metric}.clean")), 1e-4);
         } else {
-            assert!(found.clean.iter().all(|value| value.abs() < 1e-5), "{metric}: {:?}", found.clean);
+            assert!(
+                found.clean.iter().all(|value| value.abs() < 1e-5),
+                "{metric}: {:?}",
+                found.clean
+            );
         }
     }
 }
@@ -145,7 +197,15 @@ fn circuits_are_those_of_split_inputs() {
     let graph = Graph::new(model().spec());
     let every = |n: usize| Circuit::new(graph.clone(), (0..graph.n_edges()).step_by(n));
     let circuits = [2, 3, 7].map(every);
-    let found = evaluate(&model(), &pairs("corrupted_ids", None), &circuits, Metric::LogitDiff, 4, &|_| ()).unwrap();
+    let found = evaluate(
+        &model(),
+        &pairs("corrupted_ids", None),
+        &circuits,
+        Metric::LogitDiff,
+        4,
+        &|_| (),
+    )
+    .unwrap();
     for (n, values) in [2, 3, 7].into_iter().zip(&found.circuits) {
         check(&format!("circuit{n}"), values, &numbers(&format!("circuit{n}")), 1e-4);
     }
@@ -192,7 +252,10 @@ fn relevance_out_of_the_input_is_the_metric() {
         (of_input, found.clean.iter().sum::<f64>() / found.clean.len() as f64)
     };
     let (relevance, metric) = sum(Method::RelpFrozenPatterns);
-    println!("relevance {relevance:.6}, metric {metric:.6}, gradients {:.6}", sum(Method::Eap).0);
+    println!(
+        "relevance {relevance:.6}, metric {metric:.6}, gradients {:.6}",
+        sum(Method::Eap).0
+    );
     assert!((relevance - metric).abs() < 1e-4 * metric.abs().max(1.0));
     assert!((sum(Method::Eap).0 - metric).abs() > 1e-2);
 }
@@ -211,13 +274,18 @@ fn a_run_that_was_ended_goes_on_where_it_stopped() {
     std::fs::create_dir(&parts).unwrap();
     std::fs::write(parts.join("another"), "file").unwrap();
     let stopped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        score(&model, &pairs, &options, Some(&parts), &|done| assert!(done < 4, "the run is ended here"))
+        score(&model, &pairs, &options, Some(&parts), &|done| {
+            assert!(done < 4, "the run is ended here")
+        })
     }));
     assert!(stopped.is_err());
     let kept = std::fs::read_dir(&parts).unwrap().count() - 1;
     assert!(kept > 0, "nothing was kept");
     let done = std::sync::Mutex::new(Vec::new());
-    let again = score(&model, &pairs, &options, Some(&parts), &|n| done.lock().unwrap().push(n)).unwrap();
+    let again = score(&model, &pairs, &options, Some(&parts), &|n| {
+        done.lock().unwrap().push(n)
+    })
+    .unwrap();
     assert_eq!(again, whole);
     assert_eq!(std::fs::read_dir(&parts).unwrap().count(), 1, "what is of others stays");
 }

@@ -10,12 +10,10 @@
 
 use std::path::PathBuf;
 
-use dictionaries::Dictionary;
 use burn::tensor::{Device, Tensor};
-use circuits::finer::{
-    EdgeParts, Parts, Vector, destination_neurons, node_latents, positions, source_parts,
-};
+use circuits::finer::{EdgeParts, Parts, Vector, destination_neurons, node_latents, positions, source_parts};
 use circuits::{Ablation, Edge, Graph, Method, Metric, Pair, ScoreOptions, Scores, score};
+use dictionaries::Dictionary;
 use lm::{HookPoint, Logits, Model, Patch, Request, Start, TokenBatch};
 use tasks::Labels;
 
@@ -34,7 +32,10 @@ fn pairs() -> Vec<Pair> {
         let row = |row: &[i64]| row.iter().map(|&id| id as u32).collect();
         ids.chunks(shape[1]).map(row).collect()
     };
-    let prompts = rows("clean_ids").into_iter().zip(rows("corrupted_ids")).zip(rows("answer_ids"));
+    let prompts = rows("clean_ids")
+        .into_iter()
+        .zip(rows("corrupted_ids"))
+        .zip(rows("answer_ids"));
     prompts
         .map(|((clean, corrupted), answers)| Pair {
             clean,
@@ -48,7 +49,13 @@ fn pairs() -> Vec<Pair> {
 
 fn numbers(name: &str) -> Vec<f64> {
     let mut tensors = artifacts::read_tensors(&fixture()).unwrap();
-    tensors.remove(name).unwrap().data.iter().map(|&x| f64::from(x)).collect()
+    tensors
+        .remove(name)
+        .unwrap()
+        .data
+        .iter()
+        .map(|&x| f64::from(x))
+        .collect()
 }
 
 fn options(method: Method) -> ScoreOptions {
@@ -77,7 +84,12 @@ fn check_sums(scores: &Scores, parts: &[EdgeParts]) {
     for found in parts {
         let expected = scores.values[scores.graph.edge_number(found.edge)];
         let off = (found.total() - expected).abs() / largest;
-        assert!(off < 1e-5, "{}: {} and {expected}", scores.graph.name(found.edge), found.total());
+        assert!(
+            off < 1e-5,
+            "{}: {} and {expected}",
+            scores.graph.name(found.edge),
+            found.total()
+        );
     }
 }
 
@@ -133,11 +145,22 @@ fn neurons_and_positions_are_those_of_autograd() {
     let graph = Graph::new(model.spec());
     let options = options(Method::EapIgInputs);
     let [logits, key, into] = ["m0->logits", "m0->a1.kv0<k>", "input->m0"].map(|name| edge(&graph, name));
-    let found = source_parts(&model, &pairs(), &options, logits.source, &[logits.destination, key.destination], Parts::Neurons);
+    let found = source_parts(
+        &model,
+        &pairs(),
+        &options,
+        logits.source,
+        &[logits.destination, key.destination],
+        Parts::Neurons,
+    );
     for (name, found) in ["neurons.m0.logits", "neurons.m0.key"].into_iter().zip(found.unwrap()) {
         let error = error(&found.parts, &numbers(name));
         println!("{name}: off by {error:.1e}");
-        assert!(error < 1e-4 && found.rest.abs() < 1e-6, "{name}: {error}, {}", found.rest);
+        assert!(
+            error < 1e-4 && found.rest.abs() < 1e-6,
+            "{name}: {error}, {}",
+            found.rest
+        );
     }
     let sources = [into.source, edge(&graph, "a0.h2->m0").source];
     let found = destination_neurons(&model, &pairs(), &options, &sources, 0).unwrap();
@@ -146,7 +169,10 @@ fn neurons_and_positions_are_those_of_autograd() {
         println!("{name}: off by {error:.1e}");
         assert!(error < 1e-4, "{name}: {error}");
     }
-    let mut found = positions(&model, &pairs(), &options, &[logits]).unwrap().remove(0).parts;
+    let mut found = positions(&model, &pairs(), &options, &[logits])
+        .unwrap()
+        .remove(0)
+        .parts;
     found.reverse();
     assert!(error(&found, &numbers("positions.m0.logits")) < 1e-4);
 }
@@ -173,20 +199,37 @@ fn parts_add_up_to_their_edge() {
         let logits = graph.n_destinations() - 1;
         let (mlp, head) = (edge(&graph, "m0->logits").source, edge(&graph, "a0.h1->logits").source);
         let queries = edge(&graph, "m0->a1.h0<q>").destination;
-        for method in [Method::Eap, Method::EapIgInputs, Method::EapIgActivationsMended, Method::CleanCorrupted] {
+        for method in [
+            Method::Eap,
+            Method::EapIgInputs,
+            Method::EapIgActivations,
+            Method::EapIgActivationsMended,
+            Method::CleanCorrupted,
+        ] {
             let options = options(method);
             let scores = score(&model, &pairs, &options, None, &|_| ()).unwrap();
             let of_mlp = Invented::new(spec.d_model, spec.d_model, 70);
             let of_head = Invented::new(spec.d_head, spec.d_head, 20);
             let transcoder = Invented::new(spec.d_model, spec.d_model, 30);
-            let split = |source, parts| source_parts(&model, &pairs, &options, source, &[logits, queries], parts).unwrap();
+            let split =
+                |source, parts| source_parts(&model, &pairs, &options, source, &[logits, queries], parts).unwrap();
             check_sums(&scores, &split(mlp, Parts::Neurons));
             let latents = split(mlp, Parts::Latents(&of_mlp));
-            assert!(latents.iter().all(|edge| edge.rest != 0.0 && edge.parts.iter().any(|&part| part != 0.0)));
+            assert!(
+                latents
+                    .iter()
+                    .all(|edge| edge.rest != 0.0 && edge.parts.iter().any(|&part| part != 0.0))
+            );
             check_sums(&scores, &latents);
             check_sums(&scores, &split(head, Parts::Latents(&of_head)));
-            check_sums(&scores, &split(mlp, Parts::Transcoder(&transcoder, HookPoint::MlpNormed(0))));
-            check_sums(&scores, &destination_neurons(&model, &pairs, &options, &[0, 1], 0).unwrap());
+            check_sums(
+                &scores,
+                &split(mlp, Parts::Transcoder(&transcoder, HookPoint::MlpNormed(0))),
+            );
+            check_sums(
+                &scores,
+                &destination_neurons(&model, &pairs, &options, &[0, 1], 0).unwrap(),
+            );
             let edges: Vec<Edge> = graph.edges().step_by(5).collect();
             check_sums(&scores, &positions(&model, &pairs, &options, &edges).unwrap());
         }
@@ -202,7 +245,9 @@ fn patched(model: &Model, pair: &Pair, at: &Vector, position: usize) -> f64 {
             logits: Logits::At(vec![ids.len() - 1]),
             ..Request::default()
         };
-        model.run(Start::Tokens(&TokenBatch::new(&[ids]).unwrap()), &request).unwrap()
+        model
+            .run(Start::Tokens(&TokenBatch::new(&[ids]).unwrap()), &request)
+            .unwrap()
     };
     let metric = |trace: &lm::Trace| {
         let logits = kernels::to_vec(trace.logits_at().unwrap());
@@ -210,7 +255,10 @@ fn patched(model: &Model, pair: &Pair, at: &Vector, position: usize) -> f64 {
         mean(&pair.answer) - mean(&pair.wrong)
     };
     let value = run(&pair.corrupted, vec![]).at(at.hook, at.head, &[position]).unwrap();
-    let replaced = run(&pair.clean, vec![Patch::set(at.hook, at.head, vec![(0, position)], value)]);
+    let replaced = run(
+        &pair.clean,
+        vec![Patch::set(at.hook, at.head, vec![(0, position)], value)],
+    );
     metric(&run(&pair.clean, vec![])) - metric(&replaced)
 }
 
@@ -231,8 +279,15 @@ fn latents_of_a_vector_add_up_to_what_patching_it_changes() {
         };
         let dictionary = Invented::new(width, width, 40);
         let found = node_latents(&model, &pairs, (Metric::LogitDiff, 64, 4), &at, &dictionary).unwrap();
-        let expected = pairs.iter().map(|pair| patched(&model, pair, &at, position)).sum::<f64>() / pairs.len() as f64;
-        println!("{hook}: total {:.5}, patched {:.5}, expected {expected:.5}", found.total, found.patched);
+        let expected = pairs
+            .iter()
+            .map(|pair| patched(&model, pair, &at, position))
+            .sum::<f64>()
+            / pairs.len() as f64;
+        println!(
+            "{hook}: total {:.5}, patched {:.5}, expected {expected:.5}",
+            found.total, found.patched
+        );
         assert!((found.patched - expected).abs() < 1e-4);
         assert!((found.total - expected).abs() < 1e-3 * expected.abs().max(0.1));
         let sum: f64 = found.scores.iter().sum::<f64>() + found.error;
@@ -250,7 +305,9 @@ fn what_does_not_fall_apart_is_refused() {
             ablation,
             ..options(method)
         };
-        source_parts(&model, &pairs(), &options, source, &[graph.n_destinations() - 1], parts).unwrap_err().to_string()
+        source_parts(&model, &pairs(), &options, source, &[graph.n_destinations() - 1], parts)
+            .unwrap_err()
+            .to_string()
     };
     let wide = Invented::new(5, 5, 7);
     let same = Ablation::Counterfactual;

@@ -110,9 +110,20 @@ fn from_scores_to_a_picture() {
     ]));
     assert!(text.contains("479 scores and a circuit of"), "{text}");
     let text = said(circuit(&[
-        "compare", &at("ig"), &at("imported"), "--model", MODEL, "--shares", "0.2", "--resamples", "0",
+        "compare",
+        &at("ig"),
+        &at("imported"),
+        "--model",
+        MODEL,
+        "--shares",
+        "0.2",
+        "--resamples",
+        "0",
     ]));
-    assert!(text.contains("imported") && text.contains("1.000    1.000    1.000    1.000    1.000"), "{text}");
+    assert!(
+        text.contains("imported") && text.contains("1.000    1.000    1.000    1.000    1.000"),
+        "{text}"
+    );
 
     // A circuit of another model, and scores that are not those of their file.
     let error = refused(&circuit(&["check", &chosen, "--model", "lm/tests/fixtures/gpt2-micro"]));
@@ -185,16 +196,39 @@ fn circuits_of_several_tasks_are_run_on_each_others_pairs() {
     let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
     for behaviour in ["capital", "pronoun"] {
         let [of_pairs, of_check] = ["pairs", "check"].map(|table| format!("{table}.behaviour={behaviour}"));
-        let sets = [&of_pairs, "pairs.n=6", &of_check, "check.n=6"].map(|set| ["--set", set]).concat();
+        let sets = [&of_pairs, "pairs.n=6", &of_check, "check.n=6"]
+            .map(|set| ["--set", set])
+            .concat();
         let out = at(behaviour);
-        let arguments = ["score", "configs/circuits/behaviour.toml", "--model", MODEL, "--out", &out];
+        let arguments = [
+            "score",
+            "configs/circuits/behaviour.toml",
+            "--model",
+            MODEL,
+            "--out",
+            &out,
+        ];
         said(circuit(&[&arguments[..], &sets[..]].concat()));
     }
     let (capital, pronoun, out) = (at("capital"), at("pronoun"), at("across.json"));
     let text = said(circuit(&[
-        "compare", "--across", "--share", "0.1", &capital, &pronoun, "--model", MODEL, "--resamples", "0", "--out", &out,
+        "compare",
+        "--across",
+        "--share",
+        "0.1",
+        &capital,
+        &pronoun,
+        "--model",
+        MODEL,
+        "--resamples",
+        "0",
+        "--out",
+        &out,
     ]));
-    assert!(text.contains("row = task that is run") && text.contains("Pearson"), "{text}");
+    assert!(
+        text.contains("row = task that is run") && text.contains("Pearson"),
+        "{text}"
+    );
     let cells: serde_json::Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
     let cells = cells.as_array().unwrap();
     assert_eq!(cells.len(), 4);
@@ -207,7 +241,14 @@ fn circuits_of_several_tasks_are_run_on_each_others_pairs() {
 #[test]
 fn edges_are_taken_apart() {
     let split = |arguments: &[&str]| {
-        let of_all = ["split", "configs/circuits/ioi.toml", "--model", MODEL, "--set", "pairs.n=6"];
+        let of_all = [
+            "split",
+            "configs/circuits/ioi.toml",
+            "--model",
+            MODEL,
+            "--set",
+            "pairs.n=6",
+        ];
         circuit(&[&of_all[..], arguments].concat())
     };
     for by in ["positions", "neurons", "to-neurons"] {

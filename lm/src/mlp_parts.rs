@@ -22,7 +22,11 @@ impl Model {
         let spec = self.spec();
         let exists = layer < spec.n_layer && head < spec.n_head && !spec.post_norms;
         exists.then(|| {
-            let weight = self.weights().linear(Slot::Block(layer, Part::AttnOut)).weight.widened(); // [H Dh, D]
+            let weight = self
+                .weights()
+                .linear(Slot::Block(layer, Part::AttnOut))
+                .weight
+                .widened(); // [H Dh, D]
             weight.narrow(0, head * spec.d_head, spec.d_head) // [Dh, D]
         })
     }

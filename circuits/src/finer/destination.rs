@@ -23,7 +23,12 @@ pub fn destination_neurons(
         return Err(Error::Setting(reason.to_owned()));
     }
     let graph = Graph::new(model.spec());
-    let known = || format!("this model has {} blocks, and edges lead forward only", model.spec().n_layer);
+    let known = || {
+        format!(
+            "this model has {} blocks, and edges lead forward only",
+            model.spec().n_layer
+        )
+    };
     let destination = graph.destination_number(crate::Destination {
         node: Node::Mlp { layer },
         slot: None,
@@ -46,6 +51,11 @@ pub fn destination_neurons(
         let (points, n) = runs.points();
         let mut sums = vec![0.0; sources.len() * m];
         for point in points {
+            // Where what the MLP adds is a constant, nothing follows its neurons.
+            let is_cut = matches!(point.at, At::Between(HookPoint::MlpOut(cut), _) if cut == layer);
+            if is_cut || !sources.iter().any(|source| point.sources.contains(source)) {
+                continue;
+            }
             let mut watch = vec![HookPoint::MlpPre(layer)];
             if model.spec().gated {
                 watch.push(HookPoint::MlpPreLinear(layer));

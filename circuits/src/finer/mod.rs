@@ -106,16 +106,24 @@ fn mean_over_pairs(
 /// The gradient that each edge's score is a product with, the mean over the runs of the method, `[B, T, D]` by the edge.
 fn edge_gradients(runs: &Runs<'_>, edges: &[Edge]) -> Result<BTreeMap<Edge, Tensor<3>>, Error> {
     let (points, n) = runs.points();
-    let (b, t, d) = (runs.batch.rows(), runs.batch.clean.len(), runs.batch.model.spec().d_model);
+    let (b, t, d) = (
+        runs.batch.rows(),
+        runs.batch.clean.len(),
+        runs.batch.model.spec().d_model,
+    );
     let mut found: BTreeMap<Edge, Tensor<3>> = BTreeMap::new();
     for point in points {
         runs.gradients(point.at, |group, gradient| {
             let first = runs.graph.group(group).start;
-            let into = edges
-                .iter()
-                .filter(|edge| runs.graph.group(group).contains(&edge.destination) && point.sources.contains(&edge.source));
+            let into = edges.iter().filter(|edge| {
+                runs.graph.group(group).contains(&edge.destination) && point.sources.contains(&edge.source)
+            });
             for &edge in into {
-                let one = gradient.clone().narrow(1, edge.destination - first, 1).reshape([b, t, d]) / n as f32; // [B, T, D]
+                let one = gradient
+                    .clone()
+                    .narrow(1, edge.destination - first, 1)
+                    .reshape([b, t, d])
+                    / n as f32; // [B, T, D]
                 let sum = match found.remove(&edge) {
                     Some(before) => before + one,
                     None => one,
@@ -129,7 +137,11 @@ fn edge_gradients(runs: &Runs<'_>, edges: &[Edge]) -> Result<BTreeMap<Edge, Tens
 
 /// What cutting a source changes, `[B, T, D]`.
 fn difference_of(runs: &Runs<'_>, source: usize) -> Tensor<3> {
-    let (b, t, d) = (runs.batch.rows(), runs.batch.clean.len(), runs.batch.model.spec().d_model);
+    let (b, t, d) = (
+        runs.batch.rows(),
+        runs.batch.clean.len(),
+        runs.batch.model.spec().d_model,
+    );
     runs.difference.clone().narrow(1, source, 1).reshape([b, t, d]) // [B, T, D]
 }
 

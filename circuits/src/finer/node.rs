@@ -4,8 +4,8 @@
 //! gradients are taken at the middles of equal parts of that way: integrated gradients of activation patching. What the latents and the
 //! error term score adds up to what patching the vector changes, as the parts become many.
 
-use dictionaries::Dictionary;
 use burn::tensor::Tensor;
+use dictionaries::Dictionary;
 use lm::{Grouping, HookPoint, Model, Passes, Patch, Request};
 
 use super::doubles;
@@ -77,7 +77,9 @@ pub fn node_latents(
             let gradients = trace.gradients(metric.values(trace.logits_at()?).sum().neg())?;
             gradient = gradient + gradients.at(at.hook, at.head, &positions)? / steps as f32;
         }
-        let of_patched = numbers(metric.values(patched(1.0, Vec::new())?.logits_at()?)).into_iter().sum::<f64>();
+        let of_patched = numbers(metric.values(patched(1.0, Vec::new())?.logits_at()?))
+            .into_iter()
+            .sum::<f64>();
         let codes = dictionary.encode(corrupted, &[]) - dictionary.encode(clean.clone(), &[]); // [B, F]
         let along = gradient.clone().matmul(directions.clone().transpose()); // [B, F]
         let rest = whole.clone() - codes.clone().matmul(directions.clone()); // [B, D]
@@ -89,7 +91,10 @@ pub fn node_latents(
     })?;
     let mut means = vec![0.0; f + 3];
     for sum in sums {
-        means.iter_mut().zip(sum).for_each(|(mean, value)| *mean += value / pairs.len() as f64);
+        means
+            .iter_mut()
+            .zip(sum)
+            .for_each(|(mean, value)| *mean += value / pairs.len() as f64);
     }
     Ok(Latents {
         error: means[f],
@@ -109,16 +114,27 @@ fn check(model: &Model, all: &[Pair], steps: usize, at: &Vector, dictionary: &dy
     if steps == 0 {
         return refused("`steps` is 0: take at least one".to_owned());
     }
-    let heads = if at.hook.has_heads() { at.hook.heads(model.spec()) } else { None };
+    let heads = if at.hook.has_heads() {
+        at.hook.heads(model.spec())
+    } else {
+        None
+    };
     if at.hook.is_by_key() || at.head.is_some() != heads.is_some() || at.head.zip(heads).is_some_and(|(h, n)| h >= n) {
         return refused("name a head of the model exactly where the hook has heads".to_owned());
     }
     let width = at.hook.width(model.spec());
     if [dictionary.d_in(), dictionary.d_out()] != [width; 2] {
-        return refused(format!("the dictionary is of vectors of width {}, not {width}", dictionary.d_in()));
+        return refused(format!(
+            "the dictionary is of vectors of width {}, not {width}",
+            dictionary.d_in()
+        ));
     }
     let fits = at.positions.len() == all.len()
-        && at.positions.iter().zip(all).all(|(&position, pair)| position < pair.clean.len());
+        && at
+            .positions
+            .iter()
+            .zip(all)
+            .all(|(&position, pair)| position < pair.clean.len());
     match fits {
         true => Ok(()),
         false => refused("there is not one position for each pair".to_owned()),

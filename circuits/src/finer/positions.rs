@@ -11,7 +11,12 @@ use crate::{Edge, Error, Pair, ScoreOptions};
 /// # Errors
 ///
 /// Pairs that the model cannot run; a method without gradients.
-pub fn positions(model: &Model, pairs: &[Pair], options: &ScoreOptions, edges: &[Edge]) -> Result<Vec<EdgeParts>, Error> {
+pub fn positions(
+    model: &Model,
+    pairs: &[Pair],
+    options: &ScoreOptions,
+    edges: &[Edge],
+) -> Result<Vec<EdgeParts>, Error> {
     let longest = pairs.iter().map(|pair| pair.clean.len()).max().unwrap_or(0);
     let found = mean_over_pairs(model, pairs, options, &[], |runs, _| {
         let gradients = edge_gradients(runs, edges)?;
@@ -19,7 +24,9 @@ pub fn positions(model: &Model, pairs: &[Pair], options: &ScoreOptions, edges: &
         let mut sums = vec![0.0; edges.len() * longest];
         for (place, edge) in edges.iter().enumerate() {
             let Some(gradient) = gradients.get(edge) else { continue };
-            let by_position = (difference_of(runs, edge.source) * gradient.clone()).sum_dim(2).sum_dim(0); // [1, T, 1]
+            let by_position = (difference_of(runs, edge.source) * gradient.clone())
+                .sum_dim(2)
+                .sum_dim(0); // [1, T, 1]
             for (position, value) in doubles(by_position).into_iter().enumerate() {
                 sums[place * longest + t - 1 - position] += value;
             }

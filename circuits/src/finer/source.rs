@@ -1,7 +1,7 @@
 //! Edges by parts of their source: neurons of an MLP, latents of a dictionary.
 
-use dictionaries::Dictionary;
 use burn::tensor::Tensor;
+use dictionaries::Dictionary;
 use lm::{HookPoint, Model};
 
 use super::{EdgeParts, difference_of, doubles, edge_gradients, mean_over_pairs};
@@ -47,7 +47,10 @@ pub fn source_parts(
     }
     let node = Graph::new(model.spec()).source(source);
     let split = Split::new(model, node, parts)?;
-    let edges: Vec<Edge> = destinations.iter().map(|&destination| Edge { source, destination }).collect();
+    let edges: Vec<Edge> = destinations
+        .iter()
+        .map(|&destination| Edge { source, destination })
+        .collect();
     let n = split.n_parts + 1;
     let found = mean_over_pairs(model, pairs, options, &split.hooks, |runs, both| {
         let gradients = edge_gradients(runs, &edges)?;
@@ -56,7 +59,10 @@ pub fn source_parts(
         for (place, edge) in edges.iter().enumerate() {
             let Some(gradient) = gradients.get(edge) else { continue };
             let [b, t, d] = gradient.dims();
-            let along = gradient.clone().reshape([b * t, d]).matmul(decomposition.directions.clone().transpose()); // [B T, P]
+            let along = gradient
+                .clone()
+                .reshape([b * t, d])
+                .matmul(decomposition.directions.clone().transpose()); // [B T, P]
             let change = decomposition.change.clone().reshape([b * t, split.n_parts]); // [B T, P]
             let of_parts = doubles((along * change).sum_dim(0)); // [1, P]
             let of_rest = doubles((decomposition.rest.clone() * gradient.clone()).sum()); // [1]
@@ -91,7 +97,10 @@ impl<'a> Split<'a> {
         let normed = "the model norms what its layers add, so parts do not add up";
         let fits = |dictionary: &dyn Dictionary, width: usize| match dictionary.d_out() == width {
             true => Ok(()),
-            false => Err(refused(&format!("the dictionary gives vectors of width {}, not {width}", dictionary.d_out()))),
+            false => Err(refused(&format!(
+                "the dictionary gives vectors of width {}, not {width}",
+                dictionary.d_out()
+            ))),
         };
         let (hooks, head, directions) = match (node, parts) {
             (Node::Mlp { layer }, Parts::Neurons) => {
@@ -113,7 +122,11 @@ impl<'a> Split<'a> {
             (Node::Head { layer, head }, Parts::Latents(dictionary)) => {
                 fits(dictionary, model.spec().d_head)?;
                 let writes = model.head_directions(layer, head).ok_or_else(|| refused(normed))?; // [Dh, D]
-                (vec![HookPoint::Z(layer)], Some(head), dictionary.directions().matmul(writes))
+                (
+                    vec![HookPoint::Z(layer)],
+                    Some(head),
+                    dictionary.directions().matmul(writes),
+                )
             }
             (Node::Head { .. }, _) => return Err(refused("a head has latents of a dictionary of hook_z, no neurons")),
             (Node::Input | Node::KeyValue { .. } | Node::Logits, _) => {

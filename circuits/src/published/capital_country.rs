@@ -1,8 +1,8 @@
 //! The country of a capital.
 
-use text::Tokenizer;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
+use text::Tokenizer;
 
 use super::Row;
 use crate::Error;

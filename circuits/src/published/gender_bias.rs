@@ -7,10 +7,16 @@ use super::{Row, words};
 pub(super) fn rows(tokenizer: &Tokenizer) -> Vec<Row> {
     let list = |name: &str| -> Vec<&'static str> {
         let lines = include_str!("words/professions.txt").lines();
-        let line = lines.filter_map(|line| line.split_once(": ")).find(|(title, _)| *title == name);
+        let line = lines
+            .filter_map(|line| line.split_once(": "))
+            .find(|(title, _)| *title == name);
         line.map(|(_, line)| words(line)).unwrap_or_default()
     };
-    let Some([he, she]) = tokenizer.token(" he").zip(tokenizer.token(" she")).map(|(he, she)| [he, she]) else {
+    let Some([he, she]) = tokenizer
+        .token(" he")
+        .zip(tokenizer.token(" she"))
+        .map(|(he, she)| [he, she])
+    else {
         return Vec::new();
     };
     let frames = list("frames");

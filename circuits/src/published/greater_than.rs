@@ -4,9 +4,9 @@
 //! others. Where every digit is a token, the next token is the tens digit: later ones are right, earlier ones wrong, and the same
 //! digit, which the digit behind it decides about, is neither.
 
-use text::Tokenizer;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use text::Tokenizer;
 
 use super::{DRAWN, Row, one_of, words};
 
@@ -57,5 +57,9 @@ fn is_split_in_pairs(tokenizer: &Tokenizer, century: u32, year: u32) -> bool {
 fn is_split_in_digits(tokenizer: &Tokenizer, century: u32, year: u32) -> bool {
     let pieces = pieces(tokenizer, century, year);
     let digits = pieces.iter().rev().take(4).rev().map(|piece| piece.trim().to_owned());
-    digits.collect::<Vec<_>>() == format!("{century}{year:02}").chars().map(String::from).collect::<Vec<_>>()
+    digits.collect::<Vec<_>>()
+        == format!("{century}{year:02}")
+            .chars()
+            .map(String::from)
+            .collect::<Vec<_>>()
 }

@@ -1,8 +1,8 @@
 //! Hypernymy: the kind of a thing, as "dogs, cats and other animals" names it.
 
-use text::Tokenizer;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
+use text::Tokenizer;
 
 use super::{Row, tokens, words};
 

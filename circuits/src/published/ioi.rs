@@ -1,8 +1,8 @@
 //! Indirect object identification: two people, one of whom is named again; the other completes the sentence.
 
-use text::Tokenizer;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use text::Tokenizer;
 
 use super::{DRAWN, Row, one_of, words};
 
@@ -16,8 +16,26 @@ const FRAMES: [&str; 7] = [
     "Then, [A] and [B] had a long argument, and afterwards [S] said to",
     "When [A] and [B] got a [OBJECT] at the [PLACE], [S] decided to give it to",
 ];
-const PLACES: [&str; 8] = ["store", "garden", "restaurant", "school", "hospital", "office", "house", "station"];
-const OBJECTS: [&str; 8] = ["ring", "kiss", "bone", "basketball", "computer", "necklace", "drink", "snack"];
+const PLACES: [&str; 8] = [
+    "store",
+    "garden",
+    "restaurant",
+    "school",
+    "hospital",
+    "office",
+    "house",
+    "station",
+];
+const OBJECTS: [&str; 8] = [
+    "ring",
+    "kiss",
+    "bone",
+    "basketball",
+    "computer",
+    "necklace",
+    "drink",
+    "snack",
+];
 
 pub(super) fn rows(tokenizer: &Tokenizer, rng: &mut ChaCha8Rng) -> Vec<Row> {
     let names: Vec<(&str, u32)> = words(include_str!("words/names.txt"))
@@ -30,7 +48,11 @@ pub(super) fn rows(tokenizer: &Tokenizer, rng: &mut ChaCha8Rng) -> Vec<Row> {
     let row = |_| {
         let three = rand::seq::index::sample(rng, names.len(), 3);
         let [(subject, of_subject), (object, of_object), (third, _)] = [0, 1, 2].map(|place| names[three.index(place)]);
-        let (first, second) = if rng.random() { (subject, object) } else { (object, subject) };
+        let (first, second) = if rng.random() {
+            (subject, object)
+        } else {
+            (object, subject)
+        };
         let frame = one_of(&FRAMES, rng)
             .replace("[PLACE]", one_of(&PLACES, rng))
             .replace("[OBJECT]", one_of(&OBJECTS, rng))

@@ -13,10 +13,10 @@ mod subject_verb;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use text::Tokenizer;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use text::Tokenizer;
 
 use crate::{Error, Pair};
 
@@ -157,7 +157,10 @@ fn words(list: &'static str) -> Vec<&'static str> {
 
 /// Of words those that are one token behind a space, as tokens.
 fn tokens(tokenizer: &Tokenizer, words: &[&str]) -> Vec<u32> {
-    words.iter().filter_map(|word| tokenizer.token(&format!(" {word}"))).collect()
+    words
+        .iter()
+        .filter_map(|word| tokenizer.token(&format!(" {word}")))
+        .collect()
 }
 
 /// One of a list that is not empty.

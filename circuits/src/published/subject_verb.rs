@@ -5,14 +5,41 @@ use text::Tokenizer;
 use super::{Row, words};
 
 const SUBJECTS: [&str; 10] = [
-    "author", "pilot", "surgeon", "farmer", "manager", "customer", "officer", "teacher", "senator", "consultant",
+    "author",
+    "pilot",
+    "surgeon",
+    "farmer",
+    "manager",
+    "customer",
+    "officer",
+    "teacher",
+    "senator",
+    "consultant",
 ];
 const ATTRACTORS: [&str; 10] = [
-    "guard", "chef", "architect", "skater", "dancer", "minister", "taxi driver", "assistant", "executive", "parent",
+    "guard",
+    "chef",
+    "architect",
+    "skater",
+    "dancer",
+    "minister",
+    "taxi driver",
+    "assistant",
+    "executive",
+    "parent",
 ];
-const THINGS: [&str; 9] = ["movie", "book", "game", "song", "picture", "painting", "novel", "poem", "show"];
+const THINGS: [&str; 9] = [
+    "movie", "book", "game", "song", "picture", "painting", "novel", "poem", "show",
+];
 const VERBS: [&str; 4] = ["like", "admire", "hate", "love"];
-const NEAR: [&str; 6] = ["next to", "behind", "in front of", "near", "to the side of", "across from"];
+const NEAR: [&str; 6] = [
+    "next to",
+    "behind",
+    "in front of",
+    "near",
+    "to the side of",
+    "across from",
+];
 const OF_THINGS: [&str; 2] = ["from", "by"];
 
 /// A predicate behind a subject: of one, and of several.
@@ -23,10 +50,16 @@ const PREDICATES: [[&str; 2]; 11] = [
     ["is old", "are old"],
     ["is young", "are young"],
     ["is short", "are short"],
-    ["knows many different foreign languages", "know many different foreign languages"],
+    [
+        "knows many different foreign languages",
+        "know many different foreign languages",
+    ],
     ["likes to watch television shows", "like to watch television shows"],
     ["is twenty three years old", "are twenty three years old"],
-    ["enjoys playing tennis with colleagues", "enjoy playing tennis with colleagues"],
+    [
+        "enjoys playing tennis with colleagues",
+        "enjoy playing tennis with colleagues",
+    ],
     ["writes in a journal every day", "write in a journal every day"],
 ];
 
@@ -59,7 +92,10 @@ fn prompts() -> Vec<Both> {
         for predicate in PREDICATES {
             all.push(with(noun, &|number| format!(" {} and", predicate[number])));
         }
-        for (speaker, saying) in SPEAKERS.iter().flat_map(|speaker| SAYING.map(|saying| (speaker, saying))) {
+        for (speaker, saying) in SPEAKERS
+            .iter()
+            .flat_map(|speaker| SAYING.map(|saying| (speaker, saying)))
+        {
             all.push([0, 1].map(|number| format!("The {speaker} {saying} the {}", numbers(noun)[number])));
         }
     }
@@ -69,7 +105,9 @@ fn prompts() -> Vec<Both> {
                 all.extend(NEAR.map(|near| with(noun, &|_| format!(" {near} the {form}"))));
                 // `admire` takes no s in this list of the paper's.
                 for verb in VERBS.into_iter().filter(|verb| *verb != "admire") {
-                    all.push(with(noun, &|number| format!(" that {} the {form}", agreeing(verb, number == 0))));
+                    all.push(with(noun, &|number| {
+                        format!(" that {} the {form}", agreeing(verb, number == 0))
+                    }));
                 }
             }
             for thing in THINGS {
@@ -106,7 +144,10 @@ pub(super) fn rows(tokenizer: &Tokenizer) -> Vec<Row> {
             right: right.to_vec(),
             wrong: wrong.to_vec(),
         };
-        [row(&one, &several, &singular, &plural), row(&several, &one, &plural, &singular)]
+        [
+            row(&one, &several, &singular, &plural),
+            row(&several, &one, &plural, &singular),
+        ]
     };
     prompts().into_iter().flat_map(both).collect()
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use ::circuits::{
-    Circuit, CircuitFile, Graph, Metric, PairsFile, Ranking, Rule, ScoreFile, ScoreOptions, Scores, Selection, draw, evaluate,
-    read_graph_json, write_graph_json,
+    Circuit, CircuitFile, Graph, Metric, PairsFile, Ranking, Rule, ScoreFile, ScoreOptions, Scores, Selection, draw,
+    evaluate, read_graph_json, write_graph_json,
 };
 use lm::{Model, Spec};
 use text::Tokenizer;
@@ -21,7 +21,12 @@ pub(super) fn targets() -> Vec<Target> {
         reader,
     };
     vec![
-        target("circuit-pairs", Form::JsonLines, || vec![PAIRS.as_bytes().to_vec()], pairs),
+        target(
+            "circuit-pairs",
+            Form::JsonLines,
+            || vec![PAIRS.as_bytes().to_vec()],
+            pairs,
+        ),
         target("circuit-graph", Form::Json, || vec![made("graph.json")], graph),
         target("circuit-scores", Form::Json, || vec![made("scores.json")], scores),
         target("circuit-file", Form::Json, || vec![made("circuit.json")], circuit),

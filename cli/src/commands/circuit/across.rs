@@ -72,7 +72,9 @@ fn table(names: &[String], circuits: &[Circuit], cells: &[Cell]) -> String {
             format!("{name:<width$}{}\n", cells.concat())
         };
         let rows = cells.chunks(n).zip(names);
-        let rows: Vec<String> = rows.map(|(cells, name)| line(name, cells.iter().map(cell).collect())).collect();
+        let rows: Vec<String> = rows
+            .map(|(cells, name)| line(name, cells.iter().map(cell).collect()))
+            .collect();
         format!("{title}\n{}{}\n", line("", names.to_vec()), rows.concat())
     };
     let sizes: Vec<String> = names
@@ -81,15 +83,20 @@ fn table(names: &[String], circuits: &[Circuit], cells: &[Cell]) -> String {
         .map(|(name, circuit)| format!("{name} {} edges of {} nodes", circuit.len(), circuit.sources().len()))
         .collect();
     let mut out = format!("circuits after pruning: {}\n\n", sizes.join(", "));
-    out += &grid("faithfulness: row = task that is run, column = circuit that is kept", &|cell| {
-        let share = cell.faithfulness.faithfulness;
-        share.map_or_else(|| "undefined".to_owned(), |share| format!("{share:.2}"))
-    });
+    out += &grid(
+        "faithfulness: row = task that is run, column = circuit that is kept",
+        &|cell| {
+            let share = cell.faithfulness.faithfulness;
+            share.map_or_else(|| "undefined".to_owned(), |share| format!("{share:.2}"))
+        },
+    );
     out += &grid("intersection over union, nodes | edges", &|cell| {
         format!("{:.2} | {:.2}", cell.overlap.nodes, cell.overlap.edges)
     });
     let others: Vec<&Cell> = cells.iter().filter(|cell| cell.task != cell.circuit).collect();
-    let defined = others.iter().filter_map(|cell| Some((cell.faithfulness.faithfulness?, cell.overlap)));
+    let defined = others
+        .iter()
+        .filter_map(|cell| Some((cell.faithfulness.faithfulness?, cell.overlap)));
     let (shares, overlaps): (Vec<f64>, Vec<Overlap>) = defined.unzip();
     let correlation = |of: fn(&Overlap) -> f64| {
         let overlaps: Vec<f64> = overlaps.iter().map(of).collect();

@@ -77,7 +77,12 @@ pub(super) struct Point {
 
 impl Compare {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
-        if let Some(share) = self.shares.iter().chain([&self.share]).find(|share| !(0.0..=1.0).contains(*share)) {
+        if let Some(share) = self
+            .shares
+            .iter()
+            .chain([&self.share])
+            .find(|share| !(0.0..=1.0).contains(*share))
+        {
             return Err(ConfigError(format!("--shares {share}: give numbers from 0 to 1")).into());
         }
         let (graph, mut all) = self.read()?;
@@ -91,7 +96,10 @@ impl Compare {
         if self.across {
             return across::run(&self, &graph, &all, &model, &tokenizer, context);
         }
-        let pairs = all[0].sources()?.check_pairs(self.discovery, &tokenizer, "circuit compare")?.pairs;
+        let pairs = all[0]
+            .sources()?
+            .check_pairs(self.discovery, &tokenizer, "circuit compare")?
+            .pairs;
         if !self.no_controls {
             let controls = controls(&graph, &model, &all[0].file);
             all.extend(controls);
@@ -161,8 +169,8 @@ impl Compare {
             let (file, of, values) = ScoreFile::read(folder)?;
             let name = folder.display().to_string();
             if let Some(first) = all.first() {
-                let fits = first.file.model == file.model
-                    && (self.across || first.file.options.metric == file.options.metric);
+                let fits =
+                    first.file.model == file.model && (self.across || first.file.options.metric == file.options.metric);
                 anyhow::ensure!(
                     fits,
                     "{name} has scores of another model or metric than {}: compare scores of one model and metric",

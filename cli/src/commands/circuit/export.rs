@@ -63,7 +63,10 @@ impl Export {
                 self.out
             }
             Format::CircuitTracer => {
-                anyhow::ensure!(!circuit.is_empty(), "the page shows a circuit: name one that keeps edges with --circuit");
+                anyhow::ensure!(
+                    !circuit.is_empty(),
+                    "the page shows a circuit: name one that keeps edges with --circuit"
+                );
                 shown(&self.out, &file, &circuit, &scores, &model, &tokenizer)?
             }
         };
@@ -86,7 +89,11 @@ fn shown(
     tokenizer: &Tokenizer,
 ) -> anyhow::Result<PathBuf> {
     let sources: Sources = serde_json::from_value(file.pairs.clone())?;
-    let slug = sources.score.name().replace(|c: char| !c.is_ascii_alphanumeric(), "-").to_lowercase();
+    let slug = sources
+        .score
+        .name()
+        .replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+        .to_lowercase();
     let pairs = &sources.score.open(tokenizer)?[..1];
     let of_input: Vec<Edge> = circuit.edges().filter(|edge| edge.source == 0).collect();
     let of_input = positions(model, pairs, &file.options, &of_input)?;

@@ -88,7 +88,12 @@ impl Latents {
         let sets = dictionary_sets::load(&run, &store, &sites.nodes(), context)?;
         let names: Vec<&str> = sets.iter().map(|set| set.name.as_str()).collect();
         let set = sets.iter().find(|set| set.name == self.dictionary).with_context(|| {
-            format!("{} holds no {}; it has {}", self.run.display(), self.dictionary, names.join(", "))
+            format!(
+                "{} holds no {}; it has {}",
+                self.run.display(),
+                self.dictionary,
+                names.join(", ")
+            )
         })?;
         output::note(&format!(
             "circuit latents: {} at {} sites, {} runs forward and backward of {} pairs for each attribute of a node",
@@ -99,7 +104,11 @@ impl Latents {
         ));
         let mut rows = Vec::new();
         for site in &sites.sites {
-            for (&node, &attribute) in site.nodes.iter().flat_map(|node| site.attributes.iter().map(move |a| (node, a))) {
+            for (&node, &attribute) in site
+                .nodes
+                .iter()
+                .flat_map(|node| site.attributes.iter().map(move |a| (node, a)))
+            {
                 if let Some(dictionary) = set.by_node.get(&node) {
                     rows.push(self.row(&model, task.as_ref(), node, attribute, dictionary.as_ref())?);
                 }
@@ -137,7 +146,9 @@ impl Latents {
         let at = Vector {
             hook: node.hook,
             head: node.head,
-            positions: positions.collect::<Option<_>>().with_context(|| format!("a prompt has no {}", node.role))?,
+            positions: positions
+                .collect::<Option<_>>()
+                .with_context(|| format!("a prompt has no {}", node.role))?,
         };
         let Scores {
             scores,
@@ -182,7 +193,10 @@ impl Latents {
 
 /// The latents that the evaluation chooses by F1, with the values that they stand for.
 fn chosen(task: &dyn Task, attribute: Attribute, sample: &[tasks::Prompt], codes: Codes) -> BTreeMap<u32, Vec<String>> {
-    let values: Vec<usize> = sample.iter().filter_map(|prompt| prompt.labels.get(attribute)).collect();
+    let values: Vec<usize> = sample
+        .iter()
+        .filter_map(|prompt| prompt.labels.get(attribute))
+        .collect();
     let mut by_latent: BTreeMap<u32, Vec<String>> = BTreeMap::new();
     for chosen in choose(&[codes], &values, task.n_values(attribute), Criterion::F1) {
         let name = task.value_name(attribute, chosen.value).to_owned();
@@ -215,7 +229,12 @@ impl Row {
         let best: BTreeSet<u32> = order.iter().copied().take(n).collect();
         let both = self.by_f1.keys().filter(|latent| best.contains(latent)).count();
         let exchanges: usize = self.exchanged.values().sum();
-        let of_best: usize = self.exchanged.iter().filter(|(latent, _)| best.contains(latent)).map(|(_, times)| times).sum();
+        let of_best: usize = self
+            .exchanged
+            .iter()
+            .filter(|(latent, _)| best.contains(latent))
+            .map(|(_, times)| times)
+            .sum();
         let mut out = format!(
             "{} {}: the metric falls by {:.3} when the vector is the counterfactual's; scores: latents {:.3}, error term {:.3}\n\
              {n} latents by F1 carry {:.2} of what {} alive latents score, the best {n} carry {:.2}; {both} are in both ({:.1} by chance)\n\
@@ -233,7 +252,10 @@ impl Row {
         );
         out += &format!("{:>8} {:>10} {:>10}  best by F1 for\n", "latent", "score", "exchanged");
         for latent in order.into_iter().take(8) {
-            let values = self.by_f1.get(&latent).map_or_else(|| "-".to_owned(), |values| values.join(", "));
+            let values = self
+                .by_f1
+                .get(&latent)
+                .map_or_else(|| "-".to_owned(), |values| values.join(", "));
             out += &format!(
                 "{latent:>8} {:>10.4} {:>10}  {values}\n",
                 self.scores[latent as usize],

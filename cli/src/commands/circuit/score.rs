@@ -95,7 +95,10 @@ fn table(scores: &Scores, file: &ScoreFile, intervals: Option<&Intervals>) -> St
             file.top
         );
     }
-    out += &format!("{:<28} {:>10} {:>10} {:>22} {:>12}\n", "edge", "score", "error", "95 %", "ranks");
+    out += &format!(
+        "{:<28} {:>10} {:>10} {:>22} {:>12}\n",
+        "edge", "score", "error", "95 %", "ranks"
+    );
     for &number in order.iter().take(SHOWN) {
         let error = scores.errors[number].map_or_else(|| "-".to_owned(), |error| format!("{error:.4}"));
         let [score, rank] = match intervals {

@@ -120,7 +120,12 @@ pub(super) struct CheckPairs {
 impl Sources {
     /// The pairs that circuits are checked on: with `discovery` those that edges were scored on, as published; otherwise those that the
     /// config names, without prompts that edges were scored on.
-    pub(super) fn check_pairs(self, discovery: bool, tokenizer: &Tokenizer, command: &str) -> anyhow::Result<CheckPairs> {
+    pub(super) fn check_pairs(
+        self,
+        discovery: bool,
+        tokenizer: &Tokenizer,
+        command: &str,
+    ) -> anyhow::Result<CheckPairs> {
         let of_score = self.score.open(tokenizer)?;
         let source = match self.check {
             Some(source) if !discovery => source,
@@ -138,7 +143,10 @@ impl Sources {
         let all = source.open(tokenizer)?;
         let n = all.len();
         let known: BTreeSet<&[u32]> = of_score.iter().map(|pair| pair.clean.as_slice()).collect();
-        let pairs: Vec<Pair> = all.into_iter().filter(|pair| !known.contains(pair.clean.as_slice())).collect();
+        let pairs: Vec<Pair> = all
+            .into_iter()
+            .filter(|pair| !known.contains(pair.clean.as_slice()))
+            .collect();
         anyhow::ensure!(
             !pairs.is_empty(),
             "all {n} prompts to check circuits on are prompts that edges were scored on; name others, or give --discovery"

@@ -73,7 +73,11 @@ impl Split {
         let (model, tokenizer) =
             run_folder::load_model(&self.model.model, self.model.weights.options(), &context.device)?;
         let graph = Graph::new(model.spec());
-        let edges: Vec<Edge> = self.edges.iter().map(|name| graph.parse(name)).collect::<Result<_, _>>()?;
+        let edges: Vec<Edge> = self
+            .edges
+            .iter()
+            .map(|name| graph.parse(name))
+            .collect::<Result<_, _>>()?;
         let pairs = config.pairs.open(&tokenizer)?;
         let options = config.options();
         output::note(&format!(
@@ -147,7 +151,10 @@ impl Split {
         }
         let others: f64 = order.iter().skip(self.shown).map(|&part| edge.parts[part]).sum();
         if order.len() > self.shown {
-            out += &format!("  {:<26} {others:>10.4}\n", format!("{} others", order.len() - self.shown));
+            out += &format!(
+                "  {:<26} {others:>10.4}\n",
+                format!("{} others", order.len() - self.shown)
+            );
         }
         if self.by == By::Latents {
             out += &format!("  {:<26} {:>10.4}\n", "error term", edge.rest);
