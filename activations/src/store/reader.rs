@@ -240,7 +240,8 @@ impl Store {
     /// The checksum of a shard's bytes.
     pub(super) fn crc32c(&self, hook: HookPoint, shard: usize) -> u32 {
         let entry = self.manifest.hooks.get(&hook).and_then(|entry| entry.shards.get(shard));
-        entry.map_or(0, |shard| shard.crc32c)
+        let entry = entry.unwrap_or_else(|| unreachable!("shard {shard} of {hook} is not one of the manifest"));
+        entry.crc32c
     }
 
     /// Mean and mean norm of a hook's vectors in the first `shards` shards, from the footers.
