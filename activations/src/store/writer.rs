@@ -119,12 +119,21 @@ impl StoreWriter {
         }
     }
 
+    /// What is written of a hook of the layout.
+    fn writer(&self, hook: HookPoint) -> &HookWriter {
+        let writer = self.hooks.get(&hook);
+        writer.unwrap_or_else(|| unreachable!("{hook} is not in the layout of this store"))
+    }
+
+    /// What is written of a hook of the layout, to be changed.
+    fn writer_mut(&mut self, hook: HookPoint) -> &mut HookWriter {
+        let writer = self.hooks.get_mut(&hook);
+        writer.unwrap_or_else(|| unreachable!("{hook} is not in the layout of this store"))
+    }
+
     fn wants(&self, hook: HookPoint, window: usize) -> bool {
-        let (size, shards) = (
-            self.layout.window_shards(),
-            self.hooks.get(&hook).map(|hook| &hook.shards),
-        );
-        let mut of_window = shards.into_iter().flatten().skip(window * size).take(size);
+        let size = self.layout.window_shards();
+        let mut of_window = self.writer(hook).shards.iter().skip(window * size).take(size);
         self.part.holds(window, self.layout.windows()) && of_window.any(Option::is_none)
     }
 
@@ -169,11 +178,7 @@ impl StoreWriter {
             if self.wants(hook, window) {
                 let values = &values[done * width..(done + count) * width];
                 self.put(hook, window, start + done, &rows[done..done + count], values)?;
-                if self
-                    .hooks
-                    .get(&hook)
-                    .is_some_and(|writer| writer.filled == within.len())
-                {
+                if self.writer(hook).filled == within.len() {
                     self.close(hook, window)?;
                 }
             }
@@ -236,19 +241,13 @@ impl StoreWriter {
         let (open, width) = (std::mem::take(&mut writer.open), writer.shape.width);
         writer.filled = 0;
         for (shard, data) in (first..).zip(open) {
-            if self
-                .hooks
-                .get(&hook)
-                .is_some_and(|writer| writer.shards[shard].is_none())
-            {
+            if self.writer(hook).shards[shard].is_none() {
                 // Another process that does the same part may have been faster: what stands there stays.
                 let entry = match self.find(hook, width, shard, None)? {
                     Some(entry) => entry,
                     None => self.write(hook, width, shard, data)?,
                 };
-                if let Some(writer) = self.hooks.get_mut(&hook) {
-                    writer.shards[shard] = Some(entry);
-                }
+                self.writer_mut(hook).shards[shard] = Some(entry);
             }
         }
         Ok(())
@@ -273,13 +272,11 @@ impl StoreWriter {
             return Ok(None);
         }
         for (hook, shard) in missing {
-            let width = self.layout.hooks[&hook].width;
+            let width = self.writer(hook).shape.width;
             let Some(entry) = self.find(hook, width, shard, None)? else {
                 return Ok(None);
             };
-            if let Some(writer) = self.hooks.get_mut(&hook) {
-                writer.shards[shard] = Some(entry);
-            }
+            self.writer_mut(hook).shards[shard] = Some(entry);
         }
         self.look_again()?;
         let entry = |(&hook, writer): (&HookPoint, &HookWriter)| {
