@@ -134,6 +134,12 @@ impl Grid {
                 return refuse("batch", &reason);
             }
             variant.architecture.check_latents(n_latents)?;
+            if let Some(l0) = variant.l0.filter(|l0| *l0 > n_latents as f64) {
+                return refuse(
+                    "l0",
+                    &format!("is {l0}, more than the {n_latents} latents of this site"),
+                );
+            }
             let target_mean = match variant.target {
                 None => None,
                 Some(hook) => match scaled.get(&hook) {

@@ -11,6 +11,7 @@ mod apply;
 mod architecture;
 mod batch;
 mod config;
+mod control;
 mod encoding;
 mod error;
 mod finish;

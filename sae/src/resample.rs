@@ -111,6 +111,8 @@ mod tests {
             auxiliary_weight: 0.0,
             resamples: 1,
             frozen_decoder: false,
+            l0: None,
+            anneal_k: 1.0,
             precision: Precision::F32,
         };
         let start = Start {

@@ -10,7 +10,7 @@ use lm::HookPoint;
 use tasks::{Labels, Role};
 
 use super::held_out::{Counts, HeldOut};
-use super::manifest::{Manifest, ShardEntry};
+use super::manifest::{Files, Manifest, ShardEntry};
 use super::open_shard::OpenShard;
 use super::schema::Row;
 use super::shard::Expected;
@@ -59,6 +59,15 @@ pub(super) struct Cut {
 }
 
 impl Store {
+    /// How far the harvest of the store in `dir` is, by the names of its files; `None` where none was begun.
+    ///
+    /// # Errors
+    ///
+    /// Settings of the harvest that cannot be read, or of another format version.
+    pub fn files(dir: &Path) -> Result<Option<Files>, Error> {
+        Files::find(dir)
+    }
+
     /// Opens the store in `dir`.
     ///
     /// # Errors
