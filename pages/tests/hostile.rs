@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use causal::Site;
+use causal::{Clean, Site};
 use eval::EvalFile;
 use eval::compare::{Evaluation, compare};
 use eval::ledger::Entry;
 use eval::metric::{Method, Metric};
-use eval::report::{Clean, Columns, DictionaryFacts, FORMAT_VERSION, ModelFacts, Report, Score};
+use eval::report::{Columns, DictionaryFacts, FORMAT_VERSION, ModelFacts, Report, Score};
 use pages::comparison::{self, Side};
 use pages::run::{Run, page};
 use tasks::{Attribute, TaskName};
