@@ -41,6 +41,10 @@ pub(crate) enum Command {
     Fit(commands::fit::Fit),
     /// Train sparse autoencoders on cached activations
     Train(commands::train::Train),
+    /// Print, or submit, the Slurm jobs of a harvest and a training grid
+    Submit(commands::submit::Submit),
+    /// Say what of an experiment is done, running or failed, and what it cost
+    Status(commands::status::Status),
     /// Run a sparse autoencoder, of saelab or another library, on vectors from a file
     Encode(commands::encode::Encode),
     /// Convert a sparse autoencoder between saelab, SAELens, sparsify and dictionary_learning
@@ -61,8 +65,14 @@ pub(crate) enum Command {
     Serve(commands::serve::Serve),
     /// Find the edges between heads and MLPs that carry a behaviour, and measure how faithful they are alone
     Circuit(commands::circuit::CircuitArgs),
+    /// Explain functions whose description is known, and judge the explanations
+    Find(commands::find::Find),
+    /// Explain what the latents of dictionaries are active on, and score the explanations
+    Explain(commands::explain::Explain),
     /// Run the toys of occlusion and over-splitting
     Phenomena(commands::phenomena::Phenomena),
+    /// Train autoencoders on activations whose features are known, and score what they find
+    Synthetic(commands::synthetic::Synthetic),
     /// Print one table of what splice and eval found, seeds taken together
     Quality(commands::quality::Quality),
     /// List the devices that this program can use here

@@ -12,6 +12,7 @@ pub(crate) mod behaviours;
 pub(crate) mod bench;
 mod bench_eval;
 mod bench_harvest;
+mod bench_scan;
 mod bench_store;
 pub(crate) mod circuit;
 pub(crate) mod compare;
@@ -19,12 +20,16 @@ pub(crate) mod convert;
 pub(crate) mod devices;
 mod dictionary_sets;
 pub(crate) mod encode;
+mod estimate;
 pub(crate) mod eval;
+pub(crate) mod explain;
+pub(crate) mod find;
 mod finished_notes;
 pub(crate) mod fit;
 pub(crate) mod harvest;
 mod hook_autoencoders;
 pub(crate) mod inspect;
+pub(crate) mod language_model;
 pub(crate) mod locate;
 pub(crate) mod model;
 pub(crate) mod phenomena;
@@ -34,8 +39,12 @@ pub(crate) mod report;
 pub(crate) mod run_folder;
 mod same_dictionaries;
 pub(crate) mod serve;
+mod share;
 pub(crate) mod splice;
+pub(crate) mod status;
 pub(crate) mod store;
+pub(crate) mod submit;
+pub(crate) mod synthetic;
 pub(crate) mod trace;
 pub(crate) mod train;
 mod training_folder;
@@ -83,6 +92,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Store(command) => command.run(&context),
         Command::Fit(command) => command.run(&context),
         Command::Train(command) => command.run(&context),
+        Command::Submit(command) => command.run(&context),
+        Command::Status(command) => command.run(),
         Command::Encode(command) => command.run(&context),
         Command::Convert(command) => command.run(&context),
         Command::Inspect(command) => command.run(&context),
@@ -93,7 +104,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Report(command) => command.run(&context),
         Command::Serve(command) => command.run(),
         Command::Circuit(command) => command.run(&context),
+        Command::Find(command) => command.run(&context),
+        Command::Explain(command) => command.run(&context),
         Command::Phenomena(command) => command.run(&context),
+        Command::Synthetic(command) => command.run(&context),
         Command::Quality(command) => command.run(&context),
         Command::Devices(command) => command.run(),
         Command::Bench(command) => command.run(&context),
