@@ -8,6 +8,7 @@ pub mod config;
 pub mod corpus;
 pub mod dictionary;
 mod dtype;
+pub mod duplicates;
 mod error;
 pub mod harvest;
 pub mod node;
@@ -18,6 +19,7 @@ pub use config::{Bos, HarvestConfig, HarvestFile, Patterns, Selection, SourceCon
 pub use corpus::{Corpus, Document, OnBadLine, Skipped};
 pub use dictionary::Dictionary;
 pub use dtype::Dtype;
+pub use duplicates::KnownVectors;
 pub use error::Error;
 pub use harvest::{Cost, Event, Fill, HarvestPlan, LongDocuments, Packing, Progress, Source, Window, Windows, harvest};
 pub use node::Node;

@@ -54,6 +54,14 @@ impl Outcome {
         mean(&self.logit_diff)
     }
 
+    /// Asks another run how far it is from this one, whose log-probabilities were asked for.
+    pub fn divergence(&self) -> Want<'_> {
+        match &self.log_probs {
+            Some(log_probs) => Want::DivergenceFrom(log_probs),
+            None => Want::Prediction,
+        }
+    }
+
     /// 1 where both predict the same token, 0 elsewhere, `[N]`.
     pub fn agreement(&self, other: &Outcome) -> Vec<f32> {
         self.prediction

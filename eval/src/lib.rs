@@ -15,7 +15,6 @@
 //! | [`baseline`] | dictionaries that nobody trained |
 //! | [`approximation`] | sufficiency and necessity |
 //! | [`control`] | searches for edits |
-//! | [`readout`] | linear read-outs of attributes, for isolation |
 //! | [`interpretability`], `agreement` | F1, correlation and average precision of latents against attribute values |
 //! | [`interpretation`] | what a latent stands for |
 //! | [`bootstrap`] | resamples of prompts |
@@ -54,7 +53,6 @@ mod measure;
 pub mod metric;
 pub mod parts;
 pub mod phenomena;
-pub mod readout;
 pub mod report;
 pub mod rows;
 pub mod site;
@@ -68,7 +66,7 @@ pub use config::{Baseline, EvalConfig, EvalFile};
 pub use cost::Cost;
 pub use dictionaries::{DictionarySet, Edit};
 pub use error::Error;
-pub use evaluate::{Evaluated, Observer, evaluate};
+pub use evaluate::{Earlier, Evaluated, Observer, evaluate};
 pub use legacy::Legacy;
 pub use locate::{LocateConfig, LocateFile, Located, locate};
 pub use metric::{Method, Metric};

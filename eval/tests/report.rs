@@ -10,9 +10,10 @@
 use arrow::array::{Array, Float64Array, StringArray, UInt64Array};
 use eval::bootstrap::Bootstrap;
 use eval::columns::scores_parquet;
+use eval::config::Compare;
 use eval::ledger::{Entry, Key, Ledger, Selection};
 use eval::locate::{Candidate, Located};
-use eval::report::{Clean, Columns, DictionaryFacts, FORMAT_VERSION, ModelFacts};
+use eval::report::{Clean, Columns, DictionaryFacts, FORMAT_VERSION, ModelFacts, Unseen};
 use eval::{EvalFile, Evidence, Method, Metric, Report, Site, Sites, table};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::data_type::AsBytes;
@@ -116,9 +117,13 @@ fn report() -> (Report, Vec<Entry>) {
         (Metric::EditAccuracy, Some(Method::Greedy), Some(4)),
         (Metric::F1, None, None),
     ];
-    let comparisons = metrics
-        .map(|(metric, method, k)| ledger.compare(&dictionaries, "sae-topk", "random", Selection { metric, method, k }))
-        .to_vec();
+    let selections = metrics.map(|(metric, method, k)| Selection { metric, method, k });
+    let pair = Compare {
+        left: "sae-topk".to_owned(),
+        right: "random".to_owned(),
+    };
+    let comparisons = ledger.compare(&dictionaries, &selections.map(|selection| (&pair, selection)));
+    let means = ledger.means(&dictionaries, &selections);
     let entries = ledger.into_entries();
     let report = Report {
         format_version: FORMAT_VERSION,
@@ -133,6 +138,15 @@ fn report() -> (Report, Vec<Entry>) {
         },
         prompts: "f00d".to_owned(),
         sites: sites(),
+        unseen: vec![Unseen {
+            site: "blocks.2.hook_resid_pre@S2".to_owned(),
+            seen: 3,
+            evaluation: 5,
+            seen_interpretability: 40,
+            interpretability: 100,
+            everything_seen: false,
+            kept: "beef".to_owned(),
+        }],
         clean: Clean {
             logit_diff: 7.8123,
             accuracy: 0.998,
@@ -145,6 +159,7 @@ fn report() -> (Report, Vec<Entry>) {
         },
         scores: entries.iter().map(|entry| entry.score.clone()).collect(),
         comparisons,
+        means,
     };
     (report, entries)
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use activations::{Dictionary, Node};
 use eval::interventions::Runner;
-use eval::{DictionarySet, Edit, EvalConfig, EvalFile, Method, RandomDictionary, Site, Sites, evaluate};
+use eval::{DictionarySet, Earlier, Edit, EvalConfig, EvalFile, Method, RandomDictionary, Site, Sites, evaluate};
 use lm::Model;
 use tasks::{Attribute, IoiTask, TaskSource};
 
@@ -73,9 +73,15 @@ impl BenchEval {
             .collect();
         let time = |runner: Runner<'_>| -> anyhow::Result<(f64, usize)> {
             let (start, mut interventions) = (Instant::now(), 0);
-            evaluate(&runner, &task, &sites, &sets, &config, None, &mut |done, _| {
-                interventions = done
-            })?;
+            evaluate(
+                &runner,
+                &task,
+                &sites,
+                &sets,
+                &config,
+                &Earlier::default(),
+                &mut |done, _| interventions = done,
+            )?;
             Ok((start.elapsed().as_secs_f64(), interventions))
         };
         let (seconds, interventions) = time(Runner::new(&model, config.batch))?;

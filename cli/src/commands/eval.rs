@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
-use activations::Store;
+use activations::{Node, Store};
 use anyhow::Context as _;
 use eval::interventions::Runner;
-use eval::{Cost, EvalConfig, Observer, Parts, evaluate, table};
+use eval::rows::Rows;
+use eval::{Cost, Earlier, EvalConfig, Observer, Parts, evaluate, table};
 use indicatif::ProgressBar;
 use lm::LoadOptions;
 use tasks::Sample;
@@ -53,7 +54,6 @@ impl Eval {
                 config.interpretability_prompts,
                 "`interpretability_prompts`",
             ),
-            (Sample::Train, config.readout_prompts, "`readout_prompts`"),
         ] {
             run_folder::note_available(task.as_ref(), sample, asked, what);
         }
@@ -82,6 +82,14 @@ impl Eval {
         let baselines = baselines::make(&config, &sets, &store, &sites.nodes(), context)?;
         sets.extend(baselines);
         let parts = Parts::new(run.unfinished(), context.program());
+        let trained = |node: Node| -> anyhow::Result<(Node, Rows)> {
+            let rows = store.node(&node)?;
+            Ok((node, Rows::new(rows.width, rows.values)))
+        };
+        let earlier = Earlier {
+            trained: sites.nodes().into_iter().map(trained).collect::<Result<_, _>>()?,
+            parts: Some(&parts),
+        };
         let mut told = Told(context.progress.bar("eval", 0));
         let evaluated = evaluate(
             &Runner::new(&model, config.batch),
@@ -89,7 +97,7 @@ impl Eval {
             &sites,
             &sets,
             &config,
-            Some(&parts),
+            &earlier,
             &mut told,
         )?;
         told.0.finish_and_clear();
