@@ -53,14 +53,20 @@ pub(crate) enum Command {
     Truth(commands::truth::TruthArgs),
     /// Compare dictionaries on approximation, control and interpretability
     Eval(commands::eval::Eval),
+    /// Learn masks over latents from the model's gradients: which latents carry an attribute
+    Masks(commands::masks::MasksArgs),
     /// Say which differences between dictionaries of one or several evaluations are real
     Compare(commands::compare::Compare),
+    /// Measure whether the intervals of few seeds hold the mean of many
+    Coverage(commands::coverage::CoverageArgs),
     /// Find the edges between heads and MLPs that carry a behaviour, and measure how faithful they are alone
     Circuit(commands::circuit::CircuitArgs),
     /// Run the toys of occlusion and over-splitting
     Phenomena(commands::phenomena::Phenomena),
     /// Print one table of what splice and eval found, seeds taken together
     Quality(commands::quality::Quality),
+    /// Measure what a paper reports and print it beside the published numbers
+    Reproduce(commands::reproduce::Reproduce),
     /// List the devices that this program can use here
     Devices(commands::devices::Devices),
     /// Measure the kernels on this machine

@@ -205,6 +205,25 @@ fn check_paired(runs: &[Evaluation]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether two evaluations are of the same model at the same sites, whatever their prompts.
+pub(crate) fn check_paired_but_for_prompts(one: &Evaluation, other: &Evaluation) -> Result<(), Error> {
+    let (a, b) = (&one.report, &other.report);
+    let nodes = |report: &Report| report.sites.iter().map(|site| site.nodes.clone()).collect::<Vec<_>>();
+    let differs = [
+        ("their tasks", a.task != b.task),
+        ("their models", a.model.hash != b.model.hash),
+        ("their sites", nodes(a) != nodes(b)),
+    ];
+    match differs.into_iter().find(|(_, differs)| *differs) {
+        None => Ok(()),
+        Some((what, _)) => Err(Error::Unpaired {
+            left: one.name.clone(),
+            right: other.name.clone(),
+            reason: format!("{what} differ"),
+        }),
+    }
+}
+
 /// What was kept of the samples at each site.
 fn kept(report: &Report) -> Vec<(&str, &str)> {
     report

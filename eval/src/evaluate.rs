@@ -67,6 +67,17 @@ pub struct Earlier<'a> {
 }
 
 /// What an evaluation found.
+/// What an evaluation found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluated {
+    /// The report.
+    pub report: Report,
+    /// Its scores with their resamples.
+    pub entries: Vec<Entry>,
+    /// `scores.parquet` and `resamples.parquet`, whose hashes the report holds.
+    columns: [Vec<u8>; 2],
+}
+
 impl Evaluated {
     /// Writes `resamples.parquet`, `scores.parquet`, `run.json` and `report.json` into `dir`. `circumstances` is what `run.json`
     /// holds, beside the hash of the report.

@@ -12,6 +12,8 @@
 //!
 //! Shape legend: `N` prompts, `B` prompts of a batch, `T` tokens of a prompt, `D` width of a node, `V` vocabulary.
 
+mod loss;
+
 use crate::Error;
 use crate::rows::Rows;
 use crate::site::restart_layer;
@@ -20,6 +22,8 @@ use burn::tensor::{Tensor, TensorData};
 use lm::{Grouping, HookPoint, Logits, Model, Pass, Passes, Past, Patch, Request, Schedule, Trace, in_order_of_rows};
 use std::collections::{BTreeMap, BTreeSet};
 use tasks::Prompt;
+
+pub use loss::LossGradients;
 
 /// Most bytes of keys and values that a clean run keeps.
 const MOST_KEPT: usize = 1 << 30;

@@ -15,14 +15,17 @@
 //! | [`baseline`] | dictionaries that nobody trained |
 //! | [`approximation`] | sufficiency and necessity |
 //! | [`control`] | searches for edits |
+//! | [`masks`] | which latents carry an attribute: masks learned by gradients |
 //! | [`interpretability`], `agreement` | F1, correlation and average precision of latents against attribute values |
 //! | [`interpretation`] | what a latent stands for |
 //! | [`bootstrap`] | resamples of prompts |
 //! | [`ledger`] | scores together with their resamples |
+//! | [`coverage`] | whether intervals cover what they claim |
 //! | [`statistics`], [`compare`] | which differences between dictionaries are real, within and across evaluations |
 //! | [`splice`] | cross-entropy on running text with reconstructions in place |
 //! | [`truth`] | latents against all that the written world knows of its tokens |
 //! | [`phenomena`] | occlusion and over-splitting: checks of dictionaries, and toys |
+//! | [`published`] | the paper's numbers beside ours |
 //! | [`config`], [`legacy`] | settings of an evaluation; behaviours of published code that can be asked for |
 //! | [`mod@evaluate`], `measure`, `derive` | the evaluation, site by site, and scores that relate others |
 //! | [`parts`], [`cost`] | what a broken run has measured; what a run will cost |
@@ -39,6 +42,7 @@ pub mod compare;
 pub mod config;
 pub mod control;
 pub mod cost;
+pub mod coverage;
 mod derive;
 pub mod dictionaries;
 mod error;
@@ -49,10 +53,12 @@ pub mod interventions;
 pub mod ledger;
 pub mod legacy;
 pub mod locate;
+pub mod masks;
 mod measure;
 pub mod metric;
 pub mod parts;
 pub mod phenomena;
+pub mod published;
 pub mod report;
 pub mod rows;
 pub mod site;

@@ -54,6 +54,14 @@ pub enum Metric {
     EditExcess,
     /// Area under edit accuracy against the number of exchanged latents, from none to the most, over that most.
     EditArea,
+    /// Share of prompts that are predicted as under the ground-truth patch when the latents of a learned mask are exchanged.
+    MaskSuccess,
+    /// Share of prompts whose prediction stays when they are exchanged with a prompt of which only another attribute differs.
+    MaskIsolation,
+    /// Mean of both.
+    MaskScore,
+    /// Latents of the mask.
+    MaskLatents,
     /// Mean over predicates of the F1 of the best latent.
     F1,
     /// Precision of the same latents.
@@ -110,7 +118,11 @@ impl Metric {
             | Self::GreedyGap
             | Self::EditSuccess
             | Self::EditExcess
-            | Self::EditArea => Test::Control,
+            | Self::EditArea
+            | Self::MaskSuccess
+            | Self::MaskIsolation
+            | Self::MaskScore
+            | Self::MaskLatents => Test::Control,
             _ => Test::Interpretability,
         }
     }
@@ -121,17 +133,15 @@ impl Metric {
     pub fn is_share(self) -> bool {
         matches!(
             self,
-            Self::EditAccuracy | Self::EditHalf | Self::EditArea | Self::Interchange | Self::InterchangeRest
+            Self::EditAccuracy
+                | Self::EditHalf
+                | Self::EditArea
+                | Self::Interchange
+                | Self::InterchangeRest
+                | Self::MaskSuccess
+                | Self::MaskIsolation
+                | Self::MaskScore
         )
-    }
-
-    /// Whether more of it is better, so that a difference says which dictionary is ahead; of the others it says which is larger.
-    pub fn is_better_when_larger(self) -> bool {
-        self.is_share()
-            || matches!(
-                self,
-                Self::F1 | Self::Mcc | Self::AveragePrecision | Self::Precision | Self::Recall
-            )
     }
 }
 

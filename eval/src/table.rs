@@ -7,7 +7,7 @@
 mod checks;
 mod columns;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use tasks::{Attribute, TaskName};

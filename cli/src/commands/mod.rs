@@ -16,6 +16,7 @@ mod bench_store;
 pub(crate) mod circuit;
 pub(crate) mod compare;
 pub(crate) mod convert;
+pub(crate) mod coverage;
 pub(crate) mod devices;
 mod dictionary_sets;
 pub(crate) mod encode;
@@ -27,10 +28,13 @@ mod held_folder;
 mod hook_autoencoders;
 pub(crate) mod inspect;
 pub(crate) mod locate;
+pub(crate) mod masks;
 pub(crate) mod model;
+mod opened_run;
 pub(crate) mod phenomena;
 pub(crate) mod pretrain;
 pub(crate) mod quality;
+pub(crate) mod reproduce;
 pub(crate) mod run_folder;
 mod same_dictionaries;
 pub(crate) mod splice;
@@ -88,10 +92,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Splice(command) => command.run(&context),
         Command::Truth(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
+        Command::Masks(command) => command.run(&context),
         Command::Compare(command) => command.run(&context),
+        Command::Coverage(command) => command.run(&context),
         Command::Circuit(command) => command.run(&context),
         Command::Phenomena(command) => command.run(&context),
         Command::Quality(command) => command.run(&context),
+        Command::Reproduce(command) => command.run(&context),
         Command::Devices(command) => command.run(),
         Command::Bench(command) => command.run(&context),
     }

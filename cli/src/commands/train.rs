@@ -1,6 +1,6 @@
 //! `saelab train`: sparse autoencoders on cached activations, all of a site on one stream.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -173,6 +173,10 @@ impl Train {
             }
         }
         log.bar.finish_and_clear();
+        let falls: BTreeMap<String, Option<f64>> = variants
+            .iter()
+            .map(|variant| (variant.name.clone(), log.last_fall(&variant.name)))
+            .collect();
         drop(log);
         let finished = match self.stream {
             true => grid.finish_on(&mut |shard| rows.shard(shard))?,
@@ -196,7 +200,8 @@ impl Train {
             if let Some(note) = note.filter(|_| told.insert(variant.target)) {
                 output::note(&note);
             }
-            output::note(&finished_notes::of_autoencoder(site, &finished));
+            let fall = falls.get(&variant.name).copied().flatten();
+            output::note(&finished_notes::of_autoencoder(site, &finished, fall));
         }
         Ok(checkpoints.remove()?)
     }

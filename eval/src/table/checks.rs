@@ -44,7 +44,7 @@ pub(super) fn write(out: &mut String, rows: &[Row<'_>]) {
                 counts.entry(found).or_default();
             }
             let counted = counts.iter().map(|(verdict, n)| {
-                let is_found = FOUND.contains(&(metric, verdict));
+                let is_found = FOUND.iter().any(|(of, found)| *of == metric && found == verdict);
                 format!(
                     "{verdict} {n}{}",
                     if is_found { range(&of, verdict) } else { String::new() }
