@@ -193,6 +193,7 @@ quality: build
 	    $(SAELAB) train $$config --run $(QUALITY) --activations $(QUALITY)/text || exit 1; done
 	$(SAELAB) splice configs/quality/splice.toml --model models/small-world --run $(QUALITY)
 	$(SAELAB) truth configs/quality/splice.toml --model models/small-world --run $(QUALITY)
+	$(SAELAB) probe configs/quality/splice.toml --model models/small-world --run $(QUALITY)
 	$(SAELAB) eval configs/quality/eval.toml --model models/small-world --run $(QUALITY) --sites $(QUALITY_SITES)
 	$(SAELAB) quality $(QUALITY) --picture docs/quality.svg
 

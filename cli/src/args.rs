@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Splice(commands::splice::Splice),
     /// Score latents of autoencoders against all that the written world knows of its tokens
     Truth(commands::truth::TruthArgs),
+    /// Probe the world's labels with few latents: beside the ceiling of a probe of the vector and the floor of random rows
+    Probe(commands::probe::ProbeArgs),
     /// Compare dictionaries on approximation, control and interpretability
     Eval(commands::eval::Eval),
     /// Learn masks over latents from the model's gradients: which latents carry an attribute

@@ -55,7 +55,7 @@ impl MasksArgs {
             config.batch,
             masks * config.steps * config.batch
         ));
-        let bar = context.progress.bar("masks", opened.sites.sites.len() as u64);
+        let bar = context.progress.bar("masks", opened.sites.sites.len());
         let mut told = Told::default();
         let masks = measure(
             &Runner::new(&opened.model, BATCH),

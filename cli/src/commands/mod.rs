@@ -33,6 +33,7 @@ pub(crate) mod model;
 mod opened_run;
 pub(crate) mod phenomena;
 pub(crate) mod pretrain;
+pub(crate) mod probe;
 pub(crate) mod quality;
 pub(crate) mod reproduce;
 pub(crate) mod run_folder;
@@ -91,6 +92,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Inspect(command) => command.run(&context),
         Command::Splice(command) => command.run(&context),
         Command::Truth(command) => command.run(&context),
+        Command::Probe(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
         Command::Masks(command) => command.run(&context),
         Command::Compare(command) => command.run(&context),

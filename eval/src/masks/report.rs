@@ -7,19 +7,19 @@ use serde::Serialize;
 use tasks::TaskName;
 
 /// Version of the layout of `masks.json`.
-pub const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 1;
 
 /// File name of the report.
 pub const FILE: &str = "masks.json";
 
 /// Name of the exchange of nothing.
-pub const NOTHING: &str = "none";
+pub(super) const NOTHING: &str = "none";
 
 /// Name of the exchange of the whole activation.
-pub const EVERYTHING: &str = "everything";
+pub(super) const EVERYTHING: &str = "everything";
 
 /// Name of the family of learned directions.
-pub const DAS: &str = "das";
+pub(super) const DAS: &str = "das";
 
 /// Everything that masks at sites were found to do. It holds only what config, seed, model and data determine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
