@@ -4,14 +4,14 @@
 
 use std::path::PathBuf;
 
-use lm::{Chat, ChatDate, HookPoint, LoadOptions, Tokenizer};
+use lm::{HookPoint, LoadOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tasks::{Role, Schema, TaskSource};
+use text::{Chat, ChatDate, Fill, LongDocuments, Packing, Tokenizer};
 
-use crate::corpus::OnBadLine;
-use crate::harvest::{Fill, LongDocuments, Packing};
 use crate::{Dtype, Error};
+use text::corpus::OnBadLine;
 
 /// Sequences per forward pass when the file does not say: fills two cores with a small model, fits 4 GB with GPT-2 small.
 const DEFAULT_BATCH: usize = 64;

@@ -12,6 +12,12 @@ pub enum Error {
     /// The model, its tokenizer or an artefact file failed.
     #[error(transparent)]
     Lm(#[from] lm::Error),
+    /// The text could not be read or encoded.
+    #[error(transparent)]
+    Text(#[from] text::Error),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] artifacts::Error),
     /// A file or folder of the store could not be read or changed.
     #[error("cannot access {path}")]
     Io {
@@ -202,32 +208,6 @@ pub enum Error {
         value: f32,
         /// Name of the type.
         dtype: &'static str,
-    },
-    /// A file of the corpus cannot be read as what it should be.
-    #[error("{path}: {reason}")]
-    Corpus {
-        /// The file or pattern.
-        path: PathBuf,
-        /// What is wrong, where, and what to do.
-        reason: String,
-    },
-    /// A document cannot be read or encoded.
-    #[error("{place} {reason}")]
-    Document {
-        /// Where it stands.
-        place: crate::corpus::Place,
-        /// What is wrong, and what to do.
-        reason: String,
-    },
-    /// The tokens of a long corpus could not be kept on disk.
-    #[error(
-        "cannot keep the tokens of the corpus in {folder}: free some space there, or choose another folder with --out"
-    )]
-    Spool {
-        /// The folder of the unnamed file that holds them.
-        folder: PathBuf,
-        /// The operating system's answer.
-        source: io::Error,
     },
     /// The store does not hold what was asked for.
     #[error("{path} does not hold {wanted}; it holds {available}; add it to the harvest config and harvest again")]

@@ -1,12 +1,10 @@
-//! Harvested activations: from a model and prompts (or text) to a Parquet store and back, and the [`Dictionary`] trait.
+//! Harvested activations: from a model and prompts (or text) to a Parquet store and back.
 //!
-//! Owns the names of single vectors ([`Node`]), the documents of text ([`corpus`]), the harvest itself ([`harvest()`]), the
-//! store's format ([`store`]) and the shuffled batches that training reads ([`BatchOrder`] of rows in memory, [`Stream`] of a
+//! Owns the names of single vectors ([`Node`]), the harvest itself ([`harvest()`]), the store's
+//! format ([`store`]) and the shuffled batches that training reads ([`BatchOrder`] of rows in memory, [`Stream`] of a
 //! store of any size). It knows nothing about how dictionaries are made.
 
 pub mod config;
-pub mod corpus;
-pub mod dictionary;
 mod dtype;
 pub mod duplicates;
 mod error;
@@ -16,12 +14,10 @@ pub mod order;
 pub mod store;
 
 pub use config::{Bos, HarvestConfig, HarvestFile, Patterns, Selection, SourceConfig, SpelledSpecial};
-pub use corpus::{Corpus, Document, OnBadLine, Skipped};
-pub use dictionary::Dictionary;
 pub use dtype::Dtype;
 pub use duplicates::KnownVectors;
 pub use error::Error;
-pub use harvest::{Cost, Event, Fill, HarvestPlan, LongDocuments, Packing, Progress, Source, Window, Windows, harvest};
+pub use harvest::{Cost, Event, HarvestPlan, Progress, Source, harvest};
 pub use node::Node;
 pub use order::BatchOrder;
 pub use store::{Filter, HeldOut, HookRows, Manifest, NodeRows, Part, Store, StoreWriter, Stream, StreamConfig};

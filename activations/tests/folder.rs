@@ -11,8 +11,9 @@ use std::path::Path;
 use std::sync::mpsc::channel;
 use std::time::SystemTime;
 
-use activations::store::{Layout, Locking, MANIFEST_FILE, SETTINGS_FILE, TOKENS_FILE, export_lists};
+use activations::store::{Layout, MANIFEST_FILE, SETTINGS_FILE, TOKENS_FILE, export_lists};
 use activations::{Error, Part, Store, StoreWriter};
+use artifacts::Locking;
 use common::{ROLES, create, layout, rows, values, windows, write};
 use lm::HookPoint;
 

@@ -6,11 +6,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use activations::store::TokenWindow;
-use activations::{
-    Document, Dtype, Error, Event, Fill, HarvestPlan, Node, Packing, Part, Progress, Source, Store, harvest,
-};
-use lm::{HookPoint, Logits, Model, Request, Start, TokenBatch, Tokenizer};
+use activations::{Dtype, Error, Event, HarvestPlan, Node, Part, Progress, Source, Store, harvest};
+use lm::{HookPoint, Logits, Model, Request, Start, TokenBatch};
 use tasks::{IoiTask, Role, Sample, Task, lists};
+use text::{Document, Fill, Packing, Tokenizer};
 
 const HOOKS: [HookPoint; 3] = [HookPoint::ResidPre(1), HookPoint::Z(0), HookPoint::MlpPost(1)];
 

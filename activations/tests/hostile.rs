@@ -54,7 +54,7 @@ fn resealed(text: String) -> String {
         return text;
     };
     manifest.sha256.clear();
-    manifest.sha256 = lm::files::sha256_hex(&serde_json::to_vec(&manifest).unwrap());
+    manifest.sha256 = artifacts::sha256_hex(&serde_json::to_vec(&manifest).unwrap());
     serde_json::to_string_pretty(&manifest).unwrap()
 }
 

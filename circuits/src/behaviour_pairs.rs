@@ -1,7 +1,7 @@
 //! Pairs for the six behaviours of the written world.
 
-use lm::Tokenizer;
 use tasks::world::{Behaviour, BehaviourPrompt, World};
+use text::Tokenizer;
 
 use crate::{Error, Pair};
 

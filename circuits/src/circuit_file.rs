@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use lm::files;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -73,7 +72,7 @@ impl CircuitFile {
     ///
     /// A path that cannot be written to.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        Ok(files::write_json(path, self)?)
+        Ok(artifacts::write_json(path, self)?)
     }
 
     /// Reads a circuit, and the scores of its edges; all other scores are 0.
@@ -86,7 +85,7 @@ impl CircuitFile {
             path: path.to_owned(),
             reason: format!("{reason}; run `saelab circuit select` again"),
         };
-        let value: Value = files::read_json(path)?;
+        let value: Value = artifacts::read_json(path)?;
         if value["format_version"] != FORMAT_VERSION {
             return Err(fail("is no circuit of this version".to_owned()));
         }

@@ -9,6 +9,12 @@ pub enum Error {
     /// The language model or its tokenizer failed, or a file could not be read or written.
     #[error(transparent)]
     Lm(#[from] lm::Error),
+    /// The tokenizer failed.
+    #[error(transparent)]
+    Text(#[from] text::Error),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Artifact(#[from] artifacts::Error),
     /// A name of a node, an edge, a method or a metric that does not exist.
     #[error("unknown {what} \"{found}\": {known}")]
     UnknownName {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lm::{Spec, files};
+use lm::Spec;
 use serde::{Deserialize, Serialize};
 
 use crate::{Circuit, Error, Graph, Node};
@@ -83,7 +83,7 @@ pub fn write_graph_json(path: &Path, circuit: &Circuit, scores: &[f64], d_model:
         nodes,
         edges,
     };
-    Ok(files::write_json(path, &all)?)
+    Ok(artifacts::write_json(path, &all)?)
 }
 
 /// Reads such a file as a graph of a model: the score of every edge, and the edges that are kept. Of shared keys and values the scores
@@ -97,7 +97,7 @@ pub fn read_graph_json(path: &Path, spec: &Spec) -> Result<(Circuit, Vec<f64>), 
         path: path.to_owned(),
         reason,
     };
-    let all: GraphJson = files::read_json(path)?;
+    let all: GraphJson = artifacts::read_json(path)?;
     let graph = Graph::new(spec);
     let fits = (
         all.cfg.n_layers,

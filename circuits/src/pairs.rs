@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use lm::{Spec, Tokenizer, files};
+use lm::Spec;
 use serde::Deserialize;
 use tasks::{Attribute, Prompt, Role, Sample, Task};
+use text::Tokenizer;
 
 use crate::Error;
 
@@ -207,7 +208,7 @@ impl PairsFile {
     /// A file that cannot be read; the first line that is no pair, by its number: another form, prompts of unequal length, an answer
     /// that is not one token.
     pub fn read(path: &Path, tokenizer: &Tokenizer) -> Result<Self, Error> {
-        let bytes = files::read(path)?;
+        let bytes = artifacts::read(path)?;
         let text = String::from_utf8_lossy(&bytes);
         let mut pairs = Vec::new();
         for (place, line) in text.lines().enumerate() {

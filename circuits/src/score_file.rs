@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray};
-use lm::files;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::{Deserialize, Serialize};
@@ -73,10 +72,10 @@ impl ScoreFile {
             n_pairs: scores.clean.len(),
             clean: mean(&scores.clean),
             corrupted: mean(&scores.corrupted),
-            edges: files::sha256_hex(&bytes),
+            edges: artifacts::sha256_hex(&bytes),
         };
-        files::write_atomic(&folder.join("edges.parquet"), |out| out.write_all(&bytes))?;
-        files::write_json(&folder.join("scores.json"), &file)?;
+        artifacts::write_atomic(&folder.join("edges.parquet"), |out| out.write_all(&bytes))?;
+        artifacts::write_json(&folder.join("scores.json"), &file)?;
         Ok(file)
     }
 
@@ -91,7 +90,7 @@ impl ScoreFile {
             path: path.clone(),
             reason: format!("{reason}; run `saelab circuit score` again"),
         };
-        let value: Value = files::read_json(&path)?;
+        let value: Value = artifacts::read_json(&path)?;
         if value["format_version"] != FORMAT_VERSION {
             return Err(damaged(&path, "is of another version".to_owned()));
         }
@@ -99,7 +98,7 @@ impl ScoreFile {
             serde_json::from_value(value).map_err(|error| damaged(&path, format!("is damaged: {error}")))?;
         let graph = graph(file.graph).ok_or_else(|| damaged(&path, "has a graph of no model".to_owned()))?;
         let edges = folder.join("edges.parquet");
-        if files::sha256_file(&edges)? != file.edges {
+        if artifacts::sha256_file(&edges)? != file.edges {
             return Err(damaged(
                 &edges,
                 "is not the file that scores.json was written with".to_owned(),

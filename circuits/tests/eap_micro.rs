@@ -10,10 +10,11 @@
 
 use std::path::PathBuf;
 
+use artifacts::HostTensor;
 use circuits::{
     Circuit, Edge, Graph, Grid, Method, Metric, Pair, Ranking, Rule, ScoreOptions, Selection, evaluate, score,
 };
-use lm::{HostTensor, Model, files};
+use lm::Model;
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -28,7 +29,7 @@ fn model() -> Model {
 
 fn pairs() -> Vec<Pair> {
     let rows = |name: &str| -> Vec<Vec<u32>> {
-        let (shape, ids) = files::read_integers(&fixture("expected.safetensors"), name).unwrap();
+        let (shape, ids) = artifacts::read_integers(&fixture("expected.safetensors"), name).unwrap();
         ids.chunks(shape[1])
             .map(|row| row.iter().map(|&id| id as u32).collect())
             .collect()
@@ -46,7 +47,7 @@ fn pairs() -> Vec<Pair> {
 }
 
 fn expected(name: &str) -> HostTensor {
-    files::read_tensors(&fixture("expected.safetensors"))
+    artifacts::read_tensors(&fixture("expected.safetensors"))
         .unwrap()
         .remove(name)
         .unwrap()

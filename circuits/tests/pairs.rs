@@ -10,9 +10,9 @@
 use std::path::PathBuf;
 
 use circuits::{Metric, Pair, PairsFile, TaskPairs, behaviour_pairs, evaluate, task_pairs};
-use lm::Tokenizer;
 use tasks::world::Behaviour;
 use tasks::{Attribute, Role, Sample, TaskSource};
+use text::Tokenizer;
 
 fn tokenizer() -> Tokenizer {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../models/small-world");

@@ -7,7 +7,6 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lm::files;
 use serde_json::{Map, Value};
 
 /// The log of one autoencoder.
@@ -36,7 +35,7 @@ impl Metrics {
         });
         // Whole or not at all: a kill now must not lose what stands there.
         let kept: String = kept.flat_map(|line| [line, "\n"]).collect();
-        files::write_atomic(&path, |file| file.write_all(kept.as_bytes())).map_err(io::Error::other)?;
+        artifacts::write_atomic(&path, |file| file.write_all(kept.as_bytes())).map_err(io::Error::other)?;
         let lines = BufWriter::new(OpenOptions::new().append(true).open(&path)?);
         // TensorBoard reads all event files of a folder in the order of their names, later ones over earlier ones.
         for entry in fs::read_dir(dir)? {

@@ -62,7 +62,7 @@ fn shortened(text: &str) -> String {
 pub(crate) fn exit_on_interrupt() -> anyhow::Result<()> {
     let hang_up_is_ignored = signals::hang_up_is_ignored();
     ctrlc::set_handler(|| {
-        lm::files::end_temporaries();
+        artifacts::end_temporaries();
         note("error: interrupted; what was finished is kept, run the same command again to resume (`saelab pretrain` with --resume)");
         std::process::exit(1);
     })

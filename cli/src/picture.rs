@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use lm::files;
 use plotters::prelude::*;
 use plotters::series::PointSeries;
 
@@ -17,7 +16,7 @@ pub(crate) struct Series {
 pub(crate) fn scatter(path: &Path, x: &str, y: &str, series: &[Series]) -> anyhow::Result<()> {
     let mut svg = String::new();
     draw(&mut svg, x, y, series).with_context(|| format!("cannot draw {}", path.display()))?;
-    Ok(files::write_atomic(path, |file| file.write_all(svg.as_bytes()))?)
+    Ok(artifacts::write_atomic(path, |file| file.write_all(svg.as_bytes()))?)
 }
 
 fn draw(svg: &mut String, x: &str, y: &str, series: &[Series]) -> anyhow::Result<()> {

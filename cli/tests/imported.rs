@@ -7,8 +7,8 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use artifacts::HostTensor;
 use common::{saelab, succeeds};
-use lm::HostTensor;
 
 const D: usize = 128;
 const F: usize = 16;
@@ -23,7 +23,7 @@ fn saelens(run: &Path, place: &str, hook: &str) {
     };
     let shapes: [(&str, &[usize]); 4] = [("W_enc", &[D, F]), ("b_enc", &[F]), ("W_dec", &[F, D]), ("b_dec", &[D])];
     let tensors = shapes.map(|(name, shape)| (name.to_owned(), tensor(shape))).into();
-    lm::files::write_tensors(&dir.join("sae_weights.safetensors"), &tensors, &BTreeMap::new()).unwrap();
+    artifacts::write_tensors(&dir.join("sae_weights.safetensors"), &tensors, &BTreeMap::new()).unwrap();
     let config = serde_json::json!({
         "architecture": "topk", "k": 4, "d_in": D, "d_sae": F, "dtype": "float32", "apply_b_dec_to_input": true,
         "metadata": {"sae_lens_version": "6.54.12", "hook_name": hook},

@@ -185,7 +185,7 @@ fn mistakes_are_one_line_that_says_what_to_do() {
 fn encode_refuses_vectors_of_another_width_or_that_are_no_numbers() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.safetensors").to_string_lossy().into_owned();
-    let sae = root().join("sae/tests/fixtures/saelens/saelens-topk");
+    let sae = root().join("dictionaries/tests/fixtures/saelens/saelens-topk");
     let sae = sae.to_string_lossy().into_owned();
     let expected = format!("{sae}/expected.safetensors");
     let run = |input: &str| {
@@ -205,11 +205,11 @@ fn encode_refuses_vectors_of_another_width_or_that_are_no_numbers() {
         (f32::NAN, "row 1 of `x` holds a number that is not finite"),
         (f32::MAX, "row 1 of `x` is too large"),
     ] {
-        let mut x = lm::HostTensor::new([2, 48], vec![0.5; 96]);
+        let mut x = artifacts::HostTensor::new([2, 48], vec![0.5; 96]);
         x.data[48..].fill(value);
         let input = folder.path().join("input.safetensors");
         let tensors = std::collections::BTreeMap::from([("x".to_owned(), x)]);
-        lm::files::write_tensors(&input, &tensors, &std::collections::BTreeMap::new()).unwrap();
+        artifacts::write_tensors(&input, &tensors, &std::collections::BTreeMap::new()).unwrap();
         std::fs::remove_file(&out).ok();
         let refused = run(&input.to_string_lossy());
         assert!(refused.starts_with("exit 1\n") && refused.contains(reason), "{refused}");
@@ -256,8 +256,8 @@ fn trace_writes_what_transformer_lens_computes() {
     ]);
     assert!(output.status.success(), "{}", transcript(&output, folder.path()));
     let (found, expected) = (
-        lm::files::read_tensors(&out).unwrap(),
-        lm::files::read_tensors(&expected).unwrap(),
+        artifacts::read_tensors(&out).unwrap(),
+        artifacts::read_tensors(&expected).unwrap(),
     );
     assert_eq!(found.len(), 3);
     for (name, tensor) in found {
@@ -382,7 +382,7 @@ fn convert_goes_through_every_layout_and_inspect_shows_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
     let input = root()
-        .join("sae/tests/fixtures/interchange/dl-topk")
+        .join("dictionaries/tests/fixtures/interchange/dl-topk")
         .to_string_lossy()
         .into_owned();
     let mut from = input;
@@ -408,7 +408,7 @@ fn convert_goes_through_every_layout_and_inspect_shows_it() {
             .ends_with("dictionary-learning")
     );
 
-    let jumprelu = root().join("sae/tests/fixtures/interchange/dl-jumprelu");
+    let jumprelu = root().join("dictionaries/tests/fixtures/interchange/dl-jumprelu");
     let refused = saelab(&["convert", &jumprelu.to_string_lossy(), "--to", "sparsify", &path("no")]);
     let nothing = saelab(&["inspect", &path("nowhere")]);
     let unknown = saelab(&["convert", &from, "--to", "torch", &path("no")]);

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use crate::hub::{COMMIT, Fault, Server, sha256};
 use common::{saelab, succeeds};
-use hub::{COMMIT, Fault, Server, sha256};
 
 const TOKEN: &str = "hf_secretsecretsecret";
 
@@ -405,7 +405,7 @@ fn of_family(folder: &Path, in_shards: bool) -> BTreeMap<String, Vec<u8>> {
         files.insert("model.safetensors".into(), read("model.safetensors"));
         return files;
     }
-    let tensors = lm::files::read_tensors(&folder.join("model.safetensors")).unwrap();
+    let tensors = artifacts::read_tensors(&folder.join("model.safetensors")).unwrap();
     let work = tempfile::tempdir().unwrap();
     let mut weight_map = BTreeMap::new();
     for part in 0..2 {
@@ -413,7 +413,7 @@ fn of_family(folder: &Path, in_shards: bool) -> BTreeMap<String, Vec<u8>> {
         let of_part: BTreeMap<_, _> = tensors.clone().into_iter().skip(part).step_by(2).collect();
         weight_map.extend(of_part.keys().map(|tensor| (tensor.clone(), name.clone())));
         let path = work.path().join(&name);
-        lm::files::write_tensors(&path, &of_part, &BTreeMap::new()).unwrap();
+        artifacts::write_tensors(&path, &of_part, &BTreeMap::new()).unwrap();
         files.insert(name, std::fs::read(path).unwrap());
     }
     let index = serde_json::json!({"metadata": {}, "weight_map": weight_map});
@@ -437,7 +437,7 @@ fn models_of_all_families_come_whole_and_in_shards_and_run() {
         let mut trace = home.command(hub.address(), &["trace", "owner/model", "--hooks", "logits"]);
         trace.arg("--ids").arg(&expected).arg("--out").arg(&out);
         succeeds(trace.output().unwrap());
-        let read = |path: &Path| lm::files::read_tensors(path).unwrap().remove("logits").unwrap();
+        let read = |path: &Path| artifacts::read_tensors(path).unwrap().remove("logits").unwrap();
         let (found, expected) = (read(&out), read(&expected));
         assert_eq!(found.shape, expected.shape, "{family}");
         let largest = expected.data.iter().fold(0.0_f32, |most, x| most.max(x.abs()));

@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use eval::Sites;
+use causal::Sites;
 use lm::Spec;
 use tasks::Attribute;
 
@@ -20,7 +20,7 @@ fn read(name: &str) -> Sites {
     toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn check(sites: &Sites, model: &lm::Model) -> Result<(), eval::Error> {
+fn check(sites: &Sites, model: &lm::Model) -> Result<(), causal::Error> {
     sites.check(&sites.task.schema()?, model)
 }
 
@@ -39,7 +39,7 @@ fn the_circuit_of_gpt2_is_that_of_the_paper() {
     sites.validate(&sites.task.schema().unwrap(), &gpt2_small()).unwrap();
     assert_eq!(sites.model_hash, None);
     assert_eq!((sites.nodes().len(), n_edits(&sites)), (55, 11));
-    let size = |site: &eval::Site| (site.name.clone(), site.nodes.len());
+    let size = |site: &causal::Site| (site.name.clone(), site.nodes.len());
     let expected = [
         ("(B)NM out", 10),
         ("(B)NM q", 10),

@@ -12,9 +12,10 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use common::{saelab, succeeds};
-use lm::{Dtype, HookPoint, Logits, Model, Request, Start, TokenBatch, Tokenizer};
+use lm::{Dtype, HookPoint, Logits, Model, Request, Start, TokenBatch};
 use serde_json::{Value, json};
 use tasks::{IoiTask, Sample, Task};
+use text::Tokenizer;
 
 /// SmolLM2 as a GGUF file, where `SAELAB_SMOLLM2_GGUF` names it.
 fn smollm2() -> Option<PathBuf> {

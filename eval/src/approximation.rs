@@ -11,8 +11,6 @@
 //!
 //! Shape legend: `N` prompts, `D` width of a node.
 
-use crate::rows::Rows;
-
 /// `LD_intervened / LD_clean`; `None` when `|LD_clean|` (in logits) is under `floor`.
 pub fn sufficiency(clean: f64, intervened: f64, floor: f64) -> Option<f64> {
     (clean.abs() >= floor).then(|| intervened / clean)
@@ -25,26 +23,9 @@ pub fn necessity(clean: f64, ablated: f64, intervened: f64, floor: f64) -> Optio
     (whole >= floor).then(|| 1.0 - (ablated - intervened).abs() / whole)
 }
 
-/// Mean ablation: every row becomes the mean row, `[N, D]`.
-pub fn ablated(clean: &Rows) -> Rows {
-    Rows::repeat(&clean.mean(), clean.len())
-}
-
-/// What is left without the reconstruction, around the mean: `a- + (a - a^)`, `[N, D]`.
-pub fn without(clean: &Rows, reconstruction: &Rows) -> Rows {
-    ablated(clean).plus_minus(clean, reconstruction)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_perfect_reconstruction_leaves_the_mean() {
-        let clean = Rows::new(2, vec![1.0, 2.0, 3.0, 6.0]);
-        assert_eq!(without(&clean, &clean), ablated(&clean));
-        assert_eq!(ablated(&clean).values(), [2.0, 4.0, 2.0, 4.0]);
-    }
 
     #[test]
     fn small_denominators_are_undefined() {

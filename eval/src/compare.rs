@@ -5,11 +5,12 @@
 //! Holm's levels together ([`crate::statistics`]).
 
 use crate::Error;
-use crate::ledger::{Entry, Selection, members, rounded};
+use crate::ledger::{Entry, Selection, members};
 use crate::legacy::Legacy;
 use crate::metric::{Method, Metric};
 use crate::report::Report;
 use crate::statistics::{Difference, FEWEST_SEEDS, Measured, Verdict, difference, enough, holm, kendall_tau};
+use artifacts::rounded;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -168,7 +169,7 @@ fn check_paired(runs: &[Evaluation]) -> Result<(), Error> {
         let (a, b) = (&first.report, &other.report);
         let (c, d) = (&a.config, &b.config);
         let nodes = |report: &Report| {
-            let site = |site: &crate::Site| (site.name.clone(), site.nodes.clone());
+            let site = |site: &causal::Site| (site.name.clone(), site.nodes.clone());
             report.sites.iter().map(site).collect::<Vec<_>>()
         };
         let [first_sites, other_sites] = [nodes(a), nodes(b)];

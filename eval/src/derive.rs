@@ -13,7 +13,7 @@ use crate::ledger::{Entry, Key, Ledger};
 use crate::legacy::Legacy;
 use crate::metric::{Method, Metric};
 use crate::report::{DictionaryFacts, NONE};
-use crate::site::Site;
+use causal::site::Site;
 use tasks::Attribute;
 
 /// Smallest share of the reconstruction that the reference may leave unchanged for magnitudes to be rated by it.

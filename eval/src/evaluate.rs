@@ -16,27 +16,28 @@ use crate::Error;
 use crate::bootstrap::Bootstrap;
 use crate::columns::{resamples_parquet, scores_parquet};
 use crate::config::{EvalConfig, EvalFile};
-use crate::cost::{self, Cost};
 use crate::derive::derive;
-use crate::dictionaries::{DictionarySet, Directions};
-use crate::interventions::{CleanRun, Runner, Want};
-use crate::ledger::{Entry, Ledger, Selection, rounded};
+use crate::dictionary_set::DictionarySet;
+use crate::ledger::{Entry, Ledger, Selection};
 use crate::measure::held_out::{HeldOut, Samples};
 use crate::measure::{Evaluation, Steps, baseline_steps, record, unit_steps};
 use crate::metric::{Method, Metric};
 use crate::parts::Parts;
 use crate::report::{
-    ALWAYS_ON, Clean, Columns, DictionaryFacts, FORMAT_VERSION, MEAN_ABLATION, ModelFacts, NONE, REPORT, RESAMPLES,
-    Report, SCORES,
+    ALWAYS_ON, Columns, DictionaryFacts, FORMAT_VERSION, MEAN_ABLATION, ModelFacts, NONE, REPORT, RESAMPLES, Report,
+    SCORES,
 };
-use crate::rows::Rows;
-use crate::site::Sites;
 use activations::Node;
-use lm::{Model, files};
+use causal::cost::Cost;
+use causal::interventions::{CleanRun, Runner, Want};
+use causal::site::Sites;
+use causal::{cost, counterfactuals, describe};
+use dictionaries::{Directions, Rows};
+use lm::Model;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
-use tasks::{Attribute, Prompt, Sample, Task};
+use tasks::{Prompt, Sample, Task};
 
 /// Most resamples of checks, which count all latents anew in each.
 const SAMPLE_RESAMPLES: usize = 500;
@@ -89,10 +90,10 @@ impl Evaluated {
     /// [`Error::Model`] when a file cannot be written, [`Error::Json`].
     pub fn write(&self, dir: &Path, mut circumstances: serde_json::Value) -> Result<(), Error> {
         let report = self.report.to_json()?.into_bytes();
-        circumstances["report_sha256"] = files::sha256_hex(&report).into();
+        circumstances["report_sha256"] = artifacts::sha256_hex(&report).into();
         let run = serde_json::to_string_pretty(&circumstances)? + "\n";
         let [scores, resamples] = &self.columns;
-        files::write_together(&[
+        artifacts::write_together(&[
             (dir.join(RESAMPLES), resamples),
             (dir.join(SCORES), scores),
             (dir.join("run.json"), run.as_bytes()),
@@ -105,9 +106,9 @@ impl Evaluated {
 /// Scores dictionary sets at the sites of the runner's model that they have dictionaries for; what an earlier run has measured is not measured again.
 ///
 /// # Errors
-/// [`Error::ModelMismatch`], [`Error::TaskMismatch`], [`Error::Site`] or [`Error::Node`] when the sites do not fit the model;
+/// [`causal::Error::ModelMismatch`], [`causal::Error::TaskMismatch`], [`causal::Error::Site`] or [`causal::Error::Node`] when the sites do not fit the model;
 /// [`Error::NoSite`] and [`Error::Width`] when a set does not fit the sites; [`Error::DuplicateSet`] and
-/// [`Error::UnknownSet`] for names; [`Error::NoBehaviour`] when the model does not do the task; [`Error::NotFinite`] for a
+/// [`Error::UnknownSet`] for names; [`causal::Error::NoBehaviour`] when the model does not do the task; [`Error::NotFinite`] for a
 /// dictionary whose numbers, codes or reconstructions are not finite; [`Error::Model`].
 pub fn evaluate(
     runner: &Runner<'_>,
@@ -134,7 +135,7 @@ pub fn evaluate(
     let facts = describe(&clean);
     if facts.logit_diff.is_nan() || facts.logit_diff < config.min_denominator {
         let (logit_diff, n, floor) = (facts.logit_diff, facts.n, config.min_denominator);
-        return Err(Error::NoBehaviour { logit_diff, n, floor });
+        return Err(causal::Error::NoBehaviour { logit_diff, n, floor }.into());
     }
     let expected = expected(runner, task, &clean, sites, dictionaries, config)?;
     observer.cost(&expected);
@@ -174,7 +175,7 @@ pub fn evaluate(
             task,
             config,
             model: model.hash(),
-            prompts: files::sha256_hex(format!("{prompts_hash} {}", found.kept).as_bytes()),
+            prompts: artifacts::sha256_hex(format!("{prompts_hash} {}", found.kept).as_bytes()),
             labels: samples
                 .clean
                 .prompts
@@ -220,7 +221,7 @@ pub fn evaluate(
     let size = model.spec();
     let entries = ledger.into_entries();
     let columns = [scores_parquet(&entries)?, resamples_parquet(&entries)?];
-    let [scores, resamples] = columns.each_ref().map(|bytes| files::sha256_hex(bytes));
+    let [scores, resamples] = columns.each_ref().map(|bytes| artifacts::sha256_hex(bytes));
     let report = Report {
         format_version: FORMAT_VERSION,
         task: task.name(),
@@ -307,45 +308,9 @@ fn expected(
 /// Hash of the tokens of all prompts of several samples.
 fn hash<'p>(samples: impl Iterator<Item = &'p Vec<Prompt>>) -> Result<String, Error> {
     let ids = |prompts: &'p Vec<Prompt>| prompts.iter().map(|prompt| prompt.ids.as_slice()).collect::<Vec<_>>();
-    Ok(files::sha256_hex(&serde_json::to_vec(
+    Ok(artifacts::sha256_hex(&serde_json::to_vec(
         &samples.map(ids).collect::<Vec<_>>(),
     )?))
-}
-
-/// The counterfactual prompts that change `attribute`, one for each prompt.
-///
-/// # Errors
-/// [`Error::Counterfactuals`] when they do not pair up with the prompts.
-pub(crate) fn counterfactuals(
-    task: &dyn Task,
-    prompts: &[Prompt],
-    attribute: Attribute,
-    seed: u64,
-) -> Result<Vec<Prompt>, Error> {
-    let changed = task.counterfactuals(prompts, attribute, seed);
-    if changed.len() != prompts.len() {
-        return Err(Error::Counterfactuals {
-            attribute,
-            expected: prompts.len(),
-            found: changed.len(),
-        });
-    }
-    Ok(changed)
-}
-
-/// How well the undisturbed model does.
-pub(crate) fn describe(clean: &CleanRun<'_>) -> Clean {
-    let right = clean
-        .prompts
-        .iter()
-        .zip(&clean.outcome.prediction)
-        .filter(|(prompt, token)| prompt.right_token() == **token);
-    let n = clean.prompts.len();
-    Clean {
-        logit_diff: rounded(clean.outcome.mean_logit_diff()),
-        accuracy: rounded(right.count() as f64 / n.max(1) as f64),
-        n,
-    }
 }
 
 /// Checks names, nodes and widths of the sets before anything runs.
@@ -370,7 +335,7 @@ fn check_sets(model: &Model, sites: &Sites, sets: &[DictionarySet], config: &Eva
             input.validate(model.spec())?;
             if input.role != node.role {
                 let reason = format!("a transcoder of it reads {input}, which is another position");
-                return Err(Error::Node { node: *node, reason });
+                return Err(causal::Error::Node { node: *node, reason }.into());
             }
             for (node, found) in [(input, dictionary.d_in()), (*node, dictionary.d_out())] {
                 let expected = node.width(model.spec());

@@ -12,7 +12,7 @@
 //! Shape legend: `N` prompts, `F` latents, `P` predicates (values of the attribute), `R` resamples.
 
 use crate::agreement::{Agreement, Ranked};
-use crate::dictionaries::Codes;
+use dictionaries::Codes;
 use rayon::prelude::*;
 
 /// By what a latent is chosen.

@@ -8,7 +8,7 @@
 //! Shape legend: `N` prompts, `F` latents, `P` predicates of a family.
 
 use crate::agreement::Agreement;
-use crate::dictionaries::Codes;
+use dictionaries::Codes;
 use rayon::prelude::*;
 use std::ops::Range;
 use tasks::{Family, Labels};

@@ -12,6 +12,7 @@ use crate::config::Compare;
 use crate::metric::{Method, Metric};
 use crate::report::{Comparison, DictionaryFacts, FamilyMean, Score};
 use crate::statistics::{self, Difference, FEWEST_SEEDS, LEVEL, Measured, holm};
+use artifacts::rounded;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use tasks::Attribute;
@@ -300,11 +301,6 @@ pub(crate) fn named(verdict: &impl Serialize) -> String {
 pub fn members<'d>(dictionaries: &'d [DictionaryFacts], family: &str) -> Vec<&'d str> {
     let of = dictionaries.iter().filter(|facts| facts.family == family);
     of.map(|facts| facts.name.as_str()).collect()
-}
-
-/// `value` rounded to six significant digits.
-pub fn rounded(value: f64) -> f64 {
-    format!("{value:.5e}").parse().unwrap_or(value) + 0.0 // no -0
 }
 
 #[cfg(test)]

@@ -2,17 +2,12 @@
 //!
 //! The three axes of Makelov, Lange and Nanda, "Towards Principled Evaluations of Sparse Autoencoders for
 //! Interpretability and Control" ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)), measured on a task with
-//! labelled attributes ([`tasks::Task`]). [`locate()`] finds where the attributes live without consulting a dictionary, [`evaluate()`]
-//! scores dictionaries there, always against what patching the true counterfactual activations does to the model.
+//! labelled attributes ([`tasks::Task`]). [`causal::locate()`] finds where the attributes live without consulting a dictionary,
+//! [`evaluate()`] scores dictionaries there, always against what patching the true counterfactual activations does to the model.
 //!
 //! | module | owns |
 //! | --- | --- |
-//! | [`site`] | sites and their file |
-//! | [`rows`] | one vector per prompt, on the host |
-//! | [`interventions`] | clean runs, and runs with nodes overwritten |
-//! | [`mod@locate`] | the search for sites |
-//! | [`dictionaries`] | named dictionaries and what they make of a sample |
-//! | [`baseline`] | dictionaries that nobody trained |
+//! | [`dictionary_set`] | named dictionaries, one for each node |
 //! | [`approximation`] | sufficiency and necessity |
 //! | [`control`] | searches for edits |
 //! | [`masks`] | which latents carry an attribute: masks learned by gradients |
@@ -22,38 +17,33 @@
 //! | [`ledger`] | scores together with their resamples |
 //! | [`coverage`] | whether intervals cover what they claim |
 //! | [`statistics`], [`compare`] | which differences between dictionaries are real, within and across evaluations |
-//! | [`splice`] | cross-entropy on running text with reconstructions in place |
 //! | [`truth`] | latents against all that the written world knows of its tokens |
 //! | [`phenomena`] | occlusion and over-splitting: checks of dictionaries, and toys |
 //! | [`published`] | the paper's numbers beside ours |
 //! | [`config`], [`legacy`] | settings of an evaluation; behaviours of published code that can be asked for |
 //! | [`mod@evaluate`], `measure`, `derive` | the evaluation, site by site, and scores that relate others |
-//! | [`parts`], [`cost`] | what a broken run has measured; what a run will cost |
+//! | [`parts`] | what a broken run has measured |
 //! | [`metric`], [`report`], [`columns`], [`table`] | what comes out: names, JSON, Parquet, text |
 //!
 //! Shape legend: `N` prompts, `D` width of a node, `F` latents, `T` tokens of a prompt, `V` vocabulary.
 
 mod agreement;
 pub mod approximation;
-pub mod baseline;
 pub mod bootstrap;
 pub mod columns;
 pub mod compare;
 pub mod config;
 pub mod control;
-pub mod cost;
 pub mod coverage;
 mod derive;
-pub mod dictionaries;
+pub mod dictionary_set;
 mod error;
 pub mod evaluate;
 pub mod interpretability;
 pub mod interpretation;
-pub mod interventions;
 pub mod ledger;
 pub mod legacy;
 mod linear;
-pub mod locate;
 pub mod masks;
 mod measure;
 pub mod metric;
@@ -61,24 +51,16 @@ pub mod parts;
 pub mod phenomena;
 pub mod published;
 pub mod report;
-pub mod rows;
-pub mod site;
-pub mod splice;
 pub mod statistics;
 pub mod table;
 pub mod truth;
 
-pub use baseline::RandomDictionary;
 pub use config::{Baseline, EvalConfig, EvalFile};
-pub use cost::Cost;
-pub use dictionaries::{DictionarySet, Edit};
+pub use dictionary_set::{DictionarySet, Edit};
 pub use error::Error;
 pub use evaluate::{Earlier, Evaluated, Observer, evaluate};
 pub use legacy::Legacy;
-pub use locate::{LocateConfig, LocateFile, Located, locate};
 pub use metric::{Method, Metric};
 pub use parts::Parts;
 pub use report::{Comparison, Report, Score};
-pub use site::{Evidence, Site, Sites};
-pub use splice::{Change, Function, Insert, Place, SpliceTask, SpliceText};
 pub use truth::{DENSE, FamilyScore, Probes, Truth, WorldSample};

@@ -8,7 +8,7 @@
 use crate::Error;
 use crate::columns::{read_resamples, resamples_parquet};
 use crate::ledger::Entry;
-use lm::files::{self, Sha256Hex};
+use artifacts::Sha256Hex;
 use serde::Serialize;
 use std::io;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ impl Parts {
 
     /// Hash of what `about` and the program determine.
     fn key(&self, about: &impl Serialize) -> Result<String, Error> {
-        Ok(files::sha256_hex(&serde_json::to_vec(&(&self.program, about))?))
+        Ok(artifacts::sha256_hex(&serde_json::to_vec(&(&self.program, about))?))
     }
 
     /// What was measured before; nothing where no whole file of just that is there.
@@ -51,7 +51,7 @@ impl Parts {
             let is_about = name.to_str().is_some_and(|name| name.starts_with(&key[..DIGITS]));
             // What cannot be read, or is not what its name says, is measured again.
             if is_about
-                && let Ok(bytes) = files::read(&entry.path())
+                && let Ok(bytes) = artifacts::read(&entry.path())
                 && *name == *file_name(&key, &bytes)
                 && let Ok(entries) = read_resamples(&entry.path())
             {
@@ -65,7 +65,7 @@ impl Parts {
     pub(crate) fn write(&self, about: &impl Serialize, entries: &[Entry]) -> Result<(), Error> {
         let bytes = resamples_parquet(entries)?;
         let path = self.folder.join(file_name(&self.key(about)?, &bytes));
-        files::write_atomic(&path, |out| out.write_all(&bytes))?;
+        artifacts::write_atomic(&path, |out| out.write_all(&bytes))?;
         Ok(())
     }
 
@@ -74,7 +74,7 @@ impl Parts {
     /// # Errors
     /// [`Error::Model`] when it cannot be removed.
     pub fn remove(&self) -> Result<(), Error> {
-        files::remove_folder(&self.folder)?;
+        artifacts::remove_folder(&self.folder)?;
         Ok(())
     }
 }

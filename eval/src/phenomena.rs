@@ -10,28 +10,11 @@
 //! | --- | --- |
 //! | [`occlusion`] | the check of a dictionary for occlusion |
 //! | [`splitting`] | the check of a dictionary for over-splitting, and whether two dictionaries split alike |
-//! | [`occlusion_toy`] | two sets of vectors of different norm: what training finds, when (O3, O4, dose-response) |
-//! | [`splitting_toy`] | two Gaussians: what training finds (P4) |
-//! | [`splitting_analytic`] | two Gaussians: what costs less, without training (P5) |
-//! | [`dose_response`] | occlusion against the norm ratio |
-//! | [`config`], [`job`], [`summary`] | the grids of the toys, their files, and their bars |
-//! | `coverage`, `matching`, `toy` | F1 of latents against values; optimal assignment; an autoencoder in training |
+//! | [`coverage`], `matching` | F1 of latents against values; optimal assignment |
 //!
-//! The checks are pure functions of sparse codes and labels; the toys need no model.
+//! The checks are pure functions of sparse codes and labels. Toys that show when training does this are in the crate `toys`.
 
-pub mod config;
-mod coverage;
-pub mod dose_response;
-pub mod job;
+pub mod coverage;
 mod matching;
 pub mod occlusion;
-pub mod occlusion_toy;
 pub mod splitting;
-pub mod splitting_analytic;
-pub mod splitting_toy;
-pub mod summary;
-mod toy;
-
-pub use config::{PhenomenaConfig, PhenomenaFile};
-pub use job::{Job, Record, Records};
-pub use summary::Summary;

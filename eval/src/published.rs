@@ -4,9 +4,9 @@
 //! Accuracies and ratios are read off the vector graphics of figures 2, 3 and 24, to about 0.002. Task autoencoders are their ReLU ones with
 //! an L1 penalty, edits greedy with 2, 4 and 6 latents.
 
-use crate::ledger::rounded;
 use crate::metric::{Method, Metric};
 use crate::report::{MEAN_ABLATION, NONE, Report, Score};
+use artifacts::rounded;
 use std::fmt::Write;
 use tasks::Attribute;
 

@@ -9,9 +9,9 @@
 use crate::Error;
 use crate::config::EvalConfig;
 use crate::metric::{Method, Metric, Test};
-use crate::site::Site;
 use activations::Node;
-use lm::files;
+use causal::Clean;
+use causal::site::Site;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -189,18 +189,6 @@ pub struct ModelFacts {
     pub d_vocab: usize,
 }
 
-/// How well the undisturbed model does the task.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Clean {
-    /// Mean of the logit of the right answer minus that of the wrong one (`IO - S`, the right pronoun minus the other) at END,
-    /// in logits.
-    pub logit_diff: f64,
-    /// Share of prompts whose argmax over the whole vocabulary is the right answer.
-    pub accuracy: f64,
-    /// Number of prompts.
-    pub n: usize,
-}
-
 /// SHA-256 of the files that are written with a report and hold the same scores.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Columns {
@@ -247,7 +235,7 @@ impl Report {
     /// # Errors
     /// A file that is no report; [`Error::ReportVersion`] for one of another version of the program.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let value: Value = files::read_json(path)?;
+        let value: Value = artifacts::read_json(path)?;
         let version = &value["format_version"];
         if *version != FORMAT_VERSION {
             return Err(Error::ReportVersion {
@@ -256,7 +244,7 @@ impl Report {
                 found: version.to_string(),
             });
         }
-        let report = serde_json::from_value(value).map_err(|error| lm::Error::Format {
+        let report = serde_json::from_value(value).map_err(|error| artifacts::Error::Format {
             path: path.to_owned(),
             reason: error.to_string(),
         })?;
@@ -272,7 +260,7 @@ impl Report {
         let columns = [(RESAMPLES, &self.columns.resamples), (SCORES, &self.columns.scores)];
         for (name, expected) in columns {
             let path = dir.join(name);
-            if path.exists() && files::sha256_file(&path)? != *expected {
+            if path.exists() && artifacts::sha256_file(&path)? != *expected {
                 return Err(Error::Foreign {
                     path,
                     report: dir.join(REPORT),

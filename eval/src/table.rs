@@ -15,11 +15,11 @@ use tasks::{Attribute, TaskName};
 use crate::compare::Compared;
 use crate::ledger::members;
 use crate::legacy::Legacy;
-use crate::locate::Located;
 use crate::metric::Metric;
 use crate::report::{Comparison, Report, Score};
-use crate::site::Site;
-use columns::{Group, Row, causal, further, groups};
+use causal::locate::Located;
+use causal::site::Site;
+use columns::{Group, Row, causal as causal_columns, further, groups};
 
 /// The tables of a report: means over sites and seeds, comparisons, and every site.
 pub fn tables(report: &Report) -> String {
@@ -62,7 +62,7 @@ pub fn tables(report: &Report) -> String {
     let _ = writeln!(out, "\nTHE SAME, FURTHER SCORES");
     block(&mut out, &further(report), &names, width, &all, sites);
     let _ = writeln!(out, "\nTHE SAME, WHAT EDITS (k = {k}) AND LATENTS DO");
-    block(&mut out, &causal(report), &names, width, &all, sites);
+    block(&mut out, &causal_columns(report), &names, width, &all, sites);
     means(&mut out, report, width);
     checks::write(&mut out, &all);
     comparisons(&mut out, report);

@@ -16,10 +16,11 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 use kernels::{from_vec, matmul, to_vec};
-use lm::{HookPoint, Model, Passes, Request, Schedule, Tokenizer};
+use lm::{HookPoint, Model, Passes, Request, Schedule};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tasks::world::{Document, Label};
+use text::Tokenizer;
 
 use crate::Error;
 use crate::agreement::{Agreement, Ranked};
@@ -134,7 +135,7 @@ impl WorldSample {
             },
         )?;
         if vectors.is_empty() {
-            return Err(Error::NoText);
+            return Err(causal::Error::NoText.into());
         }
         let mut predicates = vec![("", String::new()); numbers.len()];
         for (predicate, number) in numbers {
@@ -188,7 +189,7 @@ impl WorldSample {
     ///
     /// # Errors
     ///
-    /// [`Error::NotANumber`] when a code is not finite.
+    /// [`causal::Error::NotANumber`] when a code is not finite.
     pub fn score(&self, encode: &dyn Fn(Tensor<2>) -> Tensor<2>) -> Result<Truth, Error> {
         let (codes, n_latents) = self.codes(encode)?;
         Ok(self.score_codes(&codes, n_latents))
@@ -209,10 +210,8 @@ impl WorldSample {
             n_latents = dense.dims()[1];
             let dense = to_vec(dense);
             if let Some(code) = dense.iter().find(|code| !code.is_finite()) {
-                return Err(Error::NotANumber {
-                    what: "code of a latent",
-                    value: f64::from(*code),
-                });
+                let (what, value) = ("code of a latent", f64::from(*code));
+                return Err(causal::Error::NotANumber { what, value }.into());
             }
             for row in dense.chunks_exact(n_latents.max(1)) {
                 let entries = (0_u32..).zip(row.iter().copied()).filter(|(_, code)| *code > 0.0);

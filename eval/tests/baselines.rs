@@ -7,13 +7,11 @@
     reason = "a test fails by panicking"
 )]
 
-use activations::{Dictionary, Node};
+use activations::Node;
 use burn::tensor::Device;
-use eval::RandomDictionary;
-use eval::baseline::{Matched, RandomSize, neurons, pca};
+use dictionaries::baseline::{Matched, RandomSize, neurons, pca};
+use dictionaries::{Dictionary, Directions, RandomDictionary, Rows, encode, reconstruct};
 use eval::control::{apply, greedy};
-use eval::dictionaries::{Directions, encode, reconstruct};
-use eval::rows::Rows;
 use tasks::Labels;
 
 const WIDTH: usize = 12;

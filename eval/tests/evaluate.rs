@@ -9,12 +9,14 @@
 
 mod common;
 
-use activations::{Dictionary, Node};
+use activations::Node;
 use burn::tensor::{Device, Tensor};
+use causal::Sites;
+use causal::interventions::Runner;
 use common::{Identity, World, node, sets, sites, world};
+use dictionaries::Dictionary;
 use eval::config::Compare;
-use eval::interventions::Runner;
-use eval::{DictionarySet, Earlier, Edit, Error, EvalFile, Evaluated, Method, Metric, Parts, Score, Sites, evaluate};
+use eval::{DictionarySet, Earlier, Edit, Error, EvalFile, Evaluated, Method, Metric, Parts, Score, evaluate};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tasks::{Attribute, ByAttribute, Labels, Sample, Task};
@@ -167,8 +169,8 @@ fn a_perfect_dictionary_scores_one_and_the_report_is_stable() {
         std::fs::read_to_string(folder.path().join("report.json")).unwrap(),
         report.to_json().unwrap()
     );
-    let circumstances: serde_json::Value = lm::files::read_json(&folder.path().join("run.json")).unwrap();
-    let of_report = lm::files::sha256_file(&folder.path().join("report.json")).unwrap();
+    let circumstances: serde_json::Value = artifacts::read_json(&folder.path().join("run.json")).unwrap();
+    let of_report = artifacts::sha256_file(&folder.path().join("report.json")).unwrap();
     assert_eq!(
         circumstances,
         serde_json::json!({"host": "here", "report_sha256": of_report})
@@ -367,7 +369,7 @@ fn vectors_that_were_trained_on_are_left_out() {
         .record(&prompts[..30], &std::collections::BTreeSet::from([node]))
         .unwrap();
     let config = settings().try_into().unwrap();
-    let evaluate_after = |trained: BTreeMap<Node, eval::rows::Rows>| {
+    let evaluate_after = |trained: BTreeMap<Node, dictionaries::Rows>| {
         let earlier = Earlier { trained, parts: None };
         evaluate(
             &Runner::new(model, 25),
@@ -550,7 +552,7 @@ struct ByLabels {
 }
 
 impl ByLabels {
-    fn fit(rows: &eval::rows::Rows, labels: &[Labels], n_values: ByAttribute, disguised: bool) -> Self {
+    fn fit(rows: &dictionaries::Rows, labels: &[Labels], n_values: ByAttribute, disguised: bool) -> Self {
         let d = rows.width();
         let mean = rows.mean();
         let mut n_latents = 0;

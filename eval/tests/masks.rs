@@ -9,15 +9,13 @@
 
 mod common;
 
+use causal::interventions::Runner;
 use common::{World, node, sets, sites, world};
-use eval::RandomDictionary;
+use dictionaries::{Directions, RandomDictionary, Rows, dot, encode};
 use eval::control::{Swap, differing};
-use eval::dictionaries::{Directions, dot, encode};
-use eval::interventions::Runner;
 use eval::masks::{
     Exchange, Kind, LatentMask, LatentPairs, Learning, MasksFile, Pairs, Rotation, Told, learn, measure,
 };
-use eval::rows::Rows;
 use eval::{Metric, Score};
 use rand::RngExt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -333,7 +331,7 @@ fn masks_at_sites_are_scored_and_repeat() {
     let config = file.try_into().unwrap();
     let run = || {
         let mut told = Vec::new();
-        let mut note = |site: &eval::Site, of_site: Told| told.push((site.name.clone(), of_site.learning > 0.0));
+        let mut note = |site: &causal::Site, of_site: Told| told.push((site.name.clone(), of_site.learning > 0.0));
         let masks = measure(&Runner::new(model, 25), task, &sites, &sets, &config, &mut note).unwrap();
         assert_eq!(told, [("resid".to_owned(), true), ("heads".to_owned(), true)]);
         masks

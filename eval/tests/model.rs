@@ -13,11 +13,11 @@
 mod common;
 
 use activations::Node;
+use causal::interventions::{Runner, Want};
+use causal::locate::{candidates, estimated_forward_passes};
+use causal::{LocateFile, locate};
 use common::{World, node, world};
-use eval::interventions::{Runner, Want};
-use eval::locate::{candidates, estimated_forward_passes};
-use eval::rows::Rows;
-use eval::{Error, LocateFile, locate};
+use dictionaries::Rows;
 use std::collections::{BTreeMap, BTreeSet};
 use tasks::{Attribute, Sample, Task};
 
@@ -120,14 +120,17 @@ fn a_node_that_was_not_recorded_is_refused() {
     let rows = clean.nodes[&known].clone();
     assert!(matches!(
         runner.intervene(&clean, &BTreeMap::from([(other, rows)]), Want::Prediction),
-        Err(Error::Node { .. })
+        Err(causal::Error::Node { .. })
     ));
     let short = Rows::repeat(&[0.0; 32], 3);
     assert!(matches!(
         runner.intervene(&clean, &BTreeMap::from([(known, short)]), Want::Prediction),
-        Err(Error::Node { .. })
+        Err(causal::Error::Node { .. })
     ));
-    assert!(matches!(runner.clean(&[], &BTreeSet::new()), Err(Error::NoPrompts)));
+    assert!(matches!(
+        runner.clean(&[], &BTreeSet::new()),
+        Err(causal::Error::NoPrompts)
+    ));
 }
 
 #[test]
@@ -190,5 +193,5 @@ fn locate_measures_every_candidate_and_keeps_by_threshold() {
         ..LocateFile::default()
     };
     let strict = locate(model, task, &strict.try_into().unwrap(), &mut |_, _| ());
-    assert!(matches!(strict, Err(Error::NoSites { .. })));
+    assert!(matches!(strict, Err(causal::Error::NoSites { .. })));
 }

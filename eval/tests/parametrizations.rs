@@ -8,12 +8,12 @@
 )]
 
 use activations::NodeRows;
+use dictionaries::{Directions, Rows, dot, encode, reconstruct};
 use eval::control::{apply, supervised as exchange};
-use eval::dictionaries::{Directions, dot, encode, reconstruct};
-use eval::rows::Rows;
-use lm::{HookPoint, Logits, Model, Patch, Request, Start, TokenBatch, Tokenizer};
+use lm::{HookPoint, Logits, Model, Patch, Request, Start, TokenBatch};
 use supervised::{Columns, Method, Parametrization, SupervisedDictionary, fit};
 use tasks::{Attribute, ByAttribute, IoiTask, Labels, Prompt, Role, Sample, Task};
+use text::Tokenizer;
 
 const NAMES: usize = 6;
 const WIDTH: usize = 5;

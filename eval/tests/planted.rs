@@ -7,14 +7,12 @@
     reason = "a test fails by panicking"
 )]
 
-use activations::{Dictionary, Node};
-use eval::RandomDictionary;
+use activations::Node;
+use dictionaries::{Codes, Dictionary, Directions, RandomDictionary, Rows, dot, encode, reconstruct};
 use eval::control::{
     Ranking, Swap, apply, beam, differing, exhaustive, greedy, greedy_row, guided, magnitude, supervised,
 };
-use eval::dictionaries::{Codes, Directions, dot, encode, reconstruct};
 use eval::interpretability::{Activity, Criterion, always_on, choose};
-use eval::rows::Rows;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 

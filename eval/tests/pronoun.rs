@@ -7,12 +7,15 @@
     reason = "a test fails by panicking"
 )]
 
-use activations::{Dictionary, NodeRows};
-use eval::interventions::Runner;
-use eval::{DictionarySet, Earlier, Edit, Error, EvalFile, LocateFile, Metric, Sites, evaluate, locate};
-use lm::{Model, Tokenizer};
+use activations::NodeRows;
+use causal::interventions::Runner;
+use causal::{LocateFile, Sites, locate};
+use dictionaries::Dictionary;
+use eval::{DictionarySet, Earlier, Edit, EvalFile, Metric, evaluate};
+use lm::Model;
 use supervised::{Method, fit};
 use tasks::{Attribute, Labels, Role, Sample, Task, TaskName, TaskSource};
+use text::Tokenizer;
 
 fn shipped() -> (Model, Box<dyn Task>) {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/small-world");
@@ -143,5 +146,5 @@ fn the_pronoun_is_located_and_edited_like_the_indirect_object() {
     assert!(message.contains("task pronoun has no role S2"), "{message}");
     let config = LocateFile::default().try_into().unwrap();
     let mismatch = locate(&model, task.as_ref(), &config, &mut |_, _| ());
-    assert!(matches!(mismatch, Err(Error::TaskMismatch { .. })));
+    assert!(matches!(mismatch, Err(causal::Error::TaskMismatch { .. })));
 }

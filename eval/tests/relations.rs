@@ -9,14 +9,12 @@
 
 mod common;
 
-use activations::Dictionary;
 use burn::tensor::{Device, Tensor};
+use causal::interventions::Runner;
 use common::{World, sets, sites, world};
+use dictionaries::{Codes, Dictionary, Directions, Rows};
 use eval::config::Compare;
 use eval::control::{Ranking, apply, greedy, guided, mean_per_candidate, with_offsets};
-use eval::dictionaries::{Codes, Directions};
-use eval::interventions::Runner;
-use eval::rows::Rows;
 use eval::{DictionarySet, Earlier, Edit, EvalFile, Evaluated, Legacy, Method, Metric, Score, evaluate, table};
 use tasks::{Attribute, Labels};
 

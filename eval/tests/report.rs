@@ -8,13 +8,14 @@
 )]
 
 use arrow::array::{Array, Float64Array, StringArray, UInt64Array};
+use causal::locate::{Candidate, Located};
+use causal::{Clean, Evidence, Site, Sites};
 use eval::bootstrap::Bootstrap;
 use eval::columns::scores_parquet;
 use eval::config::Compare;
 use eval::ledger::{Entry, Key, Ledger, Selection};
-use eval::locate::{Candidate, Located};
-use eval::report::{Clean, Columns, DictionaryFacts, FORMAT_VERSION, ModelFacts, Unseen};
-use eval::{EvalFile, Evidence, Method, Metric, Report, Site, Sites, table};
+use eval::report::{Columns, DictionaryFacts, FORMAT_VERSION, ModelFacts, Unseen};
+use eval::{EvalFile, Method, Metric, Report, table};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::data_type::AsBytes;
 use std::collections::BTreeMap;

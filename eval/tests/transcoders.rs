@@ -6,12 +6,13 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use activations::{Dictionary, Node};
+use activations::Node;
 use burn::tensor::{Device, Tensor};
+use causal::interventions::{Runner, Want, mean};
+use causal::{Site, Sites};
 use common::{World, node, world};
-use eval::interventions::{Runner, Want, mean};
-use eval::rows::Rows;
-use eval::{DictionarySet, Earlier, Edit, EvalFile, Method, Metric, Report, Site, Sites, evaluate};
+use dictionaries::{Dictionary, Rows};
+use eval::{DictionarySet, Earlier, Edit, EvalFile, Method, Metric, Report, evaluate};
 use kernels::cpu;
 use lm::{HookPoint, Model, Patch, Request, Start, TokenBatch};
 use tasks::{Attribute, Labels, Sample, Task, TaskSource};

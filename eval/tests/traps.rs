@@ -11,14 +11,11 @@
 
 mod common;
 
-use activations::Dictionary;
 use common::{World, node, world};
-use eval::RandomDictionary;
+use dictionaries::{Codes, Dictionary, Directions, RandomDictionary, Rows, encode};
 use eval::approximation::{necessity, sufficiency};
 use eval::control::{apply, greedy};
-use eval::dictionaries::{Codes, Directions, encode};
 use eval::interpretability::{Activity, Criterion, always_on, choose};
-use eval::rows::Rows;
 use std::collections::BTreeSet;
 use tasks::{Attribute, Labels, Sample, Task};
 

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use artifacts::HostTensor;
+
 use crate::families::entries;
-use crate::{Error, HostTensor, Spec};
+use crate::{Error, Spec};
 
 /// Prefixes under which a checkpoint keeps the whole model, or the text model of several modalities.
 const PREFIXES: [&str; 4] = ["transformer.", "model.", "language_model.", "gpt_neox."];

@@ -1,4 +1,4 @@
-//! What can go wrong with models, tokenizers and files.
+//! What can go wrong with models.
 
 use std::path::{Path, PathBuf};
 
@@ -8,44 +8,12 @@ use crate::Dtype;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file could not be read.
-    #[error("cannot read {}: {cause}; check the path and its permissions", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The cause; part of the message, so not given again as its source.
-        cause: std::io::Error,
-    },
-    /// A file could not be written; nothing was left under its name.
-    #[error("cannot write {}: {cause}; {}, then run again", path.display(), advice(cause))]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The cause; part of the message, so not given again as its source.
-        cause: std::io::Error,
-    },
-    /// A folder without a tokenizer.
-    #[error("{} holds neither tokenizer.json nor vocab.json with merges.txt; is it the folder of a model?", path.display())]
-    NoTokenizer {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A file is not what its name says: truncated, or in another format.
-    #[error("{} is damaged or not of the expected format: {reason}; make or fetch it again", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// What was found.
-        reason: String,
-    },
-    /// A GGUF file that is whole, and holds what is not supported.
-    #[error("{} cannot be used: {reason}", path.display())]
-    Gguf {
-        /// The file.
-        path: PathBuf,
-        /// What it holds, and what would be accepted.
-        reason: String,
-    },
+    /// Of a file.
+    #[error(transparent)]
+    File(#[from] artifacts::Error),
+    /// Of a GGUF file.
+    #[error(transparent)]
+    Gguf(#[from] gguf::Error),
     /// A checkpoint of [`crate::train::Trainer`] that cannot be continued.
     #[error("{} is no whole checkpoint of this training: {reason}; copy it back, or remove it to begin the training again", path.display())]
     Checkpoint {
@@ -177,97 +145,6 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// The tokenizer could not be loaded or applied.
-    #[error("tokenizer {}: {reason}", path.display())]
-    Tokenizer {
-        /// Its file or folder.
-        path: PathBuf,
-        /// The cause.
-        reason: String,
-    },
-    /// What can be no name or revision of a model on the hub.
-    #[error("`{found}` is no {what} of a model on the Hugging Face hub; expected {expected}")]
-    HubName {
-        /// Name or revision.
-        what: &'static str,
-        /// As it was given.
-        found: String,
-        /// What is accepted.
-        expected: &'static str,
-    },
-    /// An environment variable of the hub cannot be meant; its value may be a credential and is not repeated.
-    #[error("{variable} {reason}")]
-    HubSetting {
-        /// The variable.
-        variable: &'static str,
-        /// What is wrong, and what to do.
-        reason: &'static str,
-    },
-    /// The hub, or a host that it sent us to, refuses or does not answer as a hub does.
-    #[error("model {model}: {host} {reason}")]
-    Hub {
-        /// The model.
-        model: String,
-        /// The host, with its port where that is not the usual one.
-        host: String,
-        /// What is wrong, and what to do.
-        reason: String,
-    },
-    /// The bytes of a file ended early; they are kept.
-    #[error(
-        "model {model}: {file} broke off after {done} of {total} bytes{cause}; run the same command again, it goes on there"
-    )]
-    HubBroken {
-        /// The model.
-        model: String,
-        /// The file.
-        file: Box<str>,
-        /// Bytes that are in the cache.
-        done: u64,
-        /// Bytes of the whole file.
-        total: u64,
-        /// What the system said, in brackets; empty where the host just ended.
-        cause: String,
-    },
-    /// The bytes that came are not those that the hub announced; they are not kept.
-    #[error(
-        "model {model}: {file} came with hash {found}, the hub announced {expected}; nothing of it is kept, run the same command again"
-    )]
-    HubHash {
-        /// The model.
-        model: String,
-        /// The file.
-        file: Box<str>,
-        /// Hash that the hub announced.
-        expected: String,
-        /// Hash of the bytes.
-        found: String,
-    },
-    /// Offline, and the cache does not hold the whole model.
-    #[error(
-        "model {model} is not, or not whole, in the cache {}, and HF_HUB_OFFLINE forbids to fetch it; unset that or set HF_HOME",
-        cache.display()
-    )]
-    NotCached {
-        /// The model.
-        model: String,
-        /// The cache.
-        cache: PathBuf,
-    },
-    /// A file in the cache has other bytes than its name says; it was cut or changed.
-    #[error(
-        "model {model}: {file} in the cache {} is damaged (its bytes are not those that its name stands for); `saelab model pull \
-         {model}` fetches it again, where HF_HUB_OFFLINE does not forbid it",
-        cache.display()
-    )]
-    DamagedInCache {
-        /// The model.
-        model: String,
-        /// The file.
-        file: String,
-        /// The cache.
-        cache: PathBuf,
-    },
     /// Training cannot go on.
     #[error("training: {0}")]
     Training(String),
@@ -294,16 +171,5 @@ fn no_weights(path: &Path, found: Option<&str>) -> String {
         None => format!(
             "{folder} holds neither model.safetensors nor model.safetensors.index.json; is it the folder of a model?"
         ),
-    }
-}
-
-/// What helps against a failure to write.
-fn advice(cause: &std::io::Error) -> &'static str {
-    use std::io::ErrorKind::{FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    match cause.kind() {
-        StorageFull | QuotaExceeded => "free some space or choose another folder",
-        FileTooLarge => "choose a disk that takes larger files, or raise the limit (ulimit -f)",
-        PermissionDenied | ReadOnlyFilesystem => "choose a folder that you may write to",
-        _ => "choose another folder",
     }
 }

@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use artifacts::HostTensor;
 use burn::tensor::Device;
 
 use crate::checkpoint::{InMemory, Tensors, fit};
 use crate::families::{Family, to_hugging_face};
-use crate::gguf::checkpoint::GgufTensors;
+use crate::gguf_checkpoint::GgufTensors;
 use crate::refactor::refactor;
-use crate::safetensors_file::SafetensorsFiles;
+use crate::safetensors_files::SafetensorsFiles;
 use crate::shards::WeightFiles;
 use crate::tap::Extent;
 use crate::weights::{Weights, hashed};
-use crate::{Dtype, Error, HostTensor, Logits, Request, Spec, Start, Trace, decoder, files};
+use crate::{Dtype, Error, Logits, Request, Spec, Start, Trace, decoder};
 
 /// A language model on a device.
 #[derive(Debug, Clone)]
@@ -67,7 +68,7 @@ impl Model {
         };
         let mut model = if path.is_file() {
             let (tensors, spec) = GgufTensors::open(path)?;
-            Self::from_checkpoint(spec, &tensors, &files::sha256_file(path)?, dtype, device)?
+            Self::from_checkpoint(spec, &tensors, &artifacts::sha256_file(path)?, dtype, device)?
         } else {
             let spec = Spec::read(&path.join("config.json"))?;
             let found = WeightFiles::find(path)?;
@@ -82,7 +83,7 @@ impl Model {
             model.refactor_attention(path, options.dtype)?;
         }
         if options.dtype != Dtype::F32 {
-            model.hash = files::sha256_hex(format!("dtype {} {}", options.dtype, model.hash).as_bytes());
+            model.hash = artifacts::sha256_hex(format!("dtype {} {}", options.dtype, model.hash).as_bytes());
         }
         Ok(model)
     }
@@ -96,7 +97,7 @@ impl Model {
         device: &Device,
     ) -> Result<Self, Error> {
         fit(&mut spec, tensors)?;
-        let file_hash = files::sha256_hex(format!("{} {hash}", identity(&spec)).as_bytes());
+        let file_hash = artifacts::sha256_hex(format!("{} {hash}", identity(&spec)).as_bytes());
         Ok(Self {
             weights: Weights::load(&spec, tensors, dtype, device)?,
             dtype,
@@ -121,7 +122,7 @@ impl Model {
         refactor(&mut self.spec, &mut tensors);
         self.weights = Weights::load(&self.spec, &InMemory::new(path, &tensors), dtype, &self.device)?;
         self.dtype = dtype;
-        self.hash = files::sha256_hex(format!("refactor_attention {}", self.file_hash).as_bytes());
+        self.hash = artifacts::sha256_hex(format!("refactor_attention {}", self.file_hash).as_bytes());
         Ok(())
     }
 

@@ -18,10 +18,11 @@
 
 use std::collections::BTreeMap;
 
+use artifacts::HostTensor;
 use kernels::svd::{Columns, Svd, product, qr, svd, transposed};
 use rayon::prelude::*;
 
-use crate::{HostTensor, Spec};
+use crate::Spec;
 
 /// Name of the unembedding, which is the embedding no longer, `[V, D]`.
 const UNEMBED_WEIGHT: &str = "lm_head.weight";

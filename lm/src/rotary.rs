@@ -128,13 +128,12 @@ impl Rotary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files;
 
     /// Frequencies that `transformers` computes (`fixtures/smollm2-golden.json`, `beyond_smollm2.rope`).
     #[test]
     fn frequencies_are_those_of_transformers() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/rope-golden.json");
-        let golden: serde_json::Value = files::read_json(&path).unwrap();
+        let golden: serde_json::Value = artifacts::read_json(&path).unwrap();
         let number = |value: &serde_json::Value| value.as_f64().unwrap();
         for (kind, case) in golden.as_object().unwrap() {
             let parameters = &case["parameters"];

@@ -6,15 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use artifacts::SafetensorsFile;
 use serde::Deserialize;
 
-use crate::safetensors_file::SafetensorsFile;
-use crate::{Error, files};
+use crate::Error;
 
 /// All weights in one file.
-pub(crate) const WEIGHTS: &str = "model.safetensors";
+pub const WEIGHTS: &str = "model.safetensors";
 /// Says which tensor lies in which file.
-pub(crate) const INDEX: &str = "model.safetensors.index.json";
+pub const INDEX: &str = "model.safetensors.index.json";
 /// What other programs keep weights in; none of it is read.
 const OTHER_FORMATS: [&str; 5] = [
     "pytorch_model.bin",
@@ -28,18 +28,15 @@ const MOST_SHARDS: usize = 1000;
 
 /// The file of each tensor.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Index {
+pub struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
 impl Index {
     /// Reads an index, and checks that it names files beside it and nothing else.
-    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
-        let index: Self = files::read_json(path)?;
-        let damaged = |reason: String| Error::Format {
-            path: path.to_owned(),
-            reason,
-        };
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let index: Self = artifacts::read_json(path)?;
+        let damaged = |reason: String| format(path.to_owned(), reason);
         let shards = index.shards();
         // A name that holds a slash, or is one of a folder, could lead out of the model's folder.
         let is_name = |name: &str| {
@@ -56,7 +53,7 @@ impl Index {
     }
 
     /// The names of the files, each once.
-    pub(crate) fn shards(&self) -> BTreeSet<&str> {
+    pub fn shards(&self) -> BTreeSet<&str> {
         self.weight_map.values().map(String::as_str).collect()
     }
 }
@@ -123,7 +120,7 @@ impl WeightFiles {
             for name in file.names() {
                 if index.weight_map.get(name).map(String::as_str) != Some(shard) {
                     let reason = format!("it holds `{name}`, which {INDEX} does not place there");
-                    return Err(Error::Format { path, reason });
+                    return Err(format(path, reason));
                 }
                 found.insert(name.to_owned());
             }
@@ -131,10 +128,10 @@ impl WeightFiles {
         }
         match index.weight_map.iter().find(|(name, _)| !found.contains(*name)) {
             None => Ok(opened),
-            Some((name, shard)) => Err(Error::Format {
-                path: self.path(),
-                reason: format!("it places `{name}` in {shard}, which does not hold it"),
-            }),
+            Some((name, shard)) => Err(format(
+                self.path(),
+                format!("it places `{name}` in {shard}, which does not hold it"),
+            )),
         }
     }
 
@@ -142,13 +139,17 @@ impl WeightFiles {
     /// digits, a line each, in the order of their names.
     pub(crate) fn hash(&self) -> Result<String, Error> {
         let Some(index) = &self.index else {
-            return files::sha256_file(&self.path());
+            return Ok(artifacts::sha256_file(&self.path())?);
         };
         let mut lines = String::new();
         for shard in index.shards() {
-            lines += &files::sha256_file(&self.folder.join(shard))?;
+            lines += &artifacts::sha256_file(&self.folder.join(shard))?;
             lines.push('\n');
         }
-        Ok(files::sha256_hex(lines.as_bytes()))
+        Ok(artifacts::sha256_hex(lines.as_bytes()))
     }
+}
+
+fn format(path: PathBuf, reason: String) -> Error {
+    artifacts::Error::Format { path, reason }.into()
 }

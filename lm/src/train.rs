@@ -8,17 +8,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use artifacts::{HostTensor, Sha256Hex, WithMetadata};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use kernels::{Adam, AdamConfig, Scalar, Update, random, squared_norm, to_vec};
 use rayon::prelude::*;
 
 use crate::families::entries;
-use crate::files::{Sha256Hex, Written};
 use crate::interchange::{self, Interchange, N_LOSSES, Pair};
 use crate::model::from_host;
 use crate::shards::WEIGHTS;
 use crate::weights::{Entry, Weights};
-use crate::{Error, HostTensor, Logits, Model, Request, Spec, Start, TokenBatch, files, to_hugging_face};
+use crate::{Error, Logits, Model, Request, Spec, Start, TokenBatch, to_hugging_face};
 
 /// Hyperparameters of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -296,7 +296,7 @@ impl Trainer {
             ("settings".to_owned(), settings.to_owned()),
             ("step".to_owned(), self.step.to_string()),
         ]);
-        files::write_tensors(path, &tensors, &metadata)
+        Ok(artifacts::write_tensors(path, &tensors, &metadata)?)
     }
 
     /// Continues from what [`Trainer::save`] wrote with the same `settings`.
@@ -311,8 +311,8 @@ impl Trainer {
         settings: &str,
         device: &Device,
     ) -> Result<Self, Error> {
-        let Written { mut tensors, metadata } = match files::read_with_metadata(path) {
-            Err(Error::Format { path, reason }) => return Err(Error::Checkpoint { path, reason }),
+        let WithMetadata { mut tensors, metadata } = match artifacts::read_with_metadata(path) {
+            Err(artifacts::Error::Format { path, reason }) => return Err(Error::Checkpoint { path, reason }),
             other => other?,
         };
         let damaged = |reason: &str| Error::Checkpoint {
@@ -375,10 +375,10 @@ impl Trainer {
             .map(|(name, tensor)| (format!("transformer.{name}"), tensor))
             .collect();
         let path = dir.join(WEIGHTS);
-        let bytes = files::tensor_bytes(&path, &named, &BTreeMap::new())?;
-        let weights = files::written(&path, files::prepared(&path, |file| file.write_all(&bytes)))?;
-        files::write_json(&dir.join("config.json"), &to_hugging_face(&self.model, bos))?;
-        files::written(&path, weights.persist())
+        let bytes = artifacts::tensor_bytes(&path, &named, &BTreeMap::new())?;
+        let weights = artifacts::written(&path, artifacts::prepared(&path, |file| file.write_all(&bytes)))?;
+        artifacts::write_json(&dir.join("config.json"), &to_hugging_face(&self.model, bos))?;
+        Ok(artifacts::written(&path, weights.persist())?)
     }
 }
 

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use artifacts::HostTensor;
 use burn::tensor::{Device, Tensor};
 use kernels::{Half, UsedAs, Weight};
 use rayon::prelude::*;
 
 use crate::checkpoint::Tensors;
 use crate::families::entries;
-use crate::{Dtype, Error, HostTensor, Spec};
+use crate::{Dtype, Error, Spec};
 
 /// A part of a block that has parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -428,10 +429,7 @@ fn read_into<T: Copy + Send>(
         }
         _ => return Ok(()),
     };
-    Err(Error::Format {
-        path: tensors.path(),
-        reason,
-    })
+    Err(artifacts::Error::format(&tensors.path(), reason).into())
 }
 
 /// Weights that any language computes alike, to compare implementations at full size without a download.

@@ -15,10 +15,9 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{DType, Tensor};
 use half::{bf16, f16};
 use kernels::{cpu, to_vec};
-use lm::{
-    Dtype, HookPoint, LoadOptions, Logits, Model, NormAt, Patch, Request, Start, TokenBatch, Tokenizer, Trace, files,
-};
+use lm::{Dtype, HookPoint, LoadOptions, Logits, Model, NormAt, Patch, Request, Start, TokenBatch, Trace};
 use serde_json::Value;
+use text::Tokenizer;
 
 const CASES: [&str; 9] = [
     "llama",
@@ -39,7 +38,7 @@ fn fixture(case: &str) -> PathBuf {
 }
 
 fn ids(case: &str) -> TokenBatch {
-    let (shape, ids) = files::read_integers(&fixture(case).join("expected.safetensors"), "ids").unwrap();
+    let (shape, ids) = artifacts::read_integers(&fixture(case).join("expected.safetensors"), "ids").unwrap();
     let rows: Vec<Vec<u32>> = ids
         .chunks(shape[1])
         .map(|row| row.iter().map(|&id| u32::try_from(id).unwrap()).collect())
@@ -75,7 +74,7 @@ fn relative(a: &[f32], b: &[f32]) -> f64 {
 fn with_plain_norms(case: &str, round: impl Fn(f32) -> f32) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(fixture(case).join("config.json"), folder.path().join("config.json")).unwrap();
-    let mut tensors = files::read_tensors(&fixture(case).join("model.safetensors")).unwrap();
+    let mut tensors = artifacts::read_tensors(&fixture(case).join("model.safetensors")).unwrap();
     let one = if case.starts_with("gemma") { 0.0 } else { 1.0 };
     for (name, tensor) in &mut tensors {
         let is_scale = name.ends_with("weight");
@@ -85,7 +84,7 @@ fn with_plain_norms(case: &str, round: impl Fn(f32) -> f32) -> tempfile::TempDir
             _ => {}
         }
     }
-    files::write_tensors(&folder.path().join("model.safetensors"), &tensors, &BTreeMap::new()).unwrap();
+    artifacts::write_tensors(&folder.path().join("model.safetensors"), &tensors, &BTreeMap::new()).unwrap();
     folder
 }
 
@@ -341,7 +340,8 @@ fn smollm2_in_16_bits_is_near_that_in_f32() {
         return;
     };
     let golden: Value =
-        files::read_json(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/smollm2-golden.json")).unwrap();
+        artifacts::read_json(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/smollm2-golden.json"))
+            .unwrap();
     let tokenizer = Tokenizer::open(&path).unwrap();
     let texts: Vec<Vec<u32>> = ["prompts", "paragraphs"]
         .iter()

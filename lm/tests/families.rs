@@ -11,8 +11,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use artifacts::HostTensor;
 use kernels::{cpu, to_vec};
-use lm::{Error, HookPoint, HostTensor, Logits, Model, Request, Start, TokenBatch, Trace, files};
+use lm::{Error, HookPoint, Logits, Model, Request, Start, TokenBatch, Trace};
 use serde_json::{Value, json};
 
 /// Every case and how many hooks its fixture holds.
@@ -51,7 +52,7 @@ fn fixture(case: &str) -> PathBuf {
 }
 
 fn ids(case: &str) -> TokenBatch {
-    let (shape, ids) = files::read_integers(&fixture(case).join("expected.safetensors"), "ids").unwrap();
+    let (shape, ids) = artifacts::read_integers(&fixture(case).join("expected.safetensors"), "ids").unwrap();
     let rows: Vec<Vec<u32>> = ids
         .chunks(shape[1])
         .map(|row| row.iter().map(|&id| u32::try_from(id).unwrap()).collect())
@@ -104,7 +105,7 @@ fn logits(folder: &Path, batch: &TokenBatch) -> HostTensor {
 
 /// Whether the logits of `folder` are those of `case`.
 fn computes(folder: &Path, case: &str) -> bool {
-    let expected = files::read_tensors(&fixture(case).join("expected.safetensors")).unwrap();
+    let expected = artifacts::read_tensors(&fixture(case).join("expected.safetensors")).unwrap();
     let (found, expected) = (logits(folder, &ids(case)), &expected["logits"]);
     let error = found.data.iter().zip(&expected.data).map(|(a, b)| (a - b).abs());
     found.shape == expected.shape && error.fold(0.0, f32::max) < 1e-4
@@ -117,12 +118,12 @@ fn changed(
     tensors: impl FnOnce(&mut BTreeMap<String, HostTensor>),
 ) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let mut json: Value = files::read_json(&fixture(case).join("config.json")).unwrap();
+    let mut json: Value = artifacts::read_json(&fixture(case).join("config.json")).unwrap();
     config(&mut json);
     std::fs::write(folder.path().join("config.json"), json.to_string()).unwrap();
-    let mut weights = files::read_tensors(&fixture(case).join("model.safetensors")).unwrap();
+    let mut weights = artifacts::read_tensors(&fixture(case).join("model.safetensors")).unwrap();
     tensors(&mut weights);
-    files::write_tensors(&folder.path().join("model.safetensors"), &weights, &BTreeMap::new()).unwrap();
+    artifacts::write_tensors(&folder.path().join("model.safetensors"), &weights, &BTreeMap::new()).unwrap();
     folder
 }
 
@@ -156,7 +157,7 @@ fn every_hook_of_every_family_equals_transformers() {
 
 /// Runs a case once for all hooks and once for each hook alone, which other kernels may compute.
 fn compare(case: &str, n_hooks: usize) {
-    let expected = files::read_tensors(&fixture(case).join("expected.safetensors")).unwrap();
+    let expected = artifacts::read_tensors(&fixture(case).join("expected.safetensors")).unwrap();
     let model = load(&fixture(case)).unwrap_or_else(|error| panic!("{case}: {error}"));
     let batch = ids(case);
     let names = expected.keys().filter(|name| *name != "logits" && *name != "ids");
@@ -440,7 +441,7 @@ fn what_is_not_computed_is_refused_by_name() {
         ),
     ] {
         let folder = with_config(case, |json| {
-            *json = files::read_json(&fixture(case).join("config-old.json")).unwrap();
+            *json = artifacts::read_json(&fixture(case).join("config-old.json")).unwrap();
             json[key] = value;
         });
         match load(folder.path()) {

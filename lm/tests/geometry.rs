@@ -55,7 +55,7 @@ fn check(name: &str, found: &[f32], expected: &Numbers) {
 
 /// Compares every hook and the logits of one pass, and some hooks alone, with the numbers in the fixture's folder.
 fn compare(model: &Model, dir: &Path, n_hooks: usize, alone: &[HookPoint]) {
-    let expected: Expected = lm::files::read_json(&dir.join("expected.json")).unwrap();
+    let expected: Expected = artifacts::read_json(&dir.join("expected.json")).unwrap();
     let hooks: Vec<HookPoint> = expected.hooks.keys().filter_map(|name| name.parse().ok()).collect();
     assert_eq!(hooks.len(), n_hooks);
     assert_eq!(expected.hooks.len(), hooks.len() + 1);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
 use kernels::{cpu, to_vec};
-use lm::{Error, HookPoint, Logits, Model, Past, Patch, Request, Start, TokenBatch, files};
+use lm::{Error, HookPoint, Logits, Model, Past, Patch, Request, Start, TokenBatch};
 
 fn fixture(part: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -20,7 +20,7 @@ fn fixture(part: &str) -> PathBuf {
 }
 
 fn ids() -> TokenBatch {
-    let (shape, ids) = files::read_integers(&fixture("expected.safetensors"), "ids").unwrap();
+    let (shape, ids) = artifacts::read_integers(&fixture("expected.safetensors"), "ids").unwrap();
     let rows: Vec<Vec<u32>> = ids
         .chunks(shape[1])
         .map(|row| row.iter().map(|&id| id as u32).collect())
@@ -58,7 +58,7 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 
 #[test]
 fn every_tensor_equals_transformer_lens_in_both_key_styles() {
-    let expected = files::read_tensors(&fixture("expected.safetensors")).unwrap();
+    let expected = artifacts::read_tensors(&fixture("expected.safetensors")).unwrap();
     let hub = hub_folder();
     for model in [load(), Model::load(hub.path(), &cpu()).unwrap()] {
         let hooks: Vec<HookPoint> = expected.keys().filter_map(|name| name.parse().ok()).collect();
@@ -316,12 +316,12 @@ fn requests_that_do_not_fit_are_named() {
 fn damaged_weights_are_named() {
     let folder = hub_folder();
     let path = folder.path().join("model.safetensors");
-    let whole = files::read_tensors(&path).unwrap();
+    let whole = artifacts::read_tensors(&path).unwrap();
     let none = std::collections::BTreeMap::new();
 
     let mut tensors = whole.clone();
     tensors.remove("h.1.mlp.c_fc.bias");
-    files::write_tensors(&path, &tensors, &none).unwrap();
+    artifacts::write_tensors(&path, &tensors, &none).unwrap();
     let error = Model::load(folder.path(), &cpu()).unwrap_err();
     assert!(
         matches!(&error, Error::MissingTensors { names, .. } if names == &["h.1.mlp.c_fc.bias"]),
@@ -329,16 +329,16 @@ fn damaged_weights_are_named() {
     );
 
     let mut tensors = whole.clone();
-    tensors.insert("h.0.extra".to_owned(), lm::HostTensor::new([1], vec![0.0]));
-    files::write_tensors(&path, &tensors, &none).unwrap();
+    tensors.insert("h.0.extra".to_owned(), artifacts::HostTensor::new([1], vec![0.0]));
+    artifacts::write_tensors(&path, &tensors, &none).unwrap();
     assert!(matches!(
         Model::load(folder.path(), &cpu()),
         Err(Error::UnexpectedTensors { .. })
     ));
 
     let mut tensors = whole;
-    tensors.insert("ln_f.bias".to_owned(), lm::HostTensor::new([2], vec![0.0; 2]));
-    files::write_tensors(&path, &tensors, &none).unwrap();
+    tensors.insert("ln_f.bias".to_owned(), artifacts::HostTensor::new([2], vec![0.0; 2]));
+    artifacts::write_tensors(&path, &tensors, &none).unwrap();
     assert!(matches!(Model::load(folder.path(), &cpu()), Err(Error::Shape { .. })));
 
     let config = std::fs::read_to_string(fixture("config.json"))

@@ -10,12 +10,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use artifacts::HostTensor;
 use burn::tensor::Tensor;
 use kernels::{cpu, to_vec};
-use lm::{
-    Change, Error, Gradients, HookPoint, HostTensor, Logits, Model, Patch, Request, Start, TokenBatch, Trace, Vectors,
-    files,
-};
+use lm::{Change, Error, Gradients, HookPoint, Logits, Model, Patch, Request, Start, TokenBatch, Trace, Vectors};
 
 /// The models and how many gradients their fixtures hold.
 const CASES: [(&str, usize); 2] = [("gpt2-micro", 54), ("families/llama", 42)];
@@ -29,7 +27,7 @@ fn ids(case: &str) -> TokenBatch {
 }
 
 fn read_ids(case: &str, file: &str) -> TokenBatch {
-    let (shape, ids) = files::read_integers(&fixture(case).join(file), "ids").unwrap();
+    let (shape, ids) = artifacts::read_integers(&fixture(case).join(file), "ids").unwrap();
     let rows: Vec<Vec<u32>> = ids
         .chunks(shape[1])
         .map(|row| row.iter().map(|&id| u32::try_from(id).unwrap()).collect())
@@ -42,7 +40,7 @@ fn load(case: &str) -> Model {
 }
 
 fn expected(case: &str) -> BTreeMap<String, HostTensor> {
-    let mut tensors = files::read_tensors(&fixture(case).join("gradients.safetensors")).unwrap();
+    let mut tensors = artifacts::read_tensors(&fixture(case).join("gradients.safetensors")).unwrap();
     tensors.remove("ids");
     tensors
 }

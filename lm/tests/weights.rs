@@ -10,8 +10,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use artifacts::HostTensor;
 use kernels::{cpu, to_vec};
-use lm::{Error, HostTensor, Logits, Model, Request, Spec, Start, TokenBatch, files};
+use lm::{Error, Logits, Model, Request, Spec, Start, TokenBatch};
 use proptest::prelude::*;
 
 const INDEX: &str = "model.safetensors.index.json";
@@ -26,7 +27,7 @@ fn fixture(part: &str) -> PathBuf {
 fn sharded(n: usize) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(fixture("config.json"), folder.path().join("config.json")).unwrap();
-    let all: Vec<_> = files::read_tensors(&fixture("model.safetensors"))
+    let all: Vec<_> = artifacts::read_tensors(&fixture("model.safetensors"))
         .unwrap()
         .into_iter()
         .collect();
@@ -34,7 +35,7 @@ fn sharded(n: usize) -> tempfile::TempDir {
     for (i, part) in all.chunks(all.len().div_ceil(n)).enumerate() {
         let file = shard(i, n);
         let tensors: BTreeMap<String, HostTensor> = part.iter().cloned().collect();
-        files::write_tensors(&folder.path().join(&file), &tensors, &BTreeMap::new()).unwrap();
+        artifacts::write_tensors(&folder.path().join(&file), &tensors, &BTreeMap::new()).unwrap();
         places.extend(tensors.into_keys().map(|name| (name, file.clone().into())));
     }
     write_index(folder.path(), serde_json::Value::Object(places));
@@ -51,7 +52,7 @@ fn write_index(folder: &Path, places: serde_json::Value) {
 }
 
 fn places(folder: &Path) -> serde_json::Value {
-    let index: serde_json::Value = files::read_json(&folder.join(INDEX)).unwrap();
+    let index: serde_json::Value = artifacts::read_json(&folder.join(INDEX)).unwrap();
     index["weight_map"].clone()
 }
 
@@ -88,13 +89,13 @@ fn shards_are_the_model_that_one_file_is() {
         assert!(model.passed_over_index().is_none());
         // As it is documented.
         let of_shards: String = (0..n)
-            .map(|i| files::sha256_file(&folder.path().join(shard(i, n))).unwrap() + "\n")
+            .map(|i| artifacts::sha256_file(&folder.path().join(shard(i, n))).unwrap() + "\n")
             .collect();
-        let of_weights = files::sha256_hex(of_shards.as_bytes());
+        let of_weights = artifacts::sha256_hex(of_shards.as_bytes());
         let config = lm::to_hugging_face(model.spec(), 0);
         assert_eq!(
             model.file_hash(),
-            files::sha256_hex(format!("{config} {of_weights}").as_bytes())
+            artifacts::sha256_hex(format!("{config} {of_weights}").as_bytes())
         );
         hashes.push(model.file_hash().to_owned());
     }
@@ -216,7 +217,7 @@ fn a_config_that_does_not_belong_to_the_weights_is_refused_before_its_tensors_ar
     let folder = tempfile::tempdir().unwrap();
     let weights = folder.path().join("model.safetensors");
     std::fs::copy(fixture("model.safetensors"), &weights).unwrap();
-    let right: serde_json::Value = files::read_json(&fixture("config.json")).unwrap();
+    let right: serde_json::Value = artifacts::read_json(&fixture("config.json")).unwrap();
     for (key, value, part) in [
         (
             "n_layer",
@@ -255,25 +256,25 @@ fn a_config_that_does_not_belong_to_the_weights_is_refused_before_its_tensors_ar
     }
     // Many names are not all told.
     std::fs::write(folder.path().join("config.json"), right.to_string()).unwrap();
-    let mut tensors = files::read_tensors(&fixture("model.safetensors")).unwrap();
+    let mut tensors = artifacts::read_tensors(&fixture("model.safetensors")).unwrap();
     tensors.retain(|name, _| !name.contains("ln_"));
-    files::write_tensors(&weights, &tensors, &BTreeMap::new()).unwrap();
+    artifacts::write_tensors(&weights, &tensors, &BTreeMap::new()).unwrap();
     let line = refused(folder.path());
     assert!(line.contains("missing tensors: ") && line.contains(" more; "), "{line}");
-    let mut tensors = files::read_tensors(&fixture("model.safetensors")).unwrap();
+    let mut tensors = artifacts::read_tensors(&fixture("model.safetensors")).unwrap();
     tensors.extend((0..100_000).map(|i| (format!("extra.{i}"), HostTensor::new([1], vec![0.0]))));
-    files::write_tensors(&weights, &tensors, &BTreeMap::new()).unwrap();
+    artifacts::write_tensors(&weights, &tensors, &BTreeMap::new()).unwrap();
     let line = refused(folder.path());
     assert!(line.contains("and 99995 more"), "{line}");
     // The same tensor under both styles of names.
-    let mut tensors = files::read_tensors(&fixture("model.safetensors")).unwrap();
+    let mut tensors = artifacts::read_tensors(&fixture("model.safetensors")).unwrap();
     let again = tensors.iter().find(|(name, _)| name.ends_with("ln_f.bias")).unwrap();
     let (name, tensor) = (again.0.clone(), again.1.clone());
     let other = name
         .strip_prefix("transformer.")
         .map_or(format!("transformer.{name}"), str::to_owned);
     tensors.insert(other, tensor);
-    files::write_tensors(&weights, &tensors, &BTreeMap::new()).unwrap();
+    artifacts::write_tensors(&weights, &tensors, &BTreeMap::new()).unwrap();
     assert!(refused(folder.path()).contains("twice"));
 }
 
@@ -338,7 +339,7 @@ proptest! {
             1 => std::fs::write(path("config.json"), change(&config)).unwrap(),
             _ => {
                 std::fs::rename(path("model.safetensors"), path("m.safetensors")).unwrap();
-                let names = files::read_tensors(&path("m.safetensors")).unwrap().into_keys();
+                let names = artifacts::read_tensors(&path("m.safetensors")).unwrap().into_keys();
                 let index = serde_json::json!({"weight_map": names.map(|name| (name, "m.safetensors")).collect::<BTreeMap<_, _>>()});
                 std::fs::write(path(INDEX), change(index.to_string().as_bytes())).unwrap();
             }

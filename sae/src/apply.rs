@@ -1,8 +1,8 @@
 //! The second half of a training step: the norm of the whole gradient, its clip, and one update a parameter.
 
+use dictionaries::Parameters;
 use kernels::{Scalar, Update, squared_norm};
 
-use crate::parameters::Parameters;
 use crate::trainer::Trainer;
 
 impl Trainer {

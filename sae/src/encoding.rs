@@ -5,11 +5,11 @@
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Tensor, activation::relu};
+use dictionaries::{Architecture, Parameters};
 use kernels::{Auxiliary, Encoded, Entries, Precision, Rule, encode, from_vec, sparse_encode, top_k_mask};
 
 use crate::Error;
-use crate::architecture::Architecture;
-use crate::parameters::Parameters;
+use crate::architecture::Training as _;
 use crate::pass::{Batch, Revival, few_for_gpu};
 use crate::support::Support;
 

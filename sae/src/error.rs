@@ -14,38 +14,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A checkpoint is incomplete or contradicts itself.
-    #[error("{} is not a whole autoencoder: {reason}", path.display())]
-    Checkpoint {
-        /// Its file.
-        path: PathBuf,
-        /// What was found.
-        reason: String,
-    },
-    /// A folder says what contradicts itself, or what is not implemented.
-    #[error("{}: {reason}", path.display())]
-    Refused {
-        /// Its file.
-        path: PathBuf,
-        /// What was found.
-        reason: String,
-    },
-    /// A folder that is to be written holds a file of another autoencoder.
-    #[error("{} holds a {file} of another autoencoder already; choose another folder", path.display())]
-    Occupied {
-        /// The folder.
-        path: PathBuf,
-        /// The file.
-        file: &'static str,
-    },
-    /// Another library has no folder for such an autoencoder.
-    #[error("{library} cannot hold this autoencoder: {reason}")]
-    Unsupported {
-        /// The library.
-        library: &'static str,
-        /// What it lacks.
-        reason: String,
-    },
+    /// A finished autoencoder could not be read or written.
+    #[error(transparent)]
+    Dictionary(#[from] dictionaries::Error),
     /// A checkpoint of a run in training cannot be used.
     #[error(
         "{} is damaged: {reason}; delete {} to resume from {}",
@@ -81,7 +52,7 @@ pub enum Error {
     },
     /// A file could not be read or written.
     #[error(transparent)]
-    File(#[from] lm::Error),
+    File(#[from] artifacts::Error),
     /// The activations could not be read.
     #[error(transparent)]
     Activations(#[from] activations::Error),

@@ -5,17 +5,18 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
+use dictionaries::{Architecture, Autoencoder, Summary, Variant};
 use kernels::{Precision, Rule, encode, from_vec};
 use lm::HookPoint;
 use rayon::prelude::*;
 
 use crate::config::refuse;
 use crate::grid::is_small;
+use crate::measurement::Measurement;
 use crate::rows::{Rows, Scaled, Split};
-use crate::summary::Measurement;
 use crate::survey::Survey;
 use crate::trainer::Trainer;
-use crate::{Architecture, Autoencoder, Error, Grid, Summary, Variant};
+use crate::{Error, Grid};
 
 /// Rows on which the threshold of a batch-wise selection is calibrated, at most.
 const CALIBRATION_ROWS: usize = 16_384;
@@ -217,4 +218,71 @@ fn calibrate(model: &mut Autoencoder, k: usize, inputs: &Rows, n_train: usize, d
     let n_latents = p.n_latents();
     model.parameters.extra = vec![from_vec(vec![threshold; n_latents], [n_latents], device)];
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::architecture::{EXAMPLES, Phase, Training as _};
+    use crate::pass::{self, Batch, Path, Plan};
+    use dictionaries::{Activation, Autoencoder, Parameters};
+    use kernels::{Precision, cpu, from_vec, random, to_vec};
+
+    /// The finished autoencoder on raw inputs does what the one in training does on scaled ones.
+    #[test]
+    fn finishing_changes_units_and_nothing_else() {
+        const B: usize = 40;
+        const D: usize = 6;
+        const F: usize = 14;
+        let draw = |stream: &str, n, size| random::normal(&mut random::rng(4, stream), n, size);
+        let scale = 2.5;
+        for architecture in EXAMPLES {
+            for transcodes in [false, true] {
+                let n_extra = architecture.initial_extra().len();
+                let parameters = Parameters {
+                    w_enc: from_vec(draw("w_enc", F * D, 0.5), [F, D], &cpu()),
+                    b_enc: from_vec(draw("b_enc", F, 0.2), [F], &cpu()),
+                    w_dec: from_vec(draw("w_dec", F * D, 0.5), [F, D], &cpu()),
+                    b_dec: from_vec(draw("b_dec", D, 0.2), [D], &cpu()),
+                    extra: (0..n_extra)
+                        .map(|i| from_vec::<1>(draw(&format!("extra {i}"), F, 0.3), [F], &cpu()).abs() + 0.1)
+                        .collect(),
+                };
+                let [raw, raw_target] = ["x", "y"].map(|name| from_vec::<2>(draw(name, B * D, 0.6), [B, D], &cpu()));
+                let (x, target) = (raw.clone() * scale, raw_target * 4.0);
+                let batch = Batch {
+                    x: &x,
+                    target: transcodes.then_some(&target),
+                };
+                let phase = Phase {
+                    sparsity: 0.0,
+                    p: 1.0,
+                    next_p: None,
+                    batch_l0: None,
+                };
+                let plan = Plan {
+                    architecture,
+                    path: Path::Dense,
+                    precision: Precision::F32,
+                    phase,
+                    revival: None,
+                };
+                let pass = pass::forward(plan, &parameters.tracked(), batch).unwrap();
+                let scales = (scale, transcodes.then_some(4.0));
+                let model = Autoencoder::finished(architecture, parameters.clone(), scales);
+                if matches!(architecture.activation(), Activation::Jumprelu) && architecture.k().is_some() {
+                    continue; // a selection over the batch is not a threshold before it is calibrated
+                }
+                let found = to_vec(model.reconstruct(raw)); // in units of the target, or of the input
+                let unit = if transcodes { 4.0 } else { scale };
+                let expected = to_vec(batch.target().clone() - pass.loss.residual);
+                for (found, expected) in found.iter().zip(&expected) {
+                    let (name, gap) = (architecture.name(), (found * unit - expected).abs());
+                    assert!(
+                        gap < 1e-4,
+                        "{name}, transcodes {transcodes}: {found} x {unit}, expected {expected}"
+                    );
+                }
+            }
+        }
+    }
 }

@@ -4,12 +4,11 @@
 //! held while a parameter moves. The gradient of JumpReLU's thresholds is an estimate by definition, and is compared with
 //! its closed form.
 
+use dictionaries::{Architecture, Parameters};
 use kernels::{Precision, cpu, from_vec, random};
 
-use crate::Architecture;
-use crate::architecture::Phase;
+use crate::architecture::{Phase, Training as _};
 use crate::gradients;
-use crate::parameters::Parameters;
 use crate::pass::{Batch, Path, Plan, Revival};
 use crate::silence::Dead;
 

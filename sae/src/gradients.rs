@@ -9,12 +9,12 @@
 use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
+use dictionaries::{Architecture, Parameters};
 use kernels::{Scalar, to_vec};
 
+use crate::Error;
 use crate::architecture::{Phase, jumprelu, powers};
-use crate::parameters::Parameters;
 use crate::pass::{self, Batch, Path, Plan};
-use crate::{Architecture, Error};
 
 /// Entries of the matrices `[B, F]` of one slice. Autodiff holds about ten such matrices of f32.
 const ENTRIES_PER_SLICE: usize = 1 << 22;

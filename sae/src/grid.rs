@@ -10,17 +10,19 @@ use std::time::{Duration, Instant};
 
 use activations::{BatchOrder, Stream};
 use burn::tensor::Device;
+use dictionaries::Variant;
 use kernels::{is_cpu, is_gpu};
 use lm::HookPoint;
 use rayon::prelude::*;
 
+use crate::architecture::Training as _;
 use crate::config::refuse;
 use crate::finish::diverged;
 use crate::pass::Batch;
 use crate::resample::resample;
 use crate::rows::{Rows, Scaled, Split};
 use crate::trainer::{Start, Trainer};
-use crate::{Error, Finished, Outcome, TrainConfig, Variant};
+use crate::{Error, Finished, Outcome, TrainConfig};
 
 /// Entries of a batch's codes up to which members take their steps side by side: a single step is then too small to keep all
 /// cores busy, and what each holds in memory is little. Results are the same either way.

@@ -9,16 +9,16 @@
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Tensor};
+use dictionaries::{Activation, Architecture, Parameters};
 use kernels::{Precision, Scalar, from_vec, is_cpu, is_gpu, to_vec};
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
 use crate::architecture::jumprelu::pre_activation_loss;
-use crate::architecture::{Architecture, Loss, Phase, auxiliary_loss};
+use crate::architecture::{Loss, Phase, Training as _, auxiliary_loss};
 use crate::encoding::{Encoding, dense, sparse, sparse_on_gpu};
-use crate::parameters::Parameters;
 use crate::silence::Dead;
 use crate::support::Support;
-use crate::{Activation, Error};
 
 /// Entries of which fewer than this share matter are cheaper one by one than as a dense matrix; where the two cost the same
 /// is measured by `saelab bench train --arch relu` (F = 6,144: 0.79 s a step at 6 %, rising by 1.4 ms a latent; dense 1.4 s).

@@ -8,13 +8,13 @@
 //! Shapes: `B` rows, `D` width, `F` latents.
 
 use burn::tensor::Device;
+use dictionaries::{Activation, Autoencoder};
 use kernels::{random, to_vec};
 use rand::RngExt;
 
-use crate::activation::Activation;
+use crate::Error;
 use crate::rows::Scaled;
 use crate::trainer::Trainer;
-use crate::{Autoencoder, Error};
 
 /// Rows whose loss is looked at, at most; as in the source.
 const SAMPLE: usize = 819_200;
@@ -95,7 +95,8 @@ pub(crate) fn resample(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Architecture, Batch, Rows, Schedule, Start};
+    use crate::{Batch, Rows, Schedule, Start};
+    use dictionaries::Architecture;
     use kernels::{Precision, cpu, from_vec};
 
     /// Trap 7 of the published code: the mean was taken over the wrong axis, and new encoder rows were several times too long.

@@ -1,8 +1,7 @@
 //! How the learning rate and the weight of the penalty go over a run, and what is left out of it.
 
+use dictionaries::Architecture;
 use kernels::Precision;
-
-use crate::Architecture;
 
 /// What a trainer does at every step.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -10,13 +10,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use artifacts::HostTensor;
 use burn::tensor::{Device, Tensor};
+use dictionaries::Parameters;
 use kernels::{from_vec, to_vec};
-use lm::{HostTensor, files};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::parameters::Parameters;
 use crate::trainer::{Counters, Trainer};
 use crate::{Error, Grid};
 
@@ -91,9 +91,9 @@ impl Checkpoints {
             .into_iter()
             .filter(|found| found.training == self.short())
         {
-            files::remove_folder(&found.path)?;
+            artifacts::remove_folder(&found.path)?;
         }
-        files::remove_folder(&self.partial())?;
+        artifacts::remove_folder(&self.partial())?;
         // Not where another training has something in it, or another process was faster.
         let _ = fs::remove_dir(&self.dir);
         Ok(())
@@ -111,19 +111,19 @@ impl Grid {
         let step = self.steps_done();
         let (dir, short, partial) = (&checkpoints.dir, checkpoints.short(), checkpoints.partial());
         let whole = dir.join(format!("step-{step:08}-{short}"));
-        files::remove_folder(&partial)?;
-        let _in_work = files::TemporaryFolder::new(&partial);
+        artifacts::remove_folder(&partial)?;
+        let _in_work = artifacts::TemporaryFolder::new(&partial);
         let mut settings = self.settings();
         let (mut members, mut sums) = (BTreeMap::new(), String::new());
         let mut add = |name: &str| -> Result<(), Error> {
             // Writing to a string cannot fail.
-            let _ = writeln!(sums, "{}  {name}", files::sha256_file(&partial.join(name))?);
+            let _ = writeln!(sums, "{}  {name}", artifacts::sha256_file(&partial.join(name))?);
             Ok(())
         };
         for (variant, trainer) in &self.members {
             for part in PARTS {
                 let name = format!("{}/{part}.safetensors", variant.name);
-                files::write_tensors(&partial.join(&name), &tensors(trainer, part), &BTreeMap::new())?;
+                artifacts::write_tensors(&partial.join(&name), &tensors(trainer, part), &BTreeMap::new())?;
                 add(&name)?;
             }
             let member = Member {
@@ -138,18 +138,15 @@ impl Grid {
             parent: checkpoints.parent.clone(),
             members,
         };
-        files::write_json(&partial.join(STATE), &state)?;
+        artifacts::write_json(&partial.join(STATE), &state)?;
         add(STATE)?;
-        files::write_atomic(&partial.join(SUMS), |file| file.write_all(sums.as_bytes()))?;
-        files::remove_folder(&whole)?;
-        fs::rename(&partial, &whole).map_err(|cause| lm::Error::Write {
-            path: whole.clone(),
-            cause,
-        })?;
+        artifacts::write_atomic(&partial.join(SUMS), |file| file.write_all(sums.as_bytes()))?;
+        artifacts::remove_folder(&whole)?;
+        fs::rename(&partial, &whole).map_err(|cause| artifacts::Error::write(&whole, cause))?;
         let mut old = found(dir)?;
         old.retain(|found| found.training == short);
         for found in &old[..old.len().saturating_sub(KEPT)] {
-            files::remove_folder(&found.path)?;
+            artifacts::remove_folder(&found.path)?;
         }
         Ok(())
     }
@@ -223,7 +220,7 @@ impl Grid {
             // Through text, as the old ones: reading a number may move its last bit.
             let new: Value = serde_json::from_str(&new.to_string()).unwrap_or_default();
             match state.members.get(name) {
-                Some(member) => differences.extend(files::json_differences(&member.settings, &new)),
+                Some(member) => differences.extend(artifacts::json_differences(&member.settings, &new)),
                 None => differences.push(format!("autoencoder `{name}` is new")),
             }
         }
@@ -246,10 +243,7 @@ fn found(dir: &Path) -> Result<Vec<Found>, Error> {
     if !dir.exists() {
         return Ok(Vec::new());
     }
-    let fail = |cause| lm::Error::Read {
-        path: dir.to_owned(),
-        cause,
-    };
+    let fail = |cause| artifacts::Error::read(dir, cause);
     let mut all = Vec::new();
     for entry in fs::read_dir(dir).map_err(fail)? {
         let entry = entry.map_err(fail)?;
@@ -281,7 +275,7 @@ fn read(found: &Found, steps: usize) -> Result<(State, BTreeMap<String, String>)
         .collect();
     let bytes = fs::read(&state_file).map_err(|error| (state_file.clone(), error.to_string()))?;
     let bad = |reason: String| (state_file.clone(), reason);
-    if sums.get(STATE) != Some(&files::sha256_hex(&bytes)) {
+    if sums.get(STATE) != Some(&artifacts::sha256_hex(&bytes)) {
         return Err(bad(format!("its hash is not the one in {SUMS}")));
     }
     let value: Value = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
@@ -354,11 +348,11 @@ fn restore(
         let file = format!("{name}/{part}.safetensors");
         let path = folder.join(&file);
         let damaged = |reason: String| (path.clone(), reason);
-        let found = files::sha256_file(&path).map_err(|error| damaged(error.to_string()))?;
+        let found = artifacts::sha256_file(&path).map_err(|error| damaged(error.to_string()))?;
         if sums.get(&file) != Some(&found) {
             return Err(damaged(format!("its hash is not the one in {SUMS}")));
         }
-        let mut tensors = files::read_tensors(&path).map_err(|error| damaged(error.to_string()))?;
+        let mut tensors = artifacts::read_tensors(&path).map_err(|error| damaged(error.to_string()))?;
         let mut values = Vec::new();
         for (name, shape) in &layout {
             match tensors.remove(name) {

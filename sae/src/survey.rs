@@ -6,7 +6,7 @@
 //!
 //! Shapes: `N` rows, `D` width.
 
-use serde::{Deserialize, Serialize};
+use dictionaries::Dominant;
 
 use crate::rows::Rows;
 
@@ -18,17 +18,6 @@ const LONG: f32 = 10.0;
 const LARGEST: usize = 1000;
 /// Standard deviations from which on the mean of a dimension is far from 0.
 const FAR: f64 = 10.0;
-
-/// The dimension whose mean outweighs those of all others together.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Dominant {
-    /// The dimension, from 0.
-    pub dimension: usize,
-    /// Its share of the squared length of the mean.
-    pub share: f64,
-    /// Its mean in standard deviations: the root of the mean variance of a dimension.
-    pub deviations: f64,
-}
 
 /// What is told of the rows.
 #[derive(Debug, Clone)]

@@ -8,15 +8,15 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
+use dictionaries::{Architecture, Parameters};
 use kernels::{Adam, AdamConfig, Scalar, from_vec, is_cpu, to_vec, variance};
 use serde::{Deserialize, Serialize};
 
-use crate::architecture::{Anneal, Phase};
+use crate::architecture::{Anneal, Phase, Training as _};
 use crate::gradients::Gradients;
-use crate::parameters::Parameters;
 use crate::pass::{self, Batch, Path, Plan, Revival};
 use crate::silence::{Dead, Silence};
-use crate::{Architecture, Error, Outcome, Schedule, Times, gradients};
+use crate::{Error, Outcome, Schedule, Times, gradients};
 
 /// Bound on the norm of the whole gradient.
 const CLIP_NORM: f64 = 1.0;

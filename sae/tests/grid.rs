@@ -12,12 +12,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use dictionaries::{Architecture, Autoencoder};
 use kernels::{cpu, random, to_vec};
 use lm::HookPoint;
 use rand::RngExt;
-use sae::{
-    Architecture, Autoencoder, Checkpoints, Finished, Grid, Resumed, Rows, Split, TrainConfig, TrainFile, train,
-};
+use sae::{Checkpoints, Finished, Grid, Resumed, Rows, Split, TrainConfig, TrainFile, train};
 
 const HOOK: HookPoint = HookPoint::MlpOut(0);
 
@@ -229,7 +228,7 @@ fn the_last_two_checkpoints_stay_and_damage_names_the_one_before() {
     assert_eq!(sums.lines().count(), 1 + 3 * config.variants.len());
     for line in sums.lines() {
         let (sum, name) = line.split_once("  ").unwrap();
-        assert_eq!(lm::files::sha256_file(&newest.join(name)).unwrap(), sum);
+        assert_eq!(artifacts::sha256_file(&newest.join(name)).unwrap(), sum);
     }
     for file in [
         "sae-relu/first.safetensors",
@@ -273,13 +272,13 @@ fn a_state_that_contradicts_itself_is_damaged_even_under_the_right_checksum() {
     first.save(&this).unwrap();
     let path = folder.path().join("step-00000005-this");
     let (state, sums) = (path.join("state.json"), path.join("SHA256SUMS"));
-    let whole: serde_json::Value = lm::files::read_json(&state).unwrap();
+    let whole: serde_json::Value = artifacts::read_json(&state).unwrap();
     let before = fs::read_to_string(&sums).unwrap();
     let with = |edit: &dyn Fn(&mut serde_json::Value), sum: bool| {
         let mut value = whole.clone();
         edit(&mut value);
         fs::write(&state, value.to_string()).unwrap();
-        let hash = lm::files::sha256_file(&state).unwrap();
+        let hash = artifacts::sha256_file(&state).unwrap();
         let line = |line: &str| match line.split_once("  ") {
             Some((_, "state.json")) if sum => format!("{hash}  state.json\n"),
             _ => format!("{line}\n"),

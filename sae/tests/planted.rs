@@ -10,11 +10,11 @@
 
 use std::collections::BTreeMap;
 
-use activations::Dictionary;
+use dictionaries::{Architecture, Autoencoder, Dictionary, Origin, Trained, Variant};
 use kernels::{Precision, cpu, from_vec, random, to_vec};
 use lm::HookPoint;
 use rand::RngExt;
-use sae::{Architecture, Autoencoder, Finished, Origin, Rows, TrainConfig, Trained, Variant, train};
+use sae::{Finished, Rows, TrainConfig, train};
 
 const WIDTH: usize = 64;
 const TRUE_FEATURES: usize = 128;

@@ -4,8 +4,9 @@
 
 use std::ops::Range;
 
-use activations::{Dictionary, NodeRows};
+use activations::NodeRows;
 use burn::tensor::{Device, Tensor};
+use dictionaries::Dictionary;
 use tasks::{Attribute, Labels};
 
 use crate::columns::Columns;

@@ -11,9 +11,9 @@ use crate::Parametrization;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An artefact file failed.
+    /// A file could not be read or written.
     #[error(transparent)]
-    Lm(#[from] lm::Error),
+    File(#[from] artifacts::Error),
     /// A field of the fit config is not usable.
     #[error("fit: `{field}` {reason}")]
     Config {

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use activations::{Dictionary, Node};
+use activations::Node;
+use artifacts::HostTensor;
 use burn::tensor::Device;
-use lm::HostTensor;
+use dictionaries::Dictionary;
 use serde::{Deserialize, Serialize};
 use tasks::Attribute;
 
@@ -85,7 +86,7 @@ impl SupervisedDictionary {
             ),
         ]);
         let metadata = BTreeMap::from([("saelab.format_version".to_owned(), FORMAT_VERSION.to_string())]);
-        lm::files::write_tensors(&weights, &tensors, &metadata)?;
+        artifacts::write_tensors(&weights, &tensors, &metadata)?;
         let config = ConfigFile {
             format_version: FORMAT_VERSION,
             kind: KIND.to_owned(),
@@ -95,9 +96,9 @@ impl SupervisedDictionary {
             d_in,
             attributes: n_values.iter().collect(),
             parent: origin.parent.clone(),
-            weights_sha256: lm::files::sha256_file(&weights)?,
+            weights_sha256: artifacts::sha256_file(&weights)?,
         };
-        Ok(lm::files::write_json(&dir.join(CONFIG_FILE), &config)?)
+        Ok(artifacts::write_json(&dir.join(CONFIG_FILE), &config)?)
     }
 
     /// Reads the dictionary in the folder `dir`, and what it was made from.
@@ -105,7 +106,7 @@ impl SupervisedDictionary {
         let path = dir.join(CONFIG_FILE);
         let config = read_config(&path)?;
         let weights = dir.join(WEIGHTS_FILE);
-        let hash = lm::files::sha256_file(&weights)?;
+        let hash = artifacts::sha256_file(&weights)?;
         if hash != config.weights_sha256 {
             return Err(saved(&weights, format!("sha256 {}", config.weights_sha256), hash));
         }
@@ -117,7 +118,7 @@ impl SupervisedDictionary {
                 error.to_string(),
             )
         })?;
-        let mut tensors = lm::files::read_tensors(&weights)?;
+        let mut tensors = artifacts::read_tensors(&weights)?;
         let mut take = |name: &str, shape: Vec<usize>| match tensors.remove(name) {
             Some(tensor) if tensor.shape != shape => Err(saved(
                 &weights,

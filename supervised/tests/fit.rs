@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use activations::{Dictionary, NodeRows};
+use activations::NodeRows;
+use dictionaries::Dictionary;
 use rand::RngExt;
 use supervised::{Columns, Error, Method, Origin, Parametrization, SupervisedDictionary, fit};
 use tasks::{Attribute, ByAttribute, Labels, Role};

@@ -6,9 +6,12 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The language model or its tokenizer failed.
+    /// The language model failed.
     #[error(transparent)]
     Lm(#[from] lm::Error),
+    /// The tokenizer failed.
+    #[error(transparent)]
+    Text(#[from] text::Error),
     /// What was given cannot be the name of an attribute, a role or a task.
     #[error("{what} \"{found}\" is no name: {reason}")]
     Name {
@@ -69,7 +72,7 @@ pub enum Error {
         text: String,
         /// The tokenizer's own error.
         #[source]
-        source: lm::Error,
+        source: text::Error,
     },
     /// The tokenizer changes the text of a template, as it does when words are unknown.
     #[error(

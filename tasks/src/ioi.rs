@@ -83,7 +83,7 @@ impl IoiTask {
     ///
     /// When too few words survive, or when the tokenizer does not know the templates' words or splits prompts of
     /// different templates into different numbers of tokens.
-    pub fn new(tokenizer: &lm::Tokenizer) -> Result<Self, Error> {
+    pub fn new(tokenizer: &text::Tokenizer) -> Result<Self, Error> {
         Ok(Self {
             schema: schema(),
             wording: Wording::new(

@@ -28,7 +28,7 @@ impl TaskSource {
     ///
     /// When the tokenizer does not know enough of the task's words; those of [`TaskSource::schema`]; [`Error::TaskLine`] for a
     /// prompt of a file that cannot be used.
-    pub fn open(&self, tokenizer: &lm::Tokenizer) -> Result<Box<dyn Task>, Error> {
+    pub fn open(&self, tokenizer: &text::Tokenizer) -> Result<Box<dyn Task>, Error> {
         Ok(match self {
             Self::Ioi => Box::new(IoiTask::new(tokenizer)?),
             Self::Pronoun => Box::new(PronounTask::new(tokenizer)?),

@@ -84,7 +84,7 @@ impl PronounTask {
     ///
     /// When too few words survive, when a pronoun is not one token, or when the tokenizer does not know the templates' words
     /// or splits prompts of different templates into different numbers of tokens.
-    pub fn new(tokenizer: &lm::Tokenizer) -> Result<Self, Error> {
+    pub fn new(tokenizer: &text::Tokenizer) -> Result<Self, Error> {
         let plan = Plan {
             templates: &TEMPLATES,
             casting,

@@ -124,7 +124,7 @@ impl List {
 
 /// What is looked at: a tokenizer, and the words that stand in all slots but one.
 struct Survey<'a> {
-    tokenizer: &'a lm::Tokenizer,
+    tokenizer: &'a text::Tokenizer,
     plan: Plan,
     /// Two names, an object and a place.
     fillers: [&'static str; 4],
@@ -211,7 +211,7 @@ impl Wording {
     ///
     /// When too few words survive, or when the tokenizer does not know the templates' words or splits prompts of
     /// different templates into different numbers of tokens.
-    pub(crate) fn new(tokenizer: &lm::Tokenizer, plan: Plan) -> Result<Self, Error> {
+    pub(crate) fn new(tokenizer: &text::Tokenizer, plan: Plan) -> Result<Self, Error> {
         let lists = List::ALL.map(List::words);
         let [names, objects, places] = lists.each_ref();
         let fillers = |words: &[&'static str], n: usize| -> Vec<&'static str> {
@@ -275,7 +275,7 @@ impl Wording {
     /// The tokens of words that follow every prompt; none where they are not one token each, the same after all prompts.
     pub(crate) fn following<const N: usize>(
         &self,
-        tokenizer: &lm::Tokenizer,
+        tokenizer: &text::Tokenizer,
         words: [&'static str; N],
     ) -> Option<[u32; N]> {
         let mut tokens = None;
@@ -380,7 +380,7 @@ impl Wording {
     }
 
     /// Checks some prompts of each template against the tokenizer's own encoding, and their lengths.
-    fn check_prompts(&self, tokenizer: &lm::Tokenizer) -> Result<(), Error> {
+    fn check_prompts(&self, tokenizer: &text::Tokenizer) -> Result<(), Error> {
         let first = self.scene(0, 0);
         let first_len = self.tokens(&first).0.len();
         let fewest = self.objects.len().min(self.places.len()).min(self.names.len() / 2);
@@ -445,7 +445,7 @@ fn list_of(slot: Slot) -> List {
 }
 
 /// Encodes text whose words must all be known.
-fn encode(tokenizer: &lm::Tokenizer, text: &str) -> Result<Vec<u32>, Error> {
+fn encode(tokenizer: &text::Tokenizer, text: &str) -> Result<Vec<u32>, Error> {
     let failed = |source| Error::Encode {
         text: text.to_owned(),
         source,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use lm::Tokenizer;
+use text::Tokenizer;
 
 /// How many words of a list are one token of a tokenizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,10 +10,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use lm::Tokenizer;
 use serde_json::{Value, json};
 use tasks::world::World;
 use tasks::{Attribute, Role, Sample, Schema, Task, TaskSource};
+use text::Tokenizer;
 
 const TASK: &str = r#"
 name = "verbs"
@@ -460,7 +460,7 @@ fn sources_are_named_as_configs_name_them() {
 fn the_example_fits_the_shipped_model_and_gpt2() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let source = TaskSource::File(root.join("configs/agreement/task.toml"));
-    for folder in ["models/small-world", "lm/tests/fixtures/gpt2-tokenizer"] {
+    for folder in ["models/small-world", "text/tests/fixtures/gpt2-tokenizer"] {
         let task = source.open(&Tokenizer::from_dir(&root.join(folder)).unwrap()).unwrap();
         assert_eq!(
             Sample::ALL.map(|sample| task.available(sample).unwrap()),

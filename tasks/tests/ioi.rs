@@ -10,15 +10,15 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use lm::Tokenizer;
 use tasks::world::World;
 use tasks::{Attribute, IoiTask, Prompt, Role, Sample, Task};
+use text::Tokenizer;
 
-fn gpt2() -> Result<Tokenizer, lm::Error> {
-    Tokenizer::from_dir(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../lm/tests/fixtures/gpt2-tokenizer"))
+fn gpt2() -> Result<Tokenizer, text::Error> {
+    Tokenizer::from_dir(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../text/tests/fixtures/gpt2-tokenizer"))
 }
 
-fn world() -> Result<Tokenizer, lm::Error> {
+fn world() -> Result<Tokenizer, text::Error> {
     Tokenizer::word_level(&World::new().pieces())
 }
 

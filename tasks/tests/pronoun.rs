@@ -10,12 +10,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use lm::Tokenizer;
 use tasks::world::World;
 use tasks::{Attribute, Prompt, PronounTask, Role, Sample, Task, lists};
+use text::Tokenizer;
 
 fn gpt2() -> Tokenizer {
-    Tokenizer::from_dir(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../lm/tests/fixtures/gpt2-tokenizer")).unwrap()
+    Tokenizer::from_dir(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../text/tests/fixtures/gpt2-tokenizer")).unwrap()
 }
 
 fn world() -> Tokenizer {

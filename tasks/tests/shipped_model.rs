@@ -9,8 +9,9 @@
 
 use std::path::Path;
 
-use lm::{Model, Tokenizer};
+use lm::Model;
 use tasks::world::{Behaviour, World, measure};
+use text::Tokenizer;
 
 #[test]
 fn shipped_model_passes_every_gate() {

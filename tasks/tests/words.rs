@@ -9,10 +9,10 @@
 
 use std::path::Path;
 
-use lm::Tokenizer;
 use serde_json::{Map, Value, json};
 use tasks::world::World;
 use tasks::{IoiTask, PronounTask, Sample, Task, WordList};
+use text::Tokenizer;
 
 /// A word-level tokenizer that puts a space before every text, as those of the first Llama models do, and joins `joined`, a
 /// word and what follows it, into one token.
@@ -103,7 +103,7 @@ fn a_word_that_joins_what_follows_it_is_left_out() {
 
 #[test]
 fn gpt2_keeps_all_words() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lm/tests/fixtures/gpt2-tokenizer");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../text/tests/fixtures/gpt2-tokenizer");
     let task = IoiTask::new(&Tokenizer::from_dir(&folder).unwrap()).unwrap();
     assert_eq!(
         kept(&task),

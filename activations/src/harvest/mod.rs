@@ -7,27 +7,22 @@
 //! Shapes: `B` sequences of a batch, `T` tokens of a sequence, `N` stored vectors of a batch, `W` numbers per stored
 //! vector (all heads of a hook side by side), `H` heads, `Dh` d_head.
 
-mod packing;
 mod sequence;
-mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use burn::tensor::{Int, Tensor, TensorData};
-use lm::{HookPoint, Model, Passes, Request, Spec, Tokenizer, Trace};
+use lm::{HookPoint, Model, Passes, Request, Spec, Trace};
 use serde_json::{Map, Value, json};
 use tasks::{Prompt, Role};
+use text::Tokenizer;
 
-pub use packing::{Fill, LongDocuments, Packing, Window};
 use sequence::{Sequence, Sequences, prompt_sequences};
-pub use windows::Windows;
 
 use crate::node::validate_hook;
-use crate::store::{
-    FORMAT_VERSION, HookShape, Layout, Locking, Manifest, Part, Provenance, Row, Shuffle, StoreWriter, Wanted,
-};
+use crate::store::{FORMAT_VERSION, HookShape, Layout, Manifest, Part, Provenance, Row, Shuffle, StoreWriter, Wanted};
 use crate::{Dtype, Error, Node};
 
 /// Batches whose vectors may wait for the writing thread.
@@ -64,17 +59,17 @@ pub struct HarvestPlan {
 pub enum Source {
     /// Prompts of equal length, with roles and labels.
     Prompts(Vec<Prompt>),
-    /// Windows of text ([`Packing::spooled_windows`]).
-    Text(Windows),
+    /// Windows of text ([`text::Packing::spooled_windows`]).
+    Text(text::Windows),
 }
 
 /// What a harvest tells while it runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// How far it is.
     Progress(Progress),
     /// Something about the lock of the store's folder.
-    Lock(Locking),
+    Lock(artifacts::Locking),
 }
 
 /// How far a harvest is.
@@ -246,7 +241,7 @@ impl HarvestPlan {
 /// Runs `plan` and stores the vectors in the folder `out`; finishes a harvest of the same plan that was interrupted.
 ///
 /// Rows of prompts stand in the order of the prompts, within a prompt in the order of the roles. Rows of text come window by
-/// window, in the order of [`Windows`], and are shuffled as the plan says. The tokens of prompts and windows are kept beside them.
+/// window, in the order of [`text::Windows`], and are shuffled as the plan says. The tokens of prompts and windows are kept beside them.
 /// There is no manifest yet when other parts still owe
 /// shards. Where another process writes the store, this one waits until it has ended.
 ///

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use tasks::{Labels, Prompt, Role};
+use text::{Window, Windows};
 
-use super::packing::Window;
-use super::windows::Windows;
 use crate::Error;
 use crate::store::{Row, TokenWindow, TokenWindows};
 
@@ -62,7 +61,7 @@ impl Sequence {
         for (_, label) in self.prompt.iter().flat_map(|(_, labels)| labels.iter()) {
             put(label);
         }
-        lm::files::sha256_hex(&bytes)
+        artifacts::sha256_hex(&bytes)
     }
 }
 
@@ -210,7 +209,7 @@ impl<'a> Sequences<'a> {
 
     /// sha256 of all that the sequences ask of the model and of the store: over the hashes of the sequences.
     pub(super) fn digest(&self) -> Result<String, Error> {
-        let mut all = lm::files::Sha256Hex::default();
+        let mut all = artifacts::Sha256Hex::default();
         for range in ranges(self.len()) {
             for sequence in self.read(range)? {
                 all.update(sequence.digest().as_bytes());
@@ -260,11 +259,11 @@ fn window_sequence(window: Window, row: u32, special: &BTreeSet<u32>, keep_speci
 
 #[cfg(test)]
 mod tests {
-    use lm::Tokenizer;
+    use text::Tokenizer;
 
     use super::*;
-    use crate::Document;
-    use crate::harvest::{Fill, Packing};
+    use text::Document;
+    use text::{Fill, Packing};
 
     #[test]
     fn special_positions_are_left_out_or_marked() {

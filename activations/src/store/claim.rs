@@ -1,7 +1,7 @@
 //! Files that say what a folder of output is for. They are written before anything else in the folder, so that no other
 //! work is mixed with it, also after a kill.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use lm::HookPoint;
@@ -90,7 +90,7 @@ pub(super) fn check_settings(path: &Path, found: &Value, expected: &Value) -> Re
         true => Ok(()),
         false => Err(Error::OtherConfig {
             path: path.to_owned(),
-            differences: lm::files::json_differences(found, expected),
+            differences: artifacts::json_differences(found, expected),
         }),
     }
 }
@@ -133,46 +133,11 @@ fn bad(path: &Path, reason: String) -> Error {
     }
 }
 
-/// Writes `value` as JSON to `path`, whole or not at all, unless a file is there already: of several processes one writes,
-/// and the others read what it wrote.
+/// Writes `value` as JSON to `path`, unless a file is there already ([`artifacts::write_new`]).
 pub(super) fn write_new(path: &Path, value: &impl Serialize) -> Result<(), Error> {
-    let failed = |cause: io::Error| {
-        Error::from(lm::Error::Write {
-            path: path.to_owned(),
-            cause,
-        })
-    };
-    let mut text = serde_json::to_vec_pretty(value).map_err(|error| failed(error.into()))?;
+    let mut text = serde_json::to_vec_pretty(value).expect("settings have string keys and finite numbers");
     text.push(b'\n');
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".partial-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666)); // less the umask, as of any other file
-    }
-    let write = || {
-        // The library names its temporary file in the error; the user knows only `path`.
-        let mut file = builder.tempfile_in(folder).map_err(|error| error.kind())?;
-        file.write_all(&text)?;
-        file.as_file().sync_all()?;
-        Ok(file)
-    };
-    let file = write().map_err(failed)?;
-    match file.persist_noclobber(path) {
-        Ok(_) => Ok(()),
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        // A disk that can neither rename to a free name only nor link.
-        Err(error) => match path.exists() {
-            true => Ok(()),
-            false => error
-                .file
-                .persist(path)
-                .map(|_| ())
-                .map_err(|error| failed(error.error)),
-        },
-    }
+    Ok(artifacts::write_new(path, &text)?)
 }
 
 /// The entries of a folder that are not hidden, sorted by name; none where there is no folder.

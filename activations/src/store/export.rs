@@ -38,7 +38,7 @@ pub fn export_lists(store: &Store, out: &Path, on_shard: &mut dyn FnMut(usize, u
             let open = OpenShard::in_memory(&path, expected, store.crc32c(hook, shard))?;
             let target = out.join(&entry.shards[shard].file);
             let bytes = as_lists(&open, expected, &target)?;
-            lm::files::write_atomic(&target, |file| file.write_all(&bytes))?;
+            artifacts::write_atomic(&target, |file| file.write_all(&bytes))?;
             done += 1;
             on_shard(done, total);
         }

@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use artifacts::Lock;
 use lm::HookPoint;
 
 use super::claim::{self, Begun, SETTINGS_FILE};
 use super::export::EXPORT_FILE;
 use super::hashed::{Hashed, footer_crc32c_at};
-use super::lock::Lock;
 use super::manifest::{MANIFEST_FILE, Manifest, ShardEntry, shard_file};
 use super::open_shard::OpenShard;
 use super::tokens::{self, TOKENS_FILE};

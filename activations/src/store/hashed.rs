@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::path::Path;
 
-use lm::files::Sha256Hex;
+use artifacts::Sha256Hex;
 
 use super::manifest::ShardEntry;
 use super::tokens::TokensEntry;

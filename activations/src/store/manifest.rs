@@ -110,7 +110,7 @@ impl Manifest {
         claim::check_version(&path, &value)?;
         let manifest: Self = serde_json::from_value(value).map_err(|error| bad(error.to_string()))?;
         manifest.check().map_err(bad)?;
-        Ok(Some((manifest, lm::files::sha256_hex(&bytes))))
+        Ok(Some((manifest, artifacts::sha256_hex(&bytes))))
     }
 
     /// The manifest with its own hash.
@@ -124,7 +124,7 @@ impl Manifest {
             sha256: String::new(),
             ..self.clone()
         };
-        Ok(lm::files::sha256_hex(&serde_json::to_vec(&unsealed)?))
+        Ok(artifacts::sha256_hex(&serde_json::to_vec(&unsealed)?))
     }
 
     fn check(&self) -> Result<(), String> {

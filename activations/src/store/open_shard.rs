@@ -111,7 +111,7 @@ impl<'a, S: Source> OpenShard<'a, S> {
         if settings != expected.provenance.settings {
             return Err(Error::ForeignShard {
                 path: path.to_owned(),
-                differences: lm::files::json_differences(&settings, &expected.provenance.settings),
+                differences: artifacts::json_differences(&settings, &expected.provenance.settings),
             });
         }
         let place = [
@@ -305,7 +305,7 @@ fn read_checked(path: &Path) -> io::Result<(Vec<u8>, u32)> {
 
 /// What `read` gives; a panic of the Parquet library is that of a damaged file.
 fn unpanicked<T>(path: &Path, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    lm::guard::caught(read).unwrap_or_else(|message| Err(truncated(path, message)))
+    artifacts::caught(read).unwrap_or_else(|message| Err(truncated(path, message)))
 }
 
 pub(super) fn truncated(path: &Path, reason: impl ToString) -> Error {

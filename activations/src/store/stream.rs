@@ -12,12 +12,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use lm::HookPoint;
+
 use super::pool::{self, Pool, Selection};
 use super::reader::Store;
 use super::schema::Row;
 use crate::Error;
 use crate::order::{PoolOrder, check_batch};
-use lm::HookPoint;
 
 pub use super::pool::Filter;
 

@@ -85,7 +85,7 @@ pub(super) fn entry(windows: &dyn TokenWindows) -> Result<TokensEntry, Error> {
 /// Writes the file at `path`.
 pub(super) fn write(windows: &dyn TokenWindows, path: &Path) -> Result<TokensEntry, Error> {
     let mut ended = None;
-    let written = lm::files::write_atomic(path, |out| {
+    let written = artifacts::write_atomic(path, |out| {
         let encoded = encode(windows, path, out);
         let failed = || io::Error::other("the windows of the harvest cannot be read");
         let result = encoded.as_ref().map(|_| ()).map_err(|error| match error {
@@ -205,7 +205,7 @@ impl Store {
             });
         }
         let load = || ArrowReaderMetadata::load(&file, ArrowReaderOptions::new());
-        let metadata = lm::guard::caught(load)
+        let metadata = artifacts::caught(load)
             .map_err(|message| truncated(&path, message))?
             .map_err(|error| truncated(&path, error))?;
         let groups = metadata.metadata().row_groups().iter().map(|group| group.num_rows());
@@ -284,7 +284,7 @@ impl StoredWindows {
             return Err(self.none(group * GROUP));
         }
         let read = || self.read_group(group);
-        lm::guard::caught(read).unwrap_or_else(|message| Err(truncated(&self.path, message)))
+        artifacts::caught(read).unwrap_or_else(|message| Err(truncated(&self.path, message)))
     }
 
     fn read_group(&self, group: usize) -> Result<Vec<TokenWindow>, Error> {
@@ -362,7 +362,7 @@ mod tests {
             let (windows, path) = (windows(count), folder.path().join(TOKENS_FILE));
             let written = write(&windows, &path).unwrap();
             assert_eq!((written.windows, &written), (count, &entry(&windows).unwrap()));
-            assert_eq!(written.sha256, lm::files::sha256_file(&path).unwrap());
+            assert_eq!(written.sha256, artifacts::sha256_file(&path).unwrap());
             assert!(is_whole(&path, &written).unwrap());
             let mut bytes = std::fs::read(&path).unwrap();
             bytes[5] ^= 1;
@@ -383,10 +383,10 @@ mod tests {
             }
 
             fn windows(&self, _: Range<usize>) -> Result<Vec<TokenWindow>, Error> {
-                Err(Error::Spool {
+                Err(Error::from(text::Error::Spool {
                     folder: PathBuf::from("elsewhere"),
                     source: io::Error::other("gone"),
-                })
+                }))
             }
         }
         let folder = tempfile::tempdir().unwrap();

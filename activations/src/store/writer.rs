@@ -15,12 +15,12 @@ use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use artifacts::{Lock, Locking, Sharing};
 use lm::HookPoint;
 
 use super::claim::SETTINGS_FILE;
 use super::hashed::{Hashed, Hashes, footer_crc32c_at};
 use super::layout::{HookShape, Layout, Part};
-use super::lock::{Lock, Locking};
 use super::manifest::{HookEntry, MANIFEST_FILE, Manifest, ShardEntry, shard_file};
 use super::schema::Row;
 use super::shard::{Expected, FORMAT_VERSION, ShardData};
@@ -89,12 +89,15 @@ impl StoreWriter {
         }
         if writer.complete.is_none() {
             writer.begin()?;
-            let shared = part != Part::WHOLE;
-            writer.lock = Some(Lock::take(&dir.join(SETTINGS_FILE), shared, on_lock)?);
+            let sharing = match part == Part::WHOLE {
+                true => Sharing::Alone,
+                false => Sharing::Shared,
+            };
+            writer.lock = Some(Lock::take(&dir.join(SETTINGS_FILE), sharing, on_lock)?);
             // Another process may have changed or finished the store before this one had the lock.
             let recorded = writer.look()?;
             if recorded && writer.complete.is_none() {
-                lm::files::remove_file(&dir.join(MANIFEST_FILE))?;
+                artifacts::remove_file(&dir.join(MANIFEST_FILE))?;
             }
             if writer.complete.is_none() && !writer.has_tokens()? {
                 tokens::write(windows, &dir.join(TOKENS_FILE))?;
@@ -304,7 +307,7 @@ impl StoreWriter {
             sha256: String::new(),
         };
         let manifest = manifest.sealed().map_err(|error| Error::io(&path, error.into()))?;
-        lm::files::write_json(&path, &manifest)?;
+        artifacts::write_json(&path, &manifest)?;
         self.remove_leftovers();
         Ok(Some(manifest))
     }
@@ -317,7 +320,7 @@ impl StoreWriter {
         let path = self.dir.join(&file);
         let expected = self.expected(hook, width, shard);
         let mut written = None;
-        lm::files::write_atomic(&path, |out| {
+        artifacts::write_atomic(&path, |out| {
             written = Some(encode(data, expected, out)?);
             Ok(())
         })

@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use activations::{Node, NodeRows, Store};
-use eval::baseline::{RandomSize, neurons, pca};
-use eval::dictionaries::sparsity_and_error;
-use eval::rows::Rows;
-use eval::{Baseline, DictionarySet, Edit, EvalConfig, RandomDictionary};
-use lm::files;
+use dictionaries::baseline::{RandomSize, neurons, pca};
+use dictionaries::{RandomDictionary, Rows, sparsity_and_error};
+use eval::{Baseline, DictionarySet, Edit, EvalConfig};
 
 use super::Context;
 use super::dictionary_sets::ByNode;
@@ -83,7 +81,7 @@ fn empty(
     DictionarySet {
         name,
         family: family.to_owned(),
-        identity: files::sha256_hex(made_from.as_bytes()),
+        identity: artifacts::sha256_hex(made_from.as_bytes()),
         folders: BTreeMap::new(),
         reads: BTreeMap::new(),
         seeded: matches!(kind, Baseline::Random | Baseline::RandomFvu),

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
+use dictionaries::Architecture;
 use kernels::{
     Matrix, Precision, bf16_instruction_set, from_vec, gemm, instruction_set, is_cpu, matmul, random, to_vec,
 };
-use sae::{Architecture, Batch, Grid, Outcome, Rows, Schedule, Split, Start, TrainConfig, TrainFile, Trainer};
+use sae::{Batch, Grid, Outcome, Rows, Schedule, Split, Start, TrainConfig, TrainFile, Trainer};
 
 use super::Context;
 use super::bench_eval::BenchEval;

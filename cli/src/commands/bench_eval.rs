@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use activations::{Dictionary, Node};
-use eval::interventions::Runner;
-use eval::{DictionarySet, Earlier, Edit, EvalConfig, EvalFile, Method, RandomDictionary, Site, Sites, evaluate};
+use activations::Node;
+use causal::interventions::Runner;
+use causal::{Site, Sites};
+use dictionaries::{Dictionary, RandomDictionary};
+use eval::{DictionarySet, Earlier, Edit, EvalConfig, EvalFile, Method, evaluate};
 use lm::Model;
 use tasks::{Attribute, IoiTask, TaskSource};
 

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use activations::{Document, HarvestPlan, Packing, Source, harvest};
+use activations::{HarvestPlan, Source, harvest};
 use kernels::{Half, Matrix, UsedAs, Weight, random};
-use lm::{Dtype, HookPoint, Model, Spec, Tokenizer, files};
+use lm::{Dtype, HookPoint, Model, Spec};
+use text::{Document, Packing, Tokenizer};
 
 use super::{Context, run_folder};
 use crate::config::ConfigError;
@@ -109,7 +110,7 @@ impl HarvestBench {
             seconds = run(self.batches, &repeat.to_string())?.min(seconds);
             gemm_rate = product.rate(tokens * flops_per_token).max(gemm_rate);
         }
-        files::remove_folder(&self.dir)?;
+        artifacts::remove_folder(&self.dir)?;
         let rate = tokens / seconds;
         Ok(serde_json::json!({
             "bench": "harvest", "model": self.model, "dtype": model.dtype(), "hook": hook, "batch": self.batch, "context": self.context,

@@ -8,7 +8,7 @@ use activations::store::{HookShape, Layout, Provenance, Row, Shuffle};
 use activations::{Dtype, Part, Store, StoreWriter, Stream, StreamConfig};
 use anyhow::Context as _;
 use kernels::random;
-use lm::{HookPoint, files};
+use lm::HookPoint;
 
 use crate::config::ConfigError;
 use crate::output;
@@ -105,7 +105,7 @@ impl StoreBench {
         let (read_wall, read_core) = clock.seconds()?;
         let throughput = stream.throughput();
         drop(stream);
-        files::remove_folder(&self.dir)?;
+        artifacts::remove_folder(&self.dir)?;
         let bytes = (rows * row_bytes) as f64;
         Ok(serde_json::json!({
             "bench": "store", "dtype": dtype, "width": self.width, "rows": rows, "batch": self.batch, "bytes": bytes,

@@ -7,7 +7,6 @@ use eval::compare::{Evaluation, compare};
 use eval::metric::Test;
 use eval::report::{REPORT, RESAMPLES};
 use eval::{Method, Metric, Report, table};
-use lm::files;
 
 use super::Context;
 use crate::config::ConfigError;
@@ -57,7 +56,7 @@ impl Compare {
             return Err(ConfigError("nothing to compare: give runs with at least two dictionaries".to_owned()).into());
         }
         if let Some(path) = &self.json {
-            files::write_json(path, &found)?;
+            artifacts::write_json(path, &found)?;
         }
         output::result(&table::compared(&found))
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use sae::{Autoencoder, Format};
+use dictionaries::{Autoencoder, Format};
 
 use super::Context;
 use crate::output;

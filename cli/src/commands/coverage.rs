@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use eval::coverage::coverage;
 use eval::evaluate::compared;
-use lm::files;
 
 use super::{Context, compare};
 use crate::output;
@@ -38,7 +37,7 @@ impl CoverageArgs {
         let selections = compared(&run.report.config);
         let found = coverage(&run, &truth, (&self.family, self.seeds), &selections, self.trials)?;
         if let Some(path) = &self.json {
-            files::write_json(path, &found)?;
+            artifacts::write_json(path, &found)?;
         }
         let seeds = eval::ledger::members(&run.report.dictionaries, &self.family).len();
         let mut out = format!(

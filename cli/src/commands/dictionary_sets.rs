@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use activations::{Dictionary, Node, Store};
+use activations::{Node, Store};
 use anyhow::Context as _;
+use dictionaries::{Autoencoder, Dictionary, Format, Origin};
 use eval::{DictionarySet, Edit};
-use lm::files;
-use sae::{Autoencoder, Format, Origin};
 use supervised::SupervisedDictionary;
 
 use super::Context;
@@ -250,15 +249,15 @@ fn files_of(dir: &Path, origin: &Origin) -> anyhow::Result<Vec<PathBuf>> {
 fn hash_of(paths: &[PathBuf]) -> anyhow::Result<String> {
     let mut all = String::new();
     for path in paths {
-        all += &files::sha256_file(path)?;
+        all += &artifacts::sha256_file(path)?;
     }
-    Ok(files::sha256_hex(all.as_bytes()))
+    Ok(artifacts::sha256_hex(all.as_bytes()))
 }
 
 /// Hash of which dictionary stands at which node.
 fn identity(by_node: &ByNode, folders: &BTreeMap<String, String>) -> String {
     let nodes: Vec<String> = by_node.keys().map(ToString::to_string).collect();
-    files::sha256_hex(format!("{nodes:?} {folders:?}").as_bytes())
+    artifacts::sha256_hex(format!("{nodes:?} {folders:?}").as_bytes())
 }
 
 /// A dictionary made from other activations than those in the experiment's folder must not be compared.

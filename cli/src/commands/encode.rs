@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use activations::Dictionary;
-use lm::{HostTensor, files};
-use sae::Autoencoder;
+use artifacts::HostTensor;
+use dictionaries::{Autoencoder, Dictionary};
 
 use super::Context;
 
@@ -29,7 +28,7 @@ impl Encode {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let model = Autoencoder::read(&self.sae, &context.device)?;
         let (d_in, d_sae, d_out) = (model.d_in(), model.n_latents(), model.parameters.d_out());
-        let input = files::read_tensors(&self.input)?.remove("x");
+        let input = artifacts::read_tensors(&self.input)?.remove("x");
         let Some(x) = input.filter(|x| x.shape.len() == 2 && x.shape[1] == d_in) else {
             anyhow::bail!("{}: expected a tensor `x` of shape [n, {d_in}]", self.input.display());
         };
@@ -59,7 +58,7 @@ impl Encode {
             ("feature_acts".to_owned(), HostTensor::new([n, d_sae], codes)),
             ("reconstruction".to_owned(), HostTensor::new([n, d_out], reconstruction)),
         ]);
-        files::write_tensors(&self.out, &tensors, &BTreeMap::new())?;
+        artifacts::write_tensors(&self.out, &tensors, &BTreeMap::new())?;
         Ok(())
     }
 }

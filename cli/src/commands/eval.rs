@@ -5,15 +5,16 @@ use std::time::{Instant, SystemTime};
 
 use activations::Node;
 use anyhow::Context as _;
-use eval::interventions::Runner;
-use eval::rows::Rows;
-use eval::{Cost, Earlier, EvalConfig, Observer, Parts, evaluate, table};
+use artifacts::HeldFolder;
+use causal::Cost;
+use causal::interventions::Runner;
+use dictionaries::Rows;
+use eval::{Earlier, EvalConfig, Observer, Parts, evaluate, table};
 use indicatif::ProgressBar;
 use lm::LoadOptions;
 use tasks::Sample;
 
 use super::Context;
-use super::held_folder::HeldFolder;
 use super::opened_run::OpenedRun;
 use super::run_folder::{self, RunFolder};
 use crate::{build, config, output};

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use activations::Dictionary;
-use sae::{Finished, Summary, Variant};
+use dictionaries::{Dictionary, Summary, Variant};
+use sae::Finished;
 
 use super::training_site::TrainingSite;
 

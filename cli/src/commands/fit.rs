@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use activations::Store;
+use artifacts::HeldFolder;
 use supervised::{FitConfig, FitFile, Origin, fit};
 use tasks::ByAttribute;
 
 use super::Context;
-use super::held_folder::HeldFolder;
 use super::run_folder::{self, RunFolder};
 use crate::config::{self, ConfigError};
 use crate::output;

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Instant;
 
-use activations::store::Locking;
 use activations::{
     Cost, Event, HarvestConfig, HarvestFile, HarvestPlan, Node, Part, Selection, Source, SourceConfig, harvest,
 };
 use anyhow::Context as _;
+use artifacts::Locking;
 use tasks::{Role, Sample, Schema};
 
 use super::{Context, run_folder};
@@ -177,9 +177,9 @@ fn note_lock(locking: Locking, out: &Path) {
     let out = out.display();
     output::note(&match locking {
         Locking::Waits => format!("harvest: another harvest is writing {out}; waiting until it has ended"),
-        Locking::Unsupported => {
-            format!("harvest: the disk of {out} has no file locks; start no other harvest in this folder meanwhile")
-        }
+        Locking::Unsupported { cause } => format!(
+            "harvest: the disk of {out} has no file locks ({cause}); start no other harvest in this folder meanwhile"
+        ),
     });
 }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use activations::{Dictionary, SourceConfig};
-use eval::Place;
+use activations::SourceConfig;
+use causal::Place;
+use dictionaries::{Autoencoder, Dictionary, Format, Origin, Trained};
 use lm::{HookPoint, Model};
-use sae::{Autoencoder, Format, Origin, Trained};
 use serde::Deserialize;
 
 use super::run_folder::{self, RunFolder};

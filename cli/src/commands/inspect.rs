@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use activations::Dictionary;
+use dictionaries::{Activation, Autoencoder, Dictionary, Format, Origin};
 use kernels::to_vec;
-use sae::{Activation, Autoencoder, Format, Origin};
 
 use super::Context;
 use crate::output;

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use eval::{LocateConfig, locate, table};
+use causal::{LocateConfig, locate};
+use eval::table;
 use tasks::Sample;
 
 use super::{Context, run_folder};
@@ -33,7 +34,7 @@ impl Locate {
         let (model, tokenizer) = run_folder::load_model(&self.model, self.weights.options(), &context.device)?;
         let task = run_folder::open_task(&config.task, &tokenizer)?;
         run_folder::note_available(task.as_ref(), Sample::Locate, config.prompts, "`prompts`");
-        let cost = eval::locate::estimated_forward_passes(model.spec(), task.as_ref(), &config);
+        let cost = causal::locate::estimated_forward_passes(model.spec(), task.as_ref(), &config);
         output::note(&format!(
             "locate: at most {} interventions on {} prompts, about {:.0} forward passes of one prompt",
             cost.interventions, config.prompts, cost.forward_passes

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use eval::interventions::Runner;
+use causal::interventions::Runner;
 use eval::masks::{FILE, MasksConfig, Told, measure, table};
-use lm::{LoadOptions, files};
+use lm::LoadOptions;
 use tasks::Sample;
 
 use super::Context;
@@ -79,7 +79,7 @@ impl MasksArgs {
             told.learning / told.greedy
         ));
         let path = run.0.join(FILE);
-        files::write_json(&path, &masks)?;
+        artifacts::write_json(&path, &masks)?;
         output::result(&table(&masks))?;
         output::note(&format!("masks: {}", path.display()));
         Ok(())

@@ -24,7 +24,6 @@ pub(crate) mod eval;
 mod finished_notes;
 pub(crate) mod fit;
 pub(crate) mod harvest;
-mod held_folder;
 mod hook_autoencoders;
 pub(crate) mod inspect;
 pub(crate) mod locate;

@@ -1,6 +1,6 @@
 //! `saelab model`: models from the Hugging Face hub.
 
-use lm::hub::{Hub, HubModel, PullEvent};
+use hub::{Hub, HubModel, PullEvent};
 
 use super::Context;
 use crate::config::ConfigError;

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use activations::Store;
-use eval::{DictionarySet, EvalConfig, Sites};
+use causal::Sites;
+use eval::{DictionarySet, EvalConfig};
 use lm::{LoadOptions, Model};
 use tasks::Task;
 

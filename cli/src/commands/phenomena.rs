@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use eval::phenomena::{Job, PhenomenaConfig, Records, Summary, job};
-use lm::files;
+use artifacts::HeldFolder;
+use toys::{Job, PhenomenaConfig, Records, Summary, job};
 
 use super::Context;
-use super::held_folder::HeldFolder;
 use crate::{config, output};
 
 /// Arguments of `saelab phenomena`.
@@ -56,7 +55,7 @@ impl Phenomena {
             .collect();
         bar.finish_and_clear();
         let summary = Summary::new(records);
-        files::write_json(&self.out.join("phenomena.json"), &summary)?;
+        artifacts::write_json(&self.out.join("phenomena.json"), &summary)?;
         held.check()?;
         for job in &config.jobs {
             let path = folder.path(job)?;

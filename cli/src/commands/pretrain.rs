@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
+use lm::Spec;
 use lm::interchange::Interchange;
 use lm::train::{TrainConfig, Trainer};
-use lm::{Spec, Tokenizer, files};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tasks::world::{World, order_pairs, token_batch};
+use text::Tokenizer;
 
 use super::Context;
 use crate::config::{self, ConfigError};
@@ -245,7 +246,7 @@ impl Pretrain {
         let device = &context.device;
         // Through text, as those of a record: reading a number may move its last bit.
         let settings: Value = serde_json::from_str(&serde_json::to_string(&file)?)?;
-        let identity = files::sha256_hex(settings.to_string().as_bytes());
+        let identity = artifacts::sha256_hex(settings.to_string().as_bytes());
         let mut record = Record {
             settings,
             finished: None,
@@ -258,8 +259,8 @@ impl Pretrain {
             }
             Stage::Begun => Trainer::resume(file.train_config(), model, &checkpoint, &identity, device)?,
             Stage::New => {
-                files::remove_file(&checkpoint)?;
-                files::write_json(&self.out.join(RECORD), &record)?;
+                artifacts::remove_file(&checkpoint)?;
+                artifacts::write_json(&self.out.join(RECORD), &record)?;
                 Trainer::new(file.train_config(), model, device)
             }
         };
@@ -307,11 +308,11 @@ impl Pretrain {
             .context("the tokenizer of the world has no token that begins a text")?;
         trainer.export(&self.out, bos)?;
         self.is_still_there(&record)?;
-        let hash = |name: &str| Ok((name.to_owned(), files::sha256_file(&self.out.join(name))?));
-        record.finished = Some(MODEL.into_iter().map(hash).collect::<Result<_, lm::Error>>()?);
-        files::write_json(&self.out.join(RECORD), &record)?;
+        let hash = |name: &str| Ok((name.to_owned(), artifacts::sha256_file(&self.out.join(name))?));
+        record.finished = Some(MODEL.into_iter().map(hash).collect::<Result<_, artifacts::Error>>()?);
+        artifacts::write_json(&self.out.join(RECORD), &record)?;
         self.is_still_there(&record)?;
-        Ok(files::remove_file(&checkpoint)?)
+        Ok(artifacts::remove_file(&checkpoint)?)
     }
 
     /// Finds out where the training of these settings is. What they did not make is neither continued nor replaced.
@@ -334,8 +335,8 @@ impl Pretrain {
                 ),
             };
         }
-        let record: Record = files::read_json(&path).context("--replace begins the training again")?;
-        let differences = files::json_differences(&record.settings, settings);
+        let record: Record = artifacts::read_json(&path).context("--replace begins the training again")?;
+        let differences = artifacts::json_differences(&record.settings, settings);
         ensure!(
             differences.is_empty(),
             "{}: the model there is of other settings ({}); name another folder with --out, or --replace it when the new \
@@ -346,7 +347,7 @@ impl Pretrain {
         if let Some(files) = record.finished {
             for (name, expected) in &files {
                 let path = self.out.join(name);
-                let found = path.exists().then(|| files::sha256_file(&path)).transpose()?;
+                let found = path.exists().then(|| artifacts::sha256_file(&path)).transpose()?;
                 ensure!(
                     found.as_ref() == Some(expected),
                     "{}: it is not the file that this training ended with (missing, cut or changed); copy it back, or \
@@ -368,7 +369,7 @@ impl Pretrain {
 
     /// Refuses to go on when the folder was removed, or is another's now: what is written after that belongs to nothing.
     fn is_still_there(&self, record: &Record) -> anyhow::Result<()> {
-        let found: Option<Record> = files::read_json(&self.out.join(RECORD)).ok();
+        let found: Option<Record> = artifacts::read_json(&self.out.join(RECORD)).ok();
         ensure!(
             found.is_some_and(|found| found.settings == record.settings) && self.out.join(METRICS).exists(),
             "{}: the folder or files in it were removed or replaced while the training ran, so its result would not be whole; \

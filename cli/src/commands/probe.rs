@@ -4,18 +4,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use activations::{Dictionary, Node, SourceConfig};
+use activations::{Node, SourceConfig};
+use artifacts::HeldFolder;
 use burn::tensor::{Tensor, activation::relu};
-use eval::baseline::RandomSize;
-use eval::dictionaries::Directions;
-use eval::rows::Rows;
-use eval::{Probes, RandomDictionary, Truth, WorldSample};
-use lm::files;
+use dictionaries::baseline::RandomSize;
+use dictionaries::{Dictionary, Directions, RandomDictionary, Rows};
+use eval::{Probes, Truth, WorldSample};
 use serde::Serialize;
 use tasks::world::World;
 
 use super::Context;
-use super::held_folder::HeldFolder;
 use super::hook_autoencoders::{self, HookArgs, TextFile};
 use super::quality::without_seed;
 use super::run_folder::{self, RunFolder};
@@ -159,7 +157,7 @@ impl ProbeArgs {
             model: model.hash().to_owned(),
             probed,
         };
-        files::write_json(&run.0.join("probes.json"), &all)?;
+        artifacts::write_json(&run.0.join("probes.json"), &all)?;
         output::result(&table(&all.probed))?;
         output::note(&format!("probe: probes.json is in {}", run.0.display()));
         Ok(())

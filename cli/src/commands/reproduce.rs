@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use activations::NodeRows;
-use eval::interventions::Runner;
-use eval::{DictionarySet, Earlier, Edit, EvalConfig, EvalFile, Evaluated, Method, Sites, evaluate, published};
+use causal::Sites;
+use causal::interventions::Runner;
+use eval::{DictionarySet, Earlier, Edit, EvalConfig, EvalFile, Evaluated, Method, evaluate, published};
 use lm::{LoadOptions, Model};
 use supervised::{Method as Fitted, fit};
 use tasks::{Sample, Task};

@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use activations::{Corpus, Document, Skipped, SourceConfig, Store, corpus};
+use activations::{SourceConfig, Store};
 use anyhow::Context as _;
 use burn::tensor::Device;
-use eval::Sites;
-use lm::hub::{Hub, HubModel};
-use lm::{Dtype, LoadOptions, Model, Tokenizer, files};
+use causal::Sites;
+use hub::{Hub, HubModel};
+use lm::{Dtype, LoadOptions, Model};
 use serde_json::Value;
 use tasks::world::World;
 use tasks::{Sample, Schema, Task, TaskSource};
+use text::{Corpus, Document, Skipped, Tokenizer, corpus};
 
 use crate::config::{self, ConfigError};
 use crate::output;
@@ -152,7 +153,7 @@ pub(crate) fn load_model(dir: &Path, options: LoadOptions, device: &Device) -> a
 /// Checks that the configuration of a model names the token with which texts of the tokenizer begin: ids of a smaller vocabulary fit
 /// every model, and this tells another one.
 fn check_bos(dir: &Path, tokenizer: &Tokenizer) -> anyhow::Result<()> {
-    let config: Value = files::read_json(&dir.join("config.json"))?;
+    let config: Value = artifacts::read_json(&dir.join("config.json"))?;
     let ends = ["bos_token_id", "eos_token_id"].map(|key| config[key].as_u64());
     if let Some(bos) = tokenizer.bos().map(u64::from) {
         anyhow::ensure!(
@@ -174,7 +175,7 @@ pub(crate) enum Texts {
 }
 
 impl Iterator for Texts {
-    type Item = Result<Document, activations::Error>;
+    type Item = Result<Document, text::Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {
@@ -279,7 +280,7 @@ pub(crate) fn check_task(store: &Store, sites: &Sites, schema: &Schema) -> anyho
 /// Reads a sites file, and the schema of its task.
 pub(crate) fn read_sites(path: &Path) -> anyhow::Result<(Sites, Schema)> {
     let sites: Sites = config::read(path, &[])?;
-    let refused = |error: eval::Error| ConfigError(format!("{}: {error}", path.display()));
+    let refused = |error: causal::Error| ConfigError(format!("{}: {error}", path.display()));
     let schema = sites.task.schema().map_err(|error| refused(error.into()))?;
     sites.check_task(&schema).map_err(refused)?;
     Ok((sites, schema))
@@ -289,5 +290,5 @@ pub(crate) fn read_sites(path: &Path) -> anyhow::Result<(Sites, Schema)> {
 pub(crate) fn write_sites(path: &Path, sites: &Sites) -> anyhow::Result<()> {
     let text = toml::to_string_pretty(sites).context("the sites cannot be written as TOML")?;
     let head = "# Where this model keeps the attributes of a task; written by `saelab locate`.\n";
-    Ok(files::write_atomic(path, |file| write!(file, "{head}{text}"))?)
+    Ok(artifacts::write_atomic(path, |file| write!(file, "{head}{text}"))?)
 }

@@ -107,7 +107,7 @@ mod tests {
     const HOOK: &str = "blocks.2.hook_resid_pre";
 
     fn spliced(dictionary: &str, site: &str, identity: &str) -> Spliced {
-        let nothing = eval::Change { ce: 1.0, kl: 0.0 };
+        let nothing = causal::Change { ce: 1.0, kl: 0.0 };
         Spliced {
             dictionary: dictionary.to_owned(),
             architecture: "topk".to_owned(),

@@ -7,14 +7,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
+use artifacts::HeldFolder;
 use burn::tensor::Tensor;
-use eval::{Change, DENSE, Insert, Place, SpliceTask, SpliceText};
-use lm::{Model, files};
-use sae::{Autoencoder, Summary};
+use causal::{Change, Insert, Place, SpliceTask, SpliceText};
+use dictionaries::{Autoencoder, Summary};
+use eval::DENSE;
+use lm::Model;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::held_folder::HeldFolder;
 use super::hook_autoencoders::{self, AtHook, HookArgs, Loaded, TextFile, Together};
 use super::run_folder::{self, RunFolder};
 use super::{Context, finished_notes};
@@ -44,7 +45,7 @@ pub(crate) struct SpliceFile {
 impl SpliceFile {
     /// Reads `splice.json`, of this version only.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let value: Value = files::read_json(path)?;
+        let value: Value = artifacts::read_json(path)?;
         anyhow::ensure!(
             value
                 .get("format_version")
@@ -182,7 +183,7 @@ struct Tasks<'t, 'a> {
 }
 
 impl<'t, 'a> Tasks<'t, 'a> {
-    fn of(&mut self, mut places: Vec<Place>) -> Result<&SpliceTask<'t, 'a>, eval::Error> {
+    fn of(&mut self, mut places: Vec<Place>) -> Result<&SpliceTask<'t, 'a>, causal::Error> {
         places.sort();
         let task = match self.by_places.remove(&places) {
             Some(task) => task,
@@ -244,7 +245,7 @@ impl Splice {
             together,
         };
         held.check()?;
-        files::write_json(&run.0.join("splice.json"), &found)?;
+        artifacts::write_json(&run.0.join("splice.json"), &found)?;
         held.check()?;
         output::result(&(table(&found.spliced) + &table_of_sets(&found.together)))?;
         output::note(&format!("splice: splice.json is in {}", run.0.display()));

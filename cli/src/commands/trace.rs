@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::Context as _;
-use lm::{HookPoint, HostTensor, Logits, Passes, Request, files};
+use artifacts::HostTensor;
+use lm::{HookPoint, Logits, Passes, Request};
 
 use super::{Context, run_folder};
 
@@ -52,7 +53,7 @@ impl Trace {
             self.weights.options(),
             &context.device,
         )?;
-        let (shape, ids) = files::read_integers(&self.ids, "ids")?;
+        let (shape, ids) = artifacts::read_integers(&self.ids, "ids")?;
         anyhow::ensure!(
             shape.len() == 2 && shape.iter().all(|&n| n > 0),
             "{}: `ids` has shape {shape:?}, expected [batch, seq]",
@@ -99,7 +100,7 @@ impl Trace {
                 HostTensor::new(tensor.dims(), kernels::to_vec(tensor)),
             );
         }
-        files::write_tensors(&self.out, &tensors, &BTreeMap::new())?;
+        artifacts::write_tensors(&self.out, &tensors, &BTreeMap::new())?;
         Ok(())
     }
 }

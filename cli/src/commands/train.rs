@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use activations::Store;
 use anyhow::Context as _;
-use lm::files;
-use sae::{Checkpoints, Error, Grid, Origin, Resumed, TrainConfig, TrainFile, Trained, Variant};
+use dictionaries::{Origin, Trained, Variant};
+use sae::{Checkpoints, Error, Grid, Resumed, TrainConfig, TrainFile};
 
 use super::Context;
 use super::finished_notes;
@@ -235,7 +235,7 @@ fn checkpoints(run: &RunFolder, site: Site, config: &TrainConfig, store: &Store)
     let hashes: Vec<String> = config.variants.iter().map(|variant| config.hash(variant)).collect();
     Checkpoints {
         dir: run.checkpoints().join(site.dir_name()),
-        training: files::sha256_hex(format!("{} {}", hashes.join(" "), store.hash()).as_bytes()),
+        training: artifacts::sha256_hex(format!("{} {}", hashes.join(" "), store.hash()).as_bytes()),
         parent: store.hash().to_owned(),
     }
 }

@@ -5,14 +5,15 @@
 //! from other activations or by another library stays until a whole successor is there, and is only replaced if that was asked
 //! for.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use artifacts::{LockFile, Locking};
 use burn::tensor::Device;
-use lm::files;
-use sae::{Autoencoder, Format, Origin, TrainConfig, Variant};
+use dictionaries::{Autoencoder, Format, Origin, Variant};
+use sae::TrainConfig;
 use serde_json::Value;
 
 use super::run_folder::RunFolder;
@@ -53,7 +54,7 @@ impl TrainingFolder {
     ) -> Self {
         let (folder, place) = (run.sae().join(&variant.name), site.dir_name());
         let hash = config.hash(variant);
-        let short = &files::sha256_hex(format!("{hash} {store}").as_bytes())[..12];
+        let short = &artifacts::sha256_hex(format!("{hash} {store}").as_bytes())[..12];
         Self {
             dir: folder.join(&place),
             unfinished: folder.join(format!(".training-{place}-{short}")),
@@ -86,7 +87,7 @@ impl TrainingFolder {
                 }
                 // Through text, as the old ones: reading a number may move its last bit.
                 let new: Value = serde_json::from_str(&self.settings.to_string())?;
-                differences.extend(files::json_differences(&trained.settings, &new));
+                differences.extend(artifacts::json_differences(&trained.settings, &new));
                 match differences.is_empty() && trained.config == self.hash {
                     true => Standing::Finished,
                     false => Standing::Other(format!(
@@ -165,73 +166,33 @@ fn remove_any(path: &Path) -> io::Result<()> {
 
 /// Held while a process trains one autoencoder at one site; the system releases it when the process ends, however it does.
 #[derive(Debug)]
-pub(crate) struct TrainingLock {
-    path: PathBuf,
-    /// None where the disk has no locks.
-    file: Option<File>,
-}
+pub(crate) struct TrainingLock(Option<LockFile>);
 
 impl TrainingLock {
     /// Waits until no other process trains `name` at this site, and says so in one line if it has to.
     pub(crate) fn take(dir: &Path, name: &str, site: TrainingSite) -> anyhow::Result<Self> {
         let path = dir.join(format!("{name}.lock"));
-        let cannot = || format!("cannot write {}", path.display());
-        loop {
-            fs::create_dir_all(dir).with_context(cannot)?;
-            let opened = OpenOptions::new().create(true).append(true).open(&path);
-            let file = match opened {
-                // Another process has removed the folder meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                opened => opened.with_context(cannot)?,
-            };
-            let locked = match file.try_lock() {
-                Err(TryLockError::WouldBlock) => {
-                    output::note(&format!(
-                        "train: another process trains {name} at {site} in this run; waiting for it to end ({})",
-                        path.display()
-                    ));
-                    file.lock()
-                }
-                Err(TryLockError::Error(error)) => Err(error),
-                Ok(()) => Ok(()),
-            };
-            if let Err(error) = locked {
-                output::note(&format!(
-                    "train: {} cannot be locked ({error}); do not train {name} there from two processes at once",
-                    path.display()
-                ));
-                return Ok(Self { path, file: None });
-            }
-            // The process that held it before may have removed the file.
-            if is_same(&file, &path) {
-                return Ok(Self { path, file: Some(file) });
-            }
-        }
+        let lock = LockFile::take(&path, &mut |locking| {
+            let path = path.display();
+            output::note(&match locking {
+                Locking::Waits => format!(
+                    "train: another process trains {name} at {site} in this run; waiting for it to end ({path})"
+                ),
+                Locking::Unsupported { cause } => format!(
+                    "train: {path} cannot be locked ({cause}); do not train {name} there from two processes at once"
+                ),
+            });
+        })?;
+        Ok(Self(Some(lock)))
     }
 }
 
 impl Drop for TrainingLock {
     fn drop(&mut self) {
-        // Still locked, so nobody else holds this file; it does not matter if it stays.
-        if self.file.is_some() || cfg!(not(unix)) {
-            let _ = fs::remove_file(&self.path);
-        }
-        if let Some(dir) = self.path.parent() {
-            let _ = fs::remove_dir(dir);
+        if let Some(lock) = self.0.take() {
+            lock.remove();
         }
     }
-}
-
-#[cfg(unix)]
-fn is_same(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let id = |metadata: io::Result<fs::Metadata>| metadata.map(|found| (found.dev(), found.ino())).ok();
-    id(file.metadata()).is_some() && id(file.metadata()) == id(fs::metadata(path))
-}
-
-#[cfg(not(unix))]
-fn is_same(_: &File, path: &Path) -> bool {
-    path.exists()
 }
 
 #[cfg(test)]
@@ -278,31 +239,5 @@ mod tests {
         assert_eq!(of(10, "a"), of(10, "a"));
         assert_ne!(of(10, "a"), of(11, "a"));
         assert_ne!(of(10, "a"), of(10, "b"));
-    }
-
-    #[test]
-    fn a_second_lock_waits_for_the_first_and_none_is_left() {
-        let run = tempfile::tempdir().unwrap();
-        let dir = run.path().join("checkpoints/site");
-        let site: TrainingSite = "blocks.2.hook_resid_pre".parse().unwrap();
-        let order = std::sync::Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            for i in 0..8 {
-                let (dir, order) = (&dir, &order);
-                scope.spawn(move || {
-                    let lock = TrainingLock::take(dir, "sae", site).unwrap();
-                    order.lock().unwrap().push((i, true));
-                    std::thread::sleep(std::time::Duration::from_millis(3));
-                    order.lock().unwrap().push((i, false));
-                    drop(lock);
-                });
-            }
-        });
-        let order = order.into_inner().unwrap();
-        assert_eq!(order.len(), 16);
-        for pair in order.chunks(2) {
-            assert_eq!((pair[0].0, pair[0].1, pair[1].1), (pair[1].0, true, false));
-        }
-        assert!(!dir.exists());
     }
 }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use dictionaries::Variant;
 use indicatif::ProgressBar;
-use sae::{Outcome, StepReport, TrainConfig, Variant};
+use sae::{Outcome, StepReport, TrainConfig};
 
 use super::Context;
 use crate::metrics::Metrics;

@@ -5,15 +5,14 @@ use std::path::Path;
 
 use activations::SourceConfig;
 use anyhow::Context as _;
+use artifacts::HeldFolder;
 use burn::tensor::{Tensor, activation::relu};
 use eval::{DENSE, Truth, WorldSample};
-use lm::files;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tasks::world::World;
 
 use super::Context;
-use super::held_folder::HeldFolder;
 use super::hook_autoencoders::{self, HookArgs, TextFile};
 use super::run_folder::{self, RunFolder};
 use crate::config::{self, ConfigError};
@@ -40,7 +39,7 @@ pub(crate) struct TruthFile {
 impl TruthFile {
     /// Reads `truth.json`, of this version only.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let value: Value = files::read_json(path)?;
+        let value: Value = artifacts::read_json(path)?;
         anyhow::ensure!(
             value["format_version"] == FORMAT_VERSION,
             "{} is of another version; run `saelab truth` again",
@@ -120,7 +119,7 @@ impl TruthArgs {
             scored: all,
         };
         held.check()?;
-        files::write_json(&run.0.join("truth.json"), &all)?;
+        artifacts::write_json(&run.0.join("truth.json"), &all)?;
         held.check()?;
         output::result(&table(&all.scored))?;
         output::note(&format!("truth: truth.json is in {}", run.0.display()));

@@ -23,10 +23,11 @@ mod report;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use activations::{OnBadLine, Packing};
 use anyhow::Context as _;
-use lm::{HookPoint, HostTensor, Logits, Model, Request, Start, TokenBatch, Tokenizer, Trace, files};
+use artifacts::HostTensor;
+use lm::{HookPoint, Logits, Model, Request, Start, TokenBatch, Trace};
 use tasks::{IoiTask, Sample, Task};
+use text::{OnBadLine, Packing, Tokenizer};
 
 use self::golden::{Choice, Golden, HookValues, IndirectObject, Norms, Prompt, Tolerances};
 use self::report::{Group, quoted};
@@ -59,7 +60,7 @@ pub(crate) struct VerifyModel {
 
 impl VerifyModel {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let golden: Golden = files::read_json(&self.golden)?;
+        let golden: Golden = artifacts::read_json(&self.golden)?;
         let (model, tokenizer) = run_folder::load_model(&self.model, self.weights.options(), &context.device)?;
         if let Some(source) = &golden.source {
             output::note(&format!("golden values: {source}"));
@@ -307,7 +308,7 @@ impl Verifier {
 
     /// Mean cross-entropy on a text in nats a token, and the tokens that were predicted.
     fn mean_loss_of_text(&self, text: &str) -> anyhow::Result<(f64, usize)> {
-        let documents = activations::Corpus::open(&[text], "text", OnBadLine::Error)?.into_documents();
+        let documents = text::Corpus::open(&[text], "text", OnBadLine::Error)?.into_documents();
         let context = CONTEXT.min(self.model.spec().n_ctx);
         let windows = Packing::documents(context).windows(documents, &self.tokenizer)?;
         let (mut total, mut tokens) = (0.0, 0);
@@ -466,7 +467,7 @@ mod tests {
     #[test]
     fn a_wrong_logit_a_wrong_rank_and_a_wrong_sum_are_told() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lm/tests/fixtures/gpt2-golden.json");
-        let golden: Golden = files::read_json(&path).unwrap();
+        let golden: Golden = artifacts::read_json(&path).unwrap();
         assert_eq!(golden.prompts.len(), 5);
         for mut prompt in golden.prompts {
             // Of the invented logits it would be another.

@@ -74,7 +74,7 @@ pub(crate) struct Server {
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    lm::files::sha256_hex(bytes)
+    artifacts::sha256_hex(bytes)
 }
 
 /// The hash by which the hub names bytes: by `git hash-object` for what lies in its repositories.

@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
+use dictionaries::{Architecture, Parameters};
 use kernels::{Precision, cpu, from_vec, to_vec};
-use sae::{
-    Architecture, Batch, Checkpoints, Grid, Parameters, Resumed, Rows, Schedule, Split, Start, TrainConfig, TrainFile,
-    Trainer, train,
-};
+use sae::{Batch, Checkpoints, Grid, Resumed, Rows, Schedule, Split, Start, TrainConfig, TrainFile, Trainer, train};
 
 use crate::compare::{Case, Closeness, Numbers};
 use crate::draw;

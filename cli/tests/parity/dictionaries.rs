@@ -1,9 +1,9 @@
 //! What evaluation runs besides autoencoders: supervised dictionaries and baselines, fitted and applied.
 
-use activations::{Dictionary, NodeRows};
+use activations::NodeRows;
 use burn::tensor::Device;
-use eval::RandomDictionary;
-use eval::baseline::{neurons, pca};
+use dictionaries::baseline::{neurons, pca};
+use dictionaries::{Dictionary, RandomDictionary};
 use kernels::{cpu, to_vec};
 use supervised::{Columns, Method, Parametrization, fit};
 use tasks::{ByAttribute, Labels, Role};

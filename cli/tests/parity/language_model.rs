@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use kernels::to_vec;
 use lm::interchange::{Interchange, Pair};
 use lm::train::{TrainConfig, Trainer};
-use lm::{HookPoint, Logits, Model, Past, Patch, Request, Spec, Start, TokenBatch, Trace, files};
+use lm::{HookPoint, Logits, Model, Past, Patch, Request, Spec, Start, TokenBatch, Trace};
 
 use crate::compare::{Case, Closeness, Numbers};
 use crate::draw;
@@ -32,7 +32,7 @@ fn micro(device: &Device) -> Model {
 
 fn ids() -> TokenBatch {
     let path = root().join("lm/tests/fixtures/gpt2-micro/expected.safetensors");
-    let (shape, ids) = files::read_integers(&path, "ids").unwrap();
+    let (shape, ids) = artifacts::read_integers(&path, "ids").unwrap();
     let rows: Vec<Vec<u32>> = ids
         .chunks(shape[1])
         .map(|row| row.iter().map(|&id| id as u32).collect())
@@ -53,7 +53,7 @@ fn logits(trace: &Trace) -> (String, Vec<f32>) {
 }
 
 fn every_hook(device: &Device) -> Numbers {
-    let names = files::read_tensors(&root().join("lm/tests/fixtures/gpt2-micro/expected.safetensors")).unwrap();
+    let names = artifacts::read_tensors(&root().join("lm/tests/fixtures/gpt2-micro/expected.safetensors")).unwrap();
     let hooks: Vec<HookPoint> = names.keys().filter_map(|name| name.parse().ok()).collect();
     assert_eq!(hooks.len(), 36);
     let request = Request {

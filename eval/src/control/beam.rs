@@ -7,7 +7,7 @@
 
 use super::gains::Gains;
 use super::{Side, Swap, for_each_prompt};
-use crate::dictionaries::Directions;
+use dictionaries::Directions;
 use rayon::iter::ParallelIterator;
 
 /// Partial choices that are carried along.

@@ -7,8 +7,9 @@
 
 use std::cell::OnceCell;
 
+use dictionaries::{Directions, dot};
+
 use super::Swap;
-use crate::dictionaries::{Directions, dot};
 
 /// The scalar products of one prompt's candidates.
 pub(super) struct Gains<'a> {

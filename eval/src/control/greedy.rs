@@ -6,7 +6,7 @@
 //! Shape legend: `N` prompts, `D` width of a node.
 
 use super::{Side, Swap, for_each_prompt};
-use crate::dictionaries::{Directions, dot};
+use dictionaries::{Directions, dot};
 use rayon::iter::ParallelIterator;
 
 /// The greedy edit of one activation: at most `k` exchanged latents in the order they were picked.

@@ -8,8 +8,9 @@
 //!
 //! Shape legend: `N` prompts, `F` latents, `P` values.
 
+use dictionaries::Codes;
+
 use super::Swap;
-use crate::dictionaries::Codes;
 
 /// F1 of every latent against every value.
 #[derive(Debug, Clone)]

@@ -7,8 +7,7 @@
 //! Shape legend: `N` prompts, `D` width of a node.
 
 use super::{Side, Swap, for_each_prompt};
-use crate::dictionaries::{Directions, dot};
-use crate::rows::Rows;
+use dictionaries::{Directions, Rows, dot};
 use rayon::iter::ParallelIterator;
 
 /// The picks of every prompt, `N` lists of at most `k` swaps, in order; arguments as for [`crate::control::greedy()`].

@@ -28,8 +28,7 @@ mod greedy;
 mod guided;
 mod mean_per_candidate;
 
-use crate::dictionaries::{Codes, Directions, dot};
-use crate::rows::Rows;
+use dictionaries::{Codes, Directions, Rows, dot};
 use rayon::prelude::*;
 
 pub use beam::beam;

@@ -4,8 +4,8 @@
 
 use super::learn::{Exchange, Learning, Logits};
 use crate::control::Swap;
-use crate::dictionaries::{Directions, dot};
-use crate::rows::Rows;
+use dictionaries::Rows;
+use dictionaries::{Directions, dot};
 
 /// What a dictionary makes of pairs: the latents whose codes differ.
 #[derive(Debug, Clone)]

@@ -5,8 +5,8 @@
 //!
 //! Shape legend: `B` pairs of a batch, `D` width, `F` entries of the mask.
 
-use crate::rows::Rows;
 use burn::tensor::Tensor;
+use dictionaries::Rows;
 use kernels::{Adam, AdamConfig, Update};
 
 /// How masks are learned.

@@ -7,16 +7,16 @@ use super::{Exchange, Kind, LatentMask, LatentPairs, Masks, MasksConfig, Pairs, 
 use crate::Error;
 use crate::bootstrap::Bootstrap;
 use crate::control::{Swap, apply, differing, greedy};
-use crate::dictionaries::{Codes, DictionarySet, Directions, encode};
-use crate::evaluate::{counterfactuals, describe};
-use crate::interventions::{CleanRun, Outcome, Runner, Want, mean};
+use crate::dictionary_set::DictionarySet;
 use crate::ledger::{Key, Ledger, Selection};
 use crate::metric::Metric;
 use crate::report::DictionaryFacts;
-use crate::rows::Rows;
-use crate::site::{Site, Sites};
 use activations::Node;
-use lm::files;
+use causal::interventions::{CleanRun, Outcome, Runner, Want, mean};
+use causal::site::{Site, Sites};
+use causal::{counterfactuals, describe};
+use dictionaries::Rows;
+use dictionaries::{Codes, Directions, encode};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -263,7 +263,7 @@ fn das_name(seed: usize) -> String {
 fn das_facts(seed: usize) -> DictionaryFacts {
     let name = das_name(seed);
     DictionaryFacts {
-        identity: files::sha256_hex(name.as_bytes()),
+        identity: artifacts::sha256_hex(name.as_bytes()),
         name,
         family: DAS.to_owned(),
         folders: BTreeMap::new(),

@@ -2,7 +2,7 @@
 //!
 //! Shape legend: `M` pairs, `D` width of all nodes of the site together.
 
-use crate::rows::Rows;
+use dictionaries::Rows;
 use tasks::Attribute;
 
 /// What differs between base and source.

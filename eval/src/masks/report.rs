@@ -1,8 +1,9 @@
 //! What learned masks come to: `masks.json`.
 
 use crate::masks::MasksConfig;
-use crate::report::{Clean, Comparison, DictionaryFacts, FamilyMean, Score};
-use crate::site::Site;
+use crate::report::{Comparison, DictionaryFacts, FamilyMean, Score};
+use causal::Clean;
+use causal::site::Site;
 use serde::Serialize;
 use tasks::TaskName;
 

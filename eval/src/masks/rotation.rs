@@ -7,9 +7,9 @@
 
 use super::learn::{Exchange, Learning, Logits};
 use super::pairs::Pairs;
-use crate::dictionaries::dot;
-use crate::rows::Rows;
 use burn::tensor::Tensor;
+use dictionaries::Rows;
+use dictionaries::dot;
 use kernels::svd::qr;
 use kernels::{Adam, AdamConfig, Update};
 

@@ -3,16 +3,18 @@
 //!
 //! Shape legend: `N` prompts, `R` resamples.
 
+use causal::{ablated, without};
+use dictionaries::Rows;
+
 use super::ground::Ground;
 use super::{Coded, Evaluation, Unit, per_prompt};
 use crate::Error;
-use crate::approximation::{ablated, necessity, sufficiency, without};
+use crate::approximation::{necessity, sufficiency};
 use crate::bootstrap::paired;
-use crate::interventions::{Outcome, Want, mean};
 use crate::ledger::Key;
 use crate::legacy::Legacy;
 use crate::metric::Metric;
-use crate::rows::Rows;
+use causal::interventions::{Outcome, Want, mean};
 
 impl Evaluation<'_> {
     /// Sufficiency, necessity, error and L0.

@@ -16,12 +16,11 @@ use super::ground::Ground;
 use super::{Coded, Evaluation, Unit};
 use crate::Error;
 use crate::control::{Swap, apply, differing};
-use crate::dictionaries::Codes;
 use crate::interpretation::Interpretation;
-use crate::interventions::{Want, mean};
 use crate::ledger::Key;
 use crate::metric::Metric;
-use crate::rows::Rows;
+use causal::interventions::{Want, mean};
+use dictionaries::{Codes, Rows};
 
 /// The description of each latent at each node.
 type Described = [Vec<Option<Interpretation>>];

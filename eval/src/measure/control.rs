@@ -14,14 +14,14 @@ use crate::bootstrap::paired;
 use crate::control::{
     Ranking, Swap, apply, beam, exhaustive, greedy, guided, magnitude, mean_per_candidate, supervised, with_offsets,
 };
-use crate::dictionaries::{Codes, Edit};
+use crate::dictionary_set::Edit;
 use crate::interpretability::Agreements;
-use crate::interventions::{Outcome, Want, mean};
 use crate::ledger::Key;
 use crate::legacy::Legacy;
 use crate::metric::{Method, Metric};
-use crate::rows::Rows;
 use activations::Node;
+use causal::interventions::{Outcome, Want, mean};
+use dictionaries::{Codes, Rows};
 use std::collections::BTreeMap;
 use tasks::Attribute;
 

@@ -5,16 +5,16 @@
 
 use super::{Coded, Evaluation, beside};
 use crate::Error;
-use crate::approximation::ablated;
 use crate::control::{apply, supervised};
-use crate::dictionaries::DictionarySet;
+use crate::dictionary_set::DictionarySet;
 use crate::interpretability::{Activity, Criterion, always_on, average_precision, choose};
-use crate::interventions::{Outcome, Want, mean};
 use crate::ledger::Key;
 use crate::metric::Metric;
 use crate::report::{ALWAYS_ON, MEAN_ABLATION, NONE};
-use crate::rows::Rows;
-use crate::site::Site;
+use causal::ablated;
+use causal::interventions::{Outcome, Want, mean};
+use causal::site::Site;
+use dictionaries::Rows;
 use std::collections::BTreeMap;
 use tasks::Attribute;
 

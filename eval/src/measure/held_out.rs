@@ -8,13 +8,12 @@
 //! Shape legend: `N` prompts, `D` width of all nodes of the site together.
 
 use super::{Recorded, beside};
-use crate::interventions::CleanRun;
 use crate::ledger::FEWEST;
 use crate::report::Unseen;
-use crate::rows::Rows;
-use crate::site::Site;
 use activations::{KnownVectors, Node};
-use lm::files;
+use causal::interventions::CleanRun;
+use causal::site::Site;
+use dictionaries::Rows;
 use std::collections::BTreeMap;
 use tasks::{Attribute, Prompt};
 
@@ -83,7 +82,9 @@ impl HeldOut {
             seen_interpretability: seen[1],
             interpretability: kept[1],
             everything_seen: !enough && !is_whole,
-            kept: files::sha256_hex(format!("{enough} {:?} {:?}", held.evaluation, held.interpretability).as_bytes()),
+            kept: artifacts::sha256_hex(
+                format!("{enough} {:?} {:?}", held.evaluation, held.interpretability).as_bytes(),
+            ),
         };
         ((enough && !is_whole).then_some(held), found)
     }

@@ -6,11 +6,12 @@
 use super::ground::Ground;
 use super::{Evaluation, Unit};
 use crate::Error;
-use crate::dictionaries::{Codes, Edit};
+use crate::dictionary_set::Edit;
 use crate::interpretability::{Activity, Criterion, Means, average_precision, choose};
 use crate::interpretation::{Interpretation, interpret};
 use crate::ledger::Key;
 use crate::metric::Metric;
+use dictionaries::Codes;
 use std::collections::BTreeMap;
 use tasks::Attribute;
 

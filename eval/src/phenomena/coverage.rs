@@ -7,22 +7,22 @@
 //!
 //! Shape legend: `N` prompts, `F` latents, `P` values.
 
-use crate::dictionaries::Codes;
+use dictionaries::Codes;
 
 /// How often latents are active, values hold, and both; weighted by how often each prompt counts.
 #[derive(Debug, Clone)]
-pub(super) struct Counts {
+pub struct Counts {
     /// `[F]`.
-    pub(super) active: Vec<u32>,
+    pub active: Vec<u32>,
     /// `[F, P]`, row-major.
-    pub(super) both: Vec<u32>,
+    pub both: Vec<u32>,
     /// `[P]`.
-    pub(super) holds: Vec<u32>,
+    pub holds: Vec<u32>,
 }
 
 impl Counts {
     /// Nothing counted yet.
-    pub(super) fn new(n_latents: usize, n_values: usize) -> Self {
+    pub fn new(n_latents: usize, n_values: usize) -> Self {
         Self {
             active: vec![0; n_latents],
             both: vec![0; n_latents * n_values],
@@ -31,7 +31,7 @@ impl Counts {
     }
 
     /// Counts the latents of all nodes of a site side by side; prompt `i` counts `weights[i]` times.
-    pub(super) fn of_codes(codes: &[Codes], values: &[usize], n_values: usize, weights: &[u32]) -> Self {
+    pub fn of_codes(codes: &[Codes], values: &[usize], n_values: usize, weights: &[u32]) -> Self {
         let mut counts = Self::new(codes.iter().map(|codes| codes.n_latents).sum(), n_values);
         for (&value, &weight) in values.iter().zip(weights) {
             counts.holds[value] += weight;
@@ -52,7 +52,7 @@ impl Counts {
     }
 
     /// The best F1 of any latent against each value, `[P]`; `None` for a value that fewer than `least` prompts hold.
-    pub(super) fn best_f1(&self, least: u32) -> Vec<Option<f64>> {
+    pub fn best_f1(&self, least: u32) -> Vec<Option<f64>> {
         let n_values = self.holds.len();
         let mut best = vec![0f64; n_values];
         for (latent, &active) in self.active.iter().enumerate().filter(|(_, active)| **active > 0) {
@@ -67,7 +67,7 @@ impl Counts {
 }
 
 /// Share of the defined values whose best F1 is at least `theta`; `None` when none is defined.
-pub(super) fn coverage(best_f1: &[Option<f64>], theta: f64) -> Option<f64> {
+pub fn coverage(best_f1: &[Option<f64>], theta: f64) -> Option<f64> {
     let defined: Vec<f64> = best_f1.iter().copied().flatten().collect();
     let covered = defined.iter().filter(|f1| **f1 >= theta).count();
     (!defined.is_empty()).then(|| covered as f64 / defined.len() as f64)
@@ -75,7 +75,7 @@ pub(super) fn coverage(best_f1: &[Option<f64>], theta: f64) -> Option<f64> {
 
 /// The occlusion index, 1 - weak / strong: 0 for none, 1 when the weak attribute has no latents at all. `None` when the
 /// strong attribute has none either.
-pub(super) fn occlusion_index(strong: f64, weak: f64) -> Option<f64> {
+pub fn occlusion_index(strong: f64, weak: f64) -> Option<f64> {
     (strong > 0.0).then(|| 1.0 - weak / strong)
 }
 

@@ -17,16 +17,18 @@
 //! Shape legend: `N` prompts, `F` latents, `P` values of an attribute, `R` resamples.
 
 use super::coverage::{Counts, coverage, occlusion_index};
-use super::occlusion_toy::ENOUGH;
 use crate::Error;
 use crate::bootstrap::{Bootstrap, interval};
-use crate::dictionaries::Codes;
+use dictionaries::Codes;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tasks::Attribute;
 
 /// F1 from which a latent stands for a value, as in the paper on the real node.
 pub const THETA: f64 = 0.5;
+/// Coverage of the strong attribute from which the index says something.
+pub const ENOUGH: f64 = 0.6;
+
 /// From where on something counts in the check.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Thresholds {
@@ -269,7 +271,7 @@ fn validate(
     n: usize,
 ) -> Result<(), Error> {
     if n == 0 {
-        return Err(Error::NoPrompts);
+        return Err(causal::Error::NoPrompts.into());
     }
     for of in carried {
         if of.values.len() != n {

@@ -27,7 +27,7 @@
 
 use super::matching::assign;
 use crate::Error;
-use crate::dictionaries::Codes;
+use dictionaries::Codes;
 use kernels::random;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
@@ -432,7 +432,7 @@ fn validate(codes: &[Codes], question: &Question<'_>) -> Result<(), Error> {
     };
     let n = question.labels.len();
     if n == 0 {
-        return Err(Error::NoPrompts);
+        return Err(causal::Error::NoPrompts.into());
     }
     if let Some(codes) = codes.iter().find(|codes| codes.rows.len() != n) {
         return refuse(format!("{} rows of codes for {n} prompts", codes.rows.len()));

@@ -14,9 +14,9 @@
 //! Shapes: `N` tokens, `D` width, `F` latents, `P` predicates, `k` latents of a probe.
 
 use super::{FEWEST, WorldSample};
-use crate::dictionaries::dot;
 use crate::linear::{cholesky, solve};
-use crate::rows::Rows;
+use dictionaries::Rows;
+use dictionaries::dot;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 

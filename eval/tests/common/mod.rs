@@ -2,15 +2,18 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use activations::{Dictionary, Node};
+use activations::Node;
 use burn::tensor::{Device, Tensor};
-use eval::interventions::Runner;
-use eval::{DictionarySet, Edit, RandomDictionary, Site, Sites};
+use causal::interventions::Runner;
+use causal::{Site, Sites};
+use dictionaries::{Dictionary, RandomDictionary};
+use eval::{DictionarySet, Edit};
 use lm::train::{TrainConfig, Trainer};
-use lm::{Model, Spec, Tokenizer};
+use lm::{Model, Spec};
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use tasks::{Attribute, IoiTask, Labels, Sample, Task, TaskSource, lists};
+use text::Tokenizer;
 
 pub(crate) struct World {
     pub(crate) model: Model,

@@ -5,11 +5,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use activations::Dictionary as _;
 use burn::tensor::{Device, Tensor};
+use dictionaries::Dictionary as _;
+use dictionaries::{Autoencoder, Format};
 use kernels::{cpu, from_vec, to_vec};
-use lm::files;
-use sae::{Autoencoder, Format};
 use serde_json::Value;
 
 use super::{any, message};
@@ -83,7 +82,7 @@ pub(super) fn targets() -> Vec<Target> {
 
 /// The committed folders whose names begin so.
 fn folders(prefix: &str) -> Vec<PathBuf> {
-    let all = ["interchange", "saelens"].map(|group| entries(&repository("sae/tests/fixtures").join(group)));
+    let all = ["interchange", "saelens"].map(|group| entries(&repository("dictionaries/tests/fixtures").join(group)));
     let wanted = |path: &PathBuf| {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         path.is_dir() && name.is_some_and(|name| name.starts_with(prefix))
@@ -187,10 +186,10 @@ fn own_weights() -> Reader {
     for (name, bytes) in own_files() {
         scratch.put(name, &bytes);
     }
-    let old = files::sha256_hex(&own(SAELENS));
+    let old = artifacts::sha256_hex(&own(SAELENS));
     Box::new(move |input| {
         scratch.put(SAELENS, input);
-        let text = String::from_utf8_lossy(&config).replace(&old, &files::sha256_hex(input));
+        let text = String::from_utf8_lossy(&config).replace(&old, &artifacts::sha256_hex(input));
         scratch.put(CONFIG, &resealed(text.as_bytes()));
         used(scratch.path(), &device)
     })
@@ -205,7 +204,7 @@ fn resealed(text: &[u8]) -> Vec<u8> {
     });
     match hash.as_ref().and_then(|hash| text.rsplit_once(hash.as_str())) {
         Some((before, after)) => {
-            let hash = files::sha256_hex([before, &"0".repeat(64), after].concat().as_bytes());
+            let hash = artifacts::sha256_hex([before, &"0".repeat(64), after].concat().as_bytes());
             [before, &hash, after].concat().into_bytes()
         }
         None => text.into_bytes(),

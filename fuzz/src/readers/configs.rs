@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use activations::{HarvestConfig, HarvestFile, SourceConfig};
-use eval::phenomena::PhenomenaConfig;
-use eval::{EvalConfig, LocateConfig, Sites};
+use causal::{LocateConfig, Sites};
+use eval::EvalConfig;
 use sae::{TrainConfig, TrainFile};
 use serde::Deserialize;
 use supervised::{FitConfig, FitFile};
 use tasks::TaskSource;
+use toys::PhenomenaConfig;
 
 use super::{any, message};
 use crate::scratch::{Scratch, bytes, entries, repository};

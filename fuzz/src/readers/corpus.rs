@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use activations::{Corpus, OnBadLine};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use text::{Corpus, OnBadLine};
 
 use super::message;
 use crate::scratch::{Scratch, bytes, repository};
@@ -39,7 +39,7 @@ pub(super) fn targets() -> Vec<Target> {
         Target {
             name: "corpus-parquet",
             form: Form::Bytes,
-            seeds: || vec![bytes(&repository("activations/tests/fixtures/snappy/corpus.parquet"))],
+            seeds: || vec![bytes(&repository("text/tests/fixtures/snappy/corpus.parquet"))],
             reader: || documents("x.parquet"),
         },
     ]

@@ -1,10 +1,10 @@
 //! GGUF files: configuration, tensors and tokenizer of a model in one file.
 
-#[path = "../../../lm/tests/gguf/writer.rs"]
+#[path = "../../../gguf/tests/gguf/writer.rs"]
 #[allow(dead_code, reason = "the tests of the reader use all of it")]
 mod writer;
 
-use lm::gguf::Gguf;
+use gguf::Gguf;
 
 use self::writer::{Meta, Writer, text, texts};
 use super::message;

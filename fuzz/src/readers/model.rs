@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use artifacts::HostTensor;
 use kernels::cpu;
-use lm::{HookPoint, HostTensor, Logits, Model, Request, Start, TokenBatch, files};
+use lm::{HookPoint, Logits, Model, Request, Start, TokenBatch};
 use serde_json::json;
 
 use super::message;
@@ -60,8 +61,8 @@ fn safetensors() -> Reader {
     let scratch = Scratch::new();
     Box::new(move |input| {
         let path = scratch.put("x.safetensors", input);
-        let integers = files::read_integers(&path, "ids").map(|_| ());
-        message(files::read_tensors(&path).map(|_| ()).or(integers))
+        let integers = artifacts::read_integers(&path, "ids").map(|_| ());
+        message(artifacts::read_tensors(&path).map(|_| ()).or(integers))
     })
 }
 
@@ -129,7 +130,7 @@ fn parameters() -> BTreeMap<String, HostTensor> {
 fn file(tensors: &BTreeMap<String, HostTensor>) -> Vec<u8> {
     let scratch = Scratch::new();
     let path = scratch.path().join("x.safetensors");
-    files::write_tensors(&path, tensors, &BTreeMap::new()).expect("the tensors can be written");
+    artifacts::write_tensors(&path, tensors, &BTreeMap::new()).expect("the tensors can be written");
     bytes(&path)
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use activations::store::{HookShape, Layout, MANIFEST_FILE, Provenance, Row, TOKENS_FILE, TokenWindow};
 use activations::{Dtype, Filter, Manifest, Node, Part, Store, StoreWriter, Stream, StreamConfig};
-use lm::{HookPoint, files};
+use lm::HookPoint;
 use serde_json::json;
 use tasks::{Labels, Role};
 
@@ -57,14 +57,14 @@ fn manifest() -> Reader {
 fn shard() -> Reader {
     let scratch = Scratch::new();
     write(scratch.path());
-    let manifest: Manifest = files::read_json(&scratch.path().join(MANIFEST_FILE)).expect("it was written as JSON");
+    let manifest: Manifest = artifacts::read_json(&scratch.path().join(MANIFEST_FILE)).expect("it was written as JSON");
     Box::new(move |input| {
         scratch.put(SHARD, input);
         let mut manifest = manifest.clone();
         let shards = manifest.hooks.get_mut(&HOOK).map(|entry| &mut entry.shards);
         let entry = &mut shards.expect("the store holds the hook")[1];
         entry.bytes = input.len() as u64;
-        entry.sha256 = files::sha256_hex(input);
+        entry.sha256 = artifacts::sha256_hex(input);
         entry.crc32c = crc32c::crc32c(input);
         entry.footer_crc32c = footer_crc32c(input);
         scratch.put(MANIFEST_FILE, &sealed(manifest));
@@ -75,12 +75,12 @@ fn shard() -> Reader {
 fn tokens() -> Reader {
     let scratch = Scratch::new();
     write(scratch.path());
-    let manifest: Manifest = files::read_json(&scratch.path().join(MANIFEST_FILE)).expect("it was written as JSON");
+    let manifest: Manifest = artifacts::read_json(&scratch.path().join(MANIFEST_FILE)).expect("it was written as JSON");
     Box::new(move |input| {
         scratch.put(TOKENS_FILE, input);
         let mut manifest = manifest.clone();
         manifest.tokens.bytes = input.len() as u64;
-        manifest.tokens.sha256 = files::sha256_hex(input);
+        manifest.tokens.sha256 = artifacts::sha256_hex(input);
         manifest.tokens.crc32c = crc32c::crc32c(input);
         scratch.put(MANIFEST_FILE, &sealed(manifest));
         read(scratch.path())
@@ -91,7 +91,7 @@ fn tokens() -> Reader {
 fn sealed(mut manifest: Manifest) -> Vec<u8> {
     let json = |manifest: &Manifest| serde_json::to_vec(manifest).expect("it was read from JSON");
     manifest.sha256 = String::new();
-    manifest.sha256 = files::sha256_hex(&json(&manifest));
+    manifest.sha256 = artifacts::sha256_hex(&json(&manifest));
     json(&manifest)
 }
 

@@ -1,7 +1,7 @@
 //! A user's own task: the task file, and the JSON lines of its prompts.
 
-use lm::Tokenizer;
 use tasks::{FileTask, Sample, Task};
+use text::Tokenizer;
 
 use super::message;
 use crate::scratch::{Scratch, bytes, repository};

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use lm::{ChatMessages, ChatTemplate, Tokenizer};
 use serde_json::{Value, json};
+use text::{ChatMessages, ChatTemplate, Tokenizer};
 
 use super::message;
 use crate::scratch::{Scratch, bytes};

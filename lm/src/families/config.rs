@@ -72,10 +72,7 @@ pub(super) struct Config {
 impl Config {
     /// The keys of `json`; those of the text model where it wraps one.
     pub(super) fn new(path: &Path, json: Value) -> Result<Self, Error> {
-        let not_an_object = || Error::Format {
-            path: path.to_owned(),
-            reason: "it is no JSON object".to_owned(),
-        };
+        let not_an_object = || Error::from(artifacts::Error::format(path, "it is no JSON object"));
         let Value::Object(mut keys) = json else {
             return Err(not_an_object());
         };

@@ -17,7 +17,7 @@ use serde_json::Value;
 use self::config::Config;
 pub use self::gpt2::to_hugging_face;
 use crate::weights::Entry;
-use crate::{Error, Spec, files};
+use crate::{Error, Spec};
 
 /// A family of models: the form of their checkpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -106,7 +106,7 @@ impl Spec {
     ///
     /// A file that cannot be read, or that asks for a computation that this program does not have.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        spec(path, files::read_json(path)?)
+        spec(path, artifacts::read_json(path)?)
     }
 }
 

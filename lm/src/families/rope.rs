@@ -130,7 +130,8 @@ impl Table<'_> {
         if let Some((key, value)) = stray {
             return Err(self.config.unsupported(key, value, "no such key for this kind of rope"));
         }
-        let original = || Ok(self.number("original_max_position_embeddings")?.unwrap_or(n_ctx));
+        let original =
+            || -> Result<f64, Error> { Ok(self.number("original_max_position_embeddings")?.unwrap_or(n_ctx)) };
         Ok(match kind {
             "linear" => Scaling::Linear {
                 factor: self.needed("factor")?,

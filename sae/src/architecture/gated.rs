@@ -7,17 +7,17 @@
 //! Shapes: `B` rows, `D` width, `F` latents, `N` active entries; values are `[B, F]` or `[1, N]`.
 
 use burn::tensor::{Tensor, activation::relu};
+use dictionaries::Parameters;
 
 use super::{Loss, reconstruction_error};
-use crate::parameters::Parameters;
 use crate::support::Support;
 
 /// Codes from the gate's pre-activations `u + b_gate`.
 pub(crate) fn activate(parameters: &Parameters, support: &Support, h: Tensor<2>) -> Tensor<2> {
-    let gate = h.clone().greater_scalar(0.0).float(); // constant
-    let u = h - support.spread(parameters.b_enc.clone());
+    let b_gate = support.spread(parameters.b_enc.clone());
     let scale = support.spread(parameters.extra[0].clone().exp());
-    relu(u * scale + support.spread(parameters.extra[1].clone())) * gate
+    let b_mag = support.spread(parameters.extra[1].clone());
+    dictionaries::gated(h, b_gate, scale, b_mag)
 }
 
 /// Squared error, plus `l1` times the mean sum of the gate's positive part, plus the squared error of the reconstruction

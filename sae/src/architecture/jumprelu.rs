@@ -11,10 +11,10 @@
 //! Shapes: `B` rows, `D` width, `F` latents, `N` active entries; values are `[B, F]` or `[1, N]`.
 
 use burn::tensor::{Int, Tensor, TensorData, activation::relu};
+use dictionaries::Parameters;
 use kernels::{Precision, matmul, to_vec};
 
 use super::{Loss, reconstruction_error};
-use crate::parameters::Parameters;
 use crate::support::Support;
 
 /// Thresholds at the start of a run.

@@ -4,10 +4,10 @@
 //! Shapes: `B` rows, `D` width, `F` latents, `N` active entries, `L` levels; values are `[B, F]` or `[1, N]`.
 
 use burn::tensor::{Int, Tensor, TensorData, activation::relu};
+use dictionaries::Parameters;
 use kernels::{ActiveSet, Entries, from_vec, sparse_decode};
 
 use super::{Loss, squared_error};
-use crate::parameters::Parameters;
 use crate::support::Support;
 
 /// Where each level's own latents end; the last is `F`.

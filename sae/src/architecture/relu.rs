@@ -3,11 +3,11 @@
 //! Shapes: `B` rows, `D` width, `F` latents, `N` active entries; values are `[B, F]` or `[1, N]`.
 
 use burn::tensor::{Tensor, activation::relu};
+use dictionaries::Parameters;
 use kernels::Precision;
 
 use super::p_anneal::powers;
 use super::{Loss, reconstruction_error};
-use crate::parameters::Parameters;
 use crate::support::Support;
 
 /// What is paid for codes, summed over latents, mean over rows.

@@ -3,10 +3,10 @@
 //! Shapes: `B` rows, `D` width, `F` latents, `N` active entries; values are `[B, F]` or `[1, N]`.
 
 use burn::tensor::{Tensor, activation::relu};
+use dictionaries::Parameters;
 use kernels::variance;
 
 use super::reconstruction_error;
-use crate::parameters::Parameters;
 use crate::support::Support;
 
 /// `weight` times the variance of the target times the share of the residual's variance that the dead latents leave

@@ -2,10 +2,11 @@
 
 mod variant;
 
+use dictionaries::Variant;
 use kernels::Precision;
 use serde::Deserialize;
 
-pub use variant::{OneOrMany, Variant, VariantFile};
+pub use variant::{OneOrMany, VariantFile};
 
 use crate::{Error, Schedule};
 
@@ -157,7 +158,7 @@ impl TrainConfig {
 
     /// SHA-256 of [`TrainConfig::settings`].
     pub fn hash(&self, variant: &Variant) -> String {
-        lm::files::sha256_hex(self.settings(variant).to_string().as_bytes())
+        artifacts::sha256_hex(self.settings(variant).to_string().as_bytes())
     }
 }
 
@@ -259,7 +260,7 @@ pub(crate) fn refuse<T>(field: &'static str, reason: &str) -> Result<T, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Architecture;
+    use dictionaries::Architecture;
 
     fn config(autoencoder: serde_json::Value) -> Result<TrainConfig, String> {
         let json = serde_json::json!({"steps": 1, "autoencoder": autoencoder});

@@ -1,10 +1,11 @@
 //! One table `[[autoencoder]]` of a train config, and the autoencoders it stands for: a list makes a grid.
 
+use dictionaries::{Architecture, Variant};
 use lm::HookPoint;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{is_positive, refuse};
-use crate::{Architecture, Error};
+use crate::Error;
 
 /// Default of `bandwidth` for the two penalties that count latents.
 const DEFAULT_BANDWIDTH: f64 = 0.5;
@@ -71,25 +72,6 @@ pub struct VariantFile {
     /// norm 1: an architecture whose penalty is made of their norms has nothing left of it with rows of one norm. Not for
     /// transcoders.
     pub frozen_decoder: Option<bool>,
-}
-
-/// One autoencoder of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Variant {
-    /// Name of the dictionary in run folders and reports.
-    pub name: String,
-    /// What it is trained as.
-    pub architecture: Architecture,
-    /// Seed of its weights.
-    pub seed: u64,
-    /// Peak learning rate.
-    pub learning_rate: f64,
-    /// What it reconstructs when it is not its inputs.
-    pub target: Option<HookPoint>,
-    /// Whether its decoder rows are random and stay so. Written only where it is so: what was trained before there was
-    /// such a thing keeps its hash.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub frozen_decoder: bool,
 }
 
 /// What an architecture is chosen sparse by: the field, its values and whether they were a list.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use lm::Tokenizer;
+use text::Tokenizer;
 
 use super::Example;
 use super::description::Description;

@@ -61,7 +61,7 @@ impl FileTask {
     /// # Errors
     ///
     /// Those of [`TaskSource::schema`](crate::TaskSource::schema); [`Error::TaskLine`] for whatever is wrong with a prompt.
-    pub fn open(path: &Path, tokenizer: &lm::Tokenizer) -> Result<Self, Error> {
+    pub fn open(path: &Path, tokenizer: &text::Tokenizer) -> Result<Self, Error> {
         let description = Description::read(path)?;
         let read = lines::read(path, &description, tokenizer)?;
         let binary = description.binary(path, &read.values)?;

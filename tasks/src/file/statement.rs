@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lm::Tokenizer;
+use text::Tokenizer;
 
 use super::description::Description;
 use super::line::{Answer, Label, Line, Place, Table};

@@ -1,6 +1,7 @@
 //! Documents of the world packed into batches of token ids, for the training of a language model.
 
-use lm::{TokenBatch, Tokenizer};
+use lm::TokenBatch;
+use text::Tokenizer;
 
 use super::World;
 use crate::Error;

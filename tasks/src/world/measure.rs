@@ -1,8 +1,9 @@
 //! How well a language model shows a behaviour, on prompts that never occurred in its training.
 
 use kernels::to_vec;
-use lm::{Logits, Model, Passes, Request, Schedule, Tokenizer};
+use lm::{Logits, Model, Passes, Request, Schedule};
 use serde::Serialize;
+use text::Tokenizer;
 
 use super::{Behaviour, BehaviourPrompt, World};
 use crate::Error;

@@ -3,10 +3,10 @@
 //! A model of the world finds it by name when nothing else is asked for: it copies whichever name is not the subject's. In
 //! GPT-2 small that information travels by the order of the names as well (`Pos`), which is what dictionaries are tested on.
 
-use lm::Tokenizer;
 use lm::interchange::Pair;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use text::Tokenizer;
 
 use super::frame::{Bindings, Frame, Slot};
 use super::story::Story;

@@ -240,7 +240,7 @@ fn labels_say_what_the_text_says() {
 #[test]
 fn pairs_of_prompts_ask_for_the_order_of_the_names() {
     let world = World::new();
-    let tokenizer = lm::Tokenizer::word_level(&world.pieces()).unwrap();
+    let tokenizer = text::Tokenizer::word_level(&world.pieces()).unwrap();
     let of_steps = || {
         (0..40)
             .flat_map(|step| order_pairs(&world, &tokenizer, 3, step, 5).unwrap())

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use circuits::{CircuitFile, Faithfulness, evaluate};
-use lm::files;
 use serde::Serialize;
 
 use super::super::{Context, run_folder};
@@ -112,7 +111,7 @@ impl Check {
             },
         };
         let path = self.out.unwrap_or_else(|| self.circuit.with_file_name("check.json"));
-        files::write_json(&path, &check)?;
+        artifacts::write_json(&path, &check)?;
         output::note(&format!("circuit check: {}", path.display()));
         Ok(())
     }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use circuits::{Circuit, Faithfulness, Graph, Ranking, Rule, ScoreFile, Selection, agreement, areas, evaluate};
-use lm::files;
 use serde::Serialize;
 
 use super::super::{Context, run_folder};
@@ -127,7 +126,7 @@ impl Compare {
         output::result(&agreement_table(&all))?;
         output::result(&curves(&all, &sizes, &points, &graph))?;
         if let Some(path) = &self.out {
-            files::write_json(path, &points)?;
+            artifacts::write_json(path, &points)?;
             output::note(&format!("circuit compare: {}", path.display()));
         }
         Ok(())

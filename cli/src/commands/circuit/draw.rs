@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use circuits::{CircuitFile, draw};
-use lm::files;
 
 use crate::output;
 
@@ -23,8 +22,8 @@ impl Draw {
         let svg = self.out.unwrap_or_else(|| self.circuit.with_extension("svg"));
         let dot = svg.with_extension("dot");
         let (picture, graph) = (draw::svg(&circuit, &scores), draw::dot(&circuit, &scores));
-        files::write_atomic(&svg, |out| out.write_all(picture.as_bytes()))?;
-        files::write_atomic(&dot, |out| out.write_all(graph.as_bytes()))?;
+        artifacts::write_atomic(&svg, |out| out.write_all(picture.as_bytes()))?;
+        artifacts::write_atomic(&dot, |out| out.write_all(graph.as_bytes()))?;
         output::result(&format!("{} and {}", svg.display(), dot.display()))
     }
 }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use circuits::{Grid, Method, Metric, Pair, PairsFile, ScoreOptions, TaskPairs, behaviour_pairs, task_pairs};
-use lm::Tokenizer;
 use serde::{Deserialize, Serialize};
 use tasks::world::Behaviour;
 use tasks::{Attribute, Role, Sample, TaskSource};
+use text::Tokenizer;
 
 use super::super::run_folder;
 use crate::config::ConfigError;

@@ -1,0 +1,225 @@
+//! Folders of the field's libraries: which names and layouts hold the same numbers.
+
+mod dictionary_learning;
+pub(crate) mod folder;
+mod hooks;
+#[cfg(test)]
+mod hostile;
+mod keys;
+#[cfg(test)]
+mod mutations;
+pub(crate) mod saelens;
+mod saelens_keys;
+mod sparsify;
+mod tensors;
+mod torch;
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use artifacts::HostTensor;
+use burn::tensor::{Device, Tensor};
+use kernels::to_vec;
+
+use crate::{Activation, Autoencoder, Error, Origin, Parameters, checkpoint};
+
+pub(crate) use hooks::Named;
+pub use hooks::NamedHook;
+
+/// A layout of an autoencoder's folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// This project's: SAELens's, with `config.json` beside.
+    Saelab,
+    /// SAELens 6.
+    Saelens,
+    /// sparsify (EleutherAI).
+    Sparsify,
+    /// dictionary_learning.
+    DictionaryLearning,
+}
+
+impl Format {
+    const ALL: [Self; 4] = [Self::Saelab, Self::Saelens, Self::Sparsify, Self::DictionaryLearning];
+
+    /// The layout of a folder, by its file of weights, which is written last.
+    ///
+    /// # Errors
+    ///
+    /// A folder without weights, or with those of several libraries.
+    pub fn of(dir: &Path) -> Result<Self, Error> {
+        let has = |name: &str| dir.join(name).exists();
+        let weights = [dictionary_learning::WEIGHTS, sparsify::WEIGHTS, saelens::WEIGHTS];
+        let found: Vec<&str> = weights.into_iter().filter(|name| has(name)).collect();
+        match found.as_slice() {
+            [dictionary_learning::WEIGHTS] => Ok(Self::DictionaryLearning),
+            [sparsify::WEIGHTS] => Ok(Self::Sparsify),
+            [_] if has(checkpoint::CONFIG) => Ok(Self::Saelab),
+            [_] => Ok(Self::Saelens),
+            [] => Err(damaged(
+                dir,
+                format!(
+                    "it holds none of {} (SAELens), {} (sparsify) and {} (dictionary_learning)",
+                    saelens::WEIGHTS,
+                    sparsify::WEIGHTS,
+                    dictionary_learning::WEIGHTS
+                ),
+            )),
+            several => {
+                let reason = format!(
+                    "it holds {}; which library's folder it is cannot be told",
+                    several.join(" and ")
+                );
+                Err(refused(dir, reason))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Saelab => "saelab",
+            Self::Saelens => "saelens",
+            Self::Sparsify => "sparsify",
+            Self::DictionaryLearning => "dictionary-learning",
+        })
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|format| format.to_string() == text);
+        found.ok_or_else(|| "expected saelab, saelens, sparsify or dictionary-learning".to_owned())
+    }
+}
+
+impl Autoencoder {
+    /// Reads a folder of any of the libraries.
+    ///
+    /// # Errors
+    ///
+    /// Files that are missing, damaged, do not fit together, or need what is not implemented.
+    pub fn read(dir: &Path, device: &Device) -> Result<Self, Error> {
+        Ok(Self::open(dir, device)?.0)
+    }
+
+    /// Reads an autoencoder and where it comes from: of a folder of another library which one it was, and the hook that it names.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Autoencoder::read`].
+    pub fn open(dir: &Path, device: &Device) -> Result<(Self, Origin), Error> {
+        let (model, named) = match Format::of(dir)? {
+            Format::Saelab => return Self::load(dir, device),
+            Format::Saelens => saelens::load(dir, device)?,
+            Format::Sparsify => sparsify::load(dir, device)?,
+            Format::DictionaryLearning => {
+                let (model, hook) = dictionary_learning::load(dir, device)?;
+                (model, Named { hook, writes: None })
+            }
+        };
+        let model = model.checked(dir)?;
+        // A folder without an absolute path has a file in it all the same.
+        let path = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+        let Named { hook, writes } = named;
+        Ok((model, Origin::Imported { path, hook, writes }))
+    }
+
+    /// Refuses weights that are finite in the file, but not once scales are folded in or a gate's log-scales are scales.
+    pub(crate) fn checked(self, dir: &Path) -> Result<Self, Error> {
+        let scales = match self.activation {
+            Activation::Gated => to_vec(self.parameters.extra[0].clone().exp()),
+            _ => Vec::new(),
+        };
+        match self.parameters.are_finite() && scales.iter().all(|scale| scale.is_finite()) {
+            true => Ok(self),
+            false => Err(refused(
+                dir,
+                "its weights are so large that scaling them makes them infinite".to_owned(),
+            )),
+        }
+    }
+
+    /// Writes a folder for one of the libraries, which may hold other files but no other autoencoder; `origin` is kept where
+    /// there is room for it. What an interrupted call left in the folder is finished.
+    ///
+    /// # Errors
+    ///
+    /// What the library cannot express; a folder that holds a file of another autoencoder; files that cannot be written.
+    pub fn write(&self, dir: &Path, format: Format, origin: &Origin) -> Result<(), Error> {
+        let files = match format {
+            Format::Saelab => self.files(dir, origin)?,
+            Format::Saelens => {
+                let known = match self.activation {
+                    Activation::Relu | Activation::Jumprelu => true,
+                    Activation::Topk { .. } | Activation::Gated => !self.transcodes,
+                    Activation::Groupmax { .. } => false,
+                };
+                if !known {
+                    let name = self.activation.saelens_name();
+                    let kind = if self.transcodes { "transcoders" } else { "autoencoders" };
+                    return Err(unsupported("SAELens", format!("it knows no {name} {kind}")));
+                }
+                saelens::files(self, dir, origin.metadata())?
+            }
+            Format::Sparsify => sparsify::files(self, dir)?,
+            Format::DictionaryLearning => dictionary_learning::files(self, dir, origin.hook().as_ref())?,
+        };
+        folder::write_beside(dir, &files)
+    }
+}
+
+/// A folder or file that is not what was written.
+pub(crate) fn damaged(path: &Path, reason: String) -> Error {
+    Error::Checkpoint {
+        path: path.to_owned(),
+        reason,
+    }
+}
+
+/// A folder or file that holds something which is contradictory or not implemented.
+fn refused(path: &Path, reason: String) -> Error {
+    Error::Refused {
+        path: path.to_owned(),
+        reason,
+    }
+}
+
+fn unsupported(library: &'static str, reason: String) -> Error {
+    Error::Unsupported { library, reason }
+}
+
+/// Text from a file in one line of moderate length, without control characters.
+fn shown(text: &str) -> String {
+    const MOST: usize = 200;
+    let mut line: String = text
+        .chars()
+        .take(MOST)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    if text.chars().nth(MOST).is_some() {
+        line.push_str("...");
+    }
+    line
+}
+
+/// A tensor for a file.
+fn host<const D: usize>(tensor: &Tensor<D>) -> HostTensor {
+    HostTensor::new(tensor.dims(), to_vec(tensor.clone()))
+}
+
+/// Moves what the decoder's bias adds to pre-activations into the biases of the encoder, for an encoder that no longer
+/// subtracts it (`sign` -1), or back for one that now does (1).
+fn move_b_dec(p: &mut Parameters, activation: Activation, sign: f64) {
+    let (n_latents, d) = (p.n_latents(), p.d_in());
+    let of_bias = p.w_enc.clone().matmul(p.b_dec.clone().reshape([d, 1])); // [F, 1]
+    let of_bias = of_bias.reshape([n_latents]) * sign; // [F]
+    p.b_enc = p.b_enc.clone() + of_bias.clone();
+    if activation == Activation::Gated {
+        p.extra[1] = p.extra[1].clone() + of_bias * p.extra[0].clone().exp();
+    }
+}
