@@ -4,8 +4,7 @@
 
 use super::learn::{Exchange, Learning, Logits};
 use crate::control::Swap;
-use dictionaries::Rows;
-use dictionaries::{Directions, dot};
+use dictionaries::{Directions, Rows, dot};
 
 /// What a dictionary makes of pairs: the latents whose codes differ.
 #[derive(Debug, Clone)]

@@ -8,8 +8,7 @@
 use super::learn::{Exchange, Learning, Logits};
 use super::pairs::Pairs;
 use burn::tensor::Tensor;
-use dictionaries::Rows;
-use dictionaries::dot;
+use dictionaries::{Rows, dot};
 use kernels::svd::qr;
 use kernels::{Adam, AdamConfig, Update};
 

@@ -21,7 +21,7 @@ use crate::ledger::{Entry, Ledger};
 use crate::metric::Method;
 use crate::parts::Parts;
 use crate::report::FORMAT_VERSION;
-use ::causal::interventions::{CleanRun, Outcome, Runner, Want};
+use ::causal::interventions::{Outcome, Runner, Want};
 use ::causal::site::Site;
 use activations::Node;
 use dictionaries::{Codes, Directions, Rows, encode, reconstruct};

@@ -15,8 +15,7 @@
 
 use super::{FEWEST, WorldSample};
 use crate::linear::{cholesky, solve};
-use dictionaries::Rows;
-use dictionaries::dot;
+use dictionaries::{Rows, dot};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
