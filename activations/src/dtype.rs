@@ -44,7 +44,7 @@ impl Dtype {
     ///
     /// The index of the first number that is not finite, or not after rounding; what stands in `out` is then unspecified.
     pub fn encode(self, values: &[f32], out: &mut [u8]) -> Result<(), usize> {
-        debug_assert_eq!(out.len(), values.len() * self.size());
+        assert_eq!(out.len(), values.len() * self.size());
         let blocks = values.chunks(BLOCK).zip(out.chunks_mut(BLOCK * self.size()));
         for (block, (values, out)) in blocks.enumerate() {
             let bad = match self {

@@ -25,6 +25,13 @@ pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Error
 }
 
 /// Where two JSON values differ: `path: old -> new` for each place; strings stand without quotes.
+///
+/// ```
+/// use serde_json::json;
+///
+/// let (old, new) = (json!({"a": {"k": 8, "x": 1}}), json!({"a": {"k": 16, "x": 1}}));
+/// assert_eq!(artifacts::json_differences(&old, &new), ["a.k: 8 -> 16"]);
+/// ```
 pub fn json_differences(old: &Value, new: &Value) -> Vec<String> {
     let mut differences = Vec::new();
     compare("", old, new, &mut differences);

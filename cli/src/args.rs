@@ -41,6 +41,10 @@ pub(crate) enum Command {
     Fit(commands::fit::Fit),
     /// Train sparse autoencoders on cached activations
     Train(commands::train::Train),
+    /// Print, or submit, the Slurm jobs of a harvest and a training grid
+    Submit(commands::submit::Submit),
+    /// Say what of an experiment is done, running or failed, and what it cost
+    Status(commands::status::Status),
     /// Run a sparse autoencoder, of saelab or another library, on vectors from a file
     Encode(commands::encode::Encode),
     /// Convert a sparse autoencoder between saelab, SAELens, sparsify and dictionary_learning
@@ -61,10 +65,20 @@ pub(crate) enum Command {
     Compare(commands::compare::Compare),
     /// Measure whether the intervals of few seeds hold the mean of many
     Coverage(commands::coverage::CoverageArgs),
+    /// Write the page about a run, and pages of its latents
+    Report(commands::report::Report),
+    /// Serve the pages of all runs in a folder on this machine
+    Serve(commands::serve::Serve),
     /// Find the edges between heads and MLPs that carry a behaviour, and measure how faithful they are alone
     Circuit(commands::circuit::CircuitArgs),
+    /// Explain functions whose description is known, and judge the explanations
+    Find(commands::find::Find),
+    /// Explain what the latents of dictionaries are active on, and score the explanations
+    Explain(commands::explain::Explain),
     /// Run the toys of occlusion and over-splitting
     Phenomena(commands::phenomena::Phenomena),
+    /// Train autoencoders on activations whose features are known, and score what they find
+    Synthetic(commands::synthetic::Synthetic),
     /// Print one table of what splice and eval found, seeds taken together
     Quality(commands::quality::Quality),
     /// Measure what a paper reports and print it beside the published numbers

@@ -24,6 +24,8 @@ fn main() -> ExitCode {
             output::error(&error);
             if error.is::<config::ConfigError>() {
                 ExitCode::from(2)
+            } else if error.is::<commands::language_model::EndpointFailed>() {
+                ExitCode::from(3)
             } else {
                 ExitCode::FAILURE
             }

@@ -113,6 +113,16 @@ impl Architecture {
         }
     }
 
+    /// The same with another [`Architecture::k`], where it has one.
+    pub fn with_k(self, k: usize) -> Self {
+        match self {
+            Self::Topk { .. } => Self::Topk { k },
+            Self::BatchTopk { .. } => Self::BatchTopk { k },
+            Self::Matryoshka { levels, .. } => Self::Matryoshka { k, levels },
+            other => other,
+        }
+    }
+
     /// Width of the window around learned thresholds.
     pub fn bandwidth(&self) -> Option<f64> {
         match *self {

@@ -11,12 +11,11 @@ use lm::HookPoint;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::formats::folder::{self, File};
+use crate::formats::folder::{self, File, SAELAB_CONFIG as CONFIG, SAELENS_CONFIG, SAELENS_WEIGHTS};
 use crate::formats::{NamedHook, damaged, saelens};
 use crate::{Autoencoder, Error, Trained};
 
 const FORMAT_VERSION: u32 = 5;
-pub(crate) const CONFIG: &str = "config.json";
 /// What stands in the place of the file's own hash while that is taken.
 const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -184,7 +183,7 @@ impl Autoencoder {
     /// Files that are missing, damaged or do not fit together.
     pub fn load(dir: &Path, device: &Device) -> Result<(Self, Origin), Error> {
         let config = Config::read(&dir.join(CONFIG))?;
-        for name in [saelens::CONFIG, saelens::WEIGHTS] {
+        for name in [SAELENS_CONFIG, SAELENS_WEIGHTS] {
             let path = dir.join(name);
             if config.files.get(name) != Some(&artifacts::sha256_file(&path)?) {
                 return Err(damaged(&path, format!("its hash is not the one in {CONFIG}")));

@@ -21,6 +21,13 @@ pub struct Codes {
 
 impl Codes {
     /// Keeps the non-zero entries of dense codes `[N, F]`.
+    ///
+    /// ```
+    /// use dictionaries::{Codes, Rows};
+    ///
+    /// let codes = Codes::from_dense(&Rows::new(3, vec![0.0, 2.0, 0.0, 1.0, 0.0, 3.0]));
+    /// assert_eq!(codes.rows, [vec![(1, 2.0)], vec![(0, 1.0), (2, 3.0)]]);
+    /// ```
     pub fn from_dense(dense: &Rows) -> Self {
         let mut codes = Self {
             n_latents: dense.width(),

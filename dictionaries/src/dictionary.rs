@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use tasks::Labels;
 
 /// A set of `F` directions, with a way from activations to codes and an affine way back.
-pub trait Dictionary {
+pub trait Dictionary: Send + Sync {
     /// Width `D` of the activations.
     fn d_in(&self) -> usize;
 

@@ -17,6 +17,7 @@ mod checkpoint;
 mod codes;
 mod dictionary;
 mod error;
+mod folders;
 mod formats;
 mod normalisation;
 mod parameters;

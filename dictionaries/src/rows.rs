@@ -23,10 +23,14 @@ impl Rows {
         }
     }
 
-    /// Takes `[N, D]` values in row-major order; an incomplete last row is dropped.
-    pub fn new(width: usize, mut values: Vec<f32>) -> Self {
-        let whole = values.len().checked_div(width).unwrap_or(0) * width;
-        values.truncate(whole);
+    /// Takes `[N, D]` values in row-major order.
+    ///
+    /// # Panics
+    ///
+    /// When the values are not whole rows.
+    pub fn new(width: usize, values: Vec<f32>) -> Self {
+        let rows = values.len() / width.max(1);
+        assert_eq!(values.len(), rows * width, "values of rows of width {width}");
         Self { width, values }
     }
 

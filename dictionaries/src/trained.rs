@@ -38,6 +38,12 @@ pub struct Variant {
     pub learning_rate: f64,
     /// What it reconstructs when it is not its inputs.
     pub target: Option<HookPoint>,
+    /// Active latents of a row that the weight of its penalty is to come to. Written only where there is such a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub l0: Option<f64>,
+    /// How many times the architecture's `k` latents are active at first. Written only where it is more than once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anneal_k: Option<f64>,
     /// Whether its decoder rows are random and stay so. Written only where it is so: what was trained before there was
     /// such a thing keeps its hash.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -7,32 +7,35 @@
 
 /// Numbers of rows on which a latent is active, a predicate holds, and both; rows may have weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Agreement {
-    pub(crate) both: f64,
-    pub(crate) active: f64,
-    pub(crate) holds: f64,
+pub struct Agreement {
+    /// Rows on which the latent is active and the predicate holds.
+    pub both: f64,
+    /// Rows on which the latent is active.
+    pub active: f64,
+    /// Rows on which the predicate holds.
+    pub holds: f64,
     /// All rows.
-    pub(crate) n: f64,
+    pub n: f64,
 }
 
 impl Agreement {
     /// Share of the active rows on which the predicate holds; 0 for a latent that is never active.
-    pub(crate) fn precision(&self) -> f64 {
+    pub fn precision(&self) -> f64 {
         share(self.both, self.active)
     }
 
     /// Share of the holding rows on which the latent is active.
-    pub(crate) fn recall(&self) -> f64 {
+    pub fn recall(&self) -> f64 {
         share(self.both, self.holds)
     }
 
     /// Harmonic mean of precision and recall.
-    pub(crate) fn f1(&self) -> f64 {
+    pub fn f1(&self) -> f64 {
         share(2.0 * self.both, self.active + self.holds)
     }
 
     /// Matthews' correlation; 0 where it is undefined.
-    pub(crate) fn mcc(&self) -> f64 {
+    pub fn mcc(&self) -> f64 {
         let Self { both, active, holds, n } = *self;
         share(
             both * n - active * holds,

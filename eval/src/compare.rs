@@ -65,6 +65,19 @@ pub struct Pair {
     pub places: usize,
 }
 
+impl Pair {
+    /// What the difference comes to, in words.
+    pub fn verdict(&self) -> &'static str {
+        match (self.real, self.too_few_seeds, self.too_few_resamples, self.seeds_agree) {
+            (true, ..) => "real",
+            (false, true, ..) => "not settled, fewer than 3 seeds",
+            (false, false, true, _) => "not settled, too few resamples",
+            (false, false, false, true) => "not real",
+            (false, false, false, false) => "not real, no common sign",
+        }
+    }
+}
+
 /// How far the ranking of families depends on the seed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Stability {

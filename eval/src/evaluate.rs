@@ -87,7 +87,7 @@ impl Evaluated {
     /// between the renames that follow leaves files that are not the report's, which [`Report::check_columns`] finds.
     ///
     /// # Errors
-    /// [`Error::Model`] when a file cannot be written, [`Error::Json`].
+    /// [`Error::File`] when a file cannot be written, [`Error::Json`].
     pub fn write(&self, dir: &Path, mut circumstances: serde_json::Value) -> Result<(), Error> {
         let report = self.report.to_json()?.into_bytes();
         circumstances["report_sha256"] = artifacts::sha256_hex(&report).into();

@@ -11,7 +11,7 @@
 //! | [`approximation`] | sufficiency and necessity |
 //! | [`control`] | searches for edits |
 //! | [`masks`] | which latents carry an attribute: masks learned by gradients |
-//! | [`interpretability`], `agreement` | F1, correlation and average precision of latents against attribute values |
+//! | [`interpretability`], [`agreement`] | F1, correlation and average precision of latents against attribute values |
 //! | [`interpretation`] | what a latent stands for |
 //! | [`bootstrap`] | resamples of prompts |
 //! | [`ledger`] | scores together with their resamples |
@@ -27,7 +27,7 @@
 //!
 //! Shape legend: `N` prompts, `D` width of a node, `F` latents, `T` tokens of a prompt, `V` vocabulary.
 
-mod agreement;
+pub mod agreement;
 pub mod approximation;
 pub mod bootstrap;
 pub mod columns;

@@ -72,7 +72,7 @@ impl Parts {
     /// Removes the folder, once the report is written.
     ///
     /// # Errors
-    /// [`Error::Model`] when it cannot be removed.
+    /// [`Error::File`] when it cannot be removed.
     pub fn remove(&self) -> Result<(), Error> {
         artifacts::remove_folder(&self.folder)?;
         Ok(())

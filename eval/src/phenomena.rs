@@ -10,11 +10,10 @@
 //! | --- | --- |
 //! | [`occlusion`] | the check of a dictionary for occlusion |
 //! | [`splitting`] | the check of a dictionary for over-splitting, and whether two dictionaries split alike |
-//! | [`coverage`], `matching` | F1 of latents against values; optimal assignment |
+//! | [`coverage`] | F1 of latents against values |
 //!
 //! The checks are pure functions of sparse codes and labels. Toys that show when training does this are in the crate `toys`.
 
 pub mod coverage;
-mod matching;
 pub mod occlusion;
 pub mod splitting;

@@ -255,7 +255,7 @@ impl Report {
     /// file that is not there is not missed.
     ///
     /// # Errors
-    /// [`Error::Foreign`] for a file that is not; [`Error::Model`] for one that cannot be read.
+    /// [`Error::Foreign`] for a file that is not; [`Error::File`] for one that cannot be read.
     pub fn check_columns(&self, dir: &Path) -> Result<(), Error> {
         let columns = [(RESAMPLES, &self.columns.resamples), (SCORES, &self.columns.scores)];
         for (name, expected) in columns {

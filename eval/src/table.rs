@@ -5,7 +5,7 @@
 //! measured.
 
 mod checks;
-mod columns;
+pub mod columns;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -42,13 +42,7 @@ pub fn tables(report: &Report) -> String {
         );
     }
     let groups = groups(report);
-    let family = |name: &str| report.dictionaries.iter().position(|facts| facts.name == name);
-    let row = |score| -> Row<'_> {
-        let score: &Score = score;
-        let family = family(&score.dictionary).map_or(&score.dictionary, |place| &report.dictionaries[place].family);
-        Row { family, score }
-    };
-    let all: Vec<Row<'_>> = report.scores.iter().map(row).collect();
+    let all = columns::rows(report);
     let names = names(&all);
     let width = names.iter().map(|name| name.len()).max().unwrap_or(0).max(10) + 1;
     let is_partial = names.iter().any(|name| marked(name, &all, sites) != *name);
@@ -128,13 +122,7 @@ pub fn compared(found: &Compared) -> String {
         let _ = writeln!(out, "\n{metric}: differences, with intervals at Holm's levels");
         let pairs = || found.pairs.iter().filter(|pair| pair.metric == metric);
         for pair in pairs() {
-            let verdict = match (pair.real, pair.too_few_seeds, pair.too_few_resamples, pair.seeds_agree) {
-                (true, ..) => "real",
-                (false, true, ..) => "not settled, fewer than 3 seeds",
-                (false, false, true, _) => "not settled, too few resamples",
-                (false, false, false, true) => "not real",
-                (false, false, false, false) => "not real, no common sign",
-            };
+            let verdict = pair.verdict();
             let _ = writeln!(
                 out,
                 "  {:<width$} - {:<width$} {:>7}  [{}, {}]  over {}  {verdict}",

@@ -350,7 +350,7 @@ impl Counts {
 }
 
 /// What is true of a token, as family and value.
-fn predicates(label: &Label) -> Vec<(&'static str, String)> {
+pub fn predicates(label: &Label) -> Vec<(&'static str, String)> {
     let mut all = vec![("role", format!("{:?}", label.role))];
     let mut add = |family, value: Option<String>| all.extend(value.map(|value| (family, value)));
     add("entity", label.entity.map(|entity| format!("{entity:?}")));

@@ -151,7 +151,7 @@ impl Entries {
                 else {
                     unreachable!("the numbers lie where their entries were found");
                 };
-                let sums = crate::sparse_gpu::sum_by_latent(&numbers, &ones, 1, set);
+                let sums = crate::segments_gpu::sum_by_latent(&numbers, &ones, 1, set);
                 Tensor::<2>::from_primitive::<burn_cubecl::CubeBackend>(sums).reshape([set.n_latents])
             }
         }

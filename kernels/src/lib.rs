@@ -9,6 +9,7 @@
 //! * [`Adam`]: Adam and AdamW whose state can be read, reset and stored.
 //! * [`random`]: seeded host-side randomness; no tensor is ever drawn from a device's global generator.
 //! * [`instruction_set`], [`bf16_instruction_set`]: what products and loops run with on this machine.
+//! * [`assign`]: the pairs of rows and columns with the largest total weight.
 //! * [`svd`]: singular values in f64 on the host.
 //! * [`open`], [`Backend`]: the devices of this build, by name; [`cpu`] is the one that is always there.
 //! * [`widen_f16`], [`narrow_f16`]: numbers of 16 bits, as stores hold them.
@@ -22,6 +23,7 @@ mod active_gpu;
 mod adam;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod adam_gpu;
+mod assignment;
 mod bf16;
 #[cfg(target_arch = "x86_64")]
 mod bf16_avx512;
@@ -40,6 +42,8 @@ pub mod random;
 mod reconstruction;
 mod scalar;
 mod scan;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod segments_gpu;
 mod select;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod select_gpu;
@@ -56,6 +60,7 @@ mod weight;
 
 pub use active::ActiveSet;
 pub use adam::{Adam, AdamConfig, Moments, Update, squared_norm};
+pub use assignment::assign;
 pub use bf16::bf16_instruction_set;
 pub use device::{Backend, DeviceError, Found, cpu, is_cpu, is_gpu, open};
 pub use encode::{Auxiliary, Encoded, Encoding, NotFinite, Rule, encode};

@@ -53,10 +53,10 @@ pub(crate) fn refactor(config: &mut Spec, tensors: &mut Tensors) {
 
 /// The numbers of a tensor, which the layout says is there.
 fn values<'a>(tensors: &'a mut Tensors, name: &str) -> &'a mut Vec<f32> {
-    &mut tensors
-        .entry(name.to_owned())
-        .or_insert_with(|| HostTensor::new([0], Vec::new()))
-        .data
+    match tensors.get_mut(name) {
+        Some(tensor) => &mut tensor.data,
+        None => unreachable!("the layout of a GPT-2 has `{name}`"),
+    }
 }
 
 /// Takes scale and shift out of a layer norm, which is left with ones and zeros.
@@ -206,8 +206,14 @@ fn refactored([query, key, mut value]: [Columns; 3], out: Columns) -> Head {
     let Svd { u, s, v } = svd_of_product(&query, &key);
     let roots: Vec<f64> = s.iter().map(|s| s.sqrt()).collect();
     let (query, key) = (scaled(u, &roots), scaled(v, &roots));
-    let bias = value.iter_mut().map(|column| column.pop().unwrap_or(0.0)).collect();
-    let constant = product(&out, &vec![bias]).pop().unwrap_or_default(); // W_O^T b_V, [D]
+    let last = |column: &mut Vec<f64>| match column.pop() {
+        Some(bias) => bias,
+        None => unreachable!("the bias is the last row"),
+    };
+    let bias = value.iter_mut().map(last).collect();
+    let Some(constant) = product(&out, &vec![bias]).pop() else {
+        unreachable!("one column times a matrix is one column")
+    }; // W_O^T b_V, [D]
     let Svd { u, s, v } = svd_of_product(&value, &out);
     Head {
         qkv: [query, key, scaled(u, &s)],

@@ -334,7 +334,7 @@ fn at(
         .map(|(row, position)| row * stride + position)
         .collect();
     let output = rows.select(0, indices(&flat, &device)); // [B, width]
-    debug_assert_eq!(output.dims(), [positions.len(), width]);
+    assert_eq!(output.dims(), [positions.len(), width]);
     Ok(output)
 }
 

@@ -332,7 +332,7 @@ impl Gap {
     }
 }
 
-/// SmolLM2 in 16 bits, with the bounds that the reference proposes; `--nocapture` shows what ARCHITECTURE.md says of it.
+/// SmolLM2 in 16 bits, with the bounds that the reference proposes; `--nocapture` shows what docs/design/models.md says of it.
 #[test]
 fn smollm2_in_16_bits_is_near_that_in_f32() {
     let Some(path) = std::env::var_os("SAELAB_SMOLLM2_GGUF").map(PathBuf::from) else {

@@ -223,7 +223,8 @@ fn calibrate(model: &mut Autoencoder, k: usize, inputs: &Rows, n_train: usize, d
 #[cfg(test)]
 mod tests {
     use crate::architecture::{EXAMPLES, Phase, Training as _};
-    use crate::pass::{self, Batch, Path, Plan};
+    use crate::batch::Batch;
+    use crate::pass::{self, Path, Plan};
     use dictionaries::{Activation, Autoencoder, Parameters};
     use kernels::{Precision, cpu, from_vec, random, to_vec};
 

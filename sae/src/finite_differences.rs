@@ -8,8 +8,9 @@ use dictionaries::{Architecture, Parameters};
 use kernels::{Precision, cpu, from_vec, random};
 
 use crate::architecture::{Phase, Training as _};
+use crate::batch::{Batch, Revival};
 use crate::gradients;
-use crate::pass::{Batch, Path, Plan, Revival};
+use crate::pass::{Path, Plan};
 use crate::silence::Dead;
 
 const B: usize = 9;

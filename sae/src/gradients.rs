@@ -14,7 +14,8 @@ use kernels::{Scalar, to_vec};
 
 use crate::Error;
 use crate::architecture::{Phase, jumprelu, powers};
-use crate::pass::{self, Batch, Path, Plan};
+use crate::batch::Batch;
+use crate::pass::{self, Path, Plan};
 
 /// Entries of the matrices `[B, F]` of one slice. Autodiff holds about ten such matrices of f32.
 const ENTRIES_PER_SLICE: usize = 1 << 22;

@@ -16,9 +16,9 @@ use lm::HookPoint;
 use rayon::prelude::*;
 
 use crate::architecture::Training as _;
+use crate::batch::Batch;
 use crate::config::refuse;
 use crate::finish::diverged;
-use crate::pass::Batch;
 use crate::resample::resample;
 use crate::rows::{Rows, Scaled, Split};
 use crate::trainer::{Start, Trainer};
@@ -134,6 +134,12 @@ impl Grid {
                 return refuse("batch", &reason);
             }
             variant.architecture.check_latents(n_latents)?;
+            if let Some(l0) = variant.l0.filter(|l0| *l0 > n_latents as f64) {
+                return refuse(
+                    "l0",
+                    &format!("is {l0}, more than the {n_latents} latents of this site"),
+                );
+            }
             let target_mean = match variant.target {
                 None => None,
                 Some(hook) => match scaled.get(&hook) {
@@ -194,7 +200,10 @@ impl Grid {
             Source::Stream(stream) => {
                 stream.seek(step);
                 let mut values = stream.next_batch()?.values.into_iter();
-                let x = self.inputs.scaled(values.next().unwrap_or_default(), device); // [B, D]
+                let Some(first) = values.next() else {
+                    unreachable!("a batch of the stream has the values of every hook, inputs first")
+                };
+                let x = self.inputs.scaled(first, device); // [B, D]
                 let targets = self.targets.iter().zip(values);
                 (
                     x,
@@ -217,7 +226,10 @@ impl Grid {
             if variant.target.is_none() {
                 resample(trainer, inputs, n_train, batch, variant.seed, device)?;
             }
-            let target = variant.target.and_then(|hook| targets.get(&hook));
+            let target = variant.target.map(|hook| match targets.get(&hook) {
+                Some(target) => target,
+                None => unreachable!("the activations of {hook} were given when the grid was made"),
+            });
             let (name, step) = (variant.name.clone(), trainer.steps_done());
             match trainer.step(Batch { x: &x, target }) {
                 Ok(outcome) => Ok(Outcome { name, ..outcome }),
@@ -262,6 +274,18 @@ pub(crate) fn is_small(config: &TrainConfig, inputs: &Scaled, device: &Device) -
 }
 
 /// Trains to the end, without checkpoints; the last rows are held out, as many as the config's share says.
+///
+/// ```
+/// use sae::{Rows, TrainConfig, TrainFile, train};
+///
+/// let file = r#"{"steps": 5, "batch": 16, "held_out": 0, "autoencoder": [{"architecture": "topk", "k": 2}]}"#;
+/// let config = TrainConfig::try_from(serde_json::from_str::<TrainFile>(file)?)?;
+/// let values = kernels::random::normal(&mut kernels::random::rng(0, "example"), 64 * 4, 1.0);
+/// let rows = Rows { width: 4, values };
+/// let trained = train(rows, Default::default(), &config, &kernels::cpu())?;
+/// assert_eq!(trained[0].model.parameters.n_latents(), 8 * 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 ///

@@ -9,7 +9,9 @@
 
 mod apply;
 mod architecture;
+mod batch;
 mod config;
+mod control;
 mod encoding;
 mod error;
 mod finish;
@@ -31,11 +33,11 @@ mod support;
 mod survey;
 mod trainer;
 
+pub use batch::Batch;
 pub use config::{OneOrMany, TrainConfig, TrainFile, VariantFile};
 pub use error::Error;
 pub use finish::{Finished, Parts};
 pub use grid::{Grid, train};
-pub use pass::Batch;
 pub use report::{Outcome, StepReport, Times};
 pub use rows::{Rows, Split};
 pub use schedule::Schedule;

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::architecture::jumprelu::pre_activation_loss;
 use crate::architecture::{Loss, Phase, Training as _, auxiliary_loss};
-use crate::encoding::{Encoding, dense, sparse, sparse_on_gpu};
-use crate::silence::Dead;
+use crate::batch::{Batch, Revival};
+use crate::encoding::{Encoding, dense, few_for_gpu, sparse, sparse_on_gpu};
 use crate::support::Support;
 
 /// Entries of which fewer than this share matter are cheaper one by one than as a dense matrix; where the two cost the same
@@ -29,48 +29,6 @@ pub(crate) const SPARSE_BELOW: f64 = 0.12;
 pub(crate) enum Path {
     Dense,
     Sparse,
-}
-
-/// What one step learns from.
-#[derive(Debug, Clone, Copy)]
-pub struct Batch<'a> {
-    /// Inputs, `[B, D]` (plain).
-    pub x: &'a Tensor<2>,
-    /// What to reconstruct when it is not the inputs, `[B, D_out]` (plain): this makes a transcoder.
-    pub target: Option<&'a Tensor<2>>,
-}
-
-impl Batch<'_> {
-    /// What to reconstruct, `[B, D]`.
-    pub(crate) fn target(&self) -> &Tensor<2> {
-        self.target.unwrap_or(self.x)
-    }
-
-    /// Whether the decoder's bias is subtracted from the inputs; a transcoder's lives in another space.
-    fn subtracts_b_dec(&self, architecture: Architecture) -> bool {
-        self.target.is_none() && architecture.subtracts_b_dec()
-    }
-
-    /// What stands before the encoder's product, `[B, D]`, and whether the decoder's bias was subtracted for it.
-    pub(crate) fn centred(&self, architecture: Architecture, parameters: &Parameters) -> (Tensor<2>, bool) {
-        if self.subtracts_b_dec(architecture) {
-            let b_dec = parameters.b_dec.clone().inner();
-            (self.x.clone() - b_dec.unsqueeze(), true)
-        } else {
-            (self.x.clone(), false)
-        }
-    }
-}
-
-/// The dead latents and how they are revived.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Revival<'a> {
-    /// Dead latents.
-    pub(crate) dead: &'a Dead,
-    /// AuxK: how many of them may help with each row.
-    pub(crate) k: usize,
-    /// AuxK: weight of their loss.
-    pub(crate) weight: f64,
 }
 
 /// What a pass is made with, besides parameters and rows.
@@ -188,18 +146,6 @@ pub(crate) fn next_path(
     } else {
         first_path(architecture, precision, n_latents, device)
     }
-}
-
-/// Whether a GPU works faster at so many entries of a row one by one than at all of them. There a dense step works at the rate
-/// of the matrix units, a sparse one at that of the memory: it does 8 D F operations a row less and moves 16 D bytes an entry
-/// more. With an H200's rates, about 2e14 operations (6e14 in 16 bits) and 3e12 bytes a second, the two cost the same when one
-/// in 133 (400) latents is an entry. Reckoned, not measured.
-pub(crate) fn few_for_gpu(entries: usize, n_latents: usize, precision: Precision) -> bool {
-    let latents_per_entry = match precision {
-        Precision::F32 => 128,
-        Precision::Bf16 | Precision::F16 => 384,
-    };
-    entries * latents_per_entry <= n_latents
 }
 
 /// The sparse kernels of the CPU take any architecture. Their encoder has no product of f16.

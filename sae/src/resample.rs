@@ -87,7 +87,7 @@ pub(crate) fn resample(
         w_dec.extend(direction.iter().map(|x| x / norm));
         w_enc.extend(direction.iter().map(|x| x / norm * length));
     }
-    debug_assert_eq!(w_dec.len(), silent.len() * width);
+    assert_eq!(w_dec.len(), silent.len() * width);
     trainer.replace_latents(&silent, &w_enc, &w_dec);
     Ok(silent.len())
 }
@@ -111,6 +111,8 @@ mod tests {
             auxiliary_weight: 0.0,
             resamples: 1,
             frozen_decoder: false,
+            l0: None,
+            anneal_k: 1.0,
             precision: Precision::F32,
         };
         let start = Start {

@@ -20,6 +20,10 @@ pub struct Schedule {
     pub resamples: usize,
     /// Decoder rows stay as they were drawn, and all else is trained around them: the paper's baseline.
     pub frozen_decoder: bool,
+    /// Active latents of a row that the weight of the penalty is to come to; none where the weight stays.
+    pub l0: Option<f64>,
+    /// How many times its `k` latents an architecture has active at the first step.
+    pub anneal_k: f64,
     /// What the factors of dense products are rounded to; parameters, their gradients and everything else are f32.
     pub precision: Precision,
 }
@@ -40,6 +44,16 @@ impl Schedule {
             _ => 1.0 / 20.0,
         };
         ((step + 1) as f64 / (self.steps as f64 * rise).max(1.0)).min(1.0)
+    }
+
+    /// The architecture at a step, from 0: with more active latents over the first half of the run, where it has a number of them.
+    pub(crate) fn annealed(&self, architecture: Architecture, step: usize, n_latents: usize) -> Architecture {
+        let left = (1.0 - 2.0 * step as f64 / self.steps as f64).max(0.0);
+        let times = 1.0 + (self.anneal_k - 1.0) * left;
+        match architecture.k() {
+            Some(k) => architecture.with_k(((k as f64 * times).round() as usize).min(n_latents)),
+            None => architecture,
+        }
     }
 
     /// Steps between two resamplings; none where there are none.
@@ -66,11 +80,19 @@ mod tests {
             auxiliary_weight: 0.0,
             resamples: 0,
             frozen_decoder: false,
+            l0: None,
+            anneal_k: 1.0,
             precision: Precision::F32,
         };
         assert_eq!([400, 800].map(|step| schedule.learning_rate(step)), [1.0, 1.0]);
         for (step, expected) in [(850, 0.75), (900, 0.5), (950, 0.25), (999, 0.005)] {
             assert!((schedule.learning_rate(step) - expected).abs() < 1e-9, "step {step}");
         }
+        let schedule = Schedule {
+            anneal_k: 4.0,
+            ..schedule
+        };
+        let at = |step| schedule.annealed(Architecture::Topk { k: 5 }, step, 18).k();
+        assert_eq!([0, 250, 500, 999].map(at), [Some(18), Some(13), Some(5), Some(5)]);
     }
 }

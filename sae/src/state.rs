@@ -126,8 +126,11 @@ impl Grid {
                 artifacts::write_tensors(&partial.join(&name), &tensors(trainer, part), &BTreeMap::new())?;
                 add(&name)?;
             }
+            let Some(settings) = settings.remove(&variant.name) else {
+                unreachable!("every member has settings and a name of its own")
+            };
             let member = Member {
-                settings: settings.remove(&variant.name).unwrap_or_default(),
+                settings,
                 counters: trainer.counters(),
             };
             members.insert(variant.name.clone(), member);
@@ -218,7 +221,9 @@ impl Grid {
         }
         for (name, new) in &self.settings() {
             // Through text, as the old ones: reading a number may move its last bit.
-            let new: Value = serde_json::from_str(&new.to_string()).unwrap_or_default();
+            let Ok(new) = serde_json::from_str::<Value>(&new.to_string()) else {
+                unreachable!("the text of a JSON value is JSON")
+            };
             match state.members.get(name) {
                 Some(member) => differences.extend(artifacts::json_differences(&member.settings, &new)),
                 None => differences.push(format!("autoencoder `{name}` is new")),
@@ -364,9 +369,14 @@ fn restore(
         }
         parts.push(values);
     }
-    let (second, first) = (parts.pop().unwrap_or_default(), parts.pop().unwrap_or_default());
-    let mut values = parts.pop().unwrap_or_default().into_iter();
-    let mut next = || values.next().unwrap_or_default();
+    let Ok([values, first, second]) = <[Vec<Vec<f32>>; PARTS.len()]>::try_from(parts) else {
+        unreachable!("one list was read for each part")
+    };
+    let mut values = values.into_iter();
+    let mut next = || match values.next() {
+        Some(values) => values,
+        None => unreachable!("the layout has every parameter"),
+    };
     let old = trainer.parameters();
     let (n_latents, d_in, d_out) = (old.n_latents(), old.d_in(), old.d_out());
     let vector = |values: Vec<f32>| -> Tensor<1> {

@@ -13,8 +13,10 @@ use kernels::{Adam, AdamConfig, Scalar, from_vec, is_cpu, to_vec, variance};
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::{Anneal, Phase, Training as _};
+use crate::batch::{Batch, Revival};
+use crate::control::L0Control;
 use crate::gradients::Gradients;
-use crate::pass::{self, Batch, Path, Plan, Revival};
+use crate::pass::{self, Path, Plan};
 use crate::silence::{Dead, Silence};
 use crate::{Error, Outcome, Schedule, Times, gradients};
 
@@ -43,6 +45,8 @@ pub(crate) struct Counters {
     silent: Vec<u64>,
     path: Option<Path>,
     anneal: Option<Anneal>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    control: Option<L0Control>,
 }
 
 impl Counters {
@@ -73,6 +77,7 @@ pub struct Trainer {
     pub(crate) step: usize,
     path: Option<Path>,
     anneal: Option<Anneal>,
+    control: Option<L0Control>,
     /// Set by tests that compare the two paths.
     pinned: Option<Path>,
     times: Times,
@@ -115,6 +120,7 @@ impl Trainer {
                 Architecture::PAnneal { p_end, .. } => Some(Anneal::new(p_end)),
                 _ => None,
             },
+            control: schedule.l0.map(L0Control::new),
             pinned: None,
             times: Times::default(),
         }
@@ -194,10 +200,11 @@ impl Trainer {
             silent: self.silence.counts(),
             path: self.path,
             anneal: self.anneal.clone(),
+            control: self.control.clone(),
         }
     }
 
-    /// The optimiser, whose moments are in the slots of [`Parameters::slots`].
+    /// The optimiser, whose moments are in the slots of [`Parameters`].
     pub(crate) fn adam(&self) -> &Adam {
         &self.adam
     }
@@ -215,6 +222,9 @@ impl Trainer {
             .filter(|_| is_cpu(&device) && self.architecture.k().is_none());
         if let (Some(anneal), Some(from)) = (&mut self.anneal, counters.anneal) {
             *anneal = anneal.restored(from);
+        }
+        if let (Some(control), Some(from)) = (&mut self.control, counters.control) {
+            *control = control.restored(from);
         }
     }
 
@@ -263,7 +273,8 @@ impl Trainer {
         let ([rows, d], device) = (batch.x.dims(), batch.x.device());
         let (precision, n_latents) = (self.schedule.precision, self.parameters.n_latents());
         let path = self.pinned.or(self.path);
-        let path = path.unwrap_or_else(|| pass::first_path(self.architecture, precision, n_latents, &device));
+        let architecture = self.schedule.annealed(self.architecture, self.step, n_latents);
+        let path = path.unwrap_or_else(|| pass::first_path(architecture, precision, n_latents, &device));
         let revival = dead.map(|dead| Revival {
             dead,
             k: match self.schedule.auxiliary_k {
@@ -274,13 +285,14 @@ impl Trainer {
         });
         let phase = Phase {
             sparsity: self.schedule.sparsity(self.architecture, self.step)
-                * self.anneal.as_ref().map_or(1.0, |anneal| f64::from(anneal.alpha)),
+                * self.anneal.as_ref().map_or(1.0, |anneal| f64::from(anneal.alpha))
+                * self.control.as_ref().map_or(1.0, L0Control::weight),
             p: self.anneal.as_ref().map_or(1.0, Anneal::p),
             next_p: self.anneal.as_ref().and_then(Anneal::next_p),
             batch_l0: None,
         };
         let plan = Plan {
-            architecture: self.architecture,
+            architecture,
             path,
             precision,
             phase,
@@ -291,7 +303,7 @@ impl Trainer {
     }
 
     /// One optimiser step on rows of scaled activations. A GPU is not waited for, but by JumpReLU's target, the dead of its
-    /// tanh and p-annealing, and to look every 32 steps whether the latents that may be dead are.
+    /// tanh, p-annealing and a weight that is to come to a number of active latents, and to look every 32 steps whether the latents that may be dead are.
     ///
     /// # Errors
     ///
@@ -323,6 +335,9 @@ impl Trainer {
         if let (Some(anneal), Some(powers)) = (&mut self.anneal, found.powers) {
             anneal.observe(powers, self.step, self.schedule.steps);
         }
+        if let Some(control) = &mut self.control {
+            control.observe(outcome.n_active.read() / rows as f64, self.schedule.steps);
+        }
         self.times.encode += found.encode_time;
         self.times.select += found.select_time;
         self.times.decode += found.decode_time;
@@ -336,7 +351,7 @@ impl Trainer {
         let density = found.n_entries.map(|n| n as f64 / (rows * n_latents) as f64);
         let precision = self.schedule.precision;
         self.path = Some(pass::next_path(
-            self.architecture,
+            self.schedule.annealed(self.architecture, self.step + 1, n_latents),
             precision,
             n_latents,
             &device,
@@ -363,6 +378,8 @@ mod tests {
             auxiliary_weight: 1.0 / 32.0,
             resamples: 0,
             frozen_decoder: false,
+            l0: None,
+            anneal_k: 1.0,
             precision: Precision::F32,
         };
         let start = Start {

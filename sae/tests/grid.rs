@@ -32,6 +32,8 @@ fn config(extra: serde_json::Value) -> TrainConfig {
             {"architecture": "jumprelu-tanh", "weight": 1.0},
             {"architecture": "topk", "k": [2, 3], "seed": [0, 1]},
             {"architecture": "matryoshka", "k": 2, "levels": 2},
+            {"architecture": "gated", "l0": 3, "name": "gated-to-3"},
+            {"architecture": "topk", "k": 2, "anneal_k": 3, "name": "topk-annealed"},
             {"architecture": "batch-topk", "k": 2, "target": "blocks.0.hook_mlp_out"},
         ],
     });

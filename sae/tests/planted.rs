@@ -79,6 +79,8 @@ fn config(architecture: Architecture, target: Option<HookPoint>) -> TrainConfig 
             seed: 0,
             learning_rate: 3e-3,
             target,
+            l0: None,
+            anneal_k: None,
             frozen_decoder: false,
         }],
     }

@@ -68,6 +68,18 @@ impl Packing {
     ///
     /// The text of a document is text: characters that spell a special token give ordinary tokens.
     ///
+    /// ```
+    /// use text::{Document, Packing, Tokenizer};
+    ///
+    /// let tokenizer = Tokenizer::word_level(&["a".to_owned(), " b".to_owned(), " c".to_owned()])?;
+    /// let documents = Document::made(["a b c b".to_owned()]).map(Ok);
+    /// let windows = Packing::documents(3).windows(documents, &tokenizer)?;
+    /// // Each begins with the beginning-of-text token, which leaves room for two words.
+    /// let lengths: Vec<usize> = windows.iter().map(|window| window.ids.len()).collect();
+    /// assert_eq!(lengths, [3, 3]);
+    /// # Ok::<(), text::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Text that cannot be read or encoded; a document that is too long, where that is refused; no text at all.

@@ -6,7 +6,7 @@
 //! (no attribute is the stronger one: the control) to 2, and the norm of the sum stays that of the paper, so that
 //! one lambda means the same at every dose. The paper does not say how many samples it trained on.
 //!
-//! Training is on a fixed sample of pairs; coverage ([`super::occlusion`]) is taken over all 216 x 216 pairs, exactly and
+//! Training is on a fixed sample of pairs; coverage ([`eval::phenomena::coverage`]) is taken over all 216 x 216 pairs, exactly and
 //! without drawing any: a pre-activation is a number of `u_i` plus a number of `v_j`, so the pairs on which a latent is
 //! active are counted by sorting 216 numbers. It is taken at thirty-odd points in geometric progression of training
 //! time, because on this toy the gap is largely one of time: the weak features come later. The index is therefore given

@@ -5,7 +5,7 @@
 //! and `-mu`. Two latents find it at a middling lambda, from about half of the seeds: where both begin on the same side
 //! of `mu` they end in a local minimum that is worse. With many latents the autoencoder pays less by keeping many alive. Every batch is drawn afresh, so what is found is no fit to a finite sample; the scores are on a held-out draw.
 //!
-//! The total loss stands beside that of the ideal pair ([`super::splitting_analytic`]) at the same lambda. `phenomena/toy.rs`
+//! The total loss stands beside that of the ideal pair ([`crate::splitting_analytic`]) at the same lambda. `toy.rs`
 //! says how training goes.
 //!
 //! Shape legend: `D` = 100, `F` latents, `B` rows of a batch, `N` held-out rows.

@@ -69,6 +69,8 @@ impl Toy {
             auxiliary_weight: 0.0,
             resamples: 0,
             frozen_decoder: false,
+            l0: None,
+            anneal_k: 1.0,
             precision: Precision::F32,
         };
         let architecture = Architecture::Relu { l1: training.lambda };

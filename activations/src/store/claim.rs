@@ -61,6 +61,11 @@ impl Begun {
         check_settings(path, &self.settings, settings)
     }
 
+    /// Files of the finished store: the manifest, the tokens, and the shards of every hook.
+    pub(super) fn files(&self) -> usize {
+        2 + self.hooks.len() * self.rows.div_ceil(self.rows_per_shard)
+    }
+
     /// The files of the store that are not in `dir`, at most so many of them, and their number.
     pub(super) fn missing(&self, dir: &Path, most: usize) -> (Vec<String>, usize) {
         let shards = self.rows.div_ceil(self.rows_per_shard);

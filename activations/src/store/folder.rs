@@ -18,13 +18,20 @@ use crate::Error;
 
 impl StoreWriter {
     /// Finds the shards that are whole, and with them whether the store is complete; returns whether there is a manifest.
+    ///
+    /// A process that does a part reads its own shards. Of those of other parts the manifest is believed where they have the
+    /// size that it names, else they count as not there until [`StoreWriter::finish`] looks.
     pub(super) fn look(&mut self) -> Result<bool, Error> {
         let manifest = self.recorded()?;
+        let (windows, window_shards) = (self.layout.windows(), self.layout.window_shards());
         self.hooks.clear();
         for (&hook, &shape) in &self.layout.hooks {
             let entry = manifest.as_ref().and_then(|manifest| manifest.hooks.get(&hook));
             let recorded = |shard: usize| entry.and_then(|entry| entry.shards.get(shard));
-            let shards = (0..self.layout.shards()).map(|shard| self.find(hook, shape.width, shard, recorded(shard)));
+            let shards = (0..self.layout.shards()).map(|shard| match self.part.holds(shard / window_shards, windows) {
+                true => self.find(hook, shape.width, shard, recorded(shard)),
+                false => Ok(recorded(shard).filter(|entry| self.has_size(entry)).cloned()),
+            });
             let (shards, open, filled) = (shards.collect::<Result<Vec<_>, _>>()?, Vec::new(), 0);
             let writer = HookWriter {
                 shape,
@@ -157,14 +164,19 @@ impl StoreWriter {
             let path = self.dir.join(TOKENS_FILE);
             return Err(Error::Vanished { path });
         }
-        for entry in self.hooks.values().flat_map(|hook| &hook.shards).flatten() {
-            let path = self.dir.join(&entry.file);
-            let size = std::fs::metadata(&path).map(|metadata| metadata.len());
-            if size.ok() != Some(entry.bytes) {
-                return Err(Error::Vanished { path });
-            }
+        let shards = self.hooks.values().flat_map(|hook| &hook.shards).flatten();
+        match shards.into_iter().find(|entry| !self.has_size(entry)) {
+            Some(entry) => Err(Error::Vanished {
+                path: self.dir.join(&entry.file),
+            }),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Whether a shard is there with the size that is known of it.
+    fn has_size(&self, entry: &ShardEntry) -> bool {
+        let size = std::fs::metadata(self.dir.join(&entry.file)).map(|metadata| metadata.len());
+        size.is_ok_and(|size| size == entry.bytes)
     }
 
     /// Removes what killed processes left under temporary names, if no other process writes the store. The files are useless

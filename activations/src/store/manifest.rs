@@ -84,6 +84,32 @@ pub struct ShardEntry {
     pub footer_crc32c: u32,
 }
 
+/// How far a store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Files {
+    /// Files that are in its folder.
+    pub there: usize,
+    /// Files of the whole store.
+    pub of: usize,
+    /// Whether the manifest, which is written last, is one of them.
+    pub complete: bool,
+}
+
+impl Files {
+    /// Looks for the files of the store in `dir`, and opens none but its settings; `None` where no harvest was begun.
+    pub(super) fn find(dir: &Path) -> Result<Option<Self>, Error> {
+        let begun = Begun::read(dir)?;
+        Ok(begun.map(|begun| {
+            let of = begun.files();
+            Self {
+                there: of - begun.missing(dir, 0).1,
+                of,
+                complete: dir.join(MANIFEST_FILE).exists(),
+            }
+        }))
+    }
+}
+
 /// Path of a shard inside the store's folder.
 pub(super) fn shard_file(hook: HookPoint, shard: usize) -> String {
     format!("{hook}/{shard:05}.parquet")

@@ -41,7 +41,7 @@ pub use claim::SETTINGS_FILE;
 pub use export::export_lists;
 pub use held_out::{HeldOut, Unit};
 pub use layout::{HookShape, Layout, Part, Shuffle};
-pub use manifest::{HookEntry, MANIFEST_FILE, Manifest, Provenance, ShardEntry};
+pub use manifest::{Files, HookEntry, MANIFEST_FILE, Manifest, Provenance, ShardEntry};
 pub use reader::{HookRows, NodeRows, Store};
 pub use schema::Row;
 pub use shard::{FORMAT_VERSION, ROW_GROUP_ROWS};

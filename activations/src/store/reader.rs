@@ -10,7 +10,7 @@ use lm::HookPoint;
 use tasks::{Labels, Role};
 
 use super::held_out::{Counts, HeldOut};
-use super::manifest::{Manifest, ShardEntry};
+use super::manifest::{Files, Manifest, ShardEntry};
 use super::open_shard::OpenShard;
 use super::schema::Row;
 use super::shard::Expected;
@@ -59,6 +59,15 @@ pub(super) struct Cut {
 }
 
 impl Store {
+    /// How far the harvest of the store in `dir` is, by the names of its files; `None` where none was begun.
+    ///
+    /// # Errors
+    ///
+    /// Settings of the harvest that cannot be read, or of another format version.
+    pub fn files(dir: &Path) -> Result<Option<Files>, Error> {
+        Files::find(dir)
+    }
+
     /// Opens the store in `dir`.
     ///
     /// # Errors
@@ -231,7 +240,8 @@ impl Store {
     /// The checksum of a shard's bytes.
     pub(super) fn crc32c(&self, hook: HookPoint, shard: usize) -> u32 {
         let entry = self.manifest.hooks.get(&hook).and_then(|entry| entry.shards.get(shard));
-        entry.map_or(0, |shard| shard.crc32c)
+        let entry = entry.unwrap_or_else(|| unreachable!("shard {shard} of {hook} is not one of the manifest"));
+        entry.crc32c
     }
 
     /// Mean and mean norm of a hook's vectors in the first `shards` shards, from the footers.

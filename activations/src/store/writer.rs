@@ -35,7 +35,7 @@ const PIECE: usize = 1 << 17;
 pub struct StoreWriter {
     pub(super) dir: PathBuf,
     pub(super) layout: Layout,
-    part: Part,
+    pub(super) part: Part,
     pub(super) hooks: BTreeMap<HookPoint, HookWriter>,
     /// The order of the window that was shuffled last: for each row of the source its place.
     order: (Option<usize>, Vec<u32>),
@@ -119,12 +119,21 @@ impl StoreWriter {
         }
     }
 
+    /// What is written of a hook of the layout.
+    fn writer(&self, hook: HookPoint) -> &HookWriter {
+        let writer = self.hooks.get(&hook);
+        writer.unwrap_or_else(|| unreachable!("{hook} is not in the layout of this store"))
+    }
+
+    /// What is written of a hook of the layout, to be changed.
+    fn writer_mut(&mut self, hook: HookPoint) -> &mut HookWriter {
+        let writer = self.hooks.get_mut(&hook);
+        writer.unwrap_or_else(|| unreachable!("{hook} is not in the layout of this store"))
+    }
+
     fn wants(&self, hook: HookPoint, window: usize) -> bool {
-        let (size, shards) = (
-            self.layout.window_shards(),
-            self.hooks.get(&hook).map(|hook| &hook.shards),
-        );
-        let mut of_window = shards.into_iter().flatten().skip(window * size).take(size);
+        let size = self.layout.window_shards();
+        let mut of_window = self.writer(hook).shards.iter().skip(window * size).take(size);
         self.part.holds(window, self.layout.windows()) && of_window.any(Option::is_none)
     }
 
@@ -169,11 +178,7 @@ impl StoreWriter {
             if self.wants(hook, window) {
                 let values = &values[done * width..(done + count) * width];
                 self.put(hook, window, start + done, &rows[done..done + count], values)?;
-                if self
-                    .hooks
-                    .get(&hook)
-                    .is_some_and(|writer| writer.filled == within.len())
-                {
+                if self.writer(hook).filled == within.len() {
                     self.close(hook, window)?;
                 }
             }
@@ -236,15 +241,13 @@ impl StoreWriter {
         let (open, width) = (std::mem::take(&mut writer.open), writer.shape.width);
         writer.filled = 0;
         for (shard, data) in (first..).zip(open) {
-            if self
-                .hooks
-                .get(&hook)
-                .is_some_and(|writer| writer.shards[shard].is_none())
-            {
-                let entry = self.write(hook, width, shard, data)?;
-                if let Some(writer) = self.hooks.get_mut(&hook) {
-                    writer.shards[shard] = Some(entry);
-                }
+            if self.writer(hook).shards[shard].is_none() {
+                // Another process that does the same part may have been faster: what stands there stays.
+                let entry = match self.find(hook, width, shard, None)? {
+                    Some(entry) => entry,
+                    None => self.write(hook, width, shard, data)?,
+                };
+                self.writer_mut(hook).shards[shard] = Some(entry);
             }
         }
         Ok(())
@@ -260,34 +263,22 @@ impl StoreWriter {
         if self.complete.is_some() {
             return Ok(self.complete);
         }
-        let windows = self.layout.windows();
-        let hooks: Vec<HookPoint> = self.hooks.keys().copied().collect();
-        let mut owed = 0;
-        for hook in hooks {
-            for shard in 0..self.layout.shards() {
-                let Some(writer) = self.hooks.get(&hook).filter(|writer| writer.shards[shard].is_none()) else {
-                    continue;
-                };
-                let (window, width) = (shard / self.layout.window_shards(), writer.shape.width);
-                if self.part.holds(window, windows) {
-                    return Err(Error::OutOfOrder {
-                        hook,
-                        expected: self.layout.window_rows(window).start + writer.filled,
-                        found: self.layout.rows,
-                    });
-                }
-                // Another process may have written it meanwhile.
-                let entry = self.find(hook, width, shard, None)?;
-                owed += usize::from(entry.is_none());
-                if let Some(writer) = self.hooks.get_mut(&hook) {
-                    writer.shards[shard] = entry;
-                }
-            }
-        }
+        self.check_own()?;
         self.look_again()?;
-        if owed > 0 {
+        // To read the shards of other parts takes long, so only once all of them are there.
+        let is_there = |hook, shard| self.dir.join(shard_file(hook, shard)).exists();
+        let missing: Vec<(HookPoint, usize)> = self.missing().collect();
+        if !missing.iter().all(|&(hook, shard)| is_there(hook, shard)) {
             return Ok(None);
         }
+        for (hook, shard) in missing {
+            let width = self.writer(hook).shape.width;
+            let Some(entry) = self.find(hook, width, shard, None)? else {
+                return Ok(None);
+            };
+            self.writer_mut(hook).shards[shard] = Some(entry);
+        }
+        self.look_again()?;
         let entry = |(&hook, writer): (&HookPoint, &HookWriter)| {
             let HookShape { width, heads } = writer.shape;
             let shards = writer.shards.iter().flatten().cloned().collect();
@@ -310,6 +301,32 @@ impl StoreWriter {
         artifacts::write_json(&path, &manifest)?;
         self.remove_leftovers();
         Ok(Some(manifest))
+    }
+
+    /// The shards that are not known to be on disk.
+    fn missing(&self) -> impl Iterator<Item = (HookPoint, usize)> {
+        self.hooks.iter().flat_map(|(&hook, writer)| {
+            let shards = writer.shards.iter().enumerate();
+            shards.filter_map(move |(shard, entry)| entry.is_none().then_some((hook, shard)))
+        })
+    }
+
+    /// Refuses to finish when rows of this part never came.
+    fn check_own(&self) -> Result<(), Error> {
+        let windows = self.layout.windows();
+        let window_of = |shard: usize| shard / self.layout.window_shards();
+        match self
+            .missing()
+            .find(|&(_, shard)| self.part.holds(window_of(shard), windows))
+        {
+            None => Ok(()),
+            Some((hook, shard)) => Err(Error::OutOfOrder {
+                hook,
+                expected: self.layout.window_rows(window_of(shard)).start
+                    + self.hooks.get(&hook).map_or(0, |writer| writer.filled),
+                found: self.layout.rows,
+            }),
+        }
     }
 
     /// Writes one shard.

@@ -13,6 +13,7 @@ use sae::{Batch, Grid, Outcome, Rows, Schedule, Split, Start, TrainConfig, Train
 use super::Context;
 use super::bench_eval::BenchEval;
 use super::bench_harvest::HarvestBench;
+use super::bench_scan::ScanBench;
 use super::bench_store::StoreBench;
 use crate::config::ConfigError;
 use crate::output;
@@ -36,6 +37,8 @@ enum What {
     Store(StoreBench),
     /// The language model in a harvest: tokens a second, and how near that is to its matrix products alone
     Harvest(HarvestBench),
+    /// Contexts of all latents of a dictionary in one pass over a store: rows a second, and the share of each part
+    Scan(ScanBench),
     /// Training steps: tokens per second and where their time goes, AuxK idle
     Train(TrainBench),
     /// An evaluation, with interventions that restart and with whole runs
@@ -91,6 +94,7 @@ impl Bench {
             What::Grid { members, steps } => output::result(&bench_grid(members, steps, context)?.to_string()),
             What::Eval(bench) => output::result(&bench.measure(context)?.to_string()),
             What::Store(bench) => output::result(&bench.measure()?.to_string()),
+            What::Scan(bench) => output::result(&bench.measure(context)?.to_string()),
             What::Harvest(bench) => output::result(&bench.measure(context)?.to_string()),
             What::Train(bench) => {
                 for &d_sae in &bench.d_sae {
@@ -205,6 +209,8 @@ impl TrainBench {
             auxiliary_weight: 0.0,
             resamples: 0,
             frozen_decoder: false,
+            l0: None,
+            anneal_k: 1.0,
             precision: self.precision,
         };
         let mut rng = random::rng(0, "bench/train");

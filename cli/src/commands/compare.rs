@@ -7,6 +7,7 @@ use eval::compare::{Evaluation, compare};
 use eval::metric::Test;
 use eval::report::{REPORT, RESAMPLES};
 use eval::{Method, Metric, Report, table};
+use pages::comparison::{self, Side};
 
 use super::Context;
 use crate::config::ConfigError;
@@ -33,6 +34,9 @@ pub(crate) struct Compare {
     /// File that receives everything as JSON
     #[arg(long)]
     json: Option<PathBuf>,
+    /// File that receives everything as a page
+    #[arg(long)]
+    html: Option<PathBuf>,
 }
 
 impl Compare {
@@ -58,7 +62,20 @@ impl Compare {
         if let Some(path) = &self.json {
             artifacts::write_json(path, &found)?;
         }
-        output::result(&table::compared(&found))
+        if let Some(path) = &self.html {
+            let side = |(evaluation, dir): (_, &PathBuf)| -> anyhow::Result<Side<'_>> {
+                let spliced = pages::run::spliced(dir)?;
+                Ok(Side { evaluation, spliced })
+            };
+            let sides = runs.iter().zip(&self.runs).map(side).collect::<Result<Vec<_>, _>>()?;
+            let page = comparison::page(&sides, &found, self.method, self.k)?;
+            artifacts::write_atomic(path, |file| file.write_all(page.as_bytes()))?;
+        }
+        output::result(&table::compared(&found))?;
+        if let Some(path) = &self.html {
+            output::note(&format!("compare: the page is {}", path.display()));
+        }
+        Ok(())
     }
 }
 

@@ -1,17 +1,19 @@
 //! `saelab harvest`: caches activations in Parquet.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::time::Instant;
 
 use activations::{
-    Cost, Event, HarvestConfig, HarvestFile, HarvestPlan, Node, Part, Selection, Source, SourceConfig, harvest,
+    Event, HarvestConfig, HarvestFile, HarvestPlan, Node, Part, Selection, Source, SourceConfig, harvest,
 };
 use anyhow::Context as _;
 use artifacts::Locking;
+use lm::Model;
 use tasks::{Role, Sample, Schema};
+use text::Tokenizer;
+use work::{Share, Unit, Work};
 
-use super::{Context, run_folder};
+use super::estimate;
+use super::{Context, run_folder, share};
 use crate::config::{self, ConfigError};
 use crate::output;
 
@@ -19,40 +21,108 @@ use crate::output;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Harvest {
     /// Config, for example configs/ioi/harvest.toml
-    config: PathBuf,
+    pub(crate) config: PathBuf,
     /// Folder for the store, new or empty; a complete store of the same config is reused, an unfinished one completed
     #[arg(long)]
-    out: PathBuf,
+    pub(crate) out: PathBuf,
     /// Do one part of several, for example 1/4: run each part once, in the same folder or in folders that are then merged
     #[arg(long)]
-    shard: Option<Share>,
+    pub(crate) shard: Option<Share>,
     /// Override a config key: key=value
     #[arg(long)]
-    set: Vec<String>,
+    pub(crate) set: Vec<String>,
 }
 
-/// A part of a harvest as it is written: `2/4`.
-#[derive(Debug, Clone, Copy)]
-struct Share(Part);
-
-impl FromStr for Share {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('/');
-        let numbers = parts.and_then(|(index, of)| Some((index.parse::<usize>().ok()?, of.parse::<usize>().ok()?)));
-        match numbers {
-            Some((index, of)) if index >= 1 && index <= of => Ok(Self(Part { index: index - 1, of })),
-            _ => Err("expected a part and their number, 1/4 to 4/4".to_owned()),
-        }
-    }
+/// A harvest that can begin, or whose cost can be told.
+pub(crate) struct Prepared {
+    pub(crate) model: Model,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) plan: HarvestPlan,
+    /// What was skipped in the files, in words.
+    skipped: Option<String>,
 }
 
 impl Harvest {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
+        match self.shard {
+            None => self.harvest(Part::WHOLE, context),
+            Some(share) => self.harvest_share(share, context),
+        }
+    }
+
+    /// Does one part, and says in the store's work list who does it and what it cost.
+    fn harvest_share(self, share: Share, context: &Context) -> anyhow::Result<()> {
+        let part = |index: usize| {
+            let name = format!("part {} of {}", index + 1, share.of);
+            Unit {
+                group: name.clone(),
+                name,
+                cost: 1.0,
+            }
+        };
+        // What is refused leaves nothing behind.
+        self.config()?;
+        let key = share::key(&[&self.config], &self.set, &format!("{}", share.of))?;
+        let units = (0..share.of).map(part).collect();
+        let list = work::WorkList::open(&share::folder(&self.out), "harvest", &key, units)?;
+        let worker = list.worker(share, share::usage)?.own_only();
+        let mut part = HarvestPart {
+            harvest: &self,
+            part: Part {
+                index: share.index,
+                of: share.of,
+            },
+            context,
+        };
+        let outcome = worker.run(&mut part)?;
+        if outcome.elsewhere > 0 {
+            output::note(&format!("harvest: another process does part {share} now"));
+        }
+        outcome.error.map_or(Ok(()), Err)
+    }
+
+    fn harvest(&self, part: Part, context: &Context) -> anyhow::Result<()> {
+        let Prepared {
+            model,
+            tokenizer,
+            mut plan,
+            skipped,
+        } = self.prepare(context)?;
+        plan.part = part;
+        let estimate = estimate::of_harvest(&plan, &model, &tokenizer, context)?;
+        output::note(&format!("harvest: {estimate}"));
+        let bar = context.progress.bar("harvest", 0);
+        let manifest = harvest(&model, &tokenizer, &plan, &self.out, &mut |event| match event {
+            Event::Progress(progress) => {
+                bar.set_length(progress.total as u64);
+                bar.set_position(progress.done as u64);
+            }
+            Event::Lock(locking) => note_lock(locking, &self.out),
+        })?;
+        bar.finish_and_clear();
+        if let Some(skipped) = skipped {
+            output::note(&format!("harvest: {skipped}"));
+        }
+        output::note(&match manifest {
+            Some(manifest) => format!("harvest: {} hooks in {}", manifest.hooks.len(), self.out.display()),
+            None => format!(
+                "harvest: part {} of {} is in {}, other parts are not; run them, or the same command without --shard",
+                part.index + 1,
+                part.of,
+                self.out.display()
+            ),
+        });
+        Ok(())
+    }
+
+    fn config(&self) -> Result<HarvestConfig, ConfigError> {
         let file: HarvestFile = config::read(&self.config, &self.set)?;
-        let config = HarvestConfig::try_from(file)
-            .map_err(|error| ConfigError(format!("{}: {error}", self.config.display())))?;
+        HarvestConfig::try_from(file).map_err(|error| ConfigError(format!("{}: {error}", self.config.display())))
+    }
+
+    /// Reads the config, the model and the source; nothing runs yet.
+    pub(crate) fn prepare(&self, context: &Context) -> anyhow::Result<Prepared> {
+        let config = self.config()?;
         if let (Selection::Hooks { roles: Some(roles), .. }, SourceConfig::Prompts { task, .. }) =
             (&config.selection, &config.source)
         {
@@ -100,7 +170,6 @@ impl Harvest {
         let asked = config
             .asked(schema.as_ref())
             .context("the settings cannot be written as JSON")?;
-        let part = self.shard.map_or(Part::WHOLE, |share| share.0);
         let mut plan = match config.selection {
             Selection::Sites(path) => {
                 let (sites, of_sites) = run_folder::read_sites(&path)?;
@@ -129,30 +198,13 @@ impl Harvest {
             },
         };
         (plan.dtype, plan.shuffle, plan.keep_special) = (config.dtype, config.shuffle, config.keep_special);
-        (plan.asked, plan.part) = (asked, part);
-        describe(&plan.cost(&model, &tokenizer)?, part, context);
-        let bar = context.progress.bar("harvest", 0);
-        let manifest = harvest(&model, &tokenizer, &plan, &self.out, &mut |event| match event {
-            Event::Progress(progress) => {
-                bar.set_length(progress.total as u64);
-                bar.set_position(progress.done as u64);
-            }
-            Event::Lock(locking) => note_lock(locking, &self.out),
-        })?;
-        bar.finish_and_clear();
-        if let Some(skipped) = skipped {
-            output::note(&format!("harvest: {skipped}"));
-        }
-        output::note(&match manifest {
-            Some(manifest) => format!("harvest: {} hooks in {}", manifest.hooks.len(), self.out.display()),
-            None => format!(
-                "harvest: part {} of {} is in {}, other parts are not; run them, or the same command without --shard",
-                part.index + 1,
-                part.of,
-                self.out.display()
-            ),
-        });
-        Ok(())
+        plan.asked = asked;
+        Ok(Prepared {
+            model,
+            tokenizer,
+            plan,
+            skipped,
+        })
     }
 
     /// Refuses roles that the task does not have.
@@ -183,24 +235,22 @@ fn note_lock(locking: Locking, out: &Path) {
     });
 }
 
-/// Says what a harvest will cost: the time from one product of this machine, the rest from the sizes.
-fn describe(cost: &Cost, part: Part, context: &Context) {
-    let (m, k, n) = (1024, 256, 1024);
-    let matrix = |rows, columns| kernels::from_vec::<2>(vec![1.0; rows * columns], [rows, columns], &context.device);
-    let (a, b) = (matrix(m, k), matrix(k, n));
-    let product = |_| {
-        let start = Instant::now();
-        kernels::to_vec(kernels::matmul(a.clone(), b.clone()));
-        start.elapsed().as_secs_f64()
-    };
-    let seconds = (0..3).map(product).fold(f64::INFINITY, f64::min) / (2 * m * k * n) as f64;
-    let share = 1.0 / part.of as f64;
-    output::note(&format!(
-        "harvest: {} tokens, {} vectors a hook, about {:.0} s, {:.0} MB of disk and {:.0} MB of memory to shuffle in",
-        cost.tokens,
-        cost.rows,
-        (cost.flops * seconds * share).ceil(),
-        cost.disk as f64 * share / 1e6,
-        cost.window as f64 / 1e6
-    ));
+/// A part of a harvest, as the unit of a work list.
+struct HarvestPart<'a> {
+    harvest: &'a Harvest,
+    part: Part,
+    context: &'a Context,
+}
+
+impl Work for HarvestPart<'_> {
+    type Error = anyhow::Error;
+
+    /// Which shards are whole is found out by the harvest itself, which writes none twice.
+    fn is_done(&mut self, _: &Unit) -> anyhow::Result<bool> {
+        Ok(false)
+    }
+
+    fn run(&mut self, _: &[&Unit]) -> anyhow::Result<()> {
+        self.harvest.harvest(self.part, self.context)
+    }
 }

@@ -12,6 +12,7 @@ pub(crate) mod behaviours;
 pub(crate) mod bench;
 mod bench_eval;
 mod bench_harvest;
+mod bench_scan;
 mod bench_store;
 pub(crate) mod circuit;
 pub(crate) mod compare;
@@ -20,12 +21,16 @@ pub(crate) mod coverage;
 pub(crate) mod devices;
 mod dictionary_sets;
 pub(crate) mod encode;
+mod estimate;
 pub(crate) mod eval;
+pub(crate) mod explain;
+pub(crate) mod find;
 mod finished_notes;
 pub(crate) mod fit;
 pub(crate) mod harvest;
 mod hook_autoencoders;
 pub(crate) mod inspect;
+pub(crate) mod language_model;
 pub(crate) mod locate;
 pub(crate) mod masks;
 pub(crate) mod model;
@@ -34,11 +39,17 @@ pub(crate) mod phenomena;
 pub(crate) mod pretrain;
 pub(crate) mod probe;
 pub(crate) mod quality;
+pub(crate) mod report;
 pub(crate) mod reproduce;
 pub(crate) mod run_folder;
 mod same_dictionaries;
+pub(crate) mod serve;
+mod share;
 pub(crate) mod splice;
+pub(crate) mod status;
 pub(crate) mod store;
+pub(crate) mod submit;
+pub(crate) mod synthetic;
 pub(crate) mod trace;
 pub(crate) mod train;
 mod training_folder;
@@ -86,6 +97,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Store(command) => command.run(&context),
         Command::Fit(command) => command.run(&context),
         Command::Train(command) => command.run(&context),
+        Command::Submit(command) => command.run(&context),
+        Command::Status(command) => command.run(),
         Command::Encode(command) => command.run(&context),
         Command::Convert(command) => command.run(&context),
         Command::Inspect(command) => command.run(&context),
@@ -96,8 +109,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Masks(command) => command.run(&context),
         Command::Compare(command) => command.run(&context),
         Command::Coverage(command) => command.run(&context),
+        Command::Report(command) => command.run(&context),
+        Command::Serve(command) => command.run(),
         Command::Circuit(command) => command.run(&context),
+        Command::Find(command) => command.run(&context),
+        Command::Explain(command) => command.run(&context),
         Command::Phenomena(command) => command.run(&context),
+        Command::Synthetic(command) => command.run(&context),
         Command::Quality(command) => command.run(&context),
         Command::Reproduce(command) => command.run(&context),
         Command::Devices(command) => command.run(),

@@ -8,7 +8,7 @@ use eval::ledger::Selection;
 use eval::report::REPORT;
 use eval::{Method, Metric, Report, Score};
 
-use super::splice::{self, SpliceFile, Spliced};
+use super::splice::{self, Spliced};
 use super::truth::{Scored, TruthFile};
 use super::{Context, same_dictionaries};
 use crate::config::ConfigError;
@@ -33,7 +33,7 @@ type Column<'a> = (String, Box<dyn Fn(&str) -> Option<f64> + 'a>);
 
 impl Quality {
     pub(crate) fn run(self, _context: &Context) -> anyhow::Result<()> {
-        let spliced = SpliceFile::read(&self.run.join("splice.json"))?.spliced;
+        let spliced = splice::read(&self.run.join("splice.json"))?;
         let report = Report::read(&self.run.join(REPORT))?;
         let truth = TruthFile::read(&self.run.join("truth.json"))?.scored;
         report.check_columns(&self.run)?;

@@ -29,33 +29,16 @@ pub(crate) struct Splice {
     args: HookArgs,
 }
 
-/// Version of `splice.json`; the first was a list, without sets and without what a row's dictionary writes.
-const FORMAT_VERSION: u32 = 2;
-
-/// What `splice.json` holds.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct SpliceFile {
-    format_version: u32,
-    /// Each dictionary alone.
-    pub(crate) spliced: Vec<Spliced>,
-    /// Sets of them in one pass.
-    pub(crate) together: Vec<SplicedTogether>,
-}
-
-impl SpliceFile {
-    /// Reads `splice.json`, of this version only.
-    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let value: Value = artifacts::read_json(path)?;
-        anyhow::ensure!(
-            value
-                .get("format_version")
-                .is_some_and(|version| *version == FORMAT_VERSION),
-            "{} is of another version; run `saelab splice` again",
-            path.display()
-        );
-        serde_json::from_value(value)
-            .with_context(|| format!("{} is damaged; run `saelab splice` again", path.display()))
-    }
+/// Reads `splice.json`: a list with an entry for each dictionary alone.
+///
+/// # Errors
+/// The file cannot be read, or was written by another version of the program.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Spliced>> {
+    let value: Value = artifacts::read_json(path)?;
+    serde_json::from_value(value).with_context(|| {
+        let path = path.display();
+        format!("{path} is damaged or of another version; run `saelab splice` again")
+    })
 }
 
 /// One dictionary of `splice.json`.
@@ -239,15 +222,16 @@ impl Splice {
             together.push(in_one_pass(set, &entries, &model, &mut tasks)?);
         }
         bar.finish_and_clear();
-        let found = SpliceFile {
-            format_version: FORMAT_VERSION,
-            spliced: all,
-            together,
-        };
         held.check()?;
-        artifacts::write_json(&run.0.join("splice.json"), &found)?;
+        // First what an earlier run found for other sets goes, so that the two files are never of different runs.
+        let of_sets = run.0.join("splice-together.json");
+        artifacts::remove_file(&of_sets)?;
+        artifacts::write_json(&run.0.join("splice.json"), &all)?;
+        if !together.is_empty() {
+            artifacts::write_json(&of_sets, &together)?;
+        }
         held.check()?;
-        output::result(&(table(&found.spliced) + &table_of_sets(&found.together)))?;
+        output::result(&(table(&all) + &table_of_sets(&together)))?;
         output::note(&format!("splice: splice.json is in {}", run.0.display()));
         Ok(())
     }

@@ -1,21 +1,23 @@
 //! `saelab train`: sparse autoencoders on cached activations, all of a site on one stream.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
 
 use activations::Store;
+use activations::store::HookEntry;
 use anyhow::Context as _;
 use dictionaries::{Origin, Trained, Variant};
 use sae::{Checkpoints, Error, Grid, Resumed, TrainConfig, TrainFile};
+use work::{Share, Unit, Work, WorkList};
 
-use super::Context;
+use super::estimate;
 use super::finished_notes;
 use super::run_folder::{self, RunFolder};
 use super::training_folder::{Standing, TrainingFolder, TrainingLock};
 use super::training_log::TrainingLog;
 use super::training_rows::TrainingRows;
 use super::training_site::TrainingSite as Site;
+use super::{Context, share};
 use crate::config::{self, ConfigError};
 use crate::output;
 
@@ -44,6 +46,10 @@ pub(crate) struct Train {
     /// Read activations of a text from disk batch by batch instead of keeping all in memory; the batches are the same
     #[arg(long)]
     stream: bool,
+    /// Do one part of several, for example 1/4, in processes that share the folder of the experiment: each trains its own autoencoders,
+    /// then those that nobody works on; all end with the bytes that one process makes
+    #[arg(long)]
+    shard: Option<Share>,
     /// Override a config key: key=value
     #[arg(long)]
     set: Vec<String>,
@@ -51,13 +57,13 @@ pub(crate) struct Train {
 
 impl Train {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let file: TrainFile = config::read(&self.config, &self.set)?;
-        let mut config =
-            TrainConfig::try_from(file).map_err(|error| ConfigError(format!("{}: {error}", self.config.display())))?;
-        config.stream = self.stream;
+        let config = read_config(&self.config, &self.set, self.stream)?;
         let run = RunFolder(self.run.clone());
         let store = Store::open(&self.activations.clone().unwrap_or_else(|| run.activations()))?;
         let sites = self.sites(&store)?;
+        if let Some(share) = self.shard {
+            return self.train_share(share, &sites, &config, &run, &store, context);
+        }
         // Before the first step of any of them.
         for &site in &sites {
             for variant in &config.variants {
@@ -75,6 +81,48 @@ impl Train {
                 .with_context(|| format!("train {site}"))?;
         }
         Ok(())
+    }
+
+    /// Trains the autoencoders of one share of the grid, as units of the experiment's work list.
+    fn train_share(
+        &self,
+        share: Share,
+        sites: &[Site],
+        config: &TrainConfig,
+        run: &RunFolder,
+        store: &Store,
+        context: &Context,
+    ) -> anyhow::Result<()> {
+        let (units, places) = units(sites, config, store);
+        let hashes: Vec<String> = config.variants.iter().map(|variant| config.hash(variant)).collect();
+        let key = share::key(&[], &hashes, &format!("{} {}", store.hash(), joined(sites)))?;
+        let list = WorkList::open(&share::folder(&run.0), "train", &key, units)?;
+        let worker = list.worker(share, share::usage)?;
+        let mut grid = GridShare {
+            train: self,
+            config,
+            run,
+            store,
+            context,
+            places,
+        };
+        // Before the first step of any of them.
+        for unit in &list.units()[worker.own()] {
+            grid.is_done(unit)?;
+        }
+        output::note(&format!(
+            "train: {} of {} autoencoders of {} steps at {} sites",
+            worker.own().len(),
+            list.units().len(),
+            config.steps,
+            sites.len()
+        ));
+        let outcome = worker.run(&mut grid)?;
+        output::note(&format!(
+            "train: part {share}: {} autoencoders trained, {} failed, {} are trained by other processes now",
+            outcome.done, outcome.failed, outcome.elsewhere
+        ));
+        outcome.error.map_or(Ok(()), Err)
     }
 
     fn sites(&self, store: &Store) -> anyhow::Result<Vec<Site>> {
@@ -154,7 +202,8 @@ impl Train {
                 .and_then(|order| Grid::ordered(split, order, variants.clone(), config, &context.device)),
         };
         let mut grid = grid.map_err(refused)?;
-        estimate(n_rows, width, &variants, config, context);
+        let estimate = estimate::of_training(n_rows, width, &variants, config, context);
+        output::note(&format!("train: {estimate}"));
         let first = self.resume(&mut grid, site, &checkpoints)?;
         for variant in &variants {
             folder(variant).begin()?;
@@ -195,7 +244,13 @@ impl Train {
                 summary: finished.summary,
             }));
             finished.model.save(&folder.unfinished, &origin)?;
-            folder.publish(self.replace)?;
+            if let Err(error) = folder.publish(self.replace) {
+                // On a disk without locks another process may have published the same one.
+                match folder.standing(&context.device)? {
+                    Standing::Finished => folder.drop_unfinished()?,
+                    _ => return Err(error),
+                }
+            }
             let note = finished_notes::of_activations(site, variant, &finished.summary);
             if let Some(note) = note.filter(|_| told.insert(variant.target)) {
                 output::note(&note);
@@ -250,29 +305,71 @@ fn refused(error: Error) -> anyhow::Error {
     }
 }
 
-/// Says what a site will cost: the time from one encoder product on this machine, memory and disk from the sizes.
-fn estimate(n_rows: usize, d: usize, variants: &[Variant], config: &TrainConfig, context: &Context) {
-    let (f, n) = (d * config.expansion, variants.len());
-    let values = vec![1.0; config.batch.max(f) * d];
-    let matrix = |rows: usize| kernels::from_vec::<2>(values[..rows * d].to_vec(), [rows, d], &context.device);
-    let (x, w_enc) = (matrix(config.batch), matrix(f));
-    let product = |_| {
-        let start = Instant::now();
-        kernels::to_vec(kernels::matmul(x.clone(), w_enc.clone().transpose()));
-        start.elapsed().as_secs_f64()
-    };
-    let product = (0..3).map(product).fold(f64::INFINITY, f64::min);
-    // A sparse step takes 1.5 products and a dense one 7 (`saelab bench train`), and small ones half a millisecond more.
-    let products = |variant: &Variant| if variant.architecture.k().is_some() { 1.5 } else { 7.0 };
-    let step: f64 = variants.iter().map(|variant| products(variant) * product + 5e-4).sum();
-    let parameters = (2 * f * d + 2 * f + d) as f64;
-    let memory = (n_rows * d) as f64 * 4.0 + parameters * (16 * n + 4) as f64 + (config.batch * (f + 4 * d) * 8) as f64;
-    let disk = parameters * (4 + 2 * 12) as f64 * n as f64;
-    output::note(&format!(
-        "train: about {:.0} s, {:.0} MB of memory and {:.0} MB of disk for {n} of width {d} with {f} latents on {} rows",
-        (step * config.steps as f64).ceil(),
-        memory / 1e6,
-        disk / 1e6,
-        n_rows
-    ));
+/// Reads the config of a training.
+pub(crate) fn read_config(path: &Path, sets: &[String], stream: bool) -> Result<TrainConfig, ConfigError> {
+    let file: TrainFile = config::read(path, sets)?;
+    let config = TrainConfig::try_from(file).map_err(|error| ConfigError(format!("{}: {error}", path.display())))?;
+    Ok(TrainConfig { stream, ..config })
+}
+
+/// The autoencoders of a grid as units, those of a site in one group, and where each is: its site and its place among the variants.
+fn units(sites: &[Site], config: &TrainConfig, store: &Store) -> (Vec<Unit>, BTreeMap<String, (Site, usize)>) {
+    let (mut units, mut places) = (Vec::new(), BTreeMap::new());
+    for &site in sites {
+        let (hook, head) = site.place();
+        let entry = store.manifest().hooks.get(&hook);
+        let heads = |entry: &HookEntry| head.and(entry.heads).unwrap_or(1);
+        let width = entry.map_or(1, |entry| entry.width / heads(entry));
+        for (place, variant) in config.variants.iter().enumerate() {
+            let name = format!("{site} {}", variant.name);
+            places.insert(name.clone(), (site, place));
+            units.push(Unit {
+                name,
+                group: site.to_string(),
+                // The latents of a site are a multiple of its width.
+                cost: estimate::products(variant) * (width * width) as f64,
+            });
+        }
+    }
+    (units, places)
+}
+
+fn joined(sites: &[Site]) -> String {
+    let names: Vec<String> = sites.iter().map(Site::to_string).collect();
+    names.join(" ")
+}
+
+/// The autoencoders of a grid, as the units of a work list.
+struct GridShare<'a> {
+    train: &'a Train,
+    config: &'a TrainConfig,
+    run: &'a RunFolder,
+    store: &'a Store,
+    context: &'a Context,
+    places: BTreeMap<String, (Site, usize)>,
+}
+
+impl Work for GridShare<'_> {
+    type Error = anyhow::Error;
+
+    fn is_done(&mut self, unit: &Unit) -> anyhow::Result<bool> {
+        let (site, place) = self.places[&unit.name];
+        let variant = &self.config.variants[place];
+        let folder = TrainingFolder::new(self.run, variant, site, self.config, self.store.hash());
+        Ok(folder.check(&self.context.device, self.train.replace)? == Standing::Finished)
+    }
+
+    fn run(&mut self, units: &[&Unit]) -> anyhow::Result<()> {
+        let places: Vec<(Site, usize)> = units.iter().map(|unit| self.places[&unit.name]).collect();
+        let Some(&(site, _)) = places.first() else {
+            return Ok(());
+        };
+        let variants = places.iter().map(|&(_, place)| self.config.variants[place].clone());
+        let config = TrainConfig {
+            variants: variants.collect(),
+            ..self.config.clone()
+        };
+        let trained = self.train.train_site(site, &config, self.run, self.store, self.context);
+        trained.with_context(|| format!("train {site}"))
+    }
 }

@@ -131,6 +131,11 @@ impl TrainingFolder {
         fs::create_dir_all(&self.unfinished).with_context(missing)
     }
 
+    /// Removes what is unfinished: another process has finished the same.
+    pub(crate) fn drop_unfinished(&self) -> anyhow::Result<()> {
+        remove_any(&self.unfinished).with_context(|| format!("cannot remove {}", self.unfinished.display()))
+    }
+
     /// Puts what is finished under its own name. What stands there goes when its successor is there, and only if it is to be
     /// replaced.
     pub(crate) fn publish(&self, replace: bool) -> anyhow::Result<()> {

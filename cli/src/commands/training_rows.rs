@@ -20,6 +20,11 @@ const SAMPLE_SHARDS: usize = 4;
 /// Rows of that sample, at least.
 const SAMPLE_ROWS: usize = 16_384;
 
+/// Shards that a streamed training keeps in memory, where the store has as many.
+pub(crate) fn sampled_shards(rows_per_shard: usize) -> usize {
+    SAMPLE_SHARDS.max(SAMPLE_ROWS.div_ceil(rows_per_shard))
+}
+
 /// Where the activations of a training are, and what of them is held out.
 #[derive(Debug)]
 pub(crate) struct TrainingRows<'a> {
@@ -103,9 +108,7 @@ impl<'a> TrainingRows<'a> {
         };
         rows.held_out = store.held_out(site.place().0, config.held_out, config.seed)?;
         let shards = rows.shards();
-        let sampled = SAMPLE_SHARDS
-            .max(SAMPLE_ROWS.div_ceil(store.manifest().rows_per_shard))
-            .min(shards);
+        let sampled = sampled_shards(store.manifest().rows_per_shard).min(shards);
         let spread: BTreeSet<usize> = (0..sampled).map(|i| i * shards / sampled).collect();
         let mut split = rows.read(&spread)?;
         split.inputs.values.truncate(split.trained * split.inputs.width);

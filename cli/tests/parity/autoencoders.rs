@@ -136,6 +136,8 @@ fn trainer(architecture: Architecture, size: Size, device: &Device) -> Trainer {
         auxiliary_weight: 1.0 / 32.0,
         resamples: 0,
         frozen_decoder: false,
+        l0: None,
+        anneal_k: 1.0,
         precision: Precision::F32,
     };
     let start = Start {

@@ -12,15 +12,13 @@ use burn::tensor::Device;
 use kernels::{from_vec, to_vec};
 use serde::Serialize;
 
-use super::folder::File;
+use super::folder::{DICTIONARY_LEARNING_CONFIG as CONFIG, DICTIONARY_LEARNING_WEIGHTS as WEIGHTS, File};
 use super::keys::Keys;
 use super::tensors::Tensors;
 use super::torch::{self, Numbers};
 use super::{NamedHook, folder, hooks, host, move_b_dec, refused, shown, unsupported};
 use crate::{Activation, Autoencoder, Error, Normalisation, Parameters};
 
-pub(super) const WEIGHTS: &str = "ae.pt";
-pub(super) const CONFIG: &str = "config.json";
 /// Keys of `trainer` that say how the dictionary was trained, in any version.
 const HARMLESS: &[&str] = &[
     "activation_queue_length",
@@ -119,7 +117,7 @@ fn class(name: &str) -> Option<(Names, Codes, bool)> {
     })
 }
 
-pub(super) fn load(dir: &Path, device: &Device) -> Result<(Autoencoder, Option<NamedHook>), Error> {
+pub(crate) fn load(dir: &Path, device: &Device) -> Result<(Autoencoder, Option<NamedHook>), Error> {
     let config_path = dir.join(CONFIG);
     let mut file = Keys::read(&config_path)?;
     let trainer = file.object("trainer", "trainer.")?;
@@ -267,7 +265,7 @@ fn named_hook(keys: &mut Keys, buffer: Option<Keys>) -> Result<Option<NamedHook>
 }
 
 /// The files that dictionary_learning reads, in the order in which they are written; `hook` is the one they name.
-pub(super) fn files(model: &Autoencoder, dir: &Path, hook: Option<&NamedHook>) -> Result<Vec<File>, Error> {
+pub(crate) fn files(model: &Autoencoder, dir: &Path, hook: Option<&NamedHook>) -> Result<Vec<File>, Error> {
     let refuse = |reason: &str| Err(unsupported("dictionary_learning", reason.to_owned()));
     if model.transcodes || model.skip.is_some() {
         return refuse("its dictionaries are autoencoders, this is a transcoder");

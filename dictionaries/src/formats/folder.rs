@@ -7,20 +7,34 @@ use std::path::Path;
 use artifacts::HostTensor;
 use serde::Serialize;
 
-use super::{dictionary_learning, saelens, sparsify};
 use crate::Error;
 
 /// A file's name and its bytes.
 pub(crate) type File = (&'static str, Vec<u8>);
 
+/// Says where an autoencoder of this project comes from, beside SAELens's files; dictionary_learning's configuration has this name too.
+pub(crate) const SAELAB_CONFIG: &str = "config.json";
+/// SAELens's configuration.
+pub(crate) const SAELENS_CONFIG: &str = "cfg.json";
+/// Scales of inputs beside it.
+pub(super) const SAELENS_SCALER: &str = "activation_scaler.json";
+/// SAELens's weights.
+pub(crate) const SAELENS_WEIGHTS: &str = "sae_weights.safetensors";
+/// sparsify's weights.
+pub(super) const SPARSIFY_WEIGHTS: &str = "sae.safetensors";
+/// dictionary_learning's configuration.
+pub(super) const DICTIONARY_LEARNING_CONFIG: &str = "config.json";
+/// dictionary_learning's weights.
+pub(super) const DICTIONARY_LEARNING_WEIGHTS: &str = "ae.pt";
+
 /// Every file that some layout reads.
 const KNOWN: [&str; 6] = [
-    saelens::CONFIG,
-    saelens::SCALER,
-    saelens::WEIGHTS,
-    sparsify::WEIGHTS,
-    dictionary_learning::CONFIG,
-    dictionary_learning::WEIGHTS,
+    SAELENS_CONFIG,
+    SAELENS_SCALER,
+    SAELENS_WEIGHTS,
+    SPARSIFY_WEIGHTS,
+    DICTIONARY_LEARNING_CONFIG,
+    DICTIONARY_LEARNING_WEIGHTS,
 ];
 
 /// A file of indented JSON.
@@ -49,7 +63,7 @@ pub(super) fn safetensors(
 /// # Errors
 ///
 /// A folder that holds a file of another autoencoder; files that cannot be written.
-pub(super) fn write_beside(dir: &Path, new: &[File]) -> Result<(), Error> {
+pub(crate) fn write_beside(dir: &Path, new: &[File]) -> Result<(), Error> {
     let is_there = |name: &str| fs::symlink_metadata(dir.join(name)).is_ok();
     for name in KNOWN.into_iter().filter(|name| is_there(name)) {
         let ours = match new.iter().find(|(of, _)| *of == name) {

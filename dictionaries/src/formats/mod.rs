@@ -1,6 +1,6 @@
 //! Folders of the field's libraries: which names and layouts hold the same numbers.
 
-mod dictionary_learning;
+pub(crate) mod dictionary_learning;
 pub(crate) mod folder;
 mod hooks;
 #[cfg(test)]
@@ -10,7 +10,7 @@ mod keys;
 mod mutations;
 pub(crate) mod saelens;
 mod saelens_keys;
-mod sparsify;
+pub(crate) mod sparsify;
 mod tensors;
 mod torch;
 
@@ -19,10 +19,10 @@ use std::path::Path;
 use std::str::FromStr;
 
 use artifacts::HostTensor;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use kernels::to_vec;
 
-use crate::{Activation, Autoencoder, Error, Origin, Parameters, checkpoint};
+use crate::{Activation, Autoencoder, Error, Parameters};
 
 pub(crate) use hooks::Named;
 pub use hooks::NamedHook;
@@ -50,20 +50,24 @@ impl Format {
     /// A folder without weights, or with those of several libraries.
     pub fn of(dir: &Path) -> Result<Self, Error> {
         let has = |name: &str| dir.join(name).exists();
-        let weights = [dictionary_learning::WEIGHTS, sparsify::WEIGHTS, saelens::WEIGHTS];
+        let weights = [
+            folder::DICTIONARY_LEARNING_WEIGHTS,
+            folder::SPARSIFY_WEIGHTS,
+            folder::SAELENS_WEIGHTS,
+        ];
         let found: Vec<&str> = weights.into_iter().filter(|name| has(name)).collect();
         match found.as_slice() {
-            [dictionary_learning::WEIGHTS] => Ok(Self::DictionaryLearning),
-            [sparsify::WEIGHTS] => Ok(Self::Sparsify),
-            [_] if has(checkpoint::CONFIG) => Ok(Self::Saelab),
+            [folder::DICTIONARY_LEARNING_WEIGHTS] => Ok(Self::DictionaryLearning),
+            [folder::SPARSIFY_WEIGHTS] => Ok(Self::Sparsify),
+            [_] if has(folder::SAELAB_CONFIG) => Ok(Self::Saelab),
             [_] => Ok(Self::Saelens),
             [] => Err(damaged(
                 dir,
                 format!(
                     "it holds none of {} (SAELens), {} (sparsify) and {} (dictionary_learning)",
-                    saelens::WEIGHTS,
-                    sparsify::WEIGHTS,
-                    dictionary_learning::WEIGHTS
+                    folder::SAELENS_WEIGHTS,
+                    folder::SPARSIFY_WEIGHTS,
+                    folder::DICTIONARY_LEARNING_WEIGHTS
                 ),
             )),
             several => {
@@ -98,37 +102,6 @@ impl FromStr for Format {
 }
 
 impl Autoencoder {
-    /// Reads a folder of any of the libraries.
-    ///
-    /// # Errors
-    ///
-    /// Files that are missing, damaged, do not fit together, or need what is not implemented.
-    pub fn read(dir: &Path, device: &Device) -> Result<Self, Error> {
-        Ok(Self::open(dir, device)?.0)
-    }
-
-    /// Reads an autoencoder and where it comes from: of a folder of another library which one it was, and the hook that it names.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Autoencoder::read`].
-    pub fn open(dir: &Path, device: &Device) -> Result<(Self, Origin), Error> {
-        let (model, named) = match Format::of(dir)? {
-            Format::Saelab => return Self::load(dir, device),
-            Format::Saelens => saelens::load(dir, device)?,
-            Format::Sparsify => sparsify::load(dir, device)?,
-            Format::DictionaryLearning => {
-                let (model, hook) = dictionary_learning::load(dir, device)?;
-                (model, Named { hook, writes: None })
-            }
-        };
-        let model = model.checked(dir)?;
-        // A folder without an absolute path has a file in it all the same.
-        let path = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-        let Named { hook, writes } = named;
-        Ok((model, Origin::Imported { path, hook, writes }))
-    }
-
     /// Refuses weights that are finite in the file, but not once scales are folded in or a gate's log-scales are scales.
     pub(crate) fn checked(self, dir: &Path) -> Result<Self, Error> {
         let scales = match self.activation {
@@ -142,34 +115,6 @@ impl Autoencoder {
                 "its weights are so large that scaling them makes them infinite".to_owned(),
             )),
         }
-    }
-
-    /// Writes a folder for one of the libraries, which may hold other files but no other autoencoder; `origin` is kept where
-    /// there is room for it. What an interrupted call left in the folder is finished.
-    ///
-    /// # Errors
-    ///
-    /// What the library cannot express; a folder that holds a file of another autoencoder; files that cannot be written.
-    pub fn write(&self, dir: &Path, format: Format, origin: &Origin) -> Result<(), Error> {
-        let files = match format {
-            Format::Saelab => self.files(dir, origin)?,
-            Format::Saelens => {
-                let known = match self.activation {
-                    Activation::Relu | Activation::Jumprelu => true,
-                    Activation::Topk { .. } | Activation::Gated => !self.transcodes,
-                    Activation::Groupmax { .. } => false,
-                };
-                if !known {
-                    let name = self.activation.saelens_name();
-                    let kind = if self.transcodes { "transcoders" } else { "autoencoders" };
-                    return Err(unsupported("SAELens", format!("it knows no {name} {kind}")));
-                }
-                saelens::files(self, dir, origin.metadata())?
-            }
-            Format::Sparsify => sparsify::files(self, dir)?,
-            Format::DictionaryLearning => dictionary_learning::files(self, dir, origin.hook().as_ref())?,
-        };
-        folder::write_beside(dir, &files)
     }
 }
 
@@ -189,7 +134,7 @@ fn refused(path: &Path, reason: String) -> Error {
     }
 }
 
-fn unsupported(library: &'static str, reason: String) -> Error {
+pub(crate) fn unsupported(library: &'static str, reason: String) -> Error {
     Error::Unsupported { library, reason }
 }
 

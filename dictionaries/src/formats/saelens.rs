@@ -15,16 +15,13 @@ use burn::tensor::Device;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::folder::File;
+use super::folder::{File, SAELENS_CONFIG as CONFIG, SAELENS_SCALER as SCALER, SAELENS_WEIGHTS as WEIGHTS};
 use super::keys::Keys;
 use super::saelens_keys::HARMLESS;
 use super::tensors::Tensors;
 use super::{Named, NamedHook, folder, host, refused, unsupported};
 use crate::{Activation, Autoencoder, Error, Normalisation, Parameters};
 
-pub(crate) const WEIGHTS: &str = "sae_weights.safetensors";
-pub(crate) const CONFIG: &str = "cfg.json";
-pub(super) const SCALER: &str = "activation_scaler.json";
 /// The version whose folders these are.
 const VERSION: &str = "6.54.12";
 const TRANSCODERS: [(&str, bool); 2] = [("transcoder", false), ("skip_transcoder", true)];

@@ -10,13 +10,12 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde::Serialize;
 
-use super::folder::File;
+use super::folder::{File, SPARSIFY_WEIGHTS as WEIGHTS};
 use super::keys::Keys;
 use super::tensors::Tensors;
 use super::{Named, NamedHook, folder, hooks, host, move_b_dec, unsupported};
 use crate::{Activation, Autoencoder, Error, Normalisation, Parameters};
 
-pub(super) const WEIGHTS: &str = "sae.safetensors";
 const CONFIG: &str = "cfg.json";
 /// Its defaults for keys that are left out.
 const DEFAULT_K: usize = 32;
@@ -38,7 +37,7 @@ struct Config {
     d_in: usize,
 }
 
-pub(super) fn load(dir: &Path, device: &Device) -> Result<(Autoencoder, Named), Error> {
+pub(crate) fn load(dir: &Path, device: &Device) -> Result<(Autoencoder, Named), Error> {
     let mut keys = Keys::read(&dir.join(CONFIG))?;
     let d = keys.width("d_in")?;
     let d = keys.required("d_in", d)?;
@@ -117,7 +116,7 @@ fn named_hooks(dir: &Path, transcodes: bool) -> Named {
 }
 
 /// The files that sparsify reads, in the order in which they are written.
-pub(super) fn files(model: &Autoencoder, dir: &Path) -> Result<Vec<File>, Error> {
+pub(crate) fn files(model: &Autoencoder, dir: &Path) -> Result<Vec<File>, Error> {
     let (activation, k) = match model.activation {
         Activation::Topk { k } => ("topk", k),
         Activation::Groupmax { k } => ("groupmax", k),

@@ -5,7 +5,7 @@
 //! hardly any for S names. Coverage is the share of an attribute's values for which some latent has an F1 of at least
 //! `theta`; the index is 1 - weak / strong coverage, 0 for none and 1 for total occlusion.
 //!
-//! An under-trained autoencoder must not be taken for an occluding one: in the toy ([`super::occlusion_toy`]) the weak
+//! An under-trained autoencoder must not be taken for an occluding one: in the toy (`toys::occlusion`) the weak
 //! values come later. So the index is read at the first checkpoint where the strong coverage suffices and again at the
 //! end. Where both attributes do not matter to the model at this site, a dictionary that lacks one does no harm, and there
 //! is nothing to judge.

@@ -25,10 +25,9 @@
 //!
 //! Shape legend: `N` prompts, `F` latents.
 
-use super::matching::assign;
 use crate::Error;
 use dictionaries::Codes;
-use kernels::random;
+use kernels::{assign, random};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! The columns of a report's tables, and which scores each of them averages.
+//! The columns of a report's tables, and which scores each of them averages: the same for the terminal and for pages.
 
 use std::collections::BTreeSet;
 
@@ -9,40 +9,61 @@ use crate::metric::{Method, Metric};
 use crate::report::{Report, Score};
 
 /// A group of columns under one heading.
-pub(super) struct Group {
-    pub(super) title: String,
-    pub(super) width: usize,
-    pub(super) columns: Vec<(String, Column)>,
+pub struct Group {
+    /// The heading.
+    pub title: String,
+    /// Width of each column in a terminal, in characters.
+    pub width: usize,
+    /// The columns, each with its own heading.
+    pub columns: Vec<(String, Column)>,
 }
 
 /// What a column shows.
-pub(super) struct Column {
-    pub(super) selection: Selection,
-    pub(super) attribute: Option<Attribute>,
+pub struct Column {
+    /// Which scores are averaged.
+    pub selection: Selection,
+    /// The attribute that they are about; none for scores of no attribute.
+    pub attribute: Option<Attribute>,
     /// Of scores that have one.
-    pub(super) threshold: Option<f64>,
+    pub threshold: Option<f64>,
 }
 
 impl Column {
     /// Mean of the fitting scores of one family. Edits without a `k` (supervised, none) stand in every column of their
     /// attribute.
-    pub(super) fn mean(&self, scores: &[Row<'_>], family: &str) -> Option<f64> {
-        let fitting = scores.iter().filter(|row| {
-            row.family == family
-                && row.score.attribute == self.attribute
-                && row.score.threshold == self.threshold
-                && self.selection.takes(row.score)
-        });
+    pub fn mean(&self, scores: &[Row<'_>], family: &str) -> Option<f64> {
+        let fitting = scores.iter().filter(|row| self.takes(row, family));
         let values: Vec<f64> = fitting.filter_map(|row| row.score.value).collect();
         (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    }
+
+    /// Whether the column averages this score for a family.
+    pub fn takes(&self, row: &Row<'_>, family: &str) -> bool {
+        row.family == family
+            && row.score.attribute == self.attribute
+            && row.score.threshold == self.threshold
+            && self.selection.takes(row.score)
     }
 }
 
 /// A score and the family it counts for; baselines are families of their own.
 #[derive(Clone, Copy)]
-pub(super) struct Row<'a> {
-    pub(super) family: &'a str,
-    pub(super) score: &'a Score,
+pub struct Row<'a> {
+    /// The family.
+    pub family: &'a str,
+    /// The score.
+    pub score: &'a Score,
+}
+
+/// All scores of a report, in its order.
+pub fn rows(report: &Report) -> Vec<Row<'_>> {
+    let of = |score: &Score| report.dictionaries.iter().find(|facts| facts.name == score.dictionary);
+    let families = report.scores.iter().map(of);
+    let with_family = families.zip(&report.scores).map(|(facts, score)| Row {
+        family: facts.map_or(score.dictionary.as_str(), |facts| facts.family.as_str()),
+        score,
+    });
+    with_family.collect()
 }
 
 /// Attributes that are edited somewhere.
@@ -106,7 +127,7 @@ fn width(attributes: &[Attribute]) -> usize {
 }
 
 /// The columns of the first table.
-pub(super) fn groups(report: &Report) -> Vec<Group> {
+pub fn groups(report: &Report) -> Vec<Group> {
     let mut groups = vec![Group {
         title: "approximation".to_owned(),
         width: 7,
@@ -136,7 +157,7 @@ pub(super) fn groups(report: &Report) -> Vec<Group> {
 
 /// The columns of the second table: how large a dictionary is, what of it is alive, and what edits come to at numbers of latents that
 /// do not favour one sparsity.
-pub(super) fn further(report: &Report) -> Vec<Group> {
+pub fn further(report: &Report) -> Vec<Group> {
     let attributes = attributes(report);
     let mcc = |&attribute: &Attribute| plain(&heading(attribute), Metric::Mcc, Some(attribute));
     let searched = |metric: Metric, method: Method| {

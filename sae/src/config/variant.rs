@@ -12,9 +12,15 @@ const DEFAULT_BANDWIDTH: f64 = 0.5;
 /// Default of `bandwidth` for the tanh penalty.
 const DEFAULT_TANH_BANDWIDTH: f64 = 2.0;
 /// Default of `levels`.
-const DEFAULT_LEVELS: usize = 4;
-/// Most levels: the smallest of them is a 128th of the latents.
-const MOST_LEVELS: usize = 8;
+const DEFAULT_LEVELS: usize = 6;
+/// Default of `anneal_k` where there is a `k`.
+const DEFAULT_ANNEAL_K: f64 = 4.0;
+/// Most levels: the smallest of them is a 32,768th of the latents.
+const MOST_LEVELS: usize = 16;
+/// What the weight of a penalty starts from where it is to come to a number of active latents: near what the architectures
+/// take for 8 of them on the shipped model.
+const FIRST_L1: f64 = 1.0;
+const FIRST_WEIGHT: f64 = 0.2;
 /// Characters of a name: it is a part of file names.
 const LONGEST_NAME: usize = 100;
 /// Default of `p_end`.
@@ -48,7 +54,11 @@ pub struct VariantFile {
     /// `"topk"`, `"batch-topk"`, `"matryoshka"`: active latents of a row. The task has three attributes; 3 to 24 in the
     /// follow-up.
     pub k: Option<OneOrMany<usize>>,
-    /// `"jumprelu"`: active latents of a row to aim at, at most as many as there are latents.
+    /// The same architectures: at the first step so many times `k` latents are active, and fewer along a line until after half of the
+    /// steps it is `k`; at least 1, which is `k` at every step. Default 4: latents find one feature each more often (docs/synthetic.md).
+    pub anneal_k: Option<f64>,
+    /// Active latents of a row to aim at, at most as many as there are latents. `"jumprelu"`: what its penalty is about. Every other
+    /// architecture with a penalty: instead of `l1` or `weight`, which is then raised and lowered while it trains.
     pub l0: Option<OneOrMany<f64>>,
     /// `"jumprelu-l0"`: weight of an active latent; `"jumprelu-tanh"`: weight of the tanh, 5 to 20 in the field. Both for
     /// inputs of mean norm root(width).
@@ -57,8 +67,8 @@ pub struct VariantFile {
     /// root(width). Default 2 with the tanh as in its source; else 0.5: with the 0.03 that suits billions of activations,
     /// runs this short hardly move thresholds.
     pub bandwidth: Option<f64>,
-    /// `"matryoshka"`: nested dictionaries, each twice as large as the one before; 1 to 8, and no more than leave the smallest
-    /// one a latent. Default 4.
+    /// `"matryoshka"`: nested dictionaries, each twice as large as the one before; 1 to 16, and no more than leave the smallest
+    /// one a latent. Default 6.
     pub levels: Option<usize>,
     /// Seed of the weights. Default: that of the file.
     pub seed: Option<OneOrMany<u64>>,
@@ -100,9 +110,23 @@ impl VariantFile {
             let reason = format!("has {} characters, must have at most {LONGEST_NAME}", base.len());
             return refuse("name", &reason);
         }
+        let anneal_k = match self.anneal_k {
+            Some(times) if !(times >= 1.0 && times.is_finite()) => {
+                return refuse("anneal_k", &format!("is {times}, must be at least 1"));
+            }
+            given => {
+                let default = (field == "k").then_some(DEFAULT_ANNEAL_K);
+                given.or(default).filter(|times| *times > 1.0)
+            }
+        };
         let mut variants = Vec::new();
         for &value in &values {
-            let architecture = self.architecture(value)?;
+            let controlled = field == "l0" && self.architecture != "jumprelu";
+            let architecture = self.architecture(match (controlled, self.architecture.starts_with("jumprelu")) {
+                (false, _) => value,
+                (true, false) => FIRST_L1,
+                (true, true) => FIRST_WEIGHT,
+            })?;
             if frozen_decoder && !architecture.has_unit_decoder() {
                 let reason = format!(
                     "means nothing for \"{}\", whose decoder rows have no fixed norm",
@@ -130,6 +154,8 @@ impl VariantFile {
                     seed,
                     learning_rate,
                     target: self.target,
+                    l0: controlled.then_some(value),
+                    anneal_k,
                     frozen_decoder,
                 });
             }
@@ -177,12 +203,16 @@ impl VariantFile {
             ("bandwidth", self.bandwidth.is_some() && !name.starts_with("jumprelu")),
             ("levels", self.levels.is_some() && name != "matryoshka"),
             ("p_end", self.p_end.is_some() && name != "p-anneal"),
+            ("anneal_k", self.anneal_k.is_some() && wanted != "k"),
         ];
         let unused = others.into_iter().find(|(_, unused)| *unused).map(|(field, _)| field);
-        let mut found = None;
+        let mut found: Option<Sparsity> = None;
         for given in [k, l1, l0, weight].into_iter().flatten() {
-            if given.0 != wanted {
+            if given.0 != wanted && !(given.0 == "l0" && wanted != "k") {
                 return unwanted(given.0, name);
+            }
+            if let Some((other, ..)) = found {
+                return refuse(given.0, &format!("is given beside `{other}`, remove one of them"));
             }
             found = Some(given);
         }

@@ -8,7 +8,7 @@
 /// The matched `(row, column)` pairs, `min(n, m)` of them by rising row, with the largest sum of `weight(row, column)`.
 ///
 /// Weights must be finite.
-pub(super) fn assign(n: usize, m: usize, weight: &dyn Fn(usize, usize) -> f64) -> Vec<(usize, usize)> {
+pub fn assign(n: usize, m: usize, weight: &dyn Fn(usize, usize) -> f64) -> Vec<(usize, usize)> {
     if n > m {
         let mut pairs = assign(m, n, &|row, column| weight(column, row));
         pairs.iter_mut().for_each(|pair| *pair = (pair.1, pair.0));

@@ -1,0 +1,310 @@
+//! `saelab find` and `saelab explain` from the command line.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use std::path::Path;
+use std::process::Output;
+
+use common::{saelab, succeeds};
+
+/// A few functions of each family, and networks that are hardly trained.
+const FEW: [&str; 12] = [
+    "--set",
+    "numeric=6",
+    "--set",
+    "strings=4",
+    "--set",
+    "entities=4",
+    "--set",
+    "relations=4",
+    "--set",
+    "text=3",
+    "--set",
+    "mlp={epochs=20, points=50}",
+];
+
+fn find(out: &Path, more: &[&str]) -> std::process::Command {
+    let mut command = saelab(&["find", "configs/find/quick.toml", "--out"]);
+    command.arg(out).args(FEW).args(more);
+    command
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn the_offline_run_opens_no_socket_and_gives_the_same_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+    let mut first = find(&one, &[]);
+    without_sockets(&mut first);
+    let first = first.output().unwrap();
+    succeeds(first.clone());
+    let text = stdout(&first);
+    for word in [
+        "numeric: 6 functions",
+        "strings: 4",
+        "entities: 4",
+        "relations: 4",
+        "text: 3",
+        "chance",
+        "shuffled",
+        "interpolation of 20",
+    ] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let second = find(&two, &[]).env("RAYON_NUM_THREADS", "1").output().unwrap();
+    assert_eq!(stdout(&second), text);
+    let read = |folder: &Path| std::fs::read(folder.join("find.jsonl")).unwrap();
+    assert_eq!(read(&one), read(&two));
+    // The same filter ends a program that opens one.
+    let lm = [
+        "--explainer",
+        "lm:aia",
+        "--lm",
+        "m",
+        "--base-url",
+        "http://127.0.0.1:1/v1",
+    ];
+    let mut asking = find(&folder.path().join("three"), &lm);
+    if without_sockets(&mut asking) {
+        assert!(
+            asking.output().unwrap().status.code().is_none(),
+            "a socket was not noticed"
+        );
+    }
+}
+
+/// Lets the kernel end the program at its first `socket`; `false` where this is not known how.
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[allow(
+    unsafe_code,
+    reason = "a filter of system calls in the child, before the program begins"
+)]
+fn without_sockets(command: &mut std::process::Command) -> bool {
+    use std::os::unix::process::CommandExt as _;
+
+    const LOAD_NUMBER: libc::sock_filter = libc::sock_filter {
+        code: (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16,
+        jt: 0,
+        jf: 0,
+        k: 0,
+    };
+    const IS_SOCKET: libc::sock_filter = libc::sock_filter {
+        code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
+        jt: 0,
+        jf: 1,
+        k: libc::SYS_socket as u32,
+    };
+    const fn give(action: u32) -> libc::sock_filter {
+        libc::sock_filter {
+            code: (libc::BPF_RET | libc::BPF_K) as u16,
+            jt: 0,
+            jf: 0,
+            k: action,
+        }
+    }
+    let mut program = [
+        LOAD_NUMBER,
+        IS_SOCKET,
+        give(libc::SECCOMP_RET_KILL_PROCESS),
+        give(libc::SECCOMP_RET_ALLOW),
+    ];
+    // SAFETY: two system calls, on memory that the closure owns.
+    unsafe {
+        command.pre_exec(move || {
+            let filter = libc::sock_fprog {
+                len: program.len() as u16,
+                filter: program.as_mut_ptr(),
+            };
+            let refused = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
+                || libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) != 0;
+            match refused {
+                true => Err(std::io::Error::last_os_error()),
+                false => Ok(()),
+            }
+        });
+    }
+    true
+}
+
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+fn without_sockets(_command: &mut std::process::Command) -> bool {
+    false
+}
+
+#[test]
+fn what_cannot_be_meant_is_said_before_anything_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    for (more, expected) in [
+        (vec!["--explainer", "lm:aia"], "--base-url"),
+        (
+            vec!["--explainer", "lm:aia", "--base-url", "http://127.0.0.1:1/v1"],
+            "--lm",
+        ),
+        (
+            vec!["--judge", "lm", "--lm", "m", "--base-url", "http://example.com/v1"],
+            "--allow-insecure",
+        ),
+        (
+            vec![
+                "--explainer",
+                "lm:aia",
+                "--lm",
+                "m",
+                "--base-url",
+                "http://127.0.0.1:1/v1",
+                "--api-key-env",
+                "SAELAB_NO_SUCH_KEY",
+            ],
+            "SAELAB_NO_SUCH_KEY is not set",
+        ),
+        (vec!["--set", "budget=3"], "`budget` is below 120"),
+        (vec!["--set", "numbers=3"], "did you mean `numeric`"),
+    ] {
+        let output = find(&folder.path().join("out"), &more).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{more:?}: {error}");
+        assert!(error.contains(expected), "{more:?}: {error}");
+    }
+    let output = find(&folder.path().join("out"), &["--data", "configs"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("find-dataset"));
+}
+
+/// One architecture on a little text, and supervised features of a few prompts.
+#[test]
+fn latents_of_text_and_of_prompts_are_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (train, run) = (path("train.toml"), path("run"));
+    std::fs::write(&train, "steps = 300\nbatch = 256\nexpansion = 2\nlearning_rate = 3e-3\n[[autoencoder]]\narchitecture = \"topk\"\nk = 8\n").unwrap();
+    let store = path("run/activations");
+    let harvest = [
+        "harvest",
+        "configs/explain/harvest-text.toml",
+        "--set",
+        "source.documents=300",
+        "--set",
+        "hooks=[\"blocks.1.hook_resid_pre\"]",
+        "--out",
+        &store,
+    ];
+    succeeds(saelab(&harvest).output().unwrap());
+    succeeds(saelab(&["train", &train, "--run", &run]).output().unwrap());
+    let explain = |run: &str, more: &[&str]| {
+        let settings = ["--set", "latents=6", "--set", "resamples=50"];
+        let output = saelab(&[
+            "explain",
+            "configs/explain/quick.toml",
+            "--model",
+            "models/small-world",
+            "--run",
+            run,
+        ])
+        .args(settings)
+        .args(more)
+        .output()
+        .unwrap();
+        succeeds(output.clone());
+        stdout(&output)
+    };
+    let (lines, delphi) = (path("neuronpedia.jsonl"), path("delphi"));
+    let text = explain(&run, &["--neuronpedia", &lines, "--delphi", &delphi]);
+    for word in [
+        "sae-topk", "labels", "random", "offline", "truth", "shuffled", "null", "stand",
+    ] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(path("run/explain.json")).unwrap()).unwrap();
+    let dictionaries = json["dictionaries"].as_array().unwrap();
+    let scores = |dictionary: &serde_json::Value, method: &str, score: &str| -> Vec<f64> {
+        let latents = dictionary["latents"].as_array().unwrap().iter();
+        let methods = latents.flat_map(|latent| latent["methods"].as_array().unwrap());
+        methods
+            .filter(|of| of["method"] == method)
+            .filter_map(|of| of["scores"][score].as_f64())
+            .collect()
+    };
+    let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
+    let learnt = dictionaries
+        .iter()
+        .find(|dictionary| dictionary["dictionary"] == "sae-topk")
+        .unwrap();
+    assert_eq!(learnt["latents"].as_array().unwrap().len(), 6);
+    let found = mean(scores(learnt, "offline", "detection"));
+    let shuffled = mean(scores(learnt, "shuffled", "detection"));
+    assert!(
+        found > 0.65 && found > shuffled + 0.1,
+        "detection {found}, shuffled {shuffled}"
+    );
+    assert!(scores(learnt, "null", "detection").iter().all(|score| *score == 0.5));
+    assert!(mean(scores(learnt, "offline", "generation")) > mean(scores(learnt, "null", "generation")));
+    // Neuronpedia's lines and delphi's files speak of the same latents.
+    let latent = learnt["latents"][0]["latent"].as_u64().unwrap();
+    let line = std::fs::read_to_string(&lines).unwrap();
+    assert!(
+        line.lines()
+            .any(|line| line.contains(&format!("\"index\":\"{latent}\"")))
+    );
+    let module = format!("blocks.1.hook_resid_pre.sae-topk_latent{latent}.txt");
+    let examples = std::fs::read(Path::new(&delphi).join("scores/detection").join(&module)).unwrap();
+    let examples: Vec<serde_json::Value> = serde_json::from_slice(&examples).unwrap();
+    assert!(
+        examples.iter().any(|example| example["activating"] == true)
+            && examples.iter().any(|example| example["activating"] == false)
+    );
+    // Named latents, and the same again.
+    let named = [latent.to_string()];
+    let once = explain(&run, &["--dictionary", "sae-topk", "--latents", &named[0]]);
+    assert_eq!(
+        explain(&run, &["--dictionary", "sae-topk", "--latents", &named[0]]),
+        once
+    );
+    assert!(once.contains("all of them together"), "{once}");
+    supervised(&path("prompts"), &explain);
+}
+
+fn supervised(run: &str, explain: &dyn Fn(&str, &[&str]) -> String) {
+    let sites = "configs/quality/sites.toml";
+    let store = format!("{run}/activations");
+    let site = format!("sites={sites}");
+    let harvest = [
+        "harvest",
+        "configs/ioi/harvest.toml",
+        "--set",
+        &site,
+        "--set",
+        "source.n=6000",
+        "--out",
+        &store,
+    ];
+    succeeds(saelab(&harvest).output().unwrap());
+    succeeds(
+        saelab(&["fit", "configs/ioi/fit.toml", "--run", run, "--sites", sites])
+            .output()
+            .unwrap(),
+    );
+    let text = explain(run, &[]);
+    assert!(text.contains("supervised"), "{text}");
+    let json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(format!("{run}/explain.json")).unwrap()).unwrap();
+    let latents = json["dictionaries"][0]["latents"].as_array().unwrap();
+    // A supervised feature stands for its own label.
+    assert!(
+        !latents.is_empty()
+            && latents
+                .iter()
+                .all(|latent| latent["stands"]["f1"].as_f64().unwrap() > 0.99)
+    );
+}
