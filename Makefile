@@ -32,12 +32,14 @@ endif
 TRAIN ?= configs/ioi/train.toml
 EVAL ?= configs/eval/ioi-quick.toml
 
-.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test quick docs wheel test-wgpu test-interop test-python fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits find explain test-llm test-web synthetic synthetic-quick test-slurm test-deploy
+.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test quick docs wheel test-wgpu test-interop test-python fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits find explain test-llm test-web synthetic synthetic-quick test-slurm test-deploy masks coverage circuits-scores circuit-latents
 
 help:
 	@echo "make eval-ioi [MODEL=smollm2] compare dictionaries on the indirect-object task; smollm2, or a name on the hub, is fetched first"
 	@echo "make eval TASK=pronoun        the same on another task (agreement: one that is read from files, docs/tasks.md)"
 	@echo "make eval-full [TASK=pronoun] eval with all architectures, searches and thresholds (cost printed first)"
+	@echo "make masks [MODEL=...]        which latents carry an attribute: masks learned from gradients, of the run of make eval-ioi"
+	@echo "make coverage                 whether intervals of three seeds hold the mean of forty (about 15 min)"
 	@echo "make quick                    for every change: format, unit tests, help"
 	@echo "make test                     the tests"
 	@echo "make test-python              the Python package against the program (PYTHON_WITH=python of an environment with torch: its codes too)"
@@ -58,7 +60,9 @@ help:
 	@echo "make sites                    locate the sites of the shipped model again"
 	@echo "make quality                  every architecture at matched sparsity, three seeds: the table of docs/results.md (about 25 min)"
 	@echo "make circuit-ioi [MODEL=...]  the edges that carry the indirect object: scores, faithfulness by size, a circuit and its picture (docs/circuits.md)"
-	@echo "make circuits                 the same tables for the six behaviours of the shipped model"
+	@echo "make circuits [MODEL=smollm2] the same tables for the six behaviours of the shipped model, or the six tasks of the paper; and across tasks"
+	@echo "make circuits-scores MODEL=smollm2  EAP-IG on the six tasks, and how often the model is right"
+	@echo "make circuit-latents          which latents of an evaluated experiment carry an attribute, and whether its evaluation found them"
 	@echo "make find                     functions with known descriptions, explained offline: scores beside controls and chance (docs/explain.md)"
 	@echo "make explain                  what the latents of make eval-ioi and of six architectures are active on, and whether that is so"
 	@echo "make test-llm                 the agent against a real server: llama-cpp-python of PyPI with SmolLM2 (make smollm2)"
@@ -108,6 +112,21 @@ ifneq ($(IS_SHIPPED),)
 	$(SAELAB) train configs/ioi/train-text.toml --run $(FULL) --activations $(FULL)/text --sites $(SITES)
 endif
 	$(SAELAB) eval configs/eval/ioi-full.toml --model $(MODEL) --run $(FULL) --sites $(SITES)
+
+# Which latents carry an attribute, by masks that are learned from the model's gradients; of a run of `make eval`.
+MASKS ?= configs/eval/masks.toml
+masks: build
+	$(SAELAB) masks $(MASKS) $(MASKS_WITH) --model $(MODEL) --run $(RUN) --sites $(SITES)
+
+# Whether the intervals of three seeds hold the mean of the other thirty-seven, on prompts of their own.
+COVERAGE := runs/coverage
+coverage: build
+	$(call dictionaries,$(COVERAGE),configs/ioi/train-coverage.toml)
+	$(SAELAB) eval configs/eval/coverage.toml --model $(MODEL) --run $(COVERAGE) --sites $(SITES)
+	mkdir -p $(COVERAGE)-truth
+	for part in activations supervised sae; do ln -sfn ../coverage/$$part $(COVERAGE)-truth/$$part || exit 1; done
+	$(SAELAB) eval configs/eval/coverage.toml --set seed=1 --model $(MODEL) --run $(COVERAGE)-truth --sites $(SITES)
+	$(SAELAB) coverage $(COVERAGE) $(COVERAGE)-truth
 
 pull: build
 	$(if $(wildcard $(MODEL)/.),$(error $(MODEL) is a folder; name a model of the Hugging Face hub: make pull MODEL=gpt2))
@@ -237,6 +256,7 @@ quality: build
 	    $(SAELAB) train $$config --run $(QUALITY) --activations $(QUALITY)/text || exit 1; done
 	$(SAELAB) splice configs/quality/splice.toml --model models/small-world --run $(QUALITY)
 	$(SAELAB) truth configs/quality/splice.toml --model models/small-world --run $(QUALITY)
+	$(SAELAB) probe configs/quality/splice.toml --model models/small-world --run $(QUALITY)
 	$(SAELAB) eval configs/quality/eval.toml --model models/small-world --run $(QUALITY) --sites $(QUALITY_SITES)
 	$(SAELAB) quality $(QUALITY) --picture docs/quality.svg
 
@@ -254,14 +274,46 @@ circuit-ioi: build $(PULLED)
 	$(SAELAB) circuit draw $(CIRCUITS)/eap-ig-inputs/circuit.json
 
 BEHAVIOURS := indirect-object capital hypernym pronoun greater-than agreement
-BEHAVIOUR_METHODS := exact eap-ig-inputs eap
-circuits: build
+BEHAVIOUR_METHODS := exact eap-ig-inputs eap relp information-flow
+# The six tasks of the paper, for any other model. Its cost is printed before each stage; for SmolLM2 see docs/circuits.md.
+PUBLISHED := published-ioi greater-than gender-bias capital-country subject-verb hypernymy
+PUBLISHED_METHODS := eap-ig-inputs eap relp
+PUBLISHED_SHARES := 0.002,0.005,0.01,0.02,0.05,0.1,0.2,0.5
+TASKS_OF := runs/circuits/$(basename $(notdir $(abspath $(MODEL))))
+# A method's scores of a task, unless they are there.
+define published
+	for task in $(PUBLISHED); do for method in $(1); do \
+	    test -f $(TASKS_OF)/$$task/$$method/scores.json || $(SAELAB) circuit score configs/circuits/$$task.toml --model $(MODEL) \
+	        --set method=$$method --out $(TASKS_OF)/$$task/$$method || exit 1; done; done
+endef
+circuits: build $(PULLED)
+ifneq ($(IS_SHIPPED),)
 	for behaviour in $(BEHAVIOURS); do \
 	    out=runs/circuits/$$behaviour; \
 	    for method in $(BEHAVIOUR_METHODS); do \
 	        $(SAELAB) circuit score configs/circuits/behaviour.toml --model models/small-world --set method=$$method \
 	            --set pairs.behaviour=$$behaviour --set check.behaviour=$$behaviour --out $$out/$$method || exit 1; done; \
-	    $(SAELAB) circuit compare $(BEHAVIOUR_METHODS:%=$$out/%) --model models/small-world --out $$out/curves.json || exit 1; done
+	    $(SAELAB) circuit compare $(BEHAVIOUR_METHODS:%=$$out/%) --model models/small-world --out $$out/curves.json || exit 1; \
+	    $(SAELAB) circuit select $$out/eap-ig-inputs --share $(CIRCUIT_SHARE) && $(SAELAB) circuit draw $$out/eap-ig-inputs/circuit.json || exit 1; done
+	$(SAELAB) circuit compare --across --share $(CIRCUIT_SHARE) $(BEHAVIOURS:%=runs/circuits/%/eap-ig-inputs) --model models/small-world \
+	    --out runs/circuits/across.json
+else
+	$(call published,$(PUBLISHED_METHODS))
+	for task in $(PUBLISHED); do \
+	    $(SAELAB) circuit compare $(PUBLISHED_METHODS:%=$(TASKS_OF)/$$task/%) --model $(MODEL) --shares $(PUBLISHED_SHARES) \
+	        --out $(TASKS_OF)/$$task/curves.json || exit 1; \
+	    $(SAELAB) circuit select $(TASKS_OF)/$$task/eap-ig-inputs --share 0.02 && \
+	        $(SAELAB) circuit draw $(TASKS_OF)/$$task/eap-ig-inputs/circuit.json || exit 1; done
+	$(SAELAB) circuit compare --across --share 0.02 $(PUBLISHED:%=$(TASKS_OF)/%/eap-ig-inputs) --model $(MODEL) --out $(TASKS_OF)/across.json
+endif
+
+# EAP-IG alone on the six tasks: scores, and how often the model is right.
+circuits-scores: build $(PULLED)
+	$(call published,eap-ig-inputs)
+
+# Which latents of an evaluated experiment carry each attribute, beside those that the evaluation chooses.
+circuit-latents: eval
+	$(SAELAB) circuit latents --run $(RUN) --model $(MODEL) --sites $(SITES) --out $(RUN)/circuit-latents.json
 
 phenomena: build
 	$(SAELAB) phenomena configs/phenomena/full.toml --out runs/phenomena

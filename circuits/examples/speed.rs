@@ -30,6 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 corrupted,
                 answer: vec![token(row)],
                 wrong: vec![token(row + 1)],
+                positions: None,
             }
         })
         .collect();
@@ -39,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..ScoreOptions::default()
     };
     let start = Instant::now();
-    circuits::score(&model, &all, &options, &|_| ())?;
+    circuits::score(&model, &all, &options, None, &|_| ())?;
     let seconds = start.elapsed().as_secs_f64();
     let status = std::fs::read_to_string("/proc/self/status")?;
     let peak = status

@@ -65,6 +65,7 @@ pub fn behaviour_pairs(tokenizer: &Tokenizer, behaviour: Behaviour, n: usize, se
             corrupted: partner.ids.clone(),
             answer: clean.right.clone(),
             wrong,
+            positions: None,
         })
     };
     pool.iter().take(n).enumerate().map(pair).collect()

@@ -9,7 +9,7 @@ use crate::score_file::{graph, sizes};
 use crate::{Circuit, Error, ScoreOptions, Selection};
 
 /// Version of `circuit.json`.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 /// What `circuit.json` holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,8 +25,8 @@ pub struct CircuitFile {
     pub scores: ScoreOptions,
     /// Where the pairs of the scores came from.
     pub pairs: Value,
-    /// How the edges were chosen.
-    pub selection: Selection,
+    /// How the edges were chosen; none where another program's file marked them.
+    pub selection: Option<Selection>,
     /// Edges that are left after pruning.
     pub kept: usize,
     edges: Vec<KeptEdge>,
@@ -42,7 +42,7 @@ struct KeptEdge {
 
 impl CircuitFile {
     /// What is to be written of a circuit that was chosen from `scores` as `file` says.
-    pub fn new(circuit: &Circuit, scores: &[f64], file: &crate::ScoreFile, selection: Selection) -> Self {
+    pub fn new(circuit: &Circuit, scores: &[f64], file: &crate::ScoreFile, selection: Option<Selection>) -> Self {
         let graph = circuit.graph();
         let edges = circuit.edges().map(|edge| {
             let destination = graph.destination(edge.destination);

@@ -42,8 +42,8 @@ pub fn evaluate(
     let passes = Passes::new(model, size).grouped(Grouping::Length);
     let batches = passes.each(pairs, |pass| -> Result<_, Error> {
         let batch = Batch::new(model, pass.rows.iter().map(|&row| &pairs[row]).collect())?;
-        let corrupted = batch.run(&batch.corrupted, &patched::streams(model.spec()))?;
-        let clean = batch.plain(&batch.clean, lm::Request::default())?.logits_at()?;
+        let corrupted = batch.run_corrupted(&patched::streams(model.spec()))?;
+        let clean = batch.plain(false, lm::Request::default())?.logits_at()?;
         let metric = batch.metric(metric, &clean);
         let of = |logits| numbers(metric.values(logits));
         let mut columns = vec![of(clean), of(corrupted.logits.clone())];

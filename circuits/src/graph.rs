@@ -4,61 +4,12 @@
 //! values, by an MLP, by the logits. The sources that it can see are always the first ones, [`Graph::sources_of`] of them, which
 //! makes every sum over sources a product of matrices.
 
-use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
 use lm::Spec;
 
-use crate::Error;
-
-/// A component of a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Node {
-    /// The token embedding, `input`.
-    Input,
-    /// An attention head, `a5.h1`: what it adds to the residual stream, without the bias of its layer.
-    Head {
-        /// The block.
-        layer: usize,
-        /// The head of queries.
-        head: usize,
-    },
-    /// A head of keys and values that several heads of queries share, `a5.kv1`. It is read for them and adds nothing by itself.
-    KeyValue {
-        /// The block.
-        layer: usize,
-        /// The head of keys and values.
-        head: usize,
-    },
-    /// An MLP, `m3`.
-    Mlp {
-        /// The block.
-        layer: usize,
-    },
-    /// The logits, `logits`: they read the residual stream behind the last block, before the last norm.
-    Logits,
-}
-
-/// What a head reads the residual stream for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Slot {
-    /// Queries, `q`.
-    Q,
-    /// Keys, `k`.
-    K,
-    /// Values, `v`.
-    V,
-}
-
-/// One reading of the residual stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Destination {
-    /// Who reads.
-    pub node: Node,
-    /// What for, where the reader is a head.
-    pub slot: Option<Slot>,
-}
+use crate::{Destination, Error, Node, Slot};
 
 /// An edge: what a source adds, as a destination reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +26,19 @@ pub(crate) enum Group {
     Heads { layer: usize, slot: Slot },
     Mlp { layer: usize },
     Logits,
+}
+
+impl Group {
+    /// Whether it decides what heads attend to: queries and keys.
+    pub(crate) fn is_of_pattern(self) -> bool {
+        matches!(
+            self,
+            Self::Heads {
+                slot: Slot::Q | Slot::K,
+                ..
+            }
+        )
+    }
 }
 
 /// All sources, destinations and edges of a model.
@@ -350,168 +314,25 @@ impl Graph {
             })
     }
 
+    /// An edge by its name, as [`Graph::name`] writes it.
+    ///
+    /// # Errors
+    ///
+    /// What is no name of an edge of this graph.
+    pub fn parse(&self, name: &str) -> Result<Edge, Error> {
+        let (source, to) = name.split_once("->").ok_or_else(|| Error::UnknownName {
+            what: "edge",
+            found: name.to_owned(),
+            known: "edges are named as in m0->a1.h0<v>".to_owned(),
+        })?;
+        match to.strip_suffix('>').and_then(|to| to.split_once('<')) {
+            Some((node, slot)) => self.find(source, node, Some(slot)),
+            None => self.find(source, to, None),
+        }
+    }
+
     /// The name of an edge, as in `a5.h5->a8.h6<q>`.
     pub fn name(&self, edge: Edge) -> String {
         format!("{}->{}", self.source(edge.source), self.destination(edge.destination))
-    }
-}
-
-impl fmt::Display for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Input => f.write_str("input"),
-            Self::Head { layer, head } => write!(f, "a{layer}.h{head}"),
-            Self::KeyValue { layer, head } => write!(f, "a{layer}.kv{head}"),
-            Self::Mlp { layer } => write!(f, "m{layer}"),
-            Self::Logits => f.write_str("logits"),
-        }
-    }
-}
-
-impl FromStr for Node {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        let parsed = || -> Option<Self> {
-            if let Some(layer) = name.strip_prefix('m') {
-                return Some(Self::Mlp {
-                    layer: layer.parse().ok()?,
-                });
-            }
-            let (layer, head) = name.strip_prefix('a')?.split_once('.')?;
-            let layer = layer.parse().ok()?;
-            if let Some(head) = head.strip_prefix("kv") {
-                let head = head.parse().ok()?;
-                return Some(Self::KeyValue { layer, head });
-            }
-            let head = head.strip_prefix('h')?.parse().ok()?;
-            Some(Self::Head { layer, head })
-        };
-        let node = match name {
-            "input" => Some(Self::Input),
-            "logits" => Some(Self::Logits),
-            _ => parsed(),
-        };
-        // `a05.h1` would be a second name of the same node.
-        node.filter(|node| node.to_string() == name)
-            .ok_or_else(|| Error::UnknownName {
-                what: "node",
-                found: name.to_owned(),
-                known: "nodes are named input, a5.h1, a5.kv1, m3 and logits".to_owned(),
-            })
-    }
-}
-
-impl fmt::Display for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Q => "q",
-            Self::K => "k",
-            Self::V => "v",
-        })
-    }
-}
-
-impl FromStr for Slot {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        match name {
-            "q" => Ok(Self::Q),
-            "k" => Ok(Self::K),
-            "v" => Ok(Self::V),
-            _ => Err(Error::UnknownName {
-                what: "slot",
-                found: name.to_owned(),
-                known: "slots are q, k and v".to_owned(),
-            }),
-        }
-    }
-}
-
-impl fmt::Display for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.slot {
-            Some(slot) => write!(f, "{}<{slot}>", self.node),
-            None => self.node.fmt(f),
-        }
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn edges_are_as_many_as_published() {
-        // The paper, the plots of its authors, and MIB (whose keys and values are one a head of queries).
-        for (graph, edges) in [
-            (Graph::of(12, 12, 12, false), 32_491),
-            (Graph::of(24, 16, 16, false), 231_877),
-            (Graph::of(36, 20, 20, false), 810_703),
-            (Graph::of(48, 25, 25, false), 2_235_025),
-            (Graph::of(32, 32, 32, true), 1_591_857),
-            (Graph::of(24, 14, 14, false), 179_749),
-            (Graph::of(26, 8, 8, false), 74_218),
-        ] {
-            assert_eq!(graph.n_edges(), edges);
-            assert_eq!(graph.edges().count(), edges);
-        }
-        let gpt2 = Graph::of(12, 12, 12, false);
-        assert_eq!((gpt2.n_sources(), gpt2.n_destinations()), (157, 445));
-    }
-
-    #[test]
-    fn numbers_and_names_lead_back_to_each_edge() {
-        for graph in [
-            Graph::of(3, 4, 4, false),
-            Graph::of(2, 6, 2, true),
-            Graph::of(2, 4, 1, false),
-        ] {
-            for (number, edge) in graph.edges().enumerate() {
-                assert_eq!(graph.edge_number(edge), number);
-                assert_eq!(graph.edge(number), edge);
-                let destination = graph.destination(edge.destination);
-                let slot = destination.slot.map(|slot| slot.to_string());
-                let found = graph.find(
-                    &graph.source(edge.source).to_string(),
-                    &destination.node.to_string(),
-                    slot.as_deref(),
-                );
-                assert_eq!(found.unwrap(), edge);
-            }
-            for source in 0..graph.n_sources() {
-                for destination in 0..graph.n_destinations() {
-                    let reads = graph.readers(destination).contains(&source);
-                    assert_eq!(reads, graph.inputs_of(source).contains(&destination));
-                    // Nothing reads what comes after it.
-                    assert!(!reads || graph.sources_of(destination) <= source);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn shared_keys_are_one_destination_for_their_heads() {
-        let graph = Graph::of(2, 6, 2, false);
-        let edge = graph.find("m0", "a1.kv1", Some("k")).unwrap();
-        let readers = graph
-            .readers(edge.destination)
-            .map(|reader| graph.source(reader).to_string());
-        assert_eq!(readers.collect::<Vec<_>>(), ["a1.h3", "a1.h4", "a1.h5"]);
-        for (source, destination, slot) in [
-            ("m0", "a1.h1", Some("k")),
-            ("m1", "m0", None),
-            ("m1", "m1", None),
-            ("input", "a2.h0", Some("q")),
-            ("input", "m0", Some("q")),
-            ("input", "a0.h0", None),
-            ("logits", "m0", None),
-            ("input", "m00", None),
-            ("input", "a0.h6", Some("q")),
-        ] {
-            assert!(graph.find(source, destination, slot).is_err(), "{source} {destination}");
-        }
     }
 }

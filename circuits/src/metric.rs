@@ -21,11 +21,18 @@ pub enum Metric {
     ProbDiff,
     /// Minus the Kullback-Leibler divergence from the clean run in nats: 0 where the prediction is the clean one.
     Kl,
+    /// Minus the Jensen-Shannon divergence from the clean run in nats, from 0 to minus ln 2.
+    Js,
 }
 
 impl Metric {
     /// All metrics.
-    pub const ALL: [Self; 3] = [Self::LogitDiff, Self::ProbDiff, Self::Kl];
+    pub const ALL: [Self; 4] = [Self::LogitDiff, Self::ProbDiff, Self::Kl, Self::Js];
+
+    /// Whether it is above 0 where the model says what is right rather than what is wrong; divergences never are.
+    pub fn judges(self) -> bool {
+        matches!(self, Self::LogitDiff | Self::ProbDiff)
+    }
 
     /// The metric of some pairs, whose clean runs predict `clean` `[B, V]`.
     pub(crate) fn of(self, pairs: &[&Pair], clean: &Tensor<2>) -> Bound {
@@ -46,6 +53,7 @@ impl Metric {
             Self::LogitDiff => Bound::Logits(weights(true)),
             Self::ProbDiff => Bound::Probabilities(weights(false)),
             Self::Kl => Bound::Divergence(activation::log_softmax(clean.clone(), 1)),
+            Self::Js => Bound::Mixture(activation::log_softmax(clean.clone(), 1)),
         }
     }
 }
@@ -56,6 +64,7 @@ pub(crate) enum Bound {
     Logits(Tensor<2>),        // [B, V]
     Probabilities(Tensor<2>), // [B, V]
     Divergence(Tensor<2>),    // log-probabilities of the clean run, [B, V]
+    Mixture(Tensor<2>),       // the same, [B, V]
 }
 
 impl Bound {
@@ -80,6 +89,12 @@ impl Bound {
                 let difference = activation::log_softmax(logits, 1) - clean.clone();
                 (clean.exp() * difference).sum_dim(1)
             }
+            Self::Mixture(clean) => {
+                let (a, b) = (fitted(clean), activation::log_softmax(logits, 1)); // [R, V]
+                let (p, q) = (a.clone().exp(), b.clone().exp());
+                let middle = ((p.clone() + q.clone()) * 0.5).clamp_min(f32::MIN_POSITIVE).log();
+                ((p * (a - middle.clone()) + q * (b - middle)) * -0.5).sum_dim(1)
+            }
         };
         debug_assert_eq!(values.dims(), [rows, 1], "of {d_vocab} tokens");
         values.reshape([rows]) // [R]
@@ -92,6 +107,7 @@ impl fmt::Display for Metric {
             Self::LogitDiff => "logit_diff",
             Self::ProbDiff => "prob_diff",
             Self::Kl => "kl",
+            Self::Js => "js",
         })
     }
 }
@@ -106,5 +122,33 @@ impl FromStr for Metric {
             found: name.to_owned(),
             known: format!("use one of {}", Self::ALL.map(|metric| metric.to_string()).join(", ")),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both divergences by their definitions, in double precision.
+    #[test]
+    fn divergences_are_those_of_their_definitions() {
+        let device = kernels::cpu();
+        let (p, q) = ([0.3_f32, -1.0, 2.0, -40.0], [-0.5_f32, 1.5, 0.1, 3.0]);
+        let pair = Pair::default();
+        let of = |metric: Metric, logits: [f32; 4]| {
+            let clean = kernels::from_vec(p.to_vec(), [1, 4], &device);
+            let bound = metric.of(&[&pair], &clean);
+            f64::from(kernels::to_vec(bound.values(kernels::from_vec(logits.to_vec(), [1, 4], &device)))[0])
+        };
+        let softmax = |x: [f32; 4]| {
+            let sum: f64 = x.iter().map(|&x| f64::from(x).exp()).sum();
+            x.map(|x| f64::from(x).exp() / sum)
+        };
+        let kl = |a: [f64; 4], b: [f64; 4]| a.iter().zip(b).map(|(a, b)| a * (a / b).ln()).sum::<f64>();
+        let (a, b) = (softmax(p), softmax(q));
+        let middle = [0, 1, 2, 3].map(|i| (a[i] + b[i]) / 2.0);
+        assert!((of(Metric::Kl, q) + kl(a, b)).abs() < 1e-5);
+        assert!((of(Metric::Js, q) + (kl(a, middle) + kl(b, middle)) / 2.0).abs() < 1e-6);
+        assert!(of(Metric::Kl, p).abs() < 1e-6 && of(Metric::Js, p).abs() < 1e-6);
     }
 }

@@ -9,8 +9,8 @@ use text::Tokenizer;
 
 use crate::Error;
 
-/// A clean and a corrupted prompt of one length, and the tokens that are judged behind their last position.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A clean and a corrupted prompt, and the tokens that are judged behind their last position.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pair {
     /// Token ids of the clean prompt.
     pub clean: Vec<u32>,
@@ -20,6 +20,9 @@ pub struct Pair {
     pub answer: Vec<u32>,
     /// Wrong answers to it.
     pub wrong: Vec<u32>,
+    /// For each position of the clean prompt the position of the corrupted one that stands for it; the same where there are none, and
+    /// then both prompts have one length.
+    pub positions: Option<Vec<usize>>,
 }
 
 impl AsRef<[u32]> for Pair {
@@ -33,12 +36,28 @@ impl Pair {
     /// What is wrong with the pair, if anything is.
     fn fault(&self) -> Option<String> {
         let (clean, corrupted) = (self.clean.len(), self.corrupted.len());
-        if clean == 0 {
-            return Some("the clean prompt has no tokens".to_owned());
+        if clean == 0 || corrupted == 0 {
+            let which = if clean == 0 { "clean" } else { "corrupted" };
+            return Some(format!("the {which} prompt has no tokens"));
         }
-        if clean != corrupted {
+        if let Some(positions) = &self.positions {
+            if positions.len() != clean {
+                return Some(format!(
+                    "`positions` has {} entries and the clean prompt {clean} tokens: give each token the position that stands for it",
+                    positions.len()
+                ));
+            }
+            if positions.iter().any(|&position| position >= corrupted) || positions.last() != Some(&(corrupted - 1)) {
+                return Some(format!(
+                    "`positions` are from 0 to {} and the last one is {}: the answer is read behind both last tokens",
+                    corrupted.saturating_sub(1),
+                    corrupted.saturating_sub(1)
+                ));
+            }
+        } else if clean != corrupted {
             return Some(format!(
-                "the clean prompt has {clean} tokens and the corrupted one {corrupted}: word them so that both have as many"
+                "the clean prompt has {clean} tokens and the corrupted one {corrupted}: word them so that both have as many, or give \
+                 `positions`"
             ));
         }
         let empty = |tokens: &[u32], name| {
@@ -55,10 +74,10 @@ impl Pair {
 
     /// What of the pair a model cannot run, if anything.
     fn misfit(&self, spec: &Spec) -> Option<String> {
-        if self.clean.len() > spec.n_ctx {
+        let longest = self.clean.len().max(self.corrupted.len());
+        if longest > spec.n_ctx {
             return Some(format!(
-                "the prompts have {} tokens, the model reads at most {}",
-                self.clean.len(),
+                "the prompts have {longest} tokens, the model reads at most {}",
                 spec.n_ctx
             ));
         }
@@ -134,6 +153,7 @@ pub fn task_pairs(task: &dyn Task, of: &TaskPairs) -> Result<Vec<Pair>, Error> {
                 }
             })?,
             clean: clean.ids.clone(),
+            positions: None,
         };
         match pair.fault() {
             None => Ok(pair),
@@ -165,7 +185,10 @@ fn corrupted(clean: &Prompt, other: &Prompt, at: &[Role]) -> Option<Vec<u32>> {
 /// {"clean": "When Amy and Laura got a snack, Laura gave it to", "corrupted": "When Amy and Laura got a snack, Ann gave it to",
 ///  "answer": " Amy", "wrong": " Laura"}
 /// {"clean_ids": [0, 5, 9], "corrupted_ids": [0, 6, 9], "answer": 17, "wrong": [3, 4]}
+/// {"clean_ids": [0, 5, 9], "corrupted_ids": [0, 6, 7, 9], "positions": [0, 2, 3], "answer": 17, "wrong": 3}
 /// ```
+///
+/// Prompts have equally many tokens, or `positions` says which corrupted position stands for each clean one, the last for the last.
 ///
 /// Texts begin with the model's beginning-of-text token where it has one; ids are taken as they are. `answer` and `wrong` are a text
 /// that is one token with its space, an id, or a list of either.
@@ -184,6 +207,7 @@ struct Line {
     corrupted_ids: Option<Vec<u32>>,
     answer: Answers,
     wrong: Answers,
+    positions: Option<Vec<usize>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -263,5 +287,6 @@ fn parse(line: &str, tokenizer: &Tokenizer) -> Result<Pair, String> {
         corrupted: prompt(line.corrupted, line.corrupted_ids, "corrupted")?,
         answer: tokens(line.answer, "answer")?,
         wrong: tokens(line.wrong, "wrong")?,
+        positions: line.positions,
     })
 }

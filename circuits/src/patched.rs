@@ -79,7 +79,7 @@ pub(crate) fn logits(batch: &Batch<'_>, circuit: &Circuit, corrupted: &Run) -> R
         request.patches = recorders(batch, &corrupted.stack, &shared);
         request.patches.extend(inputs);
     }
-    Ok(batch.plain(&batch.clean, request)?.logits_at()?)
+    Ok(batch.plain(false, request)?.logits_at()?)
 }
 
 /// Patches that change nothing and keep what each source adds.

@@ -4,16 +4,17 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray, UInt64Array};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Error, Graph, ScoreOptions, Scores};
+use crate::bootstrap::ranks;
+use crate::{Error, Graph, Intervals, ScoreOptions, Scores};
 
 /// Version of `scores.json`.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 /// What `scores.json` holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,8 +28,17 @@ pub struct ScoreFile {
     pub options: ScoreOptions,
     /// Where the pairs came from, as the config says.
     pub pairs: Value,
+    /// Whether the scores are another program's, so that nothing is known of single pairs; the method is then what they are called.
+    pub imported: bool,
     /// How many.
     pub n_pairs: usize,
+    /// Share of pairs whose clean run has a metric above 0: the model says what is right rather than what is wrong.
+    /// None where the metric is a divergence.
+    pub accuracy: Option<f64>,
+    /// Edges of the set that `overlap` is of.
+    pub top: usize,
+    /// Intersection over union of the best edges with those of a resample, on average; none of a single pair.
+    pub overlap: Option<f64>,
     /// Mean metric of the clean runs.
     pub clean: f64,
     /// Mean metric of the corrupted runs.
@@ -57,11 +67,13 @@ impl ScoreFile {
     pub fn write(
         folder: &Path,
         scores: &Scores,
+        intervals: Option<&Intervals>,
         options: &ScoreOptions,
         model: &str,
         pairs: Value,
     ) -> Result<Self, Error> {
-        let bytes = edges_parquet(scores)?;
+        let bytes = edges_parquet(scores, intervals)?;
+        let right = scores.clean.iter().filter(|&&metric| metric > 0.0).count();
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
         let file = Self {
             format_version: FORMAT_VERSION,
@@ -69,7 +81,14 @@ impl ScoreFile {
             graph: sizes(&scores.graph),
             options: *options,
             pairs,
+            imported: scores.by_pair.is_empty(),
             n_pairs: scores.clean.len(),
+            accuracy: options
+                .metric
+                .judges()
+                .then(|| right as f64 / scores.clean.len().max(1) as f64),
+            top: intervals.map_or(0, |intervals| intervals.top),
+            overlap: intervals.map(|intervals| intervals.overlap),
             clean: mean(&scores.clean),
             corrupted: mean(&scores.corrupted),
             edges: artifacts::sha256_hex(&bytes),
@@ -110,13 +129,21 @@ impl ScoreFile {
 }
 
 /// Scores as a Parquet file.
-fn edges_parquet(scores: &Scores) -> Result<Vec<u8>, Error> {
+fn edges_parquet(scores: &Scores, intervals: Option<&Intervals>) -> Result<Vec<u8>, Error> {
     let graph = &scores.graph;
     let destinations = || graph.edges().map(|edge| graph.destination(edge.destination));
     let sources = graph.edges().map(|edge| Some(graph.source(edge.source).to_string()));
     let nodes = destinations().map(|destination| Some(destination.node.to_string()));
     let slots = destinations().map(|destination| destination.slot.map(|slot| slot.to_string()));
-    let columns: Vec<(&str, ArrayRef, bool)> = vec![
+    let of_rank = |rank: &dyn Fn(usize) -> usize| -> ArrayRef {
+        Arc::new(
+            (0..graph.n_edges())
+                .map(|edge| rank(edge) as u64)
+                .collect::<UInt64Array>(),
+        )
+    };
+    let in_order = ranks(&scores.values);
+    let mut columns: Vec<(&str, ArrayRef, bool)> = vec![
         ("source", Arc::new(sources.collect::<StringArray>()), false),
         ("destination", Arc::new(nodes.collect::<StringArray>()), false),
         ("slot", Arc::new(slots.collect::<StringArray>()), true),
@@ -126,7 +153,25 @@ fn edges_parquet(scores: &Scores) -> Result<Vec<u8>, Error> {
             Arc::new(Float64Array::from(scores.errors.clone())),
             true,
         ),
+        ("rank", of_rank(&|edge| in_order[edge]), false),
     ];
+    if let Some(intervals) = intervals {
+        let end = |place: usize| -> ArrayRef {
+            Arc::new(
+                intervals
+                    .scores
+                    .iter()
+                    .map(|ends| ends[place])
+                    .collect::<Float64Array>(),
+            )
+        };
+        columns.extend([
+            ("score_low", end(0), false),
+            ("score_high", end(1), false),
+            ("rank_low", of_rank(&|edge| intervals.ranks[edge][0]), false),
+            ("rank_high", of_rank(&|edge| intervals.ranks[edge][1]), false),
+        ]);
+    }
     let batch = RecordBatch::try_from_iter_with_nullable(columns)?;
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None)?;

@@ -8,7 +8,8 @@ use burn::tensor::Tensor;
 use lm::{HookPoint, Model, NormAt, Spec, Trace};
 
 use crate::Error;
-use crate::graph::{Group, Slot};
+use crate::graph::Group;
+use crate::node::Slot;
 
 /// The hooks that the outputs of all sources are made of.
 pub(crate) fn hooks(spec: &Spec) -> Vec<HookPoint> {

@@ -42,6 +42,7 @@ fn pairs() -> Vec<Pair> {
             corrupted,
             answer: vec![answers[0]],
             wrong: vec![answers[1]],
+            positions: None,
         })
         .collect()
 }
@@ -64,7 +65,7 @@ fn options(method: Method) -> ScoreOptions {
 }
 
 fn scores(options: &ScoreOptions) -> Vec<f64> {
-    score(&model(), &pairs(), options, &|_| ()).unwrap().values
+    score(&model(), &pairs(), options, None, &|_| ()).unwrap().values
 }
 
 /// The largest difference as a share of the largest number.
@@ -165,7 +166,7 @@ fn edges_out_of_the_input_add_up_to_the_change_of_the_metric() {
             grid: Grid::Paper,
             ..options(Method::EapIgInputs)
         };
-        let found = score(&model, &pairs, &options, &|_| ()).unwrap();
+        let found = score(&model, &pairs, &options, None, &|_| ()).unwrap();
         let of_input: f64 = graph
             .edges()
             .zip(&found.values)

@@ -43,6 +43,7 @@ fn pairs(model: &Model) -> Vec<Pair> {
                 corrupted,
                 answer: vec![2 + row as u32],
                 wrong: vec![12 + row as u32, 13 + row as u32],
+                positions: None,
             }
         })
         .collect()
@@ -57,7 +58,9 @@ fn options(method: Method) -> ScoreOptions {
 }
 
 fn values(model: &Model, method: Method) -> Vec<f64> {
-    score(model, &pairs(model), &options(method), &|_| ()).unwrap().values
+    score(model, &pairs(model), &options(method), None, &|_| ())
+        .unwrap()
+        .values
 }
 
 fn run(model: &Model, ids: &[u32], capture: Vec<HookPoint>, patches: Vec<Patch>) -> lm::Trace {
@@ -301,7 +304,9 @@ fn gradients_at_inputs_of_heads_are_those_that_watching_gives() {
                 };
                 let (resid, of_inner) = gradient(inner);
                 let (_, expected) = gradient(outer);
-                let found = model.head_input_gradients(inner, resid, of_inner).unwrap();
+                let found = model
+                    .head_input_gradients(inner, resid, of_inner, lm::NormRule::Exact)
+                    .unwrap();
                 assert_eq!(found.dims(), expected.dims());
                 let of = |tensor: Tensor<4>| kernels::to_vec(tensor).into_iter().map(f64::from).collect::<Vec<_>>();
                 let error = error(&of(found), &of(expected));

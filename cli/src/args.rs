@@ -12,7 +12,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
         "Commands",
         &[
             "model", "locate", "harvest", "fit", "train", "submit", "status", "eval", "compare", "report", "serve",
-            "quality", "splice", "truth", "explain", "circuit",
+            "quality", "splice", "truth", "probe", "masks", "explain", "circuit",
         ],
     ),
     ("Files", &["inspect", "encode", "convert", "store", "trace"]),
@@ -116,10 +116,16 @@ pub(crate) enum Command {
     Splice(commands::splice::Splice),
     /// Score latents against the labels that the written world has of every token
     Truth(commands::truth::TruthArgs),
+    /// Probe the world's labels with few latents: beside the ceiling of a probe of the vector and the floor of random rows
+    Probe(commands::probe::ProbeArgs),
     /// Score dictionaries on approximation, control and interpretability
     Eval(commands::eval::Eval),
+    /// Learn masks over latents from the model's gradients: which latents carry an attribute
+    Masks(commands::masks::MasksArgs),
     /// Compare evaluated dictionaries or runs, and say which differences are real
     Compare(commands::compare::Compare),
+    /// Measure whether the intervals of few seeds hold the mean of many
+    Coverage(commands::coverage::CoverageArgs),
     /// Write the page about a run, and pages of its latents
     Report(commands::report::Report),
     /// Serve the pages of all runs in a folder on this machine
@@ -136,6 +142,8 @@ pub(crate) enum Command {
     Synthetic(commands::synthetic::Synthetic),
     /// Print one table of what splice, truth and eval measured, seeds averaged
     Quality(commands::quality::Quality),
+    /// Measure what a paper reports and print it beside the published numbers
+    Reproduce(commands::reproduce::Reproduce),
     /// Say what the keys of configs mean
     Config(commands::config_explain::ConfigArgs),
     /// Print a script by which a shell completes the command line

@@ -76,6 +76,11 @@ fn from_scores_to_a_picture() {
         "0",
     ]));
     assert!(text.contains("pearson") && text.contains("1.000 (479)"), "{text}");
+    assert!(text.contains("random") && text.contains("weight-norm"), "{text}");
+    // On the pairs that edges were scored on, which is said.
+    let output = circuit(&["check", &chosen, "--model", MODEL, "--discovery", "--resamples", "0"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("flattered"));
+    succeeds(output);
 
     let graph = at("graph.json");
     said(circuit(&[
@@ -90,6 +95,35 @@ fn from_scores_to_a_picture() {
     ]));
     let graph: serde_json::Value = serde_json::from_slice(&std::fs::read(&graph).unwrap()).unwrap();
     assert_eq!(graph["edges"].as_object().unwrap().len(), 479);
+    // And back: the same scores and the same circuit.
+    let text = said(circuit(&[
+        "import",
+        &at("graph.json"),
+        "--config",
+        "configs/circuits/ioi.toml",
+        "--set",
+        "pairs.n=6",
+        "--model",
+        MODEL,
+        "--out",
+        &at("imported"),
+    ]));
+    assert!(text.contains("479 scores and a circuit of"), "{text}");
+    let text = said(circuit(&[
+        "compare",
+        &at("ig"),
+        &at("imported"),
+        "--model",
+        MODEL,
+        "--shares",
+        "0.2",
+        "--resamples",
+        "0",
+    ]));
+    assert!(
+        text.contains("imported") && text.contains("1.000    1.000    1.000    1.000    1.000"),
+        "{text}"
+    );
 
     // A circuit of another model, and scores that are not those of their file.
     let error = refused(&circuit(&["check", &chosen, "--model", "lm/tests/fixtures/gpt2-micro"]));
@@ -139,7 +173,7 @@ fn what_cannot_be_meant_is_one_line() {
         ("method=eapig", "method"),
         ("steps=0", "`steps` is 0"),
         ("pairs.attribute=Nobody", "use one of IO, S, Pos"),
-        ("pairs.file=x.jsonl", "`file` stands alone"),
+        ("pairs.file=x.jsonl", "name one of `task`"),
         ("stepz=3", "did you mean `steps`"),
     ] {
         let error = refused(&score(&folder.path().join("none"), &[set]));
@@ -154,4 +188,77 @@ fn what_cannot_be_meant_is_one_line() {
     assert!(text.contains("undefined"), "{text}");
     let error = refused(&circuit(&["select", &out, "--edges", "480"]));
     assert!(error.contains("the graph has 479"), "{error}");
+}
+
+#[test]
+fn circuits_of_several_tasks_are_run_on_each_others_pairs() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    for behaviour in ["capital", "pronoun"] {
+        let [of_pairs, of_check] = ["pairs", "check"].map(|table| format!("{table}.behaviour={behaviour}"));
+        let sets = [&of_pairs, "pairs.n=6", &of_check, "check.n=6"]
+            .map(|set| ["--set", set])
+            .concat();
+        let out = at(behaviour);
+        let arguments = [
+            "score",
+            "configs/circuits/behaviour.toml",
+            "--model",
+            MODEL,
+            "--out",
+            &out,
+        ];
+        said(circuit(&[&arguments[..], &sets[..]].concat()));
+    }
+    let (capital, pronoun, out) = (at("capital"), at("pronoun"), at("across.json"));
+    let text = said(circuit(&[
+        "compare",
+        "--across",
+        "--share",
+        "0.1",
+        &capital,
+        &pronoun,
+        "--model",
+        MODEL,
+        "--resamples",
+        "0",
+        "--out",
+        &out,
+    ]));
+    assert!(
+        text.contains("row = task that is run") && text.contains("Pearson"),
+        "{text}"
+    );
+    let cells: serde_json::Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+    let cells = cells.as_array().unwrap();
+    assert_eq!(cells.len(), 4);
+    for cell in cells {
+        let is_own = cell["task"] == cell["circuit"];
+        assert_eq!(cell["overlap"]["edges"].as_f64().unwrap() == 1.0, is_own);
+    }
+}
+
+#[test]
+fn edges_are_taken_apart() {
+    let split = |arguments: &[&str]| {
+        let of_all = [
+            "split",
+            "configs/circuits/ioi.toml",
+            "--model",
+            MODEL,
+            "--set",
+            "pairs.n=6",
+        ];
+        circuit(&[&of_all[..], arguments].concat())
+    };
+    for by in ["positions", "neurons", "to-neurons"] {
+        let text = said(split(&["--edge", "m0->m1", "--by", by]));
+        assert!(text.contains("m0->m1"), "{text}");
+    }
+    let error = refused(&split(&["--edge", "m1->m0", "--by", "positions"]));
+    assert!(error.contains("m1->m0"), "{error}");
+    let error = refused(&split(&["--edge", "m0->m1", "--edge", "a0.h0->m1", "--by", "neurons"]));
+    assert!(error.contains("one source"), "{error}");
+    let error = refused(&split(&["--edge", "m0->logits", "--by", "to-neurons"]));
+    assert!(error.contains("lead to an MLP"), "{error}");
 }

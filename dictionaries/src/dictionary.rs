@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use tasks::Labels;
 
 /// A set of `F` directions, with a way from activations to codes and an affine way back.
-pub trait Dictionary {
+pub trait Dictionary: Send + Sync {
     /// Width `D` of the activations.
     fn d_in(&self) -> usize;
 
@@ -39,6 +39,12 @@ pub trait Dictionary {
     /// - codes: `[B, F]`
     /// - output: `[B, D]`
     fn decode(&self, codes: Tensor<2>) -> Tensor<2>;
+
+    /// Whether latents `j` and `j + F / 2` are the two directions of one axis, so that exchanging a coordinate of either sign for
+    /// one of the other is one change of the dictionary and not two.
+    fn is_signed_basis(&self) -> bool {
+        false
+    }
 
     /// What it gives back besides the decoded codes, straight from the activations: a skip connection.
     ///

@@ -10,12 +10,22 @@ use crate::spec::NormKind;
 use crate::weights::{Part, Slot};
 use crate::{Error, HookPoint, Model, NormAt};
 
+/// What a gradient makes of the number that a norm divides by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormRule {
+    /// It depends on the vector: the derivative.
+    Exact,
+    /// It is a constant: the rule of relevance propagation.
+    FrozenScale,
+}
+
 impl Model {
     /// The gradients at `hook_q_input`, `hook_k_input` or `hook_v_input` of a layer, `[B, T, H or K, D]`, from those at its
     /// `hook_q`, `hook_k` or `hook_v`.
     ///
     /// They are what watching the inputs gives ([`crate::Request::watch`]) as long as every head reads `resid`, for a part of the
-    /// memory: no head has a residual stream of its own while the pass is recorded.
+    /// memory: no head has a residual stream of its own while the pass is recorded. With [`NormRule::FrozenScale`] the norm of each head
+    /// divides by a constant, as where `hook_scale` is patched to be one.
     ///
     /// # Errors
     ///
@@ -30,6 +40,7 @@ impl Model {
         hook: HookPoint,
         resid: Tensor<3>,
         gradient: Tensor<4>,
+        rule: NormRule,
     ) -> Result<Tensor<4>, Error> {
         let spec = self.spec();
         hook.check(spec)?;
@@ -50,12 +61,12 @@ impl Model {
         let weight = weight.reshape([d, heads, width]).swap_dims(0, 1).swap_dims(1, 2); // [H, Dh, D]
         let by_head = gradient.reshape([b * t, heads, width]).swap_dims(0, 1); // [H, B T, Dh]
         let of_normed = by_head.matmul(weight).reshape([heads, b, t, d]); // [H, B, T, D]
-        let through = self.norm_gradient(Slot::Block(l, Part::AttnNorm), resid, of_normed); // [H, B, T, D]
+        let through = self.norm_gradient(Slot::Block(l, Part::AttnNorm), resid, of_normed, rule); // [H, B, T, D]
         Ok(through.swap_dims(0, 1).swap_dims(1, 2)) // [B, T, H, D]
     }
 
     /// The gradient of what a norm reads, from those of what it gives, `[H, B, T, D]`; all `H` read `x` `[B, T, D]`.
-    fn norm_gradient(&self, slot: Slot, x: Tensor<3>, gradient: Tensor<4>) -> Tensor<4> {
+    fn norm_gradient(&self, slot: Slot, x: Tensor<3>, gradient: Tensor<4>, rule: NormRule) -> Tensor<4> {
         let (spec, norm) = (self.spec(), self.weights().norm(slot));
         let d = spec.d_model;
         let x = match spec.norm {
@@ -66,11 +77,15 @@ impl Model {
         let normed = (x / scale.clone()).unsqueeze_dim::<4>(0); // [1, B, T, D]
         let scaled = gradient * norm.scale.clone().reshape([1, 1, 1, d]); // [H, B, T, D]
         let along = (scaled.clone() * normed.clone()).mean_dim(3); // [H, B, T, 1]
-        let scaled = match spec.norm {
+        let centred = match spec.norm {
             NormKind::LayerNorm => scaled.clone() - scaled.mean_dim(3),
             NormKind::Rms => scaled,
         };
-        (scaled - normed * along) / scale.unsqueeze_dim::<4>(0) // [H, B, T, D]
+        let through = match rule {
+            NormRule::Exact => centred - normed * along, // [H, B, T, D]
+            NormRule::FrozenScale => centred,
+        };
+        through / scale.unsqueeze_dim::<4>(0) // [H, B, T, D]
     }
 
     /// The factors that a norm multiplies its normalised vectors with, `[D]`; none where the model has no such norm.

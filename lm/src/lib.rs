@@ -20,6 +20,7 @@ mod gguf_checkpoint;
 mod head_inputs;
 mod hooks;
 pub mod interchange;
+mod mlp_parts;
 mod model;
 mod passes;
 mod refactor;
@@ -30,11 +31,13 @@ pub mod shards;
 mod spec;
 mod tap;
 pub mod train;
+mod weight_norms;
 mod weights;
 
 pub use dtype::Dtype;
 pub use error::Error;
 pub use families::{Family, to_hugging_face};
+pub use head_inputs::NormRule;
 pub use hooks::{HookPoint, NormAt};
 pub use kernels::Activation;
 pub use model::{LoadOptions, Model};
@@ -42,3 +45,4 @@ pub use passes::{Batch, Grouping, Pass, PassCost, Passes, Schedule, in_order_of_
 pub use rotary::{Rotary, Scaling};
 pub use run::{Change, Gradients, Logits, Map, Past, Patch, Request, Start, TokenBatch, Trace, Vectors};
 pub use spec::{LayerSpec, NormKind, Spec};
+pub use weight_norms::{BlockNorms, WeightNorms};

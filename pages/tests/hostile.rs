@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use causal::Site;
+use causal::{Clean, Site};
 use eval::EvalFile;
 use eval::compare::{Evaluation, Pairing, compare};
 use eval::ledger::Entry;
 use eval::metric::{Method, Metric};
-use eval::report::{Clean, Columns, DictionaryFacts, FORMAT_VERSION, ModelFacts, Report, Score};
+use eval::report::{Columns, DictionaryFacts, FORMAT_VERSION, ModelFacts, Report, Score};
 use pages::comparison::{self, Side};
 use pages::run::{Run, page};
 use tasks::{Attribute, TaskName};
@@ -48,6 +48,7 @@ fn report() -> Report {
         k: (metric.test() == eval::metric::Test::Control).then_some(4),
         threshold: None,
         verdict: Some(HOSTILE[1].to_owned()),
+        sensitivity: std::collections::BTreeMap::new(),
         value: Some(0.5),
         low: Some(0.25),
         high: Some(0.75),
@@ -98,6 +99,8 @@ fn report() -> Report {
             .flat_map(|name| metrics.map(|metric| score(name, metric)))
             .collect(),
         comparisons: Vec::new(),
+        means: Vec::new(),
+        unseen: Vec::new(),
     }
 }
 

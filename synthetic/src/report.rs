@@ -1,6 +1,6 @@
 //! What a bench found: a table, and the phenomena that SynthSAEBench (<https://arxiv.org/abs/2602.14687>) publishes, as bars.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,9 @@ use crate::metrics::Scores;
 const BAR_AIM: f64 = 5.0;
 /// A row whose number of active latents is further from its aim than this share of it does not speak to a bar.
 const OFF_AIM: f64 = 0.2;
+
+/// Kinds of autoencoders that there are, Matching Pursuit apart.
+const ARCHITECTURES: usize = 10;
 
 /// What is known of a model without a trained autoencoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -186,7 +189,16 @@ fn bars(facts: Option<&Facts>, rows: &[Row]) -> Vec<Bar> {
         let f1 = kinds.entry(&row.kind).or_insert(f64::INFINITY);
         *f1 = f1.min(row.scores.f1);
     }
-    let best = kinds.into_values().reduce(f64::max);
+    // Of a few architectures alone nobody asks for the best.
+    let all: BTreeSet<&str> = rows
+        .iter()
+        .filter(|row| row.aim == Some(BAR_AIM))
+        .map(|row| row.kind.as_str())
+        .collect();
+    let best = kinds
+        .into_values()
+        .reduce(f64::max)
+        .filter(|_| all.len() >= ARCHITECTURES);
     let ceiling = facts.and_then(|facts| facts.probe_f1);
     let below: Vec<f64> = ceiling.map_or(Vec::new(), |f1| rows.iter().map(|row| f1 - row.scores.f1).collect());
     let trade = |kind: &str| {
@@ -219,7 +231,7 @@ fn bars(facts: Option<&Facts>, rows: &[Row]) -> Vec<Bar> {
         bar("F1 at 5: BatchTopK >= 0.67", least(batch, 0.67)),
         bar("F1 at 5: Matryoshka >= 0.88", least(nested, 0.88)),
         bar(
-            "F1 at 5: the best > 0.92, every seed of it",
+            "F1 at 5: the best of all architectures > 0.92, every seed",
             best.map(|f1| f1 - 0.92).into_iter().collect(),
         ),
     ]

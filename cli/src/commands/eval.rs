@@ -3,17 +3,19 @@
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
-use activations::Store;
+use activations::Node;
 use anyhow::Context as _;
 use artifacts::HeldFolder;
 use causal::Cost;
 use causal::interventions::Runner;
-use eval::{Baseline, DictionarySet, EvalConfig, EvalFile, Observer, Parts, evaluate, table};
+use dictionaries::Rows;
+use eval::{Baseline, DictionarySet, Earlier, EvalConfig, EvalFile, Observer, Parts, evaluate, table};
 use indicatif::ProgressBar;
 use lm::LoadOptions;
 use tasks::Sample;
 
 use super::left_out::LeftOut;
+use super::opened_run::OpenedRun;
 use super::run_folder::{self, RunFolder};
 use super::{Context, baselines, dictionary_sets, standing_report};
 use crate::config::ConfigError;
@@ -59,10 +61,10 @@ impl Eval {
             refactor_attention: config.refactor_attention,
             dtype: config.model_dtype,
         };
-        let (model, tokenizer) = run_folder::load_model(&self.model, options, &context.device)?;
-        let of_model = ModelMade::new(&self.model, &run_folder::model_folder(&self.model)?, &model);
-        let (sites, schema) = run_folder::read_sites(&self.sites)?;
-        let task = run_folder::open_task(&sites.task, &tokenizer)?;
+        let run = RunFolder(self.run);
+        let activations = self.activations.unwrap_or_else(|| run.activations());
+        let opened = OpenedRun::open(&self.model, options, &self.sites, &activations, context)?;
+        let of_model = ModelMade::new(&self.model, &run_folder::model_folder(&self.model)?, &opened.model);
         for (sample, asked, what) in [
             (Sample::Evaluation, config.prompts, "`prompts`"),
             (
@@ -70,50 +72,42 @@ impl Eval {
                 config.interpretability_prompts,
                 "`interpretability_prompts`",
             ),
-            (Sample::Train, config.readout_prompts, "`readout_prompts`"),
         ] {
-            run_folder::note_available(task.as_ref(), sample, asked, what);
+            run_folder::note_available(opened.task.as_ref(), sample, asked, what);
         }
-        let run = RunFolder(self.run);
-        let activations = self.activations.unwrap_or_else(|| run.activations());
-        let store = Store::open(&activations)?;
         let out = RunFolder(self.out.unwrap_or_else(|| run.0.clone()));
         let held = HeldFolder::new(&out.0)?;
-        let harvested = &store.manifest().provenance.model_hash;
-        anyhow::ensure!(
-            harvested == model.hash(),
-            "{} was harvested from another model ({harvested:.12}) than {} ({:.12}); run `saelab harvest` into a new folder (weights \
-             changed by `refactor_attention` or kept in another `model_dtype` count as another model)",
-            activations.display(),
-            self.model.display(),
-            model.hash()
-        );
-        let of_store = &store.manifest().provenance.tokenizer_hash;
-        anyhow::ensure!(
-            of_store == tokenizer.hash(),
-            "{} was harvested with another tokenizer ({of_store:.12}) than that of {} ({:.12}); run `saelab harvest` into a new folder",
-            activations.display(),
-            self.model.display(),
-            tokenizer.hash()
-        );
-        run_folder::check_task(&store, &sites, &schema)?;
+        let OpenedRun {
+            model,
+            task,
+            sites,
+            store,
+        } = &opened;
         let mut left_out = LeftOut::new("eval");
-        let sets = dictionary_sets::load(&run, &store, &sites.nodes(), &mut left_out, context)?;
+        let sets = dictionary_sets::load(&run, store, &sites.nodes(), &mut left_out, context)?;
         let (mut sets, config) = only(&self.only, sets, config)?;
-        let baselines = baselines::make(&config, &sets, &store, &sites.nodes(), context)?;
+        let baselines = baselines::make(&config, &sets, store, &sites.nodes(), context)?;
         sets.extend(baselines);
         if !self.replace {
-            standing_report::check(&out.0, &config, model.hash(), &sites, &sets)?;
+            standing_report::check(&out.0, &config, model.hash(), sites, &sets)?;
         }
         let parts = Parts::new(out.unfinished(), context.program());
+        let trained = |node: Node| -> anyhow::Result<(Node, Rows)> {
+            let rows = store.node(&node)?;
+            Ok((node, Rows::new(rows.width, rows.values)))
+        };
+        let earlier = Earlier {
+            trained: sites.nodes().into_iter().map(trained).collect::<Result<_, _>>()?,
+            parts: Some(&parts),
+        };
         let mut told = Told(context.progress.bar("eval", 0));
         let evaluated = evaluate(
-            &Runner::new(&model, config.batch),
+            &Runner::new(model, config.batch),
             task.as_ref(),
-            &sites,
+            sites,
             &sets,
             &config,
-            Some(&parts),
+            &earlier,
             &mut told,
         )?;
         told.0.finish_and_clear();
@@ -159,7 +153,7 @@ fn only(
     let baselines: Vec<String> = file
         .baselines
         .iter()
-        .map(|kind| baselines::name(*kind).to_owned())
+        .map(|kind| baselines::family(*kind).to_owned())
         .collect();
     let is_scored = |family: &String| is_there(family) || baselines.contains(family);
     let both = |pair: &eval::config::Compare| is_scored(&pair.left) && is_scored(&pair.right);

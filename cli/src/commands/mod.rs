@@ -19,6 +19,7 @@ pub(crate) mod compare;
 mod compare_spliced;
 pub(crate) mod config_explain;
 pub(crate) mod convert;
+pub(crate) mod coverage;
 pub(crate) mod devices;
 mod dictionary_sets;
 pub(crate) mod encode;
@@ -34,11 +35,15 @@ pub(crate) mod inspect;
 pub(crate) mod language_model;
 mod left_out;
 pub(crate) mod locate;
+pub(crate) mod masks;
 pub(crate) mod model;
+mod opened_run;
 pub(crate) mod phenomena;
 pub(crate) mod pretrain;
+pub(crate) mod probe;
 pub(crate) mod quality;
 pub(crate) mod report;
+pub(crate) mod reproduce;
 pub(crate) mod run_folder;
 mod same_dictionaries;
 pub(crate) mod serve;
@@ -105,8 +110,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Inspect(command) => command.run(&context),
         Command::Splice(command) => command.run(&context),
         Command::Truth(command) => command.run(&context),
+        Command::Probe(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
+        Command::Masks(command) => command.run(&context),
         Command::Compare(command) => command.run(&context),
+        Command::Coverage(command) => command.run(&context),
         Command::Report(command) => command.run(&context),
         Command::Serve(command) => command.run(),
         Command::Circuit(command) => command.run(&context),
@@ -115,6 +123,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Phenomena(command) => command.run(&context),
         Command::Synthetic(command) => command.run(&context),
         Command::Quality(command) => command.run(&context),
+        Command::Reproduce(command) => command.run(&context),
         Command::Config(command) => command.run(),
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),

@@ -1,6 +1,7 @@
 //! The targets: every reader of a file that this program did not write itself, or that may have changed since.
 
 mod autoencoders;
+mod circuits;
 mod configs;
 mod corpus;
 mod gguf;
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Target> {
         configs::targets(),
         tasks::targets(),
         corpus::targets(),
+        circuits::targets(),
     ]
     .into_iter()
     .flatten()

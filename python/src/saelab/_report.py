@@ -5,7 +5,7 @@ import json
 
 import pyarrow.parquet as pq
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 
 
 class Report(dict):

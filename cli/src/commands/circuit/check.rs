@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::super::{Context, run_folder};
 use super::ModelArg;
-use super::source::{PairsSource, Sources};
+use super::source::{CheckPairs, PairsSource, Sources};
 use crate::output;
 
 /// Arguments of `saelab circuit check`.
@@ -21,6 +21,9 @@ pub(super) struct Check {
     /// Another file of pairs (JSON lines) than the circuit names
     #[arg(long)]
     pairs: Option<PathBuf>,
+    /// On the pairs that edges were scored on, as published
+    #[arg(long, conflicts_with = "pairs")]
+    discovery: bool,
     /// Bootstrap samples of pairs
     #[arg(long, default_value_t = 1000)]
     resamples: usize,
@@ -62,15 +65,14 @@ impl Check {
         file.check_model(&self.circuit, &model)?;
         let sources: Sources = serde_json::from_value(file.pairs.clone())
             .with_context(|| format!("{} is damaged", self.circuit.display()))?;
-        let same = self.pairs.is_none() && sources.check.is_none();
-        let source = match self.pairs {
-            Some(path) => PairsSource::of_file(path),
-            None => sources.check.unwrap_or(sources.score),
+        let CheckPairs { source, pairs } = match self.pairs {
+            Some(path) => {
+                let source = PairsSource::of_file(path);
+                let pairs = source.open(&tokenizer)?;
+                CheckPairs { source, pairs }
+            }
+            None => sources.check_pairs(self.discovery, &tokenizer, "circuit check")?,
         };
-        let pairs = source.open(&tokenizer)?;
-        if same {
-            output::note("circuit check: on the pairs that the edges were scored on, since no others are named");
-        }
         output::note(&format!(
             "circuit check: {} runs of {} pairs, of the circuit, of all other edges, clean and corrupted",
             4,

@@ -1,15 +1,15 @@
-//! `saelab circuit compare`: scores of several methods side by side.
+//! `saelab circuit compare`: scores of several methods side by side, or circuits of several tasks.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use circuits::{Circuit, Faithfulness, Graph, Ranking, Rule, ScoreFile, Selection, agreement, areas, evaluate};
+use circuits::{Circuit, Faithfulness, Graph, Ranking, Rule, ScoreFile, Selection, evaluate, weight_norm_scores};
+use lm::Model;
 use serde::Serialize;
 
 use super::super::{Context, run_folder};
-use super::ModelArg;
 use super::source::Sources;
+use super::{ModelArg, across, tables};
 use crate::config::ConfigError;
 use crate::output;
 
@@ -18,9 +18,15 @@ use crate::output;
 pub(super) struct Compare {
     /// Folders of `saelab circuit score` of one model; the others are held against the first, so name exact patching first
     #[arg(required = true)]
-    scores: Vec<PathBuf>,
+    pub(super) scores: Vec<PathBuf>,
     #[command(flatten)]
     model: ModelArg,
+    /// The folders are of several tasks: run the circuit of each on the pairs of all, and say how much the circuits have in common
+    #[arg(long, conflicts_with_all = ["shares", "no_controls"])]
+    across: bool,
+    /// Share of all edges of the circuits of several tasks
+    #[arg(long, default_value_t = 0.05, requires = "across")]
+    pub(super) share: f64,
     /// Shares of all edges at which circuits are measured
     #[arg(long, value_delimiter = ',', default_values_t = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0])]
     shares: Vec<f64>,
@@ -30,52 +36,74 @@ pub(super) struct Compare {
     /// Rank by the score with its sign
     #[arg(long)]
     signed: bool,
-    /// Leave out the control: circuits of as many edges, chosen by random scores
+    /// Leave out the controls: circuits of as many edges, chosen by random scores and by the norms of weights
     #[arg(long)]
-    no_random: bool,
+    no_controls: bool,
+    /// On the pairs that edges were scored on, as published
+    #[arg(long)]
+    pub(super) discovery: bool,
     /// Bootstrap samples of pairs
     #[arg(long, default_value_t = 1000)]
-    resamples: usize,
+    pub(super) resamples: usize,
     /// JSON file to write
     #[arg(long)]
-    out: Option<PathBuf>,
+    pub(super) out: Option<PathBuf>,
 }
 
-/// One row of scores.
-struct Scored {
-    name: String,
-    label: String,
-    file: ScoreFile,
-    values: Vec<f64>,
+/// One list of scores.
+pub(super) struct Scored {
+    pub(super) name: String,
+    pub(super) label: String,
+    pub(super) file: ScoreFile,
+    pub(super) values: Vec<f64>,
+}
+
+impl Scored {
+    /// Where its pairs come from.
+    pub(super) fn sources(&self) -> anyhow::Result<Sources> {
+        serde_json::from_value(self.file.pairs.clone()).with_context(|| format!("{} is damaged", self.name))
+    }
 }
 
 /// A point of a curve.
 #[derive(Debug, Serialize)]
-struct Point {
+pub(super) struct Point {
     scores: String,
     method: String,
-    asked: usize,
-    kept: usize,
-    faithfulness: Faithfulness,
+    pub(super) asked: usize,
+    pub(super) kept: usize,
+    pub(super) faithfulness: Faithfulness,
 }
 
 impl Compare {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
-        if let Some(share) = self.shares.iter().find(|share| !(0.0..=1.0).contains(*share)) {
+        if let Some(share) = self
+            .shares
+            .iter()
+            .chain([&self.share])
+            .find(|share| !(0.0..=1.0).contains(*share))
+        {
             return Err(ConfigError(format!("--shares {share}: give numbers from 0 to 1")).into());
         }
-        let (graph, all) = self.read()?;
+        let (graph, mut all) = self.read()?;
         let (model, tokenizer) =
             run_folder::load_model(&self.model.model, self.model.weights.options(), &context.device)?;
-        let first = &all[0];
         anyhow::ensure!(
-            first.file.model == model.file_hash(),
+            all[0].file.model == model.file_hash(),
             "{} has scores of another model: give the model that they were made with",
-            first.name
+            all[0].name
         );
-        let sources: Sources =
-            serde_json::from_value(first.file.pairs.clone()).with_context(|| format!("{} is damaged", first.name))?;
-        let pairs = sources.check.unwrap_or(sources.score).open(&tokenizer)?;
+        if self.across {
+            return across::run(&self, &graph, &all, &model, &tokenizer, context);
+        }
+        let pairs = all[0]
+            .sources()?
+            .check_pairs(self.discovery, &tokenizer, "circuit compare")?
+            .pairs;
+        if !self.no_controls {
+            let controls = controls(&graph, &model, &all[0].file);
+            all.extend(controls);
+        }
         let mut sizes: Vec<usize> = self
             .shares
             .iter()
@@ -83,19 +111,10 @@ impl Compare {
             .collect();
         sizes.retain(|&size| size > 0);
         sizes.dedup();
-        let ranking = if self.signed {
-            Ranking::Signed
-        } else {
-            Ranking::Absolute
-        };
-        let select = |scored: &Scored, edges| {
-            let rule = self.rule;
-            Circuit::select(&graph, &scored.values, Selection { edges, rule, ranking })
-        };
         let circuits: Vec<Circuit> = all
             .iter()
             .flat_map(|scored| sizes.iter().map(move |&size| (scored, size)))
-            .map(|(scored, size)| select(scored, size))
+            .map(|(scored, size)| self.select(&graph, scored, size))
             .collect();
         output::note(&format!(
             "circuit compare: {} circuits on {} pairs, a forward pass each",
@@ -103,7 +122,7 @@ impl Compare {
             pairs.len()
         ));
         let bar = context.progress.bar("circuit compare", circuits.len() * pairs.len());
-        let options = first.file.options;
+        let options = all[0].file.options;
         let found = evaluate(&model, &pairs, &circuits, options.metric, options.batch, &|done| {
             bar.set_position(done as u64);
         })?;
@@ -123,13 +142,24 @@ impl Compare {
                 }
             })
             .collect();
-        output::result(&agreement_table(&all))?;
-        output::result(&curves(&all, &sizes, &points, &graph))?;
+        output::result(&tables::agreement_table(&all))?;
+        output::result(&tables::curves(&all, &sizes, &points, &graph))?;
         if let Some(path) = &self.out {
             artifacts::write_json(path, &points)?;
             output::note(&format!("circuit compare: {}", path.display()));
         }
         Ok(())
+    }
+
+    /// The circuit of some size.
+    pub(super) fn select(&self, graph: &Graph, scored: &Scored, edges: usize) -> Circuit {
+        let ranking = if self.signed {
+            Ranking::Signed
+        } else {
+            Ranking::Absolute
+        };
+        let rule = self.rule;
+        Circuit::select(graph, &scored.values, Selection { edges, rule, ranking })
     }
 
     fn read(&self) -> anyhow::Result<(Graph, Vec<Scored>)> {
@@ -139,7 +169,8 @@ impl Compare {
             let (file, of, values) = ScoreFile::read(folder)?;
             let name = folder.display().to_string();
             if let Some(first) = all.first() {
-                let fits = first.file.model == file.model && first.file.options.metric == file.options.metric;
+                let fits =
+                    first.file.model == file.model && (self.across || first.file.options.metric == file.options.metric);
                 anyhow::ensure!(
                     fits,
                     "{name} has scores of another model or metric than {}: compare scores of one model and metric",
@@ -148,103 +179,31 @@ impl Compare {
             }
             graph.get_or_insert(of);
             all.push(Scored {
-                label: file.options.method.to_string(),
+                label: match file.imported {
+                    true => "imported".to_owned(),
+                    false => file.options.method.to_string(),
+                },
                 name,
                 file,
                 values,
             });
         }
-        let graph = graph.context("name at least one folder of scores")?;
-        if !self.no_random {
-            all.push(random(&graph, &all[0].file));
-        }
-        Ok((graph, all))
+        Ok((graph.context("name at least one folder of scores")?, all))
     }
 }
 
-/// Scores that know nothing, the control.
-fn random(graph: &Graph, file: &ScoreFile) -> Scored {
+/// Scores that know nothing of the behaviour: random ones, and norms of weights.
+fn controls(graph: &Graph, model: &Model, file: &ScoreFile) -> [Scored; 2] {
     let mut rng = kernels::random::rng(0, "circuit control");
-    let values = kernels::random::normal(&mut rng, graph.n_edges(), 1.0);
-    Scored {
-        name: "no scores".to_owned(),
-        label: "random".to_owned(),
+    let random = kernels::random::normal(&mut rng, graph.n_edges(), 1.0);
+    let scored = |label: &str, values: Vec<f64>| Scored {
+        name: "control".to_owned(),
+        label: label.to_owned(),
         file: file.clone(),
-        values: values.into_iter().map(f64::from).collect(),
-    }
-}
-
-/// How well every list of scores agrees with the first.
-fn agreement_table(all: &[Scored]) -> String {
-    let first = &all[0];
-    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
-    let magnitudes = |scored: &Scored| scored.values.iter().map(|score| score.abs()).collect::<Vec<_>>();
-    let mut out = format!(
-        "agreement with {} ({})\n{:<28} {:>8} {:>8} {:>8} {:>8} {:>8}\n",
-        first.label, first.name, "", "pearson", "|score|", "kendall", "top 10", "top 100"
-    );
-    for scored in &all[1..] {
-        let (a, b) = (&scored.values, &first.values);
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            out,
-            "{:<28} {:>8} {:>8} {:>8} {:>8} {:>8}  {}",
-            scored.label,
-            number(agreement::pearson(a, b)),
-            number(agreement::pearson(&magnitudes(scored), &magnitudes(first))),
-            number(agreement::kendall(a, b)),
-            number(agreement::average_overlap(a, b, 10)),
-            number(agreement::average_overlap(a, b, 100)),
-            scored.name,
-        );
-    }
-    out
-}
-
-/// Faithfulness by size, a column for each list of scores; below it the areas and the size from which 0.85 is reached.
-fn curves(all: &[Scored], sizes: &[usize], points: &[Point], graph: &Graph) -> String {
-    let of = |column: usize| &points[column * sizes.len()..(column + 1) * sizes.len()];
-    let value = |point: &Point| {
-        let share = point
-            .faithfulness
-            .faithfulness
-            .map_or_else(|| "-".to_owned(), |share| format!("{share:.3}"));
-        format!("{share} ({})", point.kept)
+        values,
     };
-    let columns = || 0..all.len();
-    let row = |name: String, cells: &dyn Fn(usize) -> String| {
-        let cells: Vec<String> = columns().map(|column| format!("{:>26}", cells(column))).collect();
-        format!("{name:<14}{}\n", cells.concat())
-    };
-    let mut out = String::from("faithfulness at a number of edges asked for (and left after pruning)\n");
-    out += &row("edges".to_owned(), &|column| all[column].label.clone());
-    for (place, size) in sizes.iter().enumerate() {
-        out += &row(size.to_string(), &|column| value(&of(column)[place]));
-    }
-    let curve = |column: usize| -> Option<Vec<(f64, f64)>> {
-        let share = |point: &Point| {
-            Some((
-                point.asked as f64 / graph.n_edges() as f64,
-                point.faithfulness.faithfulness?,
-            ))
-        };
-        of(column).iter().map(share).collect()
-    };
-    let area = |place: usize| {
-        move |curve: Option<Vec<(f64, f64)>>| {
-            curve.map_or_else(|| "-".to_owned(), |curve| format!("{:.3}", areas(&curve)[place]))
-        }
-    };
-    out += &row("CPR".to_owned(), &|column| area(0)(curve(column)));
-    out += &row("CMD".to_owned(), &|column| area(1)(curve(column)));
-    out += &row("0.85 from".to_owned(), &|column| {
-        let reached = of(column)
-            .iter()
-            .find(|point| point.faithfulness.faithfulness.is_some_and(|share| share >= 0.85));
-        reached.map_or_else(
-            || "never".to_owned(),
-            |point| format!("{} ({})", point.asked, point.kept),
-        )
-    });
-    out
+    [
+        scored("random", random.into_iter().map(f64::from).collect()),
+        scored("weight-norm", weight_norm_scores(model)),
+    ]
 }

@@ -1,11 +1,15 @@
-//! `saelab circuit export`: scores and a circuit as EAP-IG's library and the MIB benchmark read them.
+//! `saelab circuit export`: scores and a circuit as other programs read them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use circuits::{Circuit, CircuitFile, ScoreFile, write_graph_json};
+use circuits::finer::positions;
+use circuits::{Circuit, CircuitFile, Edge, ScoreFile, ShownPrompt, write_attribution_graph, write_graph_json};
+use lm::{Logits, Model, Request, Start, TokenBatch};
+use text::Tokenizer;
 
 use super::super::{Context, run_folder};
 use super::ModelArg;
+use super::source::Sources;
 use crate::output;
 
 /// Arguments of `saelab circuit export`.
@@ -15,18 +19,31 @@ pub(super) struct Export {
     scores: PathBuf,
     #[command(flatten)]
     model: ModelArg,
-    /// Circuit whose edges are marked as kept; none where none is named
+    /// Circuit whose edges are marked as kept, or shown; none where none is named
     #[arg(long)]
     circuit: Option<PathBuf>,
-    /// JSON file to write
+    /// Who is to read it
+    #[arg(long, default_value = "eap-ig")]
+    format: Format,
+    /// JSON file to write; for circuit-tracer the folder of its graphs
     #[arg(long)]
     out: PathBuf,
+}
+
+/// Who reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// EAP-IG's library and the MIB benchmark
+    EapIg,
+    /// The page of circuit-tracer: the circuit on the first pair's clean prompt
+    CircuitTracer,
 }
 
 impl Export {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let (file, graph, scores) = ScoreFile::read(&self.scores)?;
-        let (model, _) = run_folder::load_model(&self.model.model, self.model.weights.options(), &context.device)?;
+        let (model, tokenizer) =
+            run_folder::load_model(&self.model.model, self.model.weights.options(), &context.device)?;
         anyhow::ensure!(
             file.model == model.file_hash(),
             "{} has scores of another model: give the model that they were made with",
@@ -40,12 +57,62 @@ impl Export {
                 circuit
             }
         };
-        write_graph_json(&self.out, &circuit, &scores, model.spec().d_model)?;
+        let path = match self.format {
+            Format::EapIg => {
+                write_graph_json(&self.out, &circuit, &scores, model.spec().d_model)?;
+                self.out
+            }
+            Format::CircuitTracer => {
+                anyhow::ensure!(
+                    !circuit.is_empty(),
+                    "the page shows a circuit: name one that keeps edges with --circuit"
+                );
+                shown(&self.out, &file, &circuit, &scores, &model, &tokenizer)?
+            }
+        };
         output::result(&format!(
             "{} edges, {} kept: {}",
             scores.len(),
             circuit.len(),
-            self.out.display()
+            path.display()
         ))
     }
+}
+
+/// Writes the circuit on the first pair's clean prompt; returns where.
+fn shown(
+    folder: &Path,
+    file: &ScoreFile,
+    circuit: &Circuit,
+    scores: &[f64],
+    model: &Model,
+    tokenizer: &Tokenizer,
+) -> anyhow::Result<PathBuf> {
+    let sources: Sources = serde_json::from_value(file.pairs.clone())?;
+    let slug = sources
+        .score
+        .name()
+        .replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+        .to_lowercase();
+    let pairs = &sources.score.open(tokenizer)?[..1];
+    let of_input: Vec<Edge> = circuit.edges().filter(|edge| edge.source == 0).collect();
+    let of_input = positions(model, pairs, &file.options, &of_input)?;
+    let ids = &pairs[0].clean;
+    let request = Request {
+        logits: Logits::At(vec![ids.len() - 1]),
+        ..Request::default()
+    };
+    let trace = model.run(Start::Tokens(&TokenBatch::new(&[ids])?), &request)?;
+    let probabilities = kernels::to_vec(burn::tensor::activation::softmax(trace.logits_at()?, 1));
+    let text = |id: u32| tokenizer.decode(&[id]);
+    let texts: Vec<String> = ids.iter().map(|&id| text(id)).collect::<Result<_, _>>()?;
+    let answer = |&id: &u32| Ok((id, text(id)?, f64::from(probabilities[id as usize])));
+    let answers: Vec<_> = pairs[0].answer.iter().map(answer).collect::<Result<_, text::Error>>()?;
+    let prompt = ShownPrompt {
+        ids,
+        texts: &texts,
+        answers: &answers,
+    };
+    write_attribution_graph(folder, &slug, &file.model, circuit, scores, &prompt, &of_input)?;
+    Ok(folder.join(format!("{slug}.json")))
 }

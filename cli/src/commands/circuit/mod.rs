@@ -6,13 +6,18 @@ use clap::Subcommand;
 
 use super::{Context, run_folder};
 
+mod across;
 mod check;
 mod compare;
 mod draw;
 mod export;
+mod import;
+mod latents;
 mod score;
 mod select;
 mod source;
+mod split;
+mod tables;
 
 /// Arguments of `saelab circuit`.
 #[derive(Debug, clap::Args)]
@@ -31,10 +36,16 @@ enum CircuitCommand {
     Check(check::Check),
     /// Compare scores of several methods: agreement, overlap and faithfulness at every size
     Compare(compare::Compare),
+    /// Take edges apart: by position, neuron, or latent of a dictionary with its error term
+    Split(split::Split),
+    /// Which latents of an experiment's dictionaries carry an attribute, beside those that its evaluation chooses
+    Latents(latents::Latents),
     /// Draw a circuit as SVG and DOT
     Draw(draw::Draw),
     /// Write scores and a circuit as EAP-IG's library and MIB read them
     Export(export::Export),
+    /// Read scores, and a circuit, that EAP-IG's library or MIB wrote
+    Import(import::Import),
 }
 
 /// Where a model is, and what its pairs are; the same for all subcommands that run one.
@@ -54,8 +65,11 @@ impl CircuitArgs {
             CircuitCommand::Select(command) => command.run(),
             CircuitCommand::Check(command) => command.run(context),
             CircuitCommand::Compare(command) => command.run(context),
+            CircuitCommand::Split(command) => command.run(context),
+            CircuitCommand::Latents(command) => command.run(context),
             CircuitCommand::Draw(command) => command.run(),
             CircuitCommand::Export(command) => command.run(context),
+            CircuitCommand::Import(command) => command.run(context),
         }
     }
 }

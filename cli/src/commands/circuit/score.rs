@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use circuits::{Graph, ScoreFile};
+use circuits::{Graph, Intervals, Method, ScoreFile, Scores};
 
 use super::super::{Context, run_folder};
 use super::ModelArg;
@@ -60,34 +60,26 @@ impl Score {
         )?;
         let bar = context.progress.bar("circuit score", pairs.len());
         let start = Instant::now();
-        let scores = circuits::score(&model, &pairs, &options, &|done| bar.set_position(done as u64))?;
+        // Exact patching may take hours; what it has come to is kept.
+        let parts = self.out.join("parts");
+        let keep = (options.method == Method::Exact).then_some(parts.as_path());
+        let scores = circuits::score(&model, &pairs, &options, keep, &|done| bar.set_position(done as u64))?;
         bar.finish_and_clear();
         let sources = Sources {
             score: config.pairs,
             check: config.check,
         };
+        let intervals = Intervals::of(&scores, config.resamples, 0);
         made.write(&self.out)?;
         let file = ScoreFile::write(
             &self.out,
             &scores,
+            intervals.as_ref(),
             &options,
             model.file_hash(),
             serde_json::to_value(sources)?,
         )?;
-        let mut order: Vec<usize> = (0..graph.n_edges()).collect();
-        order.sort_by(|&a, &b| scores.values[b].abs().total_cmp(&scores.values[a].abs()));
-        let mut out = format!(
-            "{}: {:.4} on clean prompts, {:.4} on corrupted ones\n{:<28} {:>10} {:>10}\n",
-            options.metric, file.clean, file.corrupted, "edge", "score", "error"
-        );
-        for &number in order.iter().take(SHOWN) {
-            let error = scores.errors[number].map_or_else(|| "-".to_owned(), |error| format!("{error:.4}"));
-            out += &format!(
-                "{:<28} {:>10.4} {error:>10}\n",
-                graph.name(graph.edge(number)),
-                scores.values[number]
-            );
-        }
+        let out = table(&scores, &file, intervals.as_ref());
         output::result(&out)?;
         output::note(&format!(
             "circuit score: {} in {:.1} s",
@@ -96,4 +88,44 @@ impl Score {
         ));
         Ok(())
     }
+}
+
+/// The best edges, and what is known of all.
+fn table(scores: &Scores, file: &ScoreFile, intervals: Option<&Intervals>) -> String {
+    let graph = &scores.graph;
+    let mut order: Vec<usize> = (0..graph.n_edges()).collect();
+    order.sort_by(|&a, &b| scores.values[b].abs().total_cmp(&scores.values[a].abs()));
+    let accuracy = file.accuracy.map_or_else(String::new, |share| {
+        format!("; above 0 on {:.1} % of {} clean prompts", 100.0 * share, file.n_pairs)
+    });
+    let mut out = format!(
+        "{}: {:.4} on clean prompts, {:.4} on corrupted ones{accuracy}\n",
+        file.options.metric, file.clean, file.corrupted
+    );
+    if let Some(overlap) = file.overlap {
+        out += &format!(
+            "the best {} edges and those of a resample of the pairs: intersection over union {overlap:.3}\n",
+            file.top
+        );
+    }
+    out += &format!(
+        "{:<28} {:>10} {:>10} {:>22} {:>12}\n",
+        "edge", "score", "error", "95 %", "ranks"
+    );
+    for &number in order.iter().take(SHOWN) {
+        let error = scores.errors[number].map_or_else(|| "-".to_owned(), |error| format!("{error:.4}"));
+        let [score, rank] = match intervals {
+            None => ["-", "-"].map(str::to_owned),
+            Some(intervals) => {
+                let ([low, high], [first, last]) = (intervals.scores[number], intervals.ranks[number]);
+                [format!("[{low:.4}, {high:.4}]"), format!("{first} to {last}")]
+            }
+        };
+        out += &format!(
+            "{:<28} {:>10.4} {error:>10} {score:>22} {rank:>12}\n",
+            graph.name(graph.edge(number)),
+            scores.values[number]
+        );
+    }
+    out
 }

@@ -43,7 +43,7 @@ impl Select {
         };
         let circuit = Circuit::select(&graph, &scores, selection);
         let path = self.out.unwrap_or_else(|| self.scores.join("circuit.json"));
-        CircuitFile::new(&circuit, &scores, &file, selection).write(&path)?;
+        CircuitFile::new(&circuit, &scores, &file, Some(selection)).write(&path)?;
         let sign = if self.signed { "signed" } else { "absolute" };
         output::result(&format!(
             "{} edges of {} chosen ({}, {sign}), {} left after pruning, out of {} nodes: {}",
