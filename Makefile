@@ -32,12 +32,14 @@ endif
 TRAIN ?= configs/ioi/train.toml
 EVAL ?= configs/eval/ioi-quick.toml
 
-.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test test-wgpu test-interop fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits circuits-scores circuit-latents find explain test-llm test-web synthetic synthetic-quick test-slurm test-deploy
+.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full masks coverage sites model behaviours test test-wgpu test-interop fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits circuits-scores circuit-latents find explain test-llm test-web synthetic synthetic-quick test-slurm test-deploy
 
 help:
 	@echo "make eval-ioi [MODEL=smollm2] compare dictionaries on the indirect-object task; smollm2, or a name on the hub, is fetched first"
 	@echo "make eval TASK=pronoun        the same on another task (agreement: one that is read from files, docs/tasks.md)"
 	@echo "make eval-full [TASK=pronoun] eval with all architectures, searches and thresholds (cost printed first)"
+	@echo "make masks [MODEL=...]        which latents carry an attribute: masks learned from gradients, of the run of make eval-ioi"
+	@echo "make coverage                 whether intervals of three seeds hold the mean of forty (about 15 min)"
 	@echo "make test                     the tests"
 	@echo "make test-wgpu [DEVICE=wgpu]  the parity suite on a GPU, or without one on Mesa's software driver (installed when root)"
 	@echo "make test-interop             stores and corpora shared with pyarrow, polars and DuckDB, pulled models with huggingface_hub (PyPI, into target/)"
@@ -106,6 +108,21 @@ ifneq ($(IS_SHIPPED),)
 	$(SAELAB) train configs/ioi/train-text.toml --run $(FULL) --activations $(FULL)/text --sites $(SITES)
 endif
 	$(SAELAB) eval configs/eval/ioi-full.toml --model $(MODEL) --run $(FULL) --sites $(SITES)
+
+# Which latents carry an attribute, by masks that are learned from the model's gradients; of a run of `make eval`.
+MASKS ?= configs/eval/masks.toml
+masks: build
+	$(SAELAB) masks $(MASKS) $(MASKS_WITH) --model $(MODEL) --run $(RUN) --sites $(SITES)
+
+# Whether the intervals of three seeds hold the mean of the other thirty-seven, on prompts of their own.
+COVERAGE := runs/coverage
+coverage: build
+	$(call dictionaries,$(COVERAGE),configs/ioi/train-coverage.toml)
+	$(SAELAB) eval configs/eval/coverage.toml --model $(MODEL) --run $(COVERAGE) --sites $(SITES)
+	mkdir -p $(COVERAGE)-truth
+	for part in activations supervised sae; do ln -sfn ../coverage/$$part $(COVERAGE)-truth/$$part || exit 1; done
+	$(SAELAB) eval configs/eval/coverage.toml --set seed=1 --model $(MODEL) --run $(COVERAGE)-truth --sites $(SITES)
+	$(SAELAB) coverage $(COVERAGE) $(COVERAGE)-truth
 
 pull: build
 	$(if $(wildcard $(MODEL)/.),$(error $(MODEL) is a folder; name a model of the Hugging Face hub: make pull MODEL=gpt2))
@@ -210,6 +227,7 @@ quality: build
 	    $(SAELAB) train $$config --run $(QUALITY) --activations $(QUALITY)/text || exit 1; done
 	$(SAELAB) splice configs/quality/splice.toml --model models/small-world --run $(QUALITY)
 	$(SAELAB) truth configs/quality/splice.toml --model models/small-world --run $(QUALITY)
+	$(SAELAB) probe configs/quality/splice.toml --model models/small-world --run $(QUALITY)
 	$(SAELAB) eval configs/quality/eval.toml --model models/small-world --run $(QUALITY) --sites $(QUALITY_SITES)
 	$(SAELAB) quality $(QUALITY) --picture docs/quality.svg
 

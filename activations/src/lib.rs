@@ -6,6 +6,7 @@
 
 pub mod config;
 mod dtype;
+pub mod duplicates;
 mod error;
 pub mod harvest;
 pub mod node;
@@ -14,6 +15,7 @@ pub mod store;
 
 pub use config::{Bos, HarvestConfig, HarvestFile, Patterns, Selection, SourceConfig, SpelledSpecial};
 pub use dtype::Dtype;
+pub use duplicates::KnownVectors;
 pub use error::Error;
 pub use harvest::{Cost, Event, HarvestPlan, Progress, Source, harvest};
 pub use node::Node;

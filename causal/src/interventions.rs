@@ -12,6 +12,8 @@
 //!
 //! Shape legend: `N` prompts, `B` prompts of a batch, `T` tokens of a prompt, `D` width of a node, `V` vocabulary.
 
+mod loss;
+
 use crate::Error;
 use crate::site::restart_layer;
 use activations::Node;
@@ -20,6 +22,8 @@ use dictionaries::Rows;
 use lm::{Grouping, HookPoint, Logits, Model, Pass, Passes, Past, Patch, Request, Schedule, Trace, in_order_of_rows};
 use std::collections::{BTreeMap, BTreeSet};
 use tasks::Prompt;
+
+pub use loss::LossGradients;
 
 /// Most bytes of keys and values that a clean run keeps.
 const MOST_KEPT: usize = 1 << 30;
@@ -52,6 +56,14 @@ impl Outcome {
     /// Mean logit difference over the prompts.
     pub fn mean_logit_diff(&self) -> f64 {
         mean(&self.logit_diff)
+    }
+
+    /// Asks another run how far it is from this one, whose log-probabilities were asked for.
+    pub fn divergence(&self) -> Want<'_> {
+        match &self.log_probs {
+            Some(log_probs) => Want::DivergenceFrom(log_probs),
+            None => Want::Prediction,
+        }
     }
 
     /// 1 where both predict the same token, 0 elsewhere, `[N]`.

@@ -55,10 +55,16 @@ pub(crate) enum Command {
     Splice(commands::splice::Splice),
     /// Score latents of autoencoders against all that the written world knows of its tokens
     Truth(commands::truth::TruthArgs),
+    /// Probe the world's labels with few latents: beside the ceiling of a probe of the vector and the floor of random rows
+    Probe(commands::probe::ProbeArgs),
     /// Compare dictionaries on approximation, control and interpretability
     Eval(commands::eval::Eval),
+    /// Learn masks over latents from the model's gradients: which latents carry an attribute
+    Masks(commands::masks::MasksArgs),
     /// Say which differences between dictionaries of one or several evaluations are real
     Compare(commands::compare::Compare),
+    /// Measure whether the intervals of few seeds hold the mean of many
+    Coverage(commands::coverage::CoverageArgs),
     /// Write the page about a run, and pages of its latents
     Report(commands::report::Report),
     /// Serve the pages of all runs in a folder on this machine
@@ -75,6 +81,8 @@ pub(crate) enum Command {
     Synthetic(commands::synthetic::Synthetic),
     /// Print one table of what splice and eval found, seeds taken together
     Quality(commands::quality::Quality),
+    /// Measure what a paper reports and print it beside the published numbers
+    Reproduce(commands::reproduce::Reproduce),
     /// List the devices that this program can use here
     Devices(commands::devices::Devices),
     /// Measure the kernels on this machine

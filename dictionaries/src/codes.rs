@@ -37,6 +37,25 @@ impl Codes {
         codes
     }
 
+    /// The coordinates along the axes of a signed basis ([`Dictionary::is_signed_basis`]), which its codes hold as two latents an
+    /// axis: `F / 2` latents whose codes may be negative.
+    pub fn coordinates(&self) -> Self {
+        let axes = self.n_latents / 2;
+        let coordinate = |&(latent, code): &(u32, f32)| match (latent as usize) < axes {
+            true => (latent, code),
+            false => (latent - axes as u32, -code),
+        };
+        let of_row = |row: &Vec<(u32, f32)>| {
+            let mut row: Vec<(u32, f32)> = row.iter().map(coordinate).collect();
+            row.sort_by_key(|entry| entry.0);
+            row
+        };
+        Self {
+            n_latents: axes,
+            rows: self.rows.iter().map(of_row).collect(),
+        }
+    }
+
     /// Mean number of non-zero codes of a row.
     pub fn mean_active(&self) -> f64 {
         self.rows.iter().map(Vec::len).sum::<usize>() as f64 / self.rows.len().max(1) as f64

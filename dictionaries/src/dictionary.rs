@@ -40,6 +40,12 @@ pub trait Dictionary: Send + Sync {
     /// - output: `[B, D]`
     fn decode(&self, codes: Tensor<2>) -> Tensor<2>;
 
+    /// Whether latents `j` and `j + F / 2` are the two directions of one axis, so that exchanging a coordinate of either sign for
+    /// one of the other is one change of the dictionary and not two.
+    fn is_signed_basis(&self) -> bool {
+        false
+    }
+
     /// What it gives back besides the decoded codes, straight from the activations: a skip connection.
     ///
     /// # Shapes

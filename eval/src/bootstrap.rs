@@ -60,6 +60,16 @@ pub fn interval(resampled: &[f64]) -> Option<(f64, f64)> {
     quantiles(resampled, LEVEL)
 }
 
+/// Wilson's 95 % interval of a share of `n` prompts (<https://doi.org/10.2307/2276774>): where all are alike, resamples are too, and
+/// the percentile interval has no width.
+pub fn wilson(share: f64, n: usize) -> (f64, f64) {
+    let (n, z) = (n as f64, 1.959_964);
+    let scale = 1.0 + z * z / n;
+    let middle = (share + z * z / (2.0 * n)) / scale;
+    let half = z * ((share * (1.0 - share)).max(0.0) / n + z * z / (4.0 * n * n)).sqrt() / scale;
+    ((middle - half).min(share).max(0.0), (middle + half).max(share).min(1.0))
+}
+
 /// The percentile interval that leaves out `level` of the resampled values, half at either end.
 pub(crate) fn quantiles(resampled: &[f64], level: f64) -> Option<(f64, f64)> {
     let mut sorted: Vec<f64> = resampled.iter().copied().filter(|value| value.is_finite()).collect();
@@ -117,6 +127,22 @@ mod tests {
             (178..=198).contains(&covered),
             "{covered} of {trials}, about 190 expected"
         );
+    }
+
+    #[test]
+    fn wilson_covers_shares_near_their_ends() {
+        let (low, high) = wilson(1.0, 1000);
+        assert!(low > 0.996 && low < 0.9964 && high == 1.0, "{low} {high}");
+        for share in [0.5, 0.9, 0.99, 0.997] {
+            let covered = (0..400_u64).filter(|&trial| {
+                let mut rng = kernels::random::rng(trial, "wilson");
+                let right = (0..1000).filter(|_| rng.random_range(0.0..1.0) < share).count();
+                let (low, high) = wilson(right as f64 / 1000.0, 1000);
+                (low..=high).contains(&share)
+            });
+            let covered = covered.count();
+            assert!(covered >= 368, "{share}: {covered} of 400");
+        }
     }
 
     #[test]

@@ -58,6 +58,10 @@ fn fields(entries: &[Entry]) -> Result<Vec<Field>, Error> {
     };
     let raw = entries.iter().map(|entry| serde_json::to_string(&entry.score.raw));
     let raw = raw.collect::<Result<Vec<_>, _>>()?;
+    let sensitivity = entries
+        .iter()
+        .map(|entry| serde_json::to_string(&entry.score.sensitivity));
+    let sensitivity = sensitivity.collect::<Result<Vec<_>, _>>()?;
     let name = |attribute: Option<tasks::Attribute>| attribute.map(|attribute| attribute.to_string());
     Ok(vec![
         ("dictionary", text(&|score| Some(score.dictionary.clone())), false),
@@ -73,6 +77,7 @@ fn fields(entries: &[Entry]) -> Result<Vec<Field>, Error> {
         ("k", count(&|score| score.k), true),
         ("threshold", number(&|score| score.threshold), true),
         ("verdict", text(&|score| score.verdict.clone()), true),
+        ("sensitivity", Arc::new(StringArray::from(sensitivity)), false),
         ("value", number(&|score| score.value), true),
         ("low", number(&|score| score.low), true),
         ("high", number(&|score| score.high), true),
@@ -128,6 +133,7 @@ fn entries_of(file: File) -> Result<Vec<Entry>, Error> {
                     k: column.count("k", row)?,
                     threshold: column.number("threshold", row)?,
                     verdict: column.text("verdict", row)?.map(str::to_owned),
+                    sensitivity: serde_json::from_str(text("sensitivity")?)?,
                     value: column.number("value", row)?,
                     low: column.number("low", row)?,
                     high: column.number("high", row)?,

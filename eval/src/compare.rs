@@ -9,13 +9,10 @@ use crate::ledger::{Entry, Selection, members};
 use crate::legacy::Legacy;
 use crate::metric::{Method, Metric};
 use crate::report::Report;
-use crate::statistics::{Difference, Measured, Verdict, difference, enough, holm, kendall_tau};
+use crate::statistics::{Difference, FEWEST_SEEDS, Measured, Verdict, difference, enough, holm, kendall_tau};
 use artifacts::rounded;
 use serde::Serialize;
 use std::collections::BTreeSet;
-
-/// Seeds without which a trained family's spread is not known well enough.
-const FEWEST_SEEDS: usize = 3;
 
 /// One evaluation.
 #[derive(Debug, Clone)]
@@ -199,7 +196,6 @@ fn check_paired(runs: &[Evaluation]) -> Result<(), Error> {
             ("their models", a.model.hash != b.model.hash),
             ("all their sites", !shared),
             ("the nodes of sites of one name", named_alike),
-            ("`readout_prompts`", c.readout_prompts != d.readout_prompts),
             ("`reference`", c.reference != d.reference),
             ("`prompts`", c.prompts != d.prompts),
             ("`seed`", c.seed != d.seed),
@@ -208,6 +204,7 @@ fn check_paired(runs: &[Evaluation]) -> Result<(), Error> {
                 "`interpretability_prompts`",
                 c.interpretability_prompts != d.interpretability_prompts,
             ),
+            ("the prompts that were not trained on", kept(a) != kept(b)),
             // Last: where a setting explains it, that is named.
             ("their prompts", a.prompts != b.prompts),
         ];
@@ -220,6 +217,34 @@ fn check_paired(runs: &[Evaluation]) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Whether two evaluations are of the same model at the same sites, whatever their prompts.
+pub(crate) fn check_paired_but_for_prompts(one: &Evaluation, other: &Evaluation) -> Result<(), Error> {
+    let (a, b) = (&one.report, &other.report);
+    let nodes = |report: &Report| report.sites.iter().map(|site| site.nodes.clone()).collect::<Vec<_>>();
+    let differs = [
+        ("their tasks", a.task != b.task),
+        ("their models", a.model.hash != b.model.hash),
+        ("their sites", nodes(a) != nodes(b)),
+    ];
+    match differs.into_iter().find(|(_, differs)| *differs) {
+        None => Ok(()),
+        Some((what, _)) => Err(Error::Unpaired {
+            left: one.name.clone(),
+            right: other.name.clone(),
+            reason: format!("{what} differ"),
+        }),
+    }
+}
+
+/// What was kept of the samples at each site.
+fn kept(report: &Report) -> Vec<(&str, &str)> {
+    report
+        .unseen
+        .iter()
+        .map(|unseen| (unseen.site.as_str(), unseen.kept.as_str()))
+        .collect()
 }
 
 /// Every family once; of one that two runs have with the same contents the first, of others of one name both.
@@ -280,7 +305,7 @@ fn of_metric(sources: &[Source<'_>], selection: Selection, against: Option<&str>
             if against.is_some_and(|name| a != name && b != name) {
                 continue;
             }
-            let Some(found) = difference(&measured[i], &measured[j], 0) else {
+            let Some(found) = difference(&measured[i], &measured[j], selection.metric.is_share(), 0) else {
                 continue;
             };
             if found.value() >= 0.0 {

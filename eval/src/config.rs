@@ -57,6 +57,9 @@ pub struct EvalFile {
     /// Dictionaries that nobody trained, evaluated beside the others, each at most once: `random`, `random-fvu`, `neurons`,
     /// `pca`. Default all.
     pub baselines: Vec<Baseline>,
+    /// Draws of the `random` baseline, each a dictionary of its own, as a trained family has seeds. Default 10; `random-fvu`, whose many
+    /// latents are slow to find, has one.
+    pub draws: usize,
     /// The family that random dictionaries are matched to, in latents and sparsity or error. Default `sae-topk`.
     pub matched_to: String,
     /// Fold layer norms, centre weights and factor attention anew before anything runs: the paper's model. Default false.
@@ -70,8 +73,6 @@ pub struct EvalFile {
     /// Number of prompts that choose latents and score them, half and half. Default 2000: about ten a name and half
     /// with 100 names.
     pub interpretability_prompts: usize,
-    /// Number of training prompts on which read-outs of the attributes are fitted. Default 2000: twenty a name.
-    pub readout_prompts: usize,
     /// Number of bootstrap resamples behind every interval. Default 2000: the ends of a 95 % interval stand on 50 each.
     pub resamples: usize,
     /// Prompts in one forward pass. Default 50: large enough for the matrix product, small enough to share the batches
@@ -80,6 +81,9 @@ pub struct EvalFile {
     /// Smallest denominator of sufficiency and necessity, in logits; under it the ratio is undefined. Default 0.1:
     /// below that a ratio of logit differences is noise.
     pub min_denominator: f64,
+    /// Largest share of the clean logit difference that mean ablation may leave at a site for ratios of logit differences (sufficiency,
+    /// necessity, keep, remove) to be defined there. Default 0.5: beyond, they are ratios of what does not matter.
+    pub max_kept: f64,
     /// Smallest difference in edit accuracy between the reference and no edit at which edits are rated by it. Default 0.05:
     /// below that the rating is noise.
     pub min_effect: f64,
@@ -117,7 +121,8 @@ impl Default for EvalFile {
             refactor_attention: false,
             model_dtype: Dtype::F32,
             interpretability_prompts: 2000,
-            readout_prompts: 2000,
+            max_kept: 0.5,
+            draws: 10,
             resamples: 2000,
             batch: 50,
             min_denominator: 0.1,
@@ -179,7 +184,7 @@ impl TryFrom<EvalFile> for EvalConfig {
         let positive = [
             ("prompts", file.prompts, 2),
             ("interpretability_prompts", file.interpretability_prompts, 4),
-            ("readout_prompts", file.readout_prompts, 2),
+            ("draws", file.draws, 1),
             ("resamples", file.resamples, 1),
             ("batch", file.batch, 1),
         ];
@@ -225,6 +230,10 @@ impl TryFrom<EvalFile> for EvalConfig {
         if !(file.min_denominator > 0.0 && file.min_denominator.is_finite()) {
             let reason = format!("is {}; it must be a positive number of logits", file.min_denominator);
             return refuse("min_denominator", reason);
+        }
+        if !(file.max_kept > 0.0 && file.max_kept.is_finite()) {
+            let reason = format!("is {}; it must be a positive share", file.max_kept);
+            return refuse("max_kept", reason);
         }
         check_pairs("compare", &file.compare, PartialEq::eq)?;
         // Whether two families split alike does not depend on which is named first.
@@ -302,7 +311,8 @@ mod tests {
             ("refactor_attention", &["true"], &["1"]),
             ("model_dtype", &["\"f32\"", "\"bf16\"", "\"f16\""], &["\"f64\"", "16"]),
             ("interpretability_prompts", &["4"], &["0", "3"]),
-            ("readout_prompts", &["2"], &["0", "1"]),
+            ("draws", &["1", "10"], &["0"]),
+            ("max_kept", &["1e-9", "0.5", "1e300"], &["0.0", "-0.5"]),
             ("resamples", &["1"], &["0"]),
             ("batch", &["1"], &["0"]),
             ("min_denominator", &["1e-300", "1e300"], &["0.0", "-1.0"]),

@@ -178,6 +178,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// Too few seeds to draw from and to hold the draws against.
+    #[error("family {family} has {found} seeds, and the draws need at least {wanted}; train more, or draw fewer")]
+    Coverage {
+        /// The family.
+        family: String,
+        /// Its seeds.
+        found: usize,
+        /// How many it takes.
+        wanted: usize,
+    },
+
     /// The scores could not be turned into a table of columns.
     #[error("scores as columns: {0}")]
     Arrow(#[from] arrow::error::ArrowError),

@@ -4,9 +4,11 @@
 //! once; each intervention restarts at the first overwritten block. Beside the dictionaries stand three baselines:
 //! `none` (no edit), `mean-ablation` (sufficiency of the mean activation), `always-on` (F1 of a constant latent).
 //!
-//! Four disjoint samples of prompts: dictionaries and read-outs are fitted on training prompts; latents are chosen on the
+//! Four disjoint samples of prompts: dictionaries are fitted on training prompts; latents are chosen on the
 //! even prompts of the interpretability sample and rated on the odd ones; everything that runs the model is reported on the
-//! evaluation sample, on which nothing is chosen; sites were found on a fourth.
+//! evaluation sample, on which nothing is chosen; sites were found on a fourth. Prompts that differ can give the same vector at a
+//! site, so at each site those are left out whose vector was trained on, and of the interpretability sample those that occur
+//! twice ([`crate::measure::held_out`]); the report says how many.
 //!
 //! Shape legend: `N` prompts, `D` width of a node, `F` latents.
 
@@ -17,6 +19,7 @@ use crate::config::{EvalConfig, EvalFile};
 use crate::derive::derive;
 use crate::dictionary_set::DictionarySet;
 use crate::ledger::{Entry, Ledger, Selection};
+use crate::measure::held_out::{HeldOut, Samples};
 use crate::measure::{Evaluation, Steps, baseline_steps, record, unit_steps};
 use crate::metric::{Method, Metric};
 use crate::parts::Parts;
@@ -29,7 +32,7 @@ use causal::cost::Cost;
 use causal::interventions::{CleanRun, Runner, Want};
 use causal::site::Sites;
 use causal::{cost, counterfactuals, describe};
-use dictionaries::Directions;
+use dictionaries::{Directions, Rows};
 use lm::Model;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -54,6 +57,17 @@ impl<F: FnMut(usize, usize)> Observer for F {
     }
 }
 
+/// What was done before an evaluation.
+#[derive(Debug, Default)]
+pub struct Earlier<'a> {
+    /// The vectors that dictionaries were fitted to or trained on, `[N, D]` at each node, in one order of prompts; of nodes that
+    /// are missing nothing is left out.
+    pub trained: BTreeMap<Node, Rows>,
+    /// What an evaluation that broke off has measured.
+    pub parts: Option<&'a Parts>,
+}
+
+/// What an evaluation found.
 /// What an evaluation found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evaluated {
@@ -89,7 +103,7 @@ impl Evaluated {
     }
 }
 
-/// Scores dictionary sets at the sites of the runner's model that they have dictionaries for; what `parts` holds of an earlier run is not measured again.
+/// Scores dictionary sets at the sites of the runner's model that they have dictionaries for; what an earlier run has measured is not measured again.
 ///
 /// # Errors
 /// [`causal::Error::ModelMismatch`], [`causal::Error::TaskMismatch`], [`causal::Error::Site`] or [`causal::Error::Node`] when the sites do not fit the model;
@@ -102,7 +116,7 @@ pub fn evaluate(
     sites: &Sites,
     dictionaries: &[DictionarySet],
     config: &EvalConfig,
-    parts: Option<&Parts>,
+    earlier: &Earlier<'_>,
     observer: &mut dyn Observer,
 ) -> Result<Evaluated, Error> {
     let model = runner.model();
@@ -126,12 +140,11 @@ pub fn evaluate(
     let expected = expected(runner, task, &clean, sites, dictionaries, config)?;
     observer.cost(&expected);
     let sample = task.sample(Sample::Interpretability, config.interpretability_prompts, config.seed);
-    let fit = task.sample(Sample::Train, config.readout_prompts, config.seed);
     let mut changed = BTreeMap::new();
     for &attribute in task.attributes() {
         changed.insert(attribute, counterfactuals(task, &prompts, attribute, config.seed)?);
     }
-    let all = [&prompts, &sample, &fit].into_iter().chain(changed.values());
+    let all = [&prompts, &sample].into_iter().chain(changed.values());
     let prompts_hash = hash(all)?;
     let mut targets = BTreeMap::new();
     for (attribute, changed) in changed {
@@ -139,43 +152,53 @@ pub fn evaluate(
     }
     let sample = record(runner, &sample, &read)?;
 
-    let mut evaluation = Evaluation {
-        runner,
-        task,
-        config,
-        model: model.hash(),
-        prompts: prompts_hash.clone(),
-        labels: prompts.iter().map(|prompt| prompt.labels.clone()).collect(),
-        bootstrap: Bootstrap::new(prompts.len(), config.resamples, config.seed, "evaluation"),
-        bootstrap_f1: Bootstrap::new(
-            sample.labels.len() / 2,
-            config.resamples,
-            config.seed,
-            "interpretability",
-        ),
-        bootstrap_sample: Bootstrap::new(
-            sample.labels.len(),
-            config.resamples.min(SAMPLE_RESAMPLES),
-            config.seed,
-            "sample",
-        ),
-        clean,
-        targets,
-        sample,
-        fit: record(runner, &fit, &nodes)?,
-        families: task.families(),
-        parts,
-        ledger: Ledger::default(),
-        steps: Steps {
-            done: 0,
-            total: expected.interventions,
-            progress: &mut |done, total| observer.step(done, total),
-        },
-    };
+    let all = Samples { clean, targets, sample };
+    let mut ledger = Ledger::default();
+    let (mut done, mut unseen) = (0, Vec::new());
+    let total = expected.interventions;
     for site in &sites.sites {
+        let (held, found) = HeldOut::new(&all, site, &earlier.trained);
+        unseen.push(found.clone());
+        let here = match &held {
+            None => None,
+            Some(held) => Some((held.prompts(&prompts), held)),
+        };
+        let own = match &here {
+            None => None,
+            Some((prompts, held)) => Some(held.samples(&all, runner.clean_with(prompts, &nodes, &inputs)?)),
+        };
+        let samples = own.as_ref().unwrap_or(&all);
+        let (n, n_sample) = (samples.clean.prompts.len(), samples.sample.labels.len());
+        let bootstrap = |n, resamples, stream| Bootstrap::new(n, resamples, config.seed, stream);
+        let mut evaluation = Evaluation {
+            runner,
+            task,
+            config,
+            model: model.hash(),
+            prompts: artifacts::sha256_hex(format!("{prompts_hash} {}", found.kept).as_bytes()),
+            labels: samples
+                .clean
+                .prompts
+                .iter()
+                .map(|prompt| prompt.labels.clone())
+                .collect(),
+            bootstrap: bootstrap(n, config.resamples, "evaluation"),
+            bootstrap_f1: bootstrap(n_sample / 2, config.resamples, "interpretability"),
+            bootstrap_sample: bootstrap(n_sample, config.resamples.min(SAMPLE_RESAMPLES), "sample"),
+            samples,
+            families: task.families(),
+            parts: earlier.parts,
+            ledger,
+            steps: Steps {
+                done,
+                total,
+                progress: &mut |done, total| observer.step(done, total),
+            },
+        };
         evaluation.site(site, dictionaries)?;
+        done = evaluation.steps.done;
+        ledger = evaluation.ledger;
     }
-    let mut ledger = evaluation.ledger;
     let known: Vec<DictionaryFacts> = dictionaries
         .iter()
         .map(|set| DictionaryFacts {
@@ -188,13 +211,13 @@ pub fn evaluate(
         })
         .collect();
     derive(&mut ledger, &sites.sites, &known, config);
-    let pairs = config
+    let pairs: Vec<_> = config
         .compare
         .iter()
-        .flat_map(|pair| compared(config).map(|selection| (pair, selection)));
-    let comparisons = pairs
-        .map(|(pair, selection)| ledger.compare(&known, &pair.left, &pair.right, selection))
+        .flat_map(|pair| compared(config).into_iter().map(move |selection| (pair, selection)))
         .collect();
+    let comparisons = ledger.compare(&known, &pairs);
+    let means = ledger.means(&known, &compared(config));
     let size = model.spec();
     let entries = ledger.into_entries();
     let columns = [scores_parquet(&entries)?, resamples_parquet(&entries)?];
@@ -212,11 +235,13 @@ pub fn evaluate(
         },
         prompts: prompts_hash,
         sites: sites.sites.clone(),
+        unseen,
         clean: facts,
         dictionaries: known,
         columns: Columns { scores, resamples },
         scores: entries.iter().map(|entry| entry.score.clone()).collect(),
         comparisons,
+        means,
     };
     Ok(Evaluated {
         report,
@@ -225,19 +250,27 @@ pub fn evaluate(
     })
 }
 
-/// One number of each axis, by which dictionaries are compared.
-pub fn compared(config: &EvalConfig) -> [Selection; 4] {
-    let of = |metric| Selection {
+/// The numbers by which dictionaries are compared: of approximation, of control at every number of latents, and of
+/// interpretability.
+pub fn compared(config: &EvalConfig) -> Vec<Selection> {
+    let method = config.edits.first().copied().unwrap_or(Method::Supervised);
+    let of = |metric, k| Selection {
         metric,
-        method: None,
-        k: None,
+        method: Some(method),
+        k,
     };
-    let edit = Selection {
-        metric: Metric::EditAccuracy,
-        method: config.edits.first().copied().or(Some(Method::Supervised)),
-        k: Some(config.compare_k),
-    };
-    [of(Metric::Sufficiency), edit, of(Metric::F1), of(Metric::Mcc)]
+    let mut all = vec![of(Metric::SufficiencyGap, None)];
+    let ks = config.ks.iter().filter(|&&k| method.exchanges(k));
+    all.extend(ks.map(|&k| of(Metric::EditAccuracy, Some(k))));
+    if config.edits.contains(&Method::Greedy) {
+        let method = Some(Method::Greedy);
+        all.push(Selection {
+            method,
+            ..of(Metric::EditHalf, None)
+        });
+    }
+    all.extend([Metric::EditArea, Metric::F1, Metric::Mcc].map(|metric| of(metric, None)));
+    all
 }
 
 /// What the evaluation costs; one intervention at each site, which changes nothing, is timed for it.

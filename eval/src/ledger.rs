@@ -7,13 +7,14 @@
 //!
 //! Shape legend: `R` resamples.
 
-use crate::bootstrap::interval;
+use crate::bootstrap::{interval, wilson};
+use crate::config::Compare;
 use crate::metric::{Method, Metric};
-use crate::report::{Comparison, DictionaryFacts, Score};
-use crate::statistics::{self, LEVEL, Measured};
+use crate::report::{Comparison, DictionaryFacts, FamilyMean, Score};
+use crate::statistics::{self, Difference, FEWEST_SEEDS, LEVEL, Measured, holm};
 use artifacts::rounded;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tasks::Attribute;
 
 /// Prompts below which a number has no interval.
@@ -147,7 +148,14 @@ impl Ledger {
         let value = value.filter(|value| value.is_finite());
         let resampled: Vec<f32> = resampled.into_iter().map(|value| value as f32).collect();
         let in_f64: Vec<f64> = resampled.iter().map(|&value| f64::from(value)).collect();
-        let ends = value.filter(|_| n >= FEWEST).and_then(|_| interval(&in_f64));
+        let with_interval = value.filter(|_| n >= FEWEST && !in_f64.is_empty());
+        let ends = match key.metric {
+            // Where all prompts or none are right, all resamples are alike.
+            Metric::EditAccuracy | Metric::EditHalf | Metric::Interchange | Metric::InterchangeRest => {
+                with_interval.map(|share| wilson(share, n))
+            }
+            _ => with_interval.and_then(|_| interval(&in_f64)),
+        };
         let undefined = in_f64.iter().filter(|value| !value.is_finite()).count();
         let undefined = (value.is_some() && undefined > 0).then_some(("resamples_undefined", undefined as f64));
         let raw = raw.iter().chain(&undefined).filter(|(_, mean)| mean.is_finite());
@@ -161,6 +169,7 @@ impl Ledger {
             k: key.k,
             threshold: key.threshold,
             verdict: None,
+            sensitivity: BTreeMap::new(),
             value: value.map(rounded),
             low: ends.map(|(low, _)| rounded(low)),
             high: ends.map(|(_, high)| rounded(high)),
@@ -172,20 +181,22 @@ impl Ledger {
         self.entries.push(Entry { score, resampled });
     }
 
-    /// Enters the score of a check with what the check says.
+    /// Enters the score of a check with what the check says, and what it would say with other thresholds.
+    #[expect(clippy::too_many_arguments, reason = "a score and what stands beside it")]
     pub fn enter_verdict(
         &mut self,
         key: &Key<'_>,
         verdict: &impl Serialize,
+        sensitivity: BTreeMap<String, String>,
         value: Option<f64>,
         resampled: Vec<f64>,
         n: usize,
         raw: &[(&str, f64)],
     ) {
         self.enter(key, value, resampled, n, raw);
-        let name = serde_json::to_value(verdict).ok();
         if let Some(entry) = self.entries.last_mut() {
-            entry.score.verdict = name.and_then(|name| name.as_str().map(str::to_owned));
+            entry.score.verdict = Some(named(verdict));
+            entry.score.sensitivity = sensitivity;
         }
     }
 
@@ -204,38 +215,86 @@ impl Ledger {
         self.entries
     }
 
-    /// The mean of `left` minus that of `right` over sites (and attributes), with a paired interval; both are families.
+    /// The means of families subtracted from each other, over sites and attributes, with paired intervals; which are real by Holm's
+    /// procedure over all of them.
     ///
     /// Takes every place at which all seeds of both are defined; resample `r` shows the same prompts to all.
-    pub fn compare(
-        &self,
-        dictionaries: &[DictionaryFacts],
-        left: &str,
-        right: &str,
-        selection: Selection,
-    ) -> Comparison {
-        let [l, r] = [left, right].map(|family| {
-            let members: Vec<&str> = members(dictionaries, family);
-            selection.of_family(&self.entries, &members)
-        });
-        let seeds = [l.len(), r.len()];
-        let found = statistics::difference(&l, &r, 0);
-        let ends = found.as_ref().and_then(|found| found.interval(LEVEL));
-        Comparison {
-            left: left.to_owned(),
-            right: right.to_owned(),
-            metric: selection.metric,
-            k: selection.k,
-            left_value: found.as_ref().map(|found| rounded(found.values[0])),
-            right_value: found.as_ref().map(|found| rounded(found.values[1])),
-            difference: found.as_ref().map(|found| rounded(found.value())),
-            low: ends.map(|(low, _)| rounded(low)),
-            high: ends.map(|(_, high)| rounded(high)),
-            seeds_agree: found.as_ref().is_some_and(|found| found.seeds_agree),
-            seeds,
-            pairs: found.map_or(0, |found| found.places),
-        }
+    pub fn compare(&self, dictionaries: &[DictionaryFacts], pairs: &[(&Compare, Selection)]) -> Vec<Comparison> {
+        let of =
+            |family: &str, selection: Selection| selection.of_family(&self.entries, &members(dictionaries, family));
+        let found: Vec<Option<Difference>> = pairs
+            .iter()
+            .map(|(pair, selection)| {
+                let [left, right] = [&pair.left, &pair.right].map(|family| of(family, *selection));
+                statistics::difference(&left, &right, selection.metric.is_share(), 0)
+            })
+            .collect();
+        let defined: Vec<Difference> = found.iter().flatten().cloned().collect();
+        let mut verdicts = holm(&defined).into_iter();
+        let few_seeds = |family: &str| {
+            let of: Vec<_> = dictionaries.iter().filter(|facts| facts.family == family).collect();
+            of.len() < FEWEST_SEEDS && of.iter().any(|facts| facts.seeded)
+        };
+        let one = |((pair, selection), found): (&(&Compare, Selection), &Option<Difference>)| {
+            let verdict = found.as_ref().and_then(|_| verdicts.next());
+            let ends = found.as_ref().and_then(|found| found.interval(LEVEL));
+            let at_holm = verdict.and_then(|verdict| verdict.interval);
+            let too_few = few_seeds(&pair.left) || few_seeds(&pair.right);
+            Comparison {
+                left: pair.left.clone(),
+                right: pair.right.clone(),
+                metric: selection.metric,
+                k: selection.k,
+                left_value: found.as_ref().map(|found| rounded(found.values[0])),
+                right_value: found.as_ref().map(|found| rounded(found.values[1])),
+                difference: found.as_ref().map(|found| rounded(found.value())),
+                low: ends.map(|(low, _)| rounded(low)),
+                high: ends.map(|(_, high)| rounded(high)),
+                holm_low: at_holm.map(|(low, _)| rounded(low)),
+                holm_high: at_holm.map(|(_, high)| rounded(high)),
+                real: verdict.is_some_and(|verdict| verdict.real) && !too_few,
+                seeds_agree: found.as_ref().is_some_and(|found| found.seeds_agree),
+                seeds: [&pair.left, &pair.right].map(|family| members(dictionaries, family).len()),
+                pairs: found.as_ref().map_or(0, |found| found.places),
+            }
+        };
+        pairs.iter().zip(&found).map(one).collect()
     }
+
+    /// The mean of every family in each selection, over seeds and places, with an interval.
+    pub fn means(&self, dictionaries: &[DictionaryFacts], selections: &[Selection]) -> Vec<FamilyMean> {
+        let families: BTreeSet<&str> = dictionaries.iter().map(|facts| facts.family.as_str()).collect();
+        let all = families
+            .iter()
+            .flat_map(|family| selections.iter().map(move |selection| (*family, *selection)));
+        let mean = |(family, selection): (&str, Selection)| {
+            let members = members(dictionaries, family);
+            let measured = selection.of_family(&self.entries, &members);
+            let metric = selection.metric;
+            let found = statistics::family_mean(&measured, metric.is_share(), 0)?;
+            let (low, high) = found.interval(LEVEL).unzip();
+            // No share is beyond its ends, whatever t says.
+            let inside = |end: f64| if metric.is_share() { end.clamp(0.0, 1.0) } else { end };
+            Some(FamilyMean {
+                family: family.to_owned(),
+                metric,
+                k: selection.k,
+                value: rounded(found.value()),
+                low: low.map(|low| rounded(inside(low))),
+                high: high.map(|high| rounded(inside(high))),
+                seeds: members.len(),
+                places: found.places,
+            })
+        };
+        all.filter_map(mean).collect()
+    }
+}
+
+/// The name of a verdict, as JSON has it.
+#[expect(clippy::expect_used, reason = "verdicts are enums without fields, or text")]
+pub(crate) fn named(verdict: &impl Serialize) -> String {
+    let name = serde_json::to_value(verdict).expect("a verdict is plain data");
+    name.as_str().expect("a verdict is a name").to_owned()
 }
 
 /// Names of the dictionaries of a family.
@@ -287,12 +346,19 @@ mod tests {
             method: None,
             k: None,
         };
-        let comparison = ledger.compare(&facts, "left", "right", selection);
+        let compare = |left: &str, right: &str| {
+            let pair = Compare {
+                left: left.to_owned(),
+                right: right.to_owned(),
+            };
+            ledger.compare(&facts, &[(&pair, selection)]).remove(0)
+        };
+        let comparison = compare("left", "right");
         assert_eq!((comparison.pairs, comparison.difference), (2, Some(0.3)));
         assert_eq!((comparison.left_value, comparison.right_value), (Some(0.8), Some(0.5)));
         assert!((comparison.low.unwrap() - 0.3).abs() < 1e-6);
-        assert_eq!(ledger.compare(&facts, "left", "nobody", selection).difference, None);
-        let few = ledger.compare(&facts, "few", "fewer", selection);
+        assert_eq!(compare("left", "nobody").difference, None);
+        let few = compare("few", "fewer");
         assert_eq!((few.difference, few.low, few.high), (Some(0.4), None, None));
     }
 }

@@ -10,14 +10,16 @@
 //! | [`dictionary_set`] | named dictionaries, one for each node |
 //! | [`approximation`] | sufficiency and necessity |
 //! | [`control`] | searches for edits |
-//! | [`readout`] | linear read-outs of attributes, for isolation |
+//! | [`masks`] | which latents carry an attribute: masks learned by gradients |
 //! | [`interpretability`], [`agreement`] | F1, correlation and average precision of latents against attribute values |
 //! | [`interpretation`] | what a latent stands for |
 //! | [`bootstrap`] | resamples of prompts |
 //! | [`ledger`] | scores together with their resamples |
+//! | [`coverage`] | whether intervals cover what they claim |
 //! | [`statistics`], [`compare`] | which differences between dictionaries are real, within and across evaluations |
 //! | [`truth`] | latents against all that the written world knows of its tokens |
 //! | [`phenomena`] | occlusion and over-splitting: checks of dictionaries, and toys |
+//! | [`published`] | the paper's numbers beside ours |
 //! | [`config`], [`legacy`] | settings of an evaluation; behaviours of published code that can be asked for |
 //! | [`mod@evaluate`], `measure`, `derive` | the evaluation, site by site, and scores that relate others |
 //! | [`parts`] | what a broken run has measured |
@@ -32,6 +34,7 @@ pub mod columns;
 pub mod compare;
 pub mod config;
 pub mod control;
+pub mod coverage;
 mod derive;
 pub mod dictionary_set;
 mod error;
@@ -40,11 +43,13 @@ pub mod interpretability;
 pub mod interpretation;
 pub mod ledger;
 pub mod legacy;
+mod linear;
+pub mod masks;
 mod measure;
 pub mod metric;
 pub mod parts;
 pub mod phenomena;
-pub mod readout;
+pub mod published;
 pub mod report;
 pub mod statistics;
 pub mod table;
@@ -53,9 +58,9 @@ pub mod truth;
 pub use config::{Baseline, EvalConfig, EvalFile};
 pub use dictionary_set::{DictionarySet, Edit};
 pub use error::Error;
-pub use evaluate::{Evaluated, Observer, evaluate};
+pub use evaluate::{Earlier, Evaluated, Observer, evaluate};
 pub use legacy::Legacy;
 pub use metric::{Method, Metric};
 pub use parts::Parts;
 pub use report::{Comparison, Report, Score};
-pub use truth::{DENSE, FamilyScore, Truth, WorldSample};
+pub use truth::{DENSE, FamilyScore, Probes, Truth, WorldSample};

@@ -24,8 +24,11 @@ pub enum Test {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
-    /// Logit difference on reconstructions over the clean one.
+    /// Logit difference on reconstructions over the clean one. Undefined, as all ratios of logit differences but that of mean ablation
+    /// itself, where mean ablation leaves more of the clean logit difference than the config allows.
     Sufficiency,
+    /// Distance of sufficiency from 1: more than the clean logit difference is as far from it as less.
+    SufficiencyGap,
     /// How near the harm done by removing the reconstruction comes to that of mean ablation: 1 when it is as large, less when it
     /// is smaller or larger.
     Necessity,
@@ -39,8 +42,8 @@ pub enum Metric {
     EditKl,
     /// Mean weight of the removed or changed latents in the clean reconstruction.
     EditMagnitude,
-    /// Share of prompts on which the read-outs of the attributes that were not edited agree with the ground-truth patch.
-    Isolation,
+    /// Edit accuracy with half as many latents as are active in the mean; undefined where that is no few.
+    EditHalf,
     /// Mean distance that the edit leaves to the counterfactual activation, over the distance before it.
     EditDistance,
     /// What the greedy search leaves more than the named one: the difference of their edit distances.
@@ -51,6 +54,14 @@ pub enum Metric {
     EditExcess,
     /// Area under edit accuracy against the number of exchanged latents, from none to the most, over that most.
     EditArea,
+    /// Share of prompts that are predicted as under the ground-truth patch when the latents of a learned mask are exchanged.
+    MaskSuccess,
+    /// Share of prompts whose prediction stays when they are exchanged with a prompt of which only another attribute differs.
+    MaskIsolation,
+    /// Mean of both.
+    MaskScore,
+    /// Latents of the mask.
+    MaskLatents,
     /// Mean over predicates of the F1 of the best latent.
     F1,
     /// Precision of the same latents.
@@ -67,6 +78,10 @@ pub enum Metric {
     InterpretedMcc,
     /// Share of latents that are active on no prompt of the sample.
     Silent,
+    /// Number of latents.
+    Width,
+    /// Number of latents that are active on some prompt of the sample.
+    Alive,
     /// Occlusion index: 1 - coverage of the weak attribute's values over that of the strong one's; with a verdict.
     Occlusion,
     /// Share of the prompts of a Pos value covered by all latents that stand for it which the best single one misses; with
@@ -77,7 +92,8 @@ pub enum Metric {
     SplittingAgreement,
     /// The same for a family and another one, as the config pairs them: dictionaries of two disjoint samples.
     SplittingAcross,
-    /// Logit difference on what is left when latents below the threshold are subtracted, over the clean one.
+    /// Logit difference on the reconstruction from the latents that reach the threshold, over the clean one: a dictionary without any
+    /// leaves its offset.
     Keep,
     /// The same for subtracting the latents from the threshold on.
     Remove,
@@ -93,18 +109,39 @@ impl Metric {
     /// The axis that the metric belongs to.
     pub fn test(self) -> Test {
         match self {
-            Self::Sufficiency | Self::Necessity | Self::L0 | Self::Fvu => Test::Approximation,
+            Self::Sufficiency | Self::SufficiencyGap | Self::Necessity | Self::L0 | Self::Fvu => Test::Approximation,
             Self::EditAccuracy
             | Self::EditKl
             | Self::EditMagnitude
-            | Self::Isolation
+            | Self::EditHalf
             | Self::EditDistance
             | Self::GreedyGap
             | Self::EditSuccess
             | Self::EditExcess
-            | Self::EditArea => Test::Control,
+            | Self::EditArea
+            | Self::MaskSuccess
+            | Self::MaskIsolation
+            | Self::MaskScore
+            | Self::MaskLatents => Test::Control,
             _ => Test::Interpretability,
         }
+    }
+}
+
+impl Metric {
+    /// Whether the metric is a share of prompts on which something is predicted right.
+    pub fn is_share(self) -> bool {
+        matches!(
+            self,
+            Self::EditAccuracy
+                | Self::EditHalf
+                | Self::EditArea
+                | Self::Interchange
+                | Self::InterchangeRest
+                | Self::MaskSuccess
+                | Self::MaskIsolation
+                | Self::MaskScore
+        )
     }
 }
 

@@ -19,7 +19,7 @@ use std::path::Path;
 use tasks::{Attribute, TaskName};
 
 /// Version of the layout of `report.json`, `scores.parquet` and `resamples.parquet`.
-pub const FORMAT_VERSION: u32 = 5;
+pub const FORMAT_VERSION: u32 = 6;
 
 /// File name of the report.
 pub const REPORT: &str = "report.json";
@@ -61,6 +61,10 @@ pub struct Score {
     pub threshold: Option<f64>,
     /// What a check says: `occludes`, `late`, `splits`, `clear`, `not-applicable`, `undefined`; none for other metrics.
     pub verdict: Option<String>,
+    /// What the check would say with one of its thresholds a quarter lower or higher, by that change; only where it would say something
+    /// else.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sensitivity: BTreeMap<String, String>,
     /// The value; none where it is undefined.
     pub value: Option<f64>,
     /// Lower end of the 95 % bootstrap interval.
@@ -115,12 +119,59 @@ pub struct Comparison {
     pub low: Option<f64>,
     /// Upper end of the interval.
     pub high: Option<f64>,
+    /// Lower end of the interval at the level that Holm's procedure over all comparisons allows it.
+    pub holm_low: Option<f64>,
+    /// Upper end of it.
+    pub holm_high: Option<f64>,
+    /// Whether that interval, and those of all stronger differences, exclude zero, all pairs of seeds agree in sign, and no family has
+    /// too few seeds.
+    pub real: bool,
     /// Whether the difference has the same sign for every pair of seeds.
     pub seeds_agree: bool,
     /// Number of seeds of the two families.
     pub seeds: [usize; 2],
     /// Number of sites, or of (site, attribute) pairs, that are averaged.
     pub pairs: usize,
+}
+
+/// The mean of a family of dictionary sets in one metric, over seeds, sites and attributes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FamilyMean {
+    /// The family.
+    pub family: String,
+    /// What is measured.
+    pub metric: Metric,
+    /// Latents that an edit may exchange.
+    pub k: Option<usize>,
+    /// The mean.
+    pub value: f64,
+    /// Lower end of the 95 % interval: t over seeds or draws, bootstrap over prompts ([`crate::statistics`]).
+    pub low: Option<f64>,
+    /// Upper end of the interval.
+    pub high: Option<f64>,
+    /// Number of seeds or draws.
+    pub seeds: usize,
+    /// Number of sites, or of (site, attribute) pairs, that are averaged.
+    pub places: usize,
+}
+
+/// What is left of the samples at a site when no vector stands on two sides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unseen {
+    /// Name of the site.
+    pub site: String,
+    /// Prompts of the evaluation sample whose vector was trained on.
+    pub seen: usize,
+    /// Prompts that the site is evaluated on.
+    pub evaluation: usize,
+    /// Prompts of the interpretability sample whose vector was trained on.
+    pub seen_interpretability: usize,
+    /// Prompts that latents are chosen and rated on: none of them twice.
+    pub interpretability: usize,
+    /// Whether next to nothing was left, so that all prompts are kept, seen or not.
+    pub everything_seen: bool,
+    /// Hash of which prompts are kept.
+    pub kept: String,
 }
 
 /// The evaluated model.
@@ -162,6 +213,8 @@ pub struct Report {
     pub prompts: String,
     /// The sites, with the evidence for them.
     pub sites: Vec<Site>,
+    /// Which prompts each site is evaluated on.
+    pub unseen: Vec<Unseen>,
     /// The undisturbed model.
     pub clean: Clean,
     /// The dictionary sets.
@@ -172,6 +225,8 @@ pub struct Report {
     pub scores: Vec<Score>,
     /// Differences between dictionary sets.
     pub comparisons: Vec<Comparison>,
+    /// Means of the families in the metrics that are compared.
+    pub means: Vec<FamilyMean>,
 }
 
 impl Report {
@@ -250,6 +305,7 @@ pub(crate) mod tests {
             },
             prompts: String::new(),
             sites: vec![site],
+            unseen: Vec::new(),
             clean: Clean {
                 logit_diff: 1.0,
                 accuracy: 1.0,
@@ -262,6 +318,7 @@ pub(crate) mod tests {
             },
             scores: Vec::new(),
             comparisons: Vec::new(),
+            means: Vec::new(),
         }
     }
 
@@ -275,9 +332,9 @@ pub(crate) mod tests {
         let old = report
             .to_json()
             .unwrap()
-            .replace("\"format_version\": 5", "\"format_version\": 4");
+            .replace("\"format_version\": 6", "\"format_version\": 5");
         std::fs::write(&path, old).unwrap();
         let error = Report::read(&path).unwrap_err().to_string();
-        assert!(error.contains("found 4") && error.contains("saelab eval"), "{error}");
+        assert!(error.contains("found 5") && error.contains("saelab eval"), "{error}");
     }
 }

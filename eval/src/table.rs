@@ -4,9 +4,10 @@
 //! Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)); `-` marks what is undefined or was not
 //! measured.
 
+mod checks;
 pub mod columns;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use tasks::{Attribute, TaskName};
@@ -15,10 +16,10 @@ use crate::compare::Compared;
 use crate::ledger::members;
 use crate::legacy::Legacy;
 use crate::metric::Metric;
-use crate::report::{Comparison, Report};
+use crate::report::{Comparison, Report, Score};
 use causal::locate::Located;
 use causal::site::Site;
-use columns::{Group, Row, further, groups};
+use columns::{Group, Row, causal as causal_columns, further, groups};
 
 /// The tables of a report: means over sites and seeds, comparisons, and every site.
 pub fn tables(report: &Report) -> String {
@@ -52,41 +53,32 @@ pub fn tables(report: &Report) -> String {
     );
     block(&mut out, &groups, &names, width, &all, sites);
     let k = report.config.compare_k;
-    let _ = writeln!(out, "\nTHE SAME, FURTHER SCORES (edits with k = {k})");
+    let _ = writeln!(out, "\nTHE SAME, FURTHER SCORES");
     block(&mut out, &further(report), &names, width, &all, sites);
-    checks(&mut out, &all);
-    if !report.comparisons.is_empty() {
-        let _ = writeln!(
-            out,
-            "\nCOMPARISONS (means over sites and attributes, paired 95 % interval over seeds and prompts)"
-        );
-        report
-            .comparisons
-            .iter()
-            .for_each(|comparison| compare(&mut out, comparison));
-        let once = once(report);
-        if !once.is_empty() {
-            wrap(
-                &mut out,
-                &format!("of one seed, which an interval takes as given: {}", once.join(", ")),
-            );
-        }
-    }
+    let _ = writeln!(out, "\nTHE SAME, WHAT EDITS (k = {k}) AND LATENTS DO");
+    block(&mut out, &causal_columns(report), &names, width, &all, sites);
+    means(&mut out, report, width);
+    checks::write(&mut out, &all);
+    comparisons(&mut out, report);
+    unseen(&mut out, report);
     let _ = writeln!(out, "\nEVERY SITE");
     heading(&mut out, &groups, width);
     for site in &report.sites {
-        let _ = writeln!(out, "{}", describe(site));
+        let _ = writeln!(out, "{}{}", describe(site), unrated(report, site));
         let here: Vec<Row<'_>> = all.iter().copied().filter(|row| row.score.site == site.name).collect();
         lines(&mut out, &groups, &names, width, &here, 1);
     }
     let _ = writeln!(
         out,
-        "\nedit: share of prompts predicted as under the true counterfactual patch, k latents exchanged;\n\
-         supervised edits exchange one value and `none` nothing, whatever k. MCC: Matthews correlation\n\
-         of the best latent. isolation: share of read-outs of the other attributes as under the patch.\n\
-         KL: from the prediction under the patch, nats. interp: share of live latents with an F1 from the\n\
-         threshold on; keep: sufficiency of those alone; remove: necessity of those alone. The best\n\
-         sufficiency, necessity and keep are 1: more is not better"
+        "\nsuff: logit difference on reconstructions over the clean one, |1-s|: its distance from 1; undefined (-)\n\
+         with nec, keep and remove where mean ablation keeps more than {} of it. edit: share of prompts\n\
+         predicted as under the true counterfactual patch, k latents exchanged (L0/2: half as many as are\n\
+         active; area: under the curve from 0 to the largest k, over that k); supervised edits exchange one\n\
+         value and `none` nothing, whatever k. F1, MCC: of the best latent; `random` is the chance level of\n\
+         its width. KL: from the prediction under the patch, nats. interp: share of live latents with an F1\n\
+         from the threshold on; keep: sufficiency of those alone; remove: necessity of those alone. The\n\
+         best sufficiency, necessity and keep are 1: more is not better",
+        report.config.max_kept
     );
     out
 }
@@ -233,25 +225,103 @@ fn names_of(legacy: &[Legacy]) -> String {
     legacy.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// How often each verdict was given, by check and family.
-fn checks(out: &mut String, rows: &[Row<'_>]) {
-    let mut counts: BTreeMap<(Metric, &str), BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
-    for row in rows {
-        if let Some(verdict) = &row.score.verdict {
-            let of = counts.entry((row.score.metric, verdict)).or_default();
-            of.entry(row.family).or_default().push(&row.score.site);
-        }
-    }
-    if counts.is_empty() {
+/// Means of the families over seeds and places with intervals, in three of the metrics that are compared.
+fn means(out: &mut String, report: &Report, width: usize) {
+    let metrics = [Metric::SufficiencyGap, Metric::EditArea, Metric::F1];
+    if report.means.is_empty() {
         return;
     }
-    let _ = writeln!(out, "\nCHECKS (number of sites and seeds with the verdict)");
-    for ((metric, verdict), families) in counts {
-        let families = families
-            .iter()
-            .map(|(family, sites)| format!("{family} {}", sites.len()));
-        let line = format!("{metric}, {verdict}: {}", families.collect::<Vec<_>>().join(", "));
+    let _ = writeln!(out, "\nMEANS WITH 95 % INTERVALS OVER SEEDS (OR DRAWS) AND PROMPTS");
+    let _ = writeln!(
+        out,
+        "{:<width$}{:>6}{:>21}{:>21}{:>21}",
+        "dictionary", "seeds", "|1-s|", "edit area", "F1"
+    );
+    let families: BTreeSet<&str> = report.means.iter().map(|mean| mean.family.as_str()).collect();
+    for family in families {
+        let of = |metric: Metric| {
+            report
+                .means
+                .iter()
+                .find(|mean| mean.family == family && mean.metric == metric)
+        };
+        let cell = |metric| {
+            let interval = |mean: &crate::report::FamilyMean| match mean.low.zip(mean.high) {
+                Some((low, high)) => format!("{:.2} [{low:.2}, {high:.2}]", mean.value),
+                None => format!("{:.2}", mean.value),
+            };
+            of(metric).map_or("-".to_owned(), interval)
+        };
+        let seeds = members(&report.dictionaries, family).len();
+        let cells = metrics.map(|metric| format!("{:>21}", cell(metric)));
+        let _ = writeln!(out, "{family:<width$}{seeds:>6}{}", cells.concat());
+    }
+}
+
+/// All comparisons, each with its interval at Holm's level.
+fn comparisons(out: &mut String, report: &Report) {
+    let n = report.comparisons.len();
+    if n == 0 {
+        return;
+    }
+    let _ = writeln!(
+        out,
+        "\nCOMPARISONS (means over sites and attributes; paired intervals over seeds or draws and prompts, at the\n\
+         level that Holm's procedure over all {n} allows each; *: real, excludes zero and seeds agree)"
+    );
+    report
+        .comparisons
+        .iter()
+        .for_each(|comparison| compare(out, comparison));
+    if !crate::statistics::enough(report.config.resamples, n) {
+        let _ = writeln!(
+            out,
+            "  {n} comparisons are more than {} resamples can tell: evaluate with `--set resamples={}`",
+            report.config.resamples,
+            40 * n
+        );
+    }
+    let once = once(report);
+    if !once.is_empty() {
+        wrap(
+            out,
+            &format!("of one seed, which an interval takes as given: {}", once.join(", ")),
+        );
+    }
+}
+
+/// Where prompts were left out because their vector was trained on.
+fn unseen(out: &mut String, report: &Report) {
+    let some = report
+        .unseen
+        .iter()
+        .filter(|site| site.seen > 0 || site.seen_interpretability > 0);
+    for (place, site) in some.enumerate() {
+        if place == 0 {
+            let _ = writeln!(out, "\nVECTORS THAT WERE TRAINED ON (their prompts are left out)");
+        }
+        let (seen, all) = (site.seen, report.clean.n);
+        let line = match site.everything_seen {
+            true => format!(
+                "{}: {seen} of {all}, so that too few would be left; all are kept: its scores are of vectors that were trained on",
+                site.site
+            ),
+            false => format!(
+                "{}: {seen} of {all}; {} are evaluated, and latents rated on {} vectors of which none occurs twice",
+                site.site, site.evaluation, site.interpretability
+            ),
+        };
         wrap(out, &line);
+    }
+}
+
+/// What is said of a site at which ratios of logit differences are undefined.
+fn unrated(report: &Report, site: &Site) -> String {
+    let of = |score: &&Score| score.site == site.name && score.dictionary == crate::report::MEAN_ABLATION;
+    let kept = report.scores.iter().find(of).and_then(|score| score.value);
+    match kept.filter(|kept| *kept > report.config.max_kept) {
+        Some(kept) => format!("; mean ablation keeps {kept:.2}: no ratios"),
+        None => String::new(),
     }
 }
 
@@ -355,17 +425,17 @@ fn compare(out: &mut String, comparison: &Comparison) {
     let k = comparison.k.map(|k| format!(" k={k}")).unwrap_or_default();
     let _ = writeln!(
         out,
-        "{} - {}: {}{k}  {} - {} = {}  [{}, {}]  over {}{}",
+        "{} - {}: {}{k}  {} - {} = {}  [{}, {}]{}  over {}",
         comparison.left,
         comparison.right,
         comparison.metric,
         fine(comparison.left_value),
         fine(comparison.right_value),
         fine(comparison.difference),
-        fine(comparison.low),
-        fine(comparison.high),
+        fine(comparison.holm_low),
+        fine(comparison.holm_high),
+        if comparison.real { " *" } else { "" },
         comparison.pairs,
-        if comparison.seeds_agree { "" } else { ", seeds disagree" }
     );
 }
 

@@ -10,6 +10,8 @@
 //!
 //! Shapes: `N` tokens, `D` width, `F` latents, `P` predicates.
 
+mod probes;
+
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
@@ -22,6 +24,8 @@ use text::Tokenizer;
 
 use crate::Error;
 use crate::agreement::{Agreement, Ranked};
+
+pub use probes::Probes;
 
 /// Rows of each half on which a predicate must hold.
 pub const FEWEST: usize = 20;
@@ -168,6 +172,11 @@ impl WorldSample {
         self.holds.len()
     }
 
+    /// The vectors of all tokens, `[N, D]`.
+    pub fn vectors(&self) -> &Tensor<2> {
+        &self.vectors
+    }
+
     /// Mean vector of the documents on which latents are chosen, `[1, D]`.
     pub fn mean(&self) -> Tensor<2> {
         let weights: Vec<f32> = self.scored.iter().map(|scored| f32::from(u8::from(!scored))).collect();
@@ -182,6 +191,16 @@ impl WorldSample {
     ///
     /// [`causal::Error::NotANumber`] when a code is not finite.
     pub fn score(&self, encode: &dyn Fn(Tensor<2>) -> Tensor<2>) -> Result<Truth, Error> {
+        let (codes, n_latents) = self.codes(encode)?;
+        Ok(self.score_codes(&codes, n_latents))
+    }
+
+    /// The positive codes of all tokens, `N` rows by rising latent, and the number of latents.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotANumber`] when a code is not finite.
+    pub fn codes(&self, encode: &dyn Fn(Tensor<2>) -> Tensor<2>) -> Result<(Vec<Vec<(u32, f32)>>, usize), Error> {
         let [n, d] = self.vectors.dims();
         let mut codes: Vec<Vec<(u32, f32)>> = Vec::with_capacity(n);
         let mut n_latents = 0;
@@ -199,10 +218,11 @@ impl WorldSample {
                 codes.push(entries.collect());
             }
         }
-        Ok(self.score_codes(&codes, n_latents))
+        Ok((codes, n_latents))
     }
 
-    fn score_codes(&self, codes: &[Vec<(u32, f32)>], n_latents: usize) -> Truth {
+    /// Scores codes of all tokens, as [`WorldSample::codes`] gives them.
+    pub fn score_codes(&self, codes: &[Vec<(u32, f32)>], n_latents: usize) -> Truth {
         let [choosing, scoring] = [false, true].map(|scored| Counts::new(self, codes, n_latents, scored));
         // Predicates that hold often enough.
         let p = self.predicates.len();

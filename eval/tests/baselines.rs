@@ -153,6 +153,13 @@ fn an_edit_exchanges_a_coordinate() {
             .collect::<Vec<_>>(),
         [2, 2]
     );
+    // As a coordinate, the change of sign is one exchange.
+    let along = |rows: &Rows| codes(rows).coordinates();
+    let swaps = greedy((&source, &along(&source)), (&target, &along(&target)), &directions, 1);
+    let edited = apply(&source, &swaps, &directions);
+    let gap = edited.values().iter().zip(target.values()).map(|(a, b)| (a - b).abs());
+    assert!(gap.fold(0.0, f32::max) < 1e-4 && swaps[0].len() == 1, "{swaps:?}");
+    assert!((swaps[0][0].from - 3.0).abs() < 1e-4 && (swaps[0][0].to + 1.5).abs() < 1e-4);
 }
 
 fn size<'a>(n_latents: usize, node: &'a Node, device: &'a Device) -> RandomSize<'a> {
@@ -160,6 +167,7 @@ fn size<'a>(n_latents: usize, node: &'a Node, device: &'a Device) -> RandomSize<
         width: WIDTH,
         n_latents,
         seed: 9,
+        draw: 0,
         node,
         device,
     }
@@ -177,7 +185,7 @@ fn random_directions_are_as_sparse_as_asked_and_say_their_error() {
         } = RandomDictionary::matched_l0(rows.values(), wanted, &size).unwrap();
         let (found, active) = fvu(&dictionary, &rows);
         assert!(
-            (l0 - wanted.round()).abs() < 1e-9 && (active - l0).abs() < 1e-9,
+            l0 <= wanted.round() && l0 > 0.9 * wanted.round() - 1.0 && (active - l0).abs() < 0.1,
             "{l0} {active}"
         );
         assert!((told - found).abs() < 1e-4, "{told} {found}");
@@ -190,19 +198,18 @@ fn random_directions_are_as_sparse_as_asked_and_say_their_error() {
 }
 
 #[test]
-fn sweeps_lower_the_error_of_the_same_directions() {
+fn draws_differ_and_say_their_number() {
     let (rows, node, device) = (activations(500, 6), node(), kernels::cpu());
-    let size = size(96, &node, &device);
-    for k in [2, 6, 24] {
-        let once = RandomDictionary::new(&rows.mean(), 96, k, size.seed, &node, &device);
-        let matched = RandomDictionary::matched_l0(rows.values(), k as f64, &size).unwrap();
-        assert_eq!(
-            kernels::to_vec(once.directions()),
-            kernels::to_vec(matched.dictionary.directions())
-        );
-        let (before, _) = fvu(&once, &rows);
-        assert!(matched.fvu < 0.9 * before, "k = {k}: {before} -> {}", matched.fvu);
-    }
+    let directions = |draw| {
+        let size = RandomSize {
+            draw,
+            ..size(96, &node, &device)
+        };
+        let matched = RandomDictionary::matched_l0(rows.values(), 4.0, &size).unwrap();
+        kernels::to_vec(matched.dictionary.directions())
+    };
+    assert_eq!(directions(3), directions(3));
+    assert_ne!(directions(0), directions(1));
 }
 
 #[test]
@@ -214,13 +221,18 @@ fn random_directions_reach_the_error_they_can() {
     assert!(errors.is_sorted_by(|a, b| a > b), "{errors:?}");
     for k in [1.0, 7.0, 16.0] {
         let found = RandomDictionary::matched_fvu(rows.values(), at(k), &size).unwrap();
-        assert_eq!((found.l0, found.fvu), (k, at(k)));
+        assert!(
+            (found.fvu - at(k)).abs() < 1e-9 && found.l0 <= k,
+            "{k}: {} {}",
+            found.l0,
+            found.fvu
+        );
     }
     // Between two the nearer one is taken; what cannot be reached is told as it is.
     let between = RandomDictionary::matched_fvu(rows.values(), 0.6 * at(3.0) + 0.4 * at(4.0), &size).unwrap();
-    assert_eq!(between.l0, 3.0);
+    assert!((between.fvu - at(3.0)).abs() < 1e-9);
     let least = RandomDictionary::matched_fvu(rows.values(), 0.0, &size).unwrap();
-    assert!(least.fvu < 1e-3 && least.l0 > 16.0, "{} {}", least.fvu, least.l0);
+    assert!(least.fvu < 1e-3 && least.l0 > 4.0, "{} {}", least.fvu, least.l0);
     let few = RandomDictionary::matched_fvu(
         rows.values(),
         0.0,

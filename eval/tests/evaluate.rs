@@ -16,7 +16,7 @@ use causal::interventions::Runner;
 use common::{Identity, World, node, sets, sites, world};
 use dictionaries::Dictionary;
 use eval::config::Compare;
-use eval::{DictionarySet, Edit, Error, EvalFile, Evaluated, Method, Metric, Parts, Score, evaluate};
+use eval::{DictionarySet, Earlier, Edit, Error, EvalFile, Evaluated, Method, Metric, Parts, Score, evaluate};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tasks::{Attribute, ByAttribute, Labels, Sample, Task};
@@ -25,7 +25,6 @@ fn settings() -> EvalFile {
     EvalFile {
         prompts: 60,
         interpretability_prompts: 200,
-        readout_prompts: 300,
         ks: vec![2, 4],
         edits: vec![Method::Greedy, Method::Beam, Method::Exhaustive, Method::Guided],
         thresholds: vec![0.5],
@@ -37,6 +36,7 @@ fn settings() -> EvalFile {
             left: "identity".to_owned(),
             right: "random".to_owned(),
         }],
+        max_kept: 1e6,
         ..EvalFile::default()
     }
 }
@@ -50,9 +50,16 @@ fn run(sites: &Sites, sets: &[DictionarySet], settings: EvalFile) -> Result<Eval
         sites,
         sets,
         &config,
-        None,
+        &Earlier::default(),
         &mut |_, _| (),
     )
+}
+
+fn with<'a>(parts: &'a Parts) -> Earlier<'a> {
+    Earlier {
+        parts: Some(parts),
+        ..Earlier::default()
+    }
 }
 
 #[test]
@@ -62,7 +69,16 @@ fn a_perfect_dictionary_scores_one_and_the_report_is_stable() {
     let mut steps = Vec::new();
     let config = settings().try_into().unwrap();
     let mut note = |done, total| steps.push((done, total));
-    let evaluated = evaluate(&Runner::new(model, 25), task, &sites, &sets, &config, None, &mut note).unwrap();
+    let evaluated = evaluate(
+        &Runner::new(model, 25),
+        task,
+        &sites,
+        &sets,
+        &config,
+        &Earlier::default(),
+        &mut note,
+    )
+    .unwrap();
     let report = &evaluated.report;
     let total = steps[0].1;
     assert_eq!(steps, (1..=total).map(|done| (done, total)).collect::<Vec<_>>());
@@ -83,12 +99,6 @@ fn a_perfect_dictionary_scores_one_and_the_report_is_stable() {
     }
     // Exchanging every code of a perfect dictionary is the ground-truth patch.
     assert_eq!(scores("everything", Metric::EditAccuracy), [1.0; 3]);
-    // Where some other attribute can be read.
-    assert!(
-        scores("everything", Metric::Isolation)
-            .iter()
-            .all(|share| *share == 1.0)
-    );
     assert!(scores("everything", Metric::EditKl).iter().all(|kl| *kl < 1e-4));
     assert!(
         scores("everything", Metric::EditDistance)
@@ -114,6 +124,8 @@ fn a_perfect_dictionary_scores_one_and_the_report_is_stable() {
         assert!(score.low <= score.high && score.n > 0, "{score:?}");
         let shares = [
             Metric::Silent,
+            Metric::Width,
+            Metric::Alive,
             Metric::Interpreted,
             Metric::InterpretedMcc,
             Metric::OverSplitting,
@@ -136,14 +148,14 @@ fn a_perfect_dictionary_scores_one_and_the_report_is_stable() {
         assert!(score.raw.keys().any(|key| key.ends_with(" IO")), "{score:?}");
         assert!(score.raw.keys().any(|key| key.ends_with(" S")), "{score:?}");
     }
-    assert_eq!(report.comparisons.len(), 4);
+    assert_eq!(report.comparisons.len(), 7);
     assert_eq!(
         report
             .comparisons
             .iter()
             .map(|comparison| comparison.pairs)
             .collect::<Vec<_>>(),
-        [2, 3, 3, 3]
+        [2, 3, 3, 3, 3, 3, 3]
     );
 
     let again = run(&sites, &sets, settings()).unwrap();
@@ -183,7 +195,7 @@ fn a_broken_evaluation_goes_on_where_it_stopped() {
         &sites,
         &sets,
         &config,
-        Some(&parts),
+        &with(&parts),
         &mut |_, _| (),
     )
     .unwrap();
@@ -198,24 +210,24 @@ fn a_broken_evaluation_goes_on_where_it_stopped() {
         .for_each(|file| std::fs::remove_file(file.path()).unwrap());
     // A file that broke is measured again.
     std::fs::write(files[3].path(), "half").unwrap();
-    let steps = |sets: &[DictionarySet], parts| {
+    let steps = |sets: &[DictionarySet], parts: &Earlier<'_>| {
         let (runner, mut calls) = (Runner::new(model, 25), 0);
         let found = evaluate(&runner, task, &sites, sets, &config, parts, &mut |_, _| calls += 1).unwrap();
         (found, calls)
     };
-    let (again, calls) = steps(&sets, Some(&parts));
+    let (again, calls) = steps(&sets, &with(&parts));
     assert_eq!(again.report.to_json().unwrap(), whole.report.to_json().unwrap());
     assert_eq!(format!("{:?}", again.entries), format!("{:?}", whole.entries));
-    let (_, fresh) = steps(&sets, None);
+    let (_, fresh) = steps(&sets, &Earlier::default());
     assert!(calls < fresh, "{calls} of {fresh} steps");
     // What an older program has measured is not taken over.
     let newer = Parts::new(folder.path().join("parts"), "another program".to_owned());
-    assert_eq!(steps(&sets, Some(&newer)).1, fresh);
+    assert_eq!(steps(&sets, &with(&newer)).1, fresh);
     // Another dictionary of the same name is another unit.
     let mut changed = self::sets(model);
     changed[2].identity = "drawn anew".to_owned();
-    let (_, some) = steps(&changed, Some(&parts));
-    let (_, none) = steps(&changed, Some(&parts));
+    let (_, some) = steps(&changed, &with(&parts));
+    let (_, none) = steps(&changed, &with(&parts));
     assert!(none < some, "{none} {some}");
     parts.remove().unwrap();
     assert!(!folder.path().join("parts").exists());
@@ -247,7 +259,7 @@ fn what_another_part_or_a_changed_one_says_is_measured_again() {
     let parts = Parts::new(folder.path().join("parts"), "this program".to_owned());
     let again = || {
         let (runner, mut calls) = (Runner::new(model, 25), 0);
-        let found = evaluate(&runner, task, &sites, &sets, &config, Some(&parts), &mut |_, _| {
+        let found = evaluate(&runner, task, &sites, &sets, &config, &with(&parts), &mut |_, _| {
             calls += 1
         })
         .unwrap();
@@ -342,6 +354,66 @@ fn a_reconstruction_that_is_no_number_is_refused() {
         .insert(node, Box::new(Overflowing(node.width(model.spec()))));
     let error = run(&sites, &sets, settings()).unwrap_err().to_string();
     assert!(error.contains("identity") && error.contains("not finite"), "{error}");
+}
+
+#[test]
+fn vectors_that_were_trained_on_are_left_out() {
+    let World { model, task } = world();
+    let (sites, sets) = (sites(model), sets(model));
+    let plain = run(&sites, &sets, settings()).unwrap().report;
+    assert!(plain.unseen.iter().all(|site| site.seen == 0 && site.evaluation == 60));
+    // Half of the prompts that are evaluated were trained on, at the nodes of the first site.
+    let prompts = task.sample(Sample::Evaluation, 60, 0);
+    let node = node("blocks.1.hook_resid_pre@END");
+    let rows = Runner::new(model, 25)
+        .record(&prompts[..30], &std::collections::BTreeSet::from([node]))
+        .unwrap();
+    let config = settings().try_into().unwrap();
+    let evaluate_after = |trained: BTreeMap<Node, dictionaries::Rows>| {
+        let earlier = Earlier { trained, parts: None };
+        evaluate(
+            &Runner::new(model, 25),
+            task,
+            &sites,
+            &sets,
+            &config,
+            &earlier,
+            &mut |_, _| (),
+        )
+        .unwrap()
+        .report
+    };
+    let found = evaluate_after(rows);
+    let [first, second] = [0, 1].map(|place| &found.unseen[place]);
+    assert!(
+        first.seen >= 30 && first.evaluation == 60 - first.seen && !first.everything_seen,
+        "{first:?}"
+    );
+    assert_eq!((second.seen, &second.kept), (0, &plain.unseen[1].kept));
+    let of = |report: &eval::Report, site: &str| -> Vec<Score> {
+        report
+            .scores
+            .iter()
+            .filter(|score| score.site == site && score.metric != Metric::EditSuccess)
+            .cloned()
+            .collect()
+    };
+    assert_eq!(of(&found, "heads"), of(&plain, "heads"));
+    let on = |metric: Metric| {
+        found
+            .scores
+            .iter()
+            .filter(move |score| score.site == "resid" && score.metric == metric)
+    };
+    assert!(on(Metric::EditAccuracy).all(|score| score.n == first.evaluation));
+    assert!(on(Metric::F1).all(|score| score.n == first.interpretability / 2));
+    // Where all were trained on, there is no other side: all are kept, and it is said.
+    let everything = Runner::new(model, 25)
+        .record(&prompts, &std::collections::BTreeSet::from([node]))
+        .unwrap();
+    let found = evaluate_after(everything);
+    assert!(found.unseen[0].everything_seen && found.unseen[0].evaluation == 60);
+    assert!(eval::table::tables(&found).contains("all are kept"));
 }
 
 /// Codes and directions are finite, what they come to together is not.
@@ -603,11 +675,10 @@ fn a_supervised_dictionary_in_disguise_scores_as_itself() {
         Metric::EditAccuracy,
         Metric::EditMagnitude,
         Metric::EditKl,
-        Metric::Isolation,
     ];
     for metric in metrics {
         let (plain, disguised) = (of("plain", metric), of("disguised", metric));
-        assert!(!plain.is_empty() || metric == Metric::Isolation);
+        assert!(!plain.is_empty());
         for (place, value) in plain {
             let gap = (value - disguised[&place]).abs();
             assert!(gap <= 1e-4 * (1.0 + value.abs()), "{metric} {place:?}: {gap}");

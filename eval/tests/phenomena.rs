@@ -101,14 +101,19 @@ fn check_occlusion(labels: &[Labels], checkpoints: &[Codes], effects: [f64; 2], 
     occlusion::check(
         &checkpoints,
         [carried(0, Attribute::IO), carried(1, Attribute::S)],
-        occlusion::THETA,
+        &occlusion::Thresholds::default(),
         &Bootstrap::new(labels.len(), 200, 0, "occlusion"),
     )
     .unwrap()
 }
 
 fn check_splitting(labels: &[Labels], codes: &Codes) -> Splitting {
-    splitting::check(std::slice::from_ref(codes), &of_pos(labels)).unwrap()
+    splitting::check(
+        std::slice::from_ref(codes),
+        &of_pos(labels),
+        &splitting::Thresholds::default(),
+    )
+    .unwrap()
 }
 
 fn of_pos(labels: &[Labels]) -> Question<'_> {
@@ -254,7 +259,7 @@ fn codes_of_other_prompts_are_refused() {
     let pair = [carried(Attribute::IO), carried(Attribute::S)];
     let nodes = [codes];
     let error = |checkpoints: &[&[Codes]], pair, bootstrap: &Bootstrap| {
-        occlusion::check(checkpoints, pair, 0.5, bootstrap)
+        occlusion::check(checkpoints, pair, &occlusion::Thresholds::default(), bootstrap)
             .unwrap_err()
             .to_string()
     };

@@ -11,7 +11,7 @@ use activations::NodeRows;
 use causal::interventions::Runner;
 use causal::{LocateFile, Sites, locate};
 use dictionaries::Dictionary;
-use eval::{DictionarySet, Edit, EvalFile, Metric, evaluate};
+use eval::{DictionarySet, Earlier, Edit, EvalFile, Metric, evaluate};
 use lm::Model;
 use supervised::{Method, fit};
 use tasks::{Attribute, Labels, Role, Sample, Task, TaskName, TaskSource};
@@ -89,9 +89,9 @@ fn the_pronoun_is_located_and_edited_like_the_indirect_object() {
     let settings = EvalFile {
         prompts: 100,
         interpretability_prompts: 400,
-        readout_prompts: 400,
         resamples: 50,
         compare: Vec::new(),
+        max_kept: 1e6,
         ..EvalFile::default()
     };
     let config = settings.try_into().unwrap();
@@ -102,7 +102,7 @@ fn the_pronoun_is_located_and_edited_like_the_indirect_object() {
         &located.sites,
         &sets,
         &config,
-        None,
+        &Earlier::default(),
         &mut |_, _| (),
     )
     .unwrap();
@@ -123,7 +123,17 @@ fn the_pronoun_is_located_and_edited_like_the_indirect_object() {
         task: TaskSource::Ioi,
         ..located.sites.clone()
     };
-    let refused = |sites: &Sites| evaluate(&runner, task.as_ref(), sites, &sets, &config, None, &mut |_, _| ());
+    let refused = |sites: &Sites| {
+        evaluate(
+            &runner,
+            task.as_ref(),
+            sites,
+            &sets,
+            &config,
+            &Earlier::default(),
+            &mut |_, _| (),
+        )
+    };
     let message = refused(&ioi).unwrap_err().to_string();
     assert!(message.contains("the sites are those of task ioi"), "{message}");
     let mut foreign = located.sites.clone();

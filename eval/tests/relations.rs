@@ -15,14 +15,13 @@ use common::{World, sets, sites, world};
 use dictionaries::{Codes, Dictionary, Directions, Rows};
 use eval::config::Compare;
 use eval::control::{Ranking, apply, greedy, guided, mean_per_candidate, with_offsets};
-use eval::{DictionarySet, Edit, EvalFile, Evaluated, Legacy, Method, Metric, Score, evaluate, table};
+use eval::{DictionarySet, Earlier, Edit, EvalFile, Evaluated, Legacy, Method, Metric, Score, evaluate, table};
 use tasks::{Attribute, Labels};
 
 fn settings() -> EvalFile {
     EvalFile {
         prompts: 60,
         interpretability_prompts: 1200,
-        readout_prompts: 300,
         ks: vec![2, 4],
         edits: vec![Method::Greedy],
         compare_k: 4,
@@ -32,6 +31,7 @@ fn settings() -> EvalFile {
         batch: 25,
         min_denominator: 1e-3,
         compare: Vec::new(),
+        max_kept: 1e6,
         ..EvalFile::default()
     }
 }
@@ -40,7 +40,16 @@ fn run(sets: &[DictionarySet], settings: EvalFile) -> Evaluated {
     let World { model, task } = world();
     let config = settings.try_into().unwrap();
     let runner = Runner::new(model, 25);
-    evaluate(&runner, task, &sites(model), sets, &config, None, &mut |_, _| ()).unwrap()
+    evaluate(
+        &runner,
+        task,
+        &sites(model),
+        sets,
+        &config,
+        &Earlier::default(),
+        &mut |_, _| (),
+    )
+    .unwrap()
 }
 
 fn of<'s>(scores: &'s [Score], dictionary: &str, metric: Metric) -> Vec<&'s Score> {

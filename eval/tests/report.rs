@@ -12,8 +12,9 @@ use causal::locate::{Candidate, Located};
 use causal::{Clean, Evidence, Site, Sites};
 use eval::bootstrap::Bootstrap;
 use eval::columns::scores_parquet;
+use eval::config::Compare;
 use eval::ledger::{Entry, Key, Ledger, Selection};
-use eval::report::{Columns, DictionaryFacts, FORMAT_VERSION, ModelFacts};
+use eval::report::{Columns, DictionaryFacts, FORMAT_VERSION, ModelFacts, Unseen};
 use eval::{EvalFile, Method, Metric, Report, table};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::data_type::AsBytes;
@@ -117,9 +118,13 @@ fn report() -> (Report, Vec<Entry>) {
         (Metric::EditAccuracy, Some(Method::Greedy), Some(4)),
         (Metric::F1, None, None),
     ];
-    let comparisons = metrics
-        .map(|(metric, method, k)| ledger.compare(&dictionaries, "sae-topk", "random", Selection { metric, method, k }))
-        .to_vec();
+    let selections = metrics.map(|(metric, method, k)| Selection { metric, method, k });
+    let pair = Compare {
+        left: "sae-topk".to_owned(),
+        right: "random".to_owned(),
+    };
+    let comparisons = ledger.compare(&dictionaries, &selections.map(|selection| (&pair, selection)));
+    let means = ledger.means(&dictionaries, &selections);
     let entries = ledger.into_entries();
     let report = Report {
         format_version: FORMAT_VERSION,
@@ -134,6 +139,15 @@ fn report() -> (Report, Vec<Entry>) {
         },
         prompts: "f00d".to_owned(),
         sites: sites(),
+        unseen: vec![Unseen {
+            site: "blocks.2.hook_resid_pre@S2".to_owned(),
+            seen: 3,
+            evaluation: 5,
+            seen_interpretability: 40,
+            interpretability: 100,
+            everything_seen: false,
+            kept: "beef".to_owned(),
+        }],
         clean: Clean {
             logit_diff: 7.8123,
             accuracy: 0.998,
@@ -146,6 +160,7 @@ fn report() -> (Report, Vec<Entry>) {
         },
         scores: entries.iter().map(|entry| entry.score.clone()).collect(),
         comparisons,
+        means,
     };
     (report, entries)
 }

@@ -12,7 +12,7 @@ use causal::interventions::{Runner, Want, mean};
 use causal::{Site, Sites};
 use common::{World, node, world};
 use dictionaries::{Dictionary, Rows};
-use eval::{DictionarySet, Edit, EvalFile, Method, Metric, Report, evaluate};
+use eval::{DictionarySet, Earlier, Edit, EvalFile, Method, Metric, Report, evaluate};
 use kernels::cpu;
 use lm::{HookPoint, Model, Patch, Request, Start, TokenBatch};
 use tasks::{Attribute, Labels, Sample, Task, TaskSource};
@@ -110,18 +110,27 @@ fn run(sets: &[DictionarySet]) -> Result<Report, eval::Error> {
     let settings = EvalFile {
         prompts: 60,
         interpretability_prompts: 200,
-        readout_prompts: 300,
         ks: vec![2, 4],
         edits: vec![Method::Greedy],
         thresholds: vec![0.5],
         resamples: 50,
         min_denominator: 1e-3,
         compare: Vec::new(),
+        max_kept: 1e6,
         ..EvalFile::default()
     };
     let config = settings.try_into().unwrap();
     let runner = Runner::new(model, 25);
-    Ok(evaluate(&runner, task, &sites, sets, &config, None, &mut |_, _| ())?.report)
+    Ok(evaluate(
+        &runner,
+        task,
+        &sites,
+        sets,
+        &config,
+        &Earlier::default(),
+        &mut |_, _| (),
+    )?
+    .report)
 }
 
 #[test]

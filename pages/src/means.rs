@@ -72,6 +72,7 @@ mod tests {
             k: None,
             threshold: None,
             verdict: None,
+            sensitivity: std::collections::BTreeMap::new(),
             value: Some(value),
             low: None,
             high: None,

@@ -48,6 +48,7 @@ fn report() -> Report {
         k: (metric.test() == eval::metric::Test::Control).then_some(4),
         threshold: None,
         verdict: Some(HOSTILE[1].to_owned()),
+        sensitivity: std::collections::BTreeMap::new(),
         value: Some(0.5),
         low: Some(0.25),
         high: Some(0.75),
@@ -97,6 +98,8 @@ fn report() -> Report {
             .flat_map(|name| metrics.map(|metric| score(name, metric)))
             .collect(),
         comparisons: Vec::new(),
+        means: Vec::new(),
+        unseen: Vec::new(),
     }
 }
 

@@ -16,6 +16,7 @@ fn folder() -> tempfile::TempDir {
         std::fs::create_dir_all(root.join(dir)).unwrap();
     }
     std::fs::write(root.join("damaged/report.json"), "{\"format_version\": ").unwrap();
+    std::fs::write(root.join("damaged/notes.txt"), "notes").unwrap();
     std::fs::create_dir_all(folder.path().join("secret/sae")).unwrap();
     std::fs::write(folder.path().join("secret/report.json"), "secret").unwrap();
     #[cfg(unix)]
@@ -93,6 +94,7 @@ fn nothing_outside_the_folder_is_answered() {
         "/run//etc/passwd",
         "/run/damaged/latents/../../../secret/report.json",
         "/run/damaged/latents/%2e%2e/x.js",
+        "/run/damaged/notes.txt",
         "/run/.hidden/",
         "/run/a%00/",
         "/secret",

@@ -140,7 +140,8 @@ fn bad(path: &Path, reason: String) -> Error {
 
 /// Writes `value` as JSON to `path`, unless a file is there already ([`artifacts::write_new`]).
 pub(super) fn write_new(path: &Path, value: &impl Serialize) -> Result<(), Error> {
-    let mut text = serde_json::to_vec_pretty(value).expect("settings have string keys and finite numbers");
+    let failed = |error: serde_json::Error| artifacts::Error::write(path, error.into());
+    let mut text = serde_json::to_vec_pretty(value).map_err(failed)?;
     text.push(b'\n');
     Ok(artifacts::write_new(path, &text)?)
 }

@@ -7,7 +7,7 @@ use activations::Node;
 use causal::interventions::Runner;
 use causal::{Site, Sites};
 use dictionaries::{Dictionary, RandomDictionary};
-use eval::{DictionarySet, Edit, EvalConfig, EvalFile, Method, evaluate};
+use eval::{DictionarySet, Earlier, Edit, EvalConfig, EvalFile, Method, evaluate};
 use lm::Model;
 use tasks::{Attribute, IoiTask, TaskSource};
 
@@ -75,9 +75,15 @@ impl BenchEval {
             .collect();
         let time = |runner: Runner<'_>| -> anyhow::Result<(f64, usize)> {
             let (start, mut interventions) = (Instant::now(), 0);
-            evaluate(&runner, &task, &sites, &sets, &config, None, &mut |done, _| {
-                interventions = done
-            })?;
+            evaluate(
+                &runner,
+                &task,
+                &sites,
+                &sets,
+                &config,
+                &Earlier::default(),
+                &mut |done, _| interventions = done,
+            )?;
             Ok((start.elapsed().as_secs_f64(), interventions))
         };
         let (seconds, interventions) = time(Runner::new(&model, config.batch))?;

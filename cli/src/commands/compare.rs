@@ -80,7 +80,7 @@ impl Compare {
 }
 
 /// A report with the resamples that were written with it.
-fn read(run: &Path) -> anyhow::Result<Evaluation> {
+pub(super) fn read(run: &Path) -> anyhow::Result<Evaluation> {
     let report = Report::read(&run.join(REPORT))?;
     report.check_columns(run)?;
     Ok(Evaluation {

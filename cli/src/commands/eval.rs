@@ -3,18 +3,20 @@
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
-use activations::Store;
+use activations::Node;
 use anyhow::Context as _;
 use artifacts::HeldFolder;
 use causal::Cost;
 use causal::interventions::Runner;
-use eval::{EvalConfig, Observer, Parts, evaluate, table};
+use dictionaries::Rows;
+use eval::{Earlier, EvalConfig, Observer, Parts, evaluate, table};
 use indicatif::ProgressBar;
 use lm::LoadOptions;
 use tasks::Sample;
 
+use super::Context;
+use super::opened_run::OpenedRun;
 use super::run_folder::{self, RunFolder};
-use super::{Context, baselines, dictionary_sets};
 use crate::{build, config, output};
 
 /// Arguments of `saelab eval`.
@@ -44,9 +46,8 @@ impl Eval {
             refactor_attention: config.refactor_attention,
             dtype: config.model_dtype,
         };
-        let (model, tokenizer) = run_folder::load_model(&self.model, options, &context.device)?;
-        let (sites, schema) = run_folder::read_sites(&self.sites)?;
-        let task = run_folder::open_task(&sites.task, &tokenizer)?;
+        let run = RunFolder(self.run);
+        let opened = OpenedRun::open(&self.model, options, &self.sites, &run, context)?;
         for (sample, asked, what) in [
             (Sample::Evaluation, config.prompts, "`prompts`"),
             (
@@ -54,43 +55,34 @@ impl Eval {
                 config.interpretability_prompts,
                 "`interpretability_prompts`",
             ),
-            (Sample::Train, config.readout_prompts, "`readout_prompts`"),
         ] {
-            run_folder::note_available(task.as_ref(), sample, asked, what);
+            run_folder::note_available(opened.task.as_ref(), sample, asked, what);
         }
-        let run = RunFolder(self.run);
-        let store = Store::open(&run.activations())?;
         let held = HeldFolder::new(&run.0)?;
-        let harvested = &store.manifest().provenance.model_hash;
-        anyhow::ensure!(
-            harvested == model.hash(),
-            "{} was harvested from another model ({harvested:.12}) than {} ({:.12}); run `saelab harvest` into a new folder (weights \
-             changed by `refactor_attention` or kept in another `model_dtype` count as another model)",
-            run.activations().display(),
-            self.model.display(),
-            model.hash()
-        );
-        let of_store = &store.manifest().provenance.tokenizer_hash;
-        anyhow::ensure!(
-            of_store == tokenizer.hash(),
-            "{} was harvested with another tokenizer ({of_store:.12}) than that of {} ({:.12}); run `saelab harvest` into a new folder",
-            run.activations().display(),
-            self.model.display(),
-            tokenizer.hash()
-        );
-        run_folder::check_task(&store, &sites, &schema)?;
-        let mut sets = dictionary_sets::load(&run, &store, &sites.nodes(), context)?;
-        let baselines = baselines::make(&config, &sets, &store, &sites.nodes(), context)?;
-        sets.extend(baselines);
+        let sets = opened.sets(&run, &config, context)?;
+        let OpenedRun {
+            model,
+            task,
+            sites,
+            store,
+        } = &opened;
         let parts = Parts::new(run.unfinished(), context.program());
+        let trained = |node: Node| -> anyhow::Result<(Node, Rows)> {
+            let rows = store.node(&node)?;
+            Ok((node, Rows::new(rows.width, rows.values)))
+        };
+        let earlier = Earlier {
+            trained: sites.nodes().into_iter().map(trained).collect::<Result<_, _>>()?,
+            parts: Some(&parts),
+        };
         let mut told = Told(context.progress.bar("eval", 0));
         let evaluated = evaluate(
-            &Runner::new(&model, config.batch),
+            &Runner::new(model, config.batch),
             task.as_ref(),
-            &sites,
+            sites,
             &sets,
             &config,
-            Some(&parts),
+            &earlier,
             &mut told,
         )?;
         told.0.finish_and_clear();

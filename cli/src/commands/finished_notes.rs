@@ -12,8 +12,11 @@ const MUCH: f64 = 0.5;
 /// Rows from which on a thousandth of them is more than one.
 const MANY: usize = 1000;
 
-/// How it turned out.
-pub(crate) fn of_autoencoder(site: TrainingSite, finished: &Finished) -> String {
+/// Fall of the loss from the third quarter of the steps to the last up to which it counts as settled.
+const SETTLED: f64 = 0.02;
+
+/// How it turned out. `fall`: by how much of itself its loss fell from the third quarter of the steps to the last.
+pub(crate) fn of_autoencoder(site: TrainingSite, finished: &Finished, fall: Option<f64>) -> String {
     let (variant, summary) = (&finished.variant, &finished.summary);
     let share = |share: Option<f64>| share.map_or("undefined".to_owned(), |share| format!("{share:.3}"));
     let mut text = format!(
@@ -39,6 +42,19 @@ pub(crate) fn of_autoencoder(site: TrainingSite, finished: &Finished) -> String 
             "; {:.0} % of the squared error in the longest thousandth of the rows",
             percent(summary.largest_error)
         );
+    }
+    if let Some(fall) = fall {
+        let percent = fall * 100.0;
+        let _ = match fall <= SETTLED {
+            true => write!(
+                text,
+                "; the loss has settled ({percent:.1} % in the last quarter of the steps)"
+            ),
+            false => write!(
+                text,
+                "; the loss has not settled: it fell by {percent:.1} % in the last quarter, raise `steps`"
+            ),
+        };
     }
     if !summary.held_out {
         text += "; on rows that were trained on";

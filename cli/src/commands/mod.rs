@@ -17,6 +17,7 @@ mod bench_store;
 pub(crate) mod circuit;
 pub(crate) mod compare;
 pub(crate) mod convert;
+pub(crate) mod coverage;
 pub(crate) mod devices;
 mod dictionary_sets;
 pub(crate) mod encode;
@@ -31,11 +32,15 @@ mod hook_autoencoders;
 pub(crate) mod inspect;
 pub(crate) mod language_model;
 pub(crate) mod locate;
+pub(crate) mod masks;
 pub(crate) mod model;
+mod opened_run;
 pub(crate) mod phenomena;
 pub(crate) mod pretrain;
+pub(crate) mod probe;
 pub(crate) mod quality;
 pub(crate) mod report;
+pub(crate) mod reproduce;
 pub(crate) mod run_folder;
 mod same_dictionaries;
 pub(crate) mod serve;
@@ -99,8 +104,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Inspect(command) => command.run(&context),
         Command::Splice(command) => command.run(&context),
         Command::Truth(command) => command.run(&context),
+        Command::Probe(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
+        Command::Masks(command) => command.run(&context),
         Command::Compare(command) => command.run(&context),
+        Command::Coverage(command) => command.run(&context),
         Command::Report(command) => command.run(&context),
         Command::Serve(command) => command.run(),
         Command::Circuit(command) => command.run(&context),
@@ -109,6 +117,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Phenomena(command) => command.run(&context),
         Command::Synthetic(command) => command.run(&context),
         Command::Quality(command) => command.run(&context),
+        Command::Reproduce(command) => command.run(&context),
         Command::Devices(command) => command.run(),
         Command::Bench(command) => command.run(&context),
     }

@@ -112,6 +112,8 @@ fn table(spliced: &[Spliced], truth: &[Scored], scores: &[Score], ks: &[usize]) 
         ("dead".to_owned(), Box::new(of_text(|row| Some(row.summary?.dead)))),
         ("dense".to_owned(), Box::new(of_text(|row| Some(row.dense)))),
         ("L0 at the node".to_owned(), Box::new(of_task(Metric::L0, None))),
+        ("FVU at the node".to_owned(), Box::new(of_task(Metric::Fvu, None))),
+        ("alive at the node".to_owned(), Box::new(of_task(Metric::Alive, None))),
         ("sufficiency".to_owned(), Box::new(of_task(Metric::Sufficiency, None))),
     ];
     for &k in ks {
@@ -124,6 +126,13 @@ fn table(spliced: &[Spliced], truth: &[Scored], scores: &[Score], ks: &[usize]) 
         let members = groups.entry(without_seed(&row.dictionary)).or_default();
         if !members.contains(&row.dictionary.as_str()) {
             members.push(&row.dictionary);
+        }
+    }
+    // What stands beside them at the node: random rows of their width, which are its chance level, and complete bases.
+    for score in scores.iter().filter(|score| score.metric == Metric::L0) {
+        let members = groups.entry(without_seed(&score.dictionary)).or_default();
+        if !members.contains(&score.dictionary.as_str()) {
+            members.push(&score.dictionary);
         }
     }
     let headings: Vec<&str> = columns.iter().map(|(heading, _)| heading.as_str()).collect();
@@ -172,12 +181,15 @@ fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// The name without `-seed<n>`, which `train` appends for a list of seeds.
-fn without_seed(name: &str) -> &str {
-    match name.rsplit_once("-seed") {
-        Some((base, seed)) if !seed.is_empty() && seed.bytes().all(|byte| byte.is_ascii_digit()) => base,
-        _ => name,
+/// The name without `-seed<n>`, which `train` appends for a list of seeds, or `-draw<n>` of a baseline.
+pub(super) fn without_seed(name: &str) -> &str {
+    for mark in ["-seed", "-draw"] {
+        match name.rsplit_once(mark) {
+            Some((base, seed)) if !seed.is_empty() && seed.bytes().all(|byte| byte.is_ascii_digit()) => return base,
+            _ => {}
+        }
     }
+    name
 }
 
 #[cfg(test)]
@@ -189,6 +201,7 @@ mod tests {
         assert_eq!(without_seed("sae-topk-k8-seed12"), "sae-topk-k8");
         assert_eq!(without_seed("sae-topk-k8"), "sae-topk-k8");
         assert_eq!(without_seed("my-seedling"), "my-seedling");
+        assert_eq!(without_seed("random-draw3"), "random");
         assert_eq!(cell(&[0.5, 0.7]), "0.600 ± 0.100");
         assert_eq!((cell(&[8.0]).as_str(), cell(&[]).as_str()), ("8.0", "-"));
     }

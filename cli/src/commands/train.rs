@@ -222,6 +222,10 @@ impl Train {
             }
         }
         log.bar.finish_and_clear();
+        let falls: BTreeMap<String, Option<f64>> = variants
+            .iter()
+            .map(|variant| (variant.name.clone(), log.last_fall(&variant.name)))
+            .collect();
         drop(log);
         let finished = match self.stream {
             true => grid.finish_on(&mut |shard| rows.shard(shard))?,
@@ -251,7 +255,8 @@ impl Train {
             if let Some(note) = note.filter(|_| told.insert(variant.target)) {
                 output::note(&note);
             }
-            output::note(&finished_notes::of_autoencoder(site, &finished));
+            let fall = falls.get(&variant.name).copied().flatten();
+            output::note(&finished_notes::of_autoencoder(site, &finished, fall));
         }
         Ok(checkpoints.remove()?)
     }

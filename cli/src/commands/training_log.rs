@@ -15,9 +15,14 @@ use crate::metrics::Metrics;
 /// Steps between two lines of metrics.
 const LOG_EVERY: usize = 50;
 
+/// Lines of a quarter of the steps without which nothing is said of how the loss falls.
+const FEWEST_LINES: usize = 5;
+
 /// Metrics and progress of the autoencoders of one site.
 pub(crate) struct TrainingLog {
     members: BTreeMap<String, (Metrics, ProgressBar)>,
+    /// Step and loss of each line that was written, by member.
+    losses: BTreeMap<String, Vec<(usize, f64)>>,
     pub(crate) bar: ProgressBar,
     steps: usize,
     batch: usize,
@@ -43,6 +48,7 @@ impl TrainingLog {
         }
         Ok(Self {
             members,
+            losses: BTreeMap::new(),
             bar: group.main,
             steps: config.steps,
             batch: config.batch,
@@ -72,6 +78,8 @@ impl TrainingLog {
             let Some((metrics, line)) = self.members.get_mut(name) else {
                 continue;
             };
+            let losses = self.losses.entry(name.clone()).or_default();
+            losses.push((step, f64::from(report.loss)));
             line.set_message(format!(
                 "{name:<28} unexplained {:.3}, active {:.1}, dead {:.3}",
                 report.fvu, report.l0, report.dead
@@ -87,5 +95,23 @@ impl TrainingLog {
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(())
+    }
+
+    /// By how much of itself a member's loss fell from the third quarter of the steps to the last, on the lines that were written; none
+    /// where too few of them were, as in a short training or one that was resumed late.
+    pub(crate) fn last_fall(&self, name: &str) -> Option<f64> {
+        let losses = self.losses.get(name)?;
+        let mean = |from: usize, to: usize| {
+            let of: Vec<f64> = losses
+                .iter()
+                .filter(|(step, _)| (from..to).contains(step))
+                .map(|(_, loss)| *loss)
+                .collect();
+            (of.len() >= FEWEST_LINES).then(|| of.iter().sum::<f64>() / of.len() as f64)
+        };
+        let (half, quarter) = (self.steps / 2, self.steps / 4);
+        let before = mean(half, half + quarter)?;
+        (before > 0.0).then_some(())?;
+        Some(1.0 - mean(half + quarter, self.steps)? / before)
     }
 }

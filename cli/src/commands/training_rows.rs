@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use activations::store::Unit;
-use activations::{BatchOrder, Filter, HeldOut, HookRows, Store, Stream, StreamConfig};
+use activations::{BatchOrder, Filter, HeldOut, HookRows, KnownVectors, Store, Stream, StreamConfig};
 use lm::HookPoint;
 use sae::{Error, Rows, Split, TrainConfig};
 
@@ -34,6 +34,8 @@ pub(crate) struct TrainingRows<'a> {
     held_out: HeldOut,
     /// Of rows in memory: how many each shard has that are trained on.
     trained: Vec<usize>,
+    /// Of a node: rows that were to be held out and are the same vector as one that is trained on, so that nothing is measured on them.
+    seen: usize,
 }
 
 impl<'a> TrainingRows<'a> {
@@ -67,6 +69,10 @@ impl<'a> TrainingRows<'a> {
             trained.resize(trained.len().max(shard + 1), 0);
             trained[shard] += 1;
         }
+        let seen = match site {
+            TrainingSite::Node(_) => found.drop_seen(&held_out),
+            TrainingSite::Hook(..) => 0,
+        };
         let split = found.split(&held_out);
         let rows = Self {
             store,
@@ -74,6 +80,7 @@ impl<'a> TrainingRows<'a> {
             targets,
             held_out,
             trained,
+            seen,
         };
         Ok((rows, split))
     }
@@ -97,6 +104,7 @@ impl<'a> TrainingRows<'a> {
             targets,
             held_out: HeldOut::default(),
             trained: Vec::new(),
+            seen: 0,
         };
         rows.held_out = store.held_out(site.place().0, config.held_out, config.seed)?;
         let shards = rows.shards();
@@ -164,6 +172,18 @@ impl<'a> TrainingRows<'a> {
             0 => String::new(),
             special => format!("; {special} rows marked as special are left out"),
         };
+        let seen = match (self.seen, held) {
+            (0, _) => String::new(),
+            (seen, held) if seen == held => {
+                "; all of them are vectors that are trained on under other prompts, so figures are of rows \
+                 that were trained on"
+                    .to_owned()
+            }
+            (seen, held) => format!(
+                "; {seen} of them ({:.0} %) are left out: their vectors are trained on under other prompts",
+                100.0 * seen as f64 / held as f64
+            ),
+        };
         let what = match (self.held_out.unit(), self.site) {
             (_, TrainingSite::Node(_)) => "prompts",
             (Unit::Document, _) => "whole documents",
@@ -176,7 +196,7 @@ impl<'a> TrainingRows<'a> {
                 config.held_out,
                 HeldOut::LEAST_ROWS
             ),
-            _ => format!("train: {site}: {held} of {all} rows are held out ({what}){special}"),
+            _ => format!("train: {site}: {held} of {all} rows are held out ({what}){seen}{special}"),
         }
     }
 
@@ -229,6 +249,24 @@ impl Found {
             inputs,
             targets: found,
         })
+    }
+
+    /// Leaves out what is held out and is the same vector as one that is trained on; gives how many.
+    fn drop_seen(&mut self, held_out: &HeldOut) -> usize {
+        let row = |place: usize| &self.inputs.values[place * self.inputs.width..(place + 1) * self.inputs.width];
+        let holds = |place: usize| held_out.holds(&self.inputs.rows[place]);
+        let trained = self.kept.iter().filter(|&&place| !holds(place));
+        let trained: Vec<f32> = trained.flat_map(|&place| row(place)).copied().collect();
+        let known = KnownVectors::new(self.inputs.width, &trained);
+        let kept: Vec<usize> = self
+            .kept
+            .iter()
+            .copied()
+            .filter(|&place| !holds(place) || !known.holds(row(place)))
+            .collect();
+        let seen = self.kept.len() - kept.len();
+        self.kept = kept;
+        seen
     }
 
     fn split(mut self, held_out: &HeldOut) -> Split {

@@ -4,8 +4,8 @@
 //!
 //! `f_i = relu((a - b) . w_i)`, `f_(D + i) = relu(-(a - b) . w_i)`, `a^ = b + sum_i (f_i - f_(D + i)) w_i = a`.
 //!
-//! So a latent is active, scored and edited like those of any other dictionary, and exchanging both latents of an axis
-//! exchanges the coordinate. All axes together reconstruct exactly; such a dictionary is not sparse.
+//! So a latent is active and scored like those of any other dictionary. An edit exchanges the coordinate of an axis, whatever its
+//! sign, and counts that as one latent, as in the paper. All axes together reconstruct exactly; such a dictionary is not sparse.
 //!
 //! Shape legend: `B` rows of a batch, `D` width of a node, `F = 2 D` latents.
 
@@ -54,6 +54,10 @@ impl Dictionary for SignedBasis {
 
     fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
         kernels::matmul(codes, self.directions.clone()) + self.mean.clone() // [B, D]
+    }
+
+    fn is_signed_basis(&self) -> bool {
+        true
     }
 
     fn directions(&self) -> Tensor<2> {

@@ -7,13 +7,14 @@
 //! | --- | --- |
 //! | `neurons` | the dimensions of the activation as they are |
 //! | `pca` | the principal components of the activations |
-//! | `random` | random directions, as sparse or as exact as what they stand beside |
+//! | `random` | random directions, as sparse or as exact as what they stand beside; codes by `pursuit` |
 //!
 //! Shape legend: `N` rows of activations, `D` width of a node, `F` latents.
 
 mod basis;
 mod neurons;
 mod pca;
+mod pursuit;
 mod random;
 
 use crate::{Error, Rows};

@@ -1,21 +1,17 @@
 //! The random dictionary: what a dictionary reaches without having learned anything.
 //!
-//! Where the paper freezes a random decoder, this one does not train its encoder either. Unit Gaussian rows `W`, encoder
-//! its transpose, at most `k` latents active in each row:
-//!
-//! `f = top_k((a - b) W^T)`, `a^ = f W + b`, with `b` the mean activation.
+//! Where the paper freezes a random decoder, this one has no encoder to train either: unit Gaussian rows `W` around the mean
+//! activation `b`, and codes by orthogonal matching pursuit ([`super::pursuit`]) with at most `k` latents a row. A weaker coder would
+//! make the comparison easier than it is.
 //!
 //! A comparison is fair in one respect at a time, so there are two: as many active latents as the dictionary it stands
-//! beside (its error is then told), or the same error (its number of active latents is then told). Random directions overlap,
-//! and the rule above takes no notice of it: with `t` the sum of the squared cosines between an activation and its active
-//! directions it leaves about `(1 - t)^2 + t` of the variance, never under 0.75, which would make the second comparison
-//! empty. So matched dictionaries go on from there by iterative hard thresholding (Blumensath and Davies 2008,
-//! <https://arxiv.org/abs/0805.0510>), `f <- top_k(f + eta (a - b - f W) W^T)`, which lowers the error at the same `k` without
-//! anything learned.
+//! beside (its error is then told), or the same error (its number of active latents is then told). One draw of directions is one
+//! dictionary: a baseline has several draws, as a trained family has several seeds.
 //!
 //! Shape legend: `B` rows of a batch, `N` rows of activations, `D` width of a node, `F` latents.
 
 use super::checked;
+use super::pursuit::Pursuit;
 use crate::{Dictionary, Error, Rows};
 use activations::Node;
 use burn::tensor::{Device, Tensor};
@@ -27,8 +23,7 @@ pub struct RandomDictionary {
     w_dec: Tensor<2>, // [F, D]
     b_dec: Tensor<2>, // [1, D]
     k: usize,
-    /// Sweeps of iterative hard thresholding behind the first selection.
-    sweeps: usize,
+    pursuit: Pursuit,
 }
 
 /// What a random dictionary is drawn as, before it is matched.
@@ -40,6 +35,8 @@ pub struct RandomSize<'a> {
     pub n_latents: usize,
     /// Seed of the directions.
     pub seed: u64,
+    /// Number of the draw.
+    pub draw: usize,
     /// Names the stream of random numbers.
     pub node: &'a Node,
     /// Where the directions live.
@@ -56,33 +53,44 @@ pub struct Matched {
     pub fvu: f64,
 }
 
-/// Rows on which matches are made, at most; spread evenly over those that are given. The search costs a dozen times thirty
-/// encodings of them.
+/// Rows on which matches are made, at most; spread evenly over those that are given.
 const MATCH_ROWS: usize = 512;
-/// Sweeps of a matched dictionary.
-const SWEEPS: usize = 30;
-/// Rows that are encoded at once.
-const CHUNK: usize = 512;
 
 impl RandomDictionary {
-    /// Draws `n_latents` unit directions for `node` around `mean` (`[D]`, the mean of the training activations).
-    ///
-    /// Each node has directions of its own: the stream of random numbers is named after the node.
+    /// The first draw of `n_latents` unit directions around `mean` (`[D]`), of which a row activates at most `k`.
     pub fn new(mean: &[f32], n_latents: usize, k: usize, seed: u64, node: &Node, device: &Device) -> Self {
-        let d_in = mean.len();
-        let mut rng = kernels::random::rng(seed, &format!("random-dictionary/{node}"));
-        let values = kernels::random::unit_rows(&mut rng, n_latents, d_in);
+        let width = mean.len();
+        let size = RandomSize {
+            width,
+            n_latents,
+            seed,
+            draw: 0,
+            node,
+            device,
+        };
+        Self::drawn(mean, k, &size)
+    }
+
+    /// Draws unit directions around `mean` (`[D]`, the mean of the training activations), of which a row activates at most `k`.
+    ///
+    /// Each node and draw has directions of its own: the stream of random numbers is named after them.
+    fn drawn(mean: &[f32], k: usize, size: &RandomSize<'_>) -> Self {
+        let (d_in, f, device) = (mean.len(), size.n_latents, size.device);
+        let stream = format!("random-dictionary/{}/{}", size.draw, size.node);
+        let values = kernels::random::unit_rows(&mut kernels::random::rng(size.seed, &stream), f, d_in);
+        let w_dec = kernels::from_vec(values, [f, d_in], device); // [F, D]
+        let gram = kernels::matmul(w_dec.clone(), w_dec.clone().transpose()); // [F, F]
         Self {
-            w_dec: kernels::from_vec(values, [n_latents, d_in], device), // [F, D]
-            b_dec: kernels::from_vec(mean.to_vec(), [1, d_in], device),  // [1, D]
+            w_dec,
+            b_dec: kernels::from_vec(mean.to_vec(), [1, d_in], device), // [1, D]
             k,
-            sweeps: 0,
+            pursuit: Pursuit::new(&Rows::from_tensor(gram)),
         }
     }
 
     /// The dictionary with as many active latents as another one, `l0` in the mean, fitted to activations `[N, D]`.
     ///
-    /// Negative scores are never active, so fewer than asked may be where `l0` is a large part of the latents.
+    /// Fewer than asked may be active where `l0` is a large part of the latents.
     ///
     /// # Errors
     /// [`Error::Baseline`] for no rows, or numbers that are not finite.
@@ -91,73 +99,58 @@ impl RandomDictionary {
         Ok(dictionary.fitted(&rows, (l0.round() as usize).clamp(1, size.n_latents.max(1))))
     }
 
-    /// The dictionary whose error is nearest to another's, `fvu`, on activations `[N, D]`, by binary search over the number
-    /// of active latents.
+    /// The dictionary whose error is nearest to another's, `fvu`, on activations `[N, D]`.
     ///
     /// Random directions cannot reach every error: the nearest may be far, so look at [`Matched::fvu`].
     ///
     /// # Errors
     /// [`Error::Baseline`] for no rows, or numbers that are not finite.
     pub fn matched_fvu(values: &[f32], fvu: f64, size: &RandomSize<'_>) -> Result<Matched, Error> {
-        let (rows, mut dictionary) = Self::unfitted(values, size)?;
-        // The error falls with every further latent.
-        let (mut low, mut high) = (1, size.n_latents.max(1));
-        let mut best: Option<Matched> = None;
-        while low <= high {
-            let k = low + (high - low) / 2;
-            let found = dictionary.fitted(&rows, k);
-            let exact_enough = found.fvu <= fvu;
-            dictionary = found.dictionary.clone();
-            if best
-                .as_ref()
-                .is_none_or(|best| (found.fvu - fvu).abs() < (best.fvu - fvu).abs())
-            {
-                best = Some(found);
-            }
-            match exact_enough {
-                true => high = k - 1,
-                false => low = k + 1,
-            }
-        }
-        Ok(best.unwrap_or_else(|| dictionary.fitted(&rows, 1)))
+        let (rows, dictionary) = Self::unfitted(values, size)?;
+        // The latents for a smaller k are the first ones for a larger, so one pursuit tells the error of all.
+        let most = size.n_latents.min(2 * size.width).max(1);
+        let (centred, agreements) = dictionary.centred(&rows);
+        let whole: f64 = centred.values().iter().map(|&x| f64::from(x).powi(2)).sum();
+        let explained = dictionary.pursuit.explained(&agreements, most);
+        let error = |k: usize| 1.0 - explained.iter().map(|row| row[k - 1]).sum::<f64>() / whole.max(f64::MIN_POSITIVE);
+        let distance = |k: &usize| (error(*k) - fvu).abs();
+        let k = (1..=most)
+            .min_by(|a, b| distance(a).total_cmp(&distance(b)).then(a.cmp(b)))
+            .unwrap_or(1);
+        Ok(dictionary.fitted(&rows, k))
     }
 
     fn unfitted(values: &[f32], size: &RandomSize<'_>) -> Result<(Rows, Self), Error> {
-        let width = size.width;
-        let all = checked("random", values, width)?;
-        let dictionary = Self {
-            sweeps: SWEEPS,
-            ..Self::new(&all.mean(), size.n_latents, 1, size.seed, size.node, size.device)
-        };
+        let all = checked("random", values, size.width)?;
+        let dictionary = Self::drawn(&all.mean(), 1, size);
         let step = all.len().div_ceil(MATCH_ROWS);
-        let mut rows = Rows::empty(width);
-        (0..all.len())
-            .step_by(step)
-            .for_each(|row| rows.extend(&Rows::new(width, all.row(row).to_vec())));
-        Ok((rows, dictionary))
+        let places: Vec<usize> = (0..all.len()).step_by(step).collect();
+        Ok((all.pick(&places), dictionary))
+    }
+
+    /// Activations around the mean, `[N, D]`, and their scalar products with all directions, `[N, F]`.
+    fn centred(&self, rows: &Rows) -> (Rows, Rows) {
+        let centred = rows.tensor(0..rows.len(), &self.device()) - self.b_dec.clone(); // [N, D]
+        let agreements = kernels::matmul(centred.clone(), self.w_dec.clone().transpose()); // [N, F]
+        (Rows::from_tensor(centred), Rows::from_tensor(agreements))
     }
 
     /// The same directions with `k` active latents, and what that comes to on `rows`.
     fn fitted(self, rows: &Rows, k: usize) -> Matched {
         let dictionary = Self { k, ..self };
-        let (device, mean) = (dictionary.device(), kernels::to_vec(dictionary.b_dec.clone()));
-        let (mut active, mut error, mut variance) = (0, 0.0, 0.0);
-        for start in (0..rows.len()).step_by(CHUNK) {
-            let range = start..(start + CHUNK).min(rows.len());
-            let codes = dictionary.encode(rows.tensor(range.clone(), &device), &[]); // [B, F]
-            let rebuilt = Rows::from_tensor(dictionary.decode(codes.clone())); // [B, D]
-            active += kernels::to_vec(codes).iter().filter(|code| **code > 0.0).count();
-            for (i, row) in range.enumerate() {
-                for ((a, r), b) in rows.row(row).iter().zip(rebuilt.row(i)).zip(&mean) {
-                    error += f64::from(a - r).powi(2);
-                    variance += f64::from(a - b).powi(2);
-                }
-            }
-        }
+        let (centred, agreements) = dictionary.centred(rows);
+        let steps = dictionary.pursuit.codes(&agreements, k);
+        let variance: f64 = centred.values().iter().map(|&x| f64::from(x).powi(2)).sum();
+        let explained: f64 = steps.iter().map(|step| step.explained).sum();
+        let active: usize = steps.iter().map(|step| step.latents.len()).sum();
         Matched {
             dictionary,
             l0: active as f64 / rows.len().max(1) as f64,
-            fvu: if variance > 0.0 { error / variance } else { 0.0 },
+            fvu: if variance > 0.0 {
+                (1.0 - explained / variance).max(0.0)
+            } else {
+                0.0
+            },
         }
     }
 
@@ -181,16 +174,15 @@ impl Dictionary for RandomDictionary {
     }
 
     fn encode(&self, activations: Tensor<2>, _labels: &[Labels]) -> Tensor<2> {
-        let centred = activations - self.b_dec.clone(); // [B, D]
-        let scores = |residual: Tensor<2>| kernels::matmul(residual, self.w_dec.clone().transpose()); // [B, F]
-        // One over the largest eigenvalue of W^T W, by the law of large random matrices: no sweep raises the error.
-        let rate = 1.0 / (1.0 + (self.n_latents() as f64 / self.d_in() as f64).sqrt()).powi(2);
-        let mut codes = kernels::top_k(scores(centred.clone()), self.k);
-        for _ in 0..self.sweeps {
-            let residual = centred.clone() - kernels::matmul(codes.clone(), self.w_dec.clone()); // [B, D]
-            codes = kernels::top_k(codes + scores(residual) * rate, self.k);
+        let (_, agreements) = self.centred(&Rows::from_tensor(activations)); // [B, F]
+        let (n, f) = (agreements.len(), self.n_latents());
+        let mut codes = vec![0.0; n * f];
+        for (row, step) in codes.chunks_exact_mut(f).zip(self.pursuit.codes(&agreements, self.k)) {
+            for (latent, code) in step.latents.iter().zip(step.codes) {
+                row[*latent as usize] = code as f32;
+            }
         }
-        codes
+        kernels::from_vec(codes, [n, f], &self.device()) // [B, F]
     }
 
     fn decode(&self, codes: Tensor<2>) -> Tensor<2> {

@@ -1,7 +1,8 @@
 //! Whether interpreted latents do what their descriptions say: keep, remove and interchange by threshold (Makelov, Lange,
 //! Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)), section 4.3).
 //!
-//! * **keep**: all active latents whose F1 is below the threshold are subtracted; logit difference over the clean one.
+//! * **keep**: the reconstruction from the latents whose F1 reaches the threshold alone; logit difference over the clean one. (The paper
+//!   subtracts the others from the activation instead, by which a dictionary that never fires keeps everything.)
 //! * **remove**: those from the threshold on are subtracted; scored as necessity.
 //! * **interchange**: latents from the threshold on get their counterfactual codes, the others keep the base's; the
 //!   prediction should be the ground truth's. With the roles exchanged it should be that of no edit.
@@ -34,16 +35,18 @@ impl Evaluation<'_> {
                 let subtract = |(part, described): (&Coded, &Vec<_>)| {
                     let silent = vec![Vec::new(); n];
                     let swaps = rated(&part.codes.rows, &silent, described, threshold, above);
-                    (
-                        part.node,
-                        apply(&self.clean.nodes[&part.node], &swaps, &part.directions),
-                    )
+                    let from = if above {
+                        &self.samples.clean.nodes[&part.node]
+                    } else {
+                        &part.rebuilt
+                    };
+                    (part.node, apply(from, &swaps, &part.directions))
                 };
                 let left = unit.coded.iter().zip(described).map(subtract).collect();
                 let run = self.intervene(&left, Want::Prediction)?;
                 let raw = [("mean_subtracted", mean_rated(&unit.coded, described, threshold, above))];
                 match metric {
-                    Metric::Keep => self.enter_sufficiency(&key(metric), &run, &raw),
+                    Metric::Keep => self.enter_sufficiency(&key(metric), &run, Some(ground), &raw),
                     _ => self.enter_necessity(&key(metric), &run, ground, &raw),
                 }
             }
@@ -58,7 +61,7 @@ impl Evaluation<'_> {
                     };
                     let mixed = unit.coded.iter().zip(described).map(exchange).collect();
                     let run = self.intervene(&mixed, Want::Prediction)?;
-                    let right = run.agreement(if above { truth } else { &self.clean.outcome });
+                    let right = run.agreement(if above { truth } else { &self.samples.clean.outcome });
                     let resampled = self.bootstrap.means(&right);
                     self.ledger
                         .enter(&key(metric).of(attribute), Some(mean(&right)), resampled, n, &[]);

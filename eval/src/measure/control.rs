@@ -1,26 +1,32 @@
 //! Edits at one site against the ground-truth patch (Makelov, Lange, Nanda ([arXiv
 //! 2405.08366](https://arxiv.org/abs/2405.08366)), section 4.2; methods in [`crate::control`]).
 //!
-//! Beside the paper's accuracy and magnitude stand the divergence of the whole prediction, the distance that is left to the
-//! counterfactual activation, and isolation: whether the attributes that were not edited still read as under the
-//! ground-truth patch.
+//! Beside the paper's accuracy and magnitude stand the divergence of the whole prediction and the distance that is left to the
+//! counterfactual activation. Edits with half as many latents as are active in the mean compare dictionaries of different sparsity.
+//! Whether an edit leaves other attributes alone is asked of the model, not of a read-out: [`crate::masks`].
 //!
 //! Shape legend: `N` prompts, `D` width of a node.
 
-use super::ground::{Ground, Isolation, Truth};
+use super::ground::{Ground, Truth};
 use super::{Coded, Evaluation, Unit, beside, edits_of, per_prompt, values};
 use crate::Error;
 use crate::bootstrap::paired;
 use crate::control::{
     Ranking, Swap, apply, beam, exhaustive, greedy, guided, magnitude, mean_per_candidate, supervised, with_offsets,
 };
+use crate::dictionary_set::Edit;
 use crate::interpretability::Agreements;
 use crate::ledger::Key;
 use crate::legacy::Legacy;
 use crate::metric::{Method, Metric};
+use activations::Node;
 use causal::interventions::{Outcome, Want, mean};
 use dictionaries::{Codes, Rows};
+use std::collections::BTreeMap;
 use tasks::Attribute;
+
+/// Most latents of an edit with half of what is active: beyond, it is not sparse.
+const MOST_HALF: usize = 16;
 
 /// The swaps of every prompt, for each node.
 type Swaps = Vec<Vec<Vec<Swap>>>;
@@ -30,6 +36,7 @@ impl Evaluation<'_> {
     pub(super) fn control(&mut self, unit: &Unit<'_>, ground: &Ground, attribute: Attribute) -> Result<(), Error> {
         let truth = &ground.truths[&attribute];
         let rankings = self.rankings(unit, attribute);
+        let half = half_of_active(unit);
         let mut longest: Option<Swaps> = None; // greedy picks for fewer latents are the first of those for more
         for (method, k) in edits_of(unit.set, self.config) {
             let key = |metric| {
@@ -40,7 +47,7 @@ impl Evaluation<'_> {
             let swaps: Option<Swaps> = match (method, k, &longest) {
                 (Method::Greedy, Some(k), Some(swaps)) => Some(first(swaps, k)),
                 (Method::Greedy, Some(k), None) => {
-                    let most = self.config.ks.last().copied().unwrap_or(k);
+                    let most = self.config.ks.last().copied().unwrap_or(k).max(half.unwrap_or(0));
                     let parts = unit.coded.iter().zip(&rankings);
                     let swaps: Option<Swaps> = parts
                         .map(|(part, r)| self.swaps(part, r, attribute, method, most))
@@ -63,24 +70,55 @@ impl Evaluation<'_> {
                     .enter(&key(Metric::EditAccuracy), None, Vec::new(), self.labels.len(), &[]);
                 continue;
             };
-            let parts = unit.coded.iter().zip(&swaps);
-            let edited = parts.map(|(part, swaps)| {
-                let edited = apply(&self.clean.nodes[&part.node], swaps, &part.directions); // [N, D]
-                let edited = match method == Method::Greedy && self.config.has(Legacy::MeanPerCandidate) {
-                    true => with_offsets(&edited, swaps, &part.directions),
-                    false => edited,
-                };
-                (part.node, edited)
-            });
-            let edited = edited.collect();
-            let outcome = self.intervene(&edited, truth.log_probs())?;
+            let edited = self.edited(unit, &swaps, method);
+            let outcome = self.intervene(&edited, truth.outcome.divergence())?;
             self.enter_outcome(&key, &outcome, truth);
             self.enter_sizes(&key, unit, &swaps);
             let edited = beside(unit.site, &edited); // [N, D]
             self.enter_distance(&key(Metric::EditDistance), ground, truth, &edited);
-            let isolation = ground.isolation(attribute, &edited);
-            self.enter_isolation(&key(Metric::Isolation), isolation);
         }
+        if unit.set.edit == Edit::Greedy && self.config.edits.contains(&Method::Greedy) {
+            self.half(unit, truth, attribute, half.zip(longest))?;
+        }
+        Ok(())
+    }
+
+    /// The clean activations with latents exchanged, `[N, D]` at each node.
+    fn edited(&self, unit: &Unit<'_>, swaps: &Swaps, method: Method) -> BTreeMap<Node, Rows> {
+        let parts = unit.coded.iter().zip(swaps);
+        let edited = parts.map(|(part, swaps)| {
+            let edited = apply(&self.samples.clean.nodes[&part.node], swaps, &part.directions); // [N, D]
+            let edited = match method == Method::Greedy && self.config.has(Legacy::MeanPerCandidate) {
+                true => with_offsets(&edited, swaps, &part.directions),
+                false => edited,
+            };
+            (part.node, edited)
+        });
+        edited.collect()
+    }
+
+    /// The greedy edit with half as many latents as are active: of `swaps` the first `half`.
+    fn half(
+        &mut self,
+        unit: &Unit<'_>,
+        truth: &Truth,
+        attribute: Attribute,
+        found: Option<(usize, Swaps)>,
+    ) -> Result<(), Error> {
+        let key = Key::new(&unit.set.name, &unit.site.name, Metric::EditHalf)
+            .of(attribute)
+            .by(Method::Greedy, None);
+        let n = self.labels.len();
+        let Some((half, swaps)) = found else {
+            self.steps.advance(1);
+            self.ledger.enter(&key, None, Vec::new(), n, &[]);
+            return Ok(());
+        };
+        let edited = self.edited(unit, &first(&swaps, half), Method::Greedy);
+        let right = self.intervene(&edited, Want::Prediction)?.agreement(&truth.outcome);
+        let resampled = self.bootstrap.means(&right);
+        self.ledger
+            .enter(&key, Some(mean(&right)), resampled, n, &[("k", half as f64)]);
         Ok(())
     }
 
@@ -96,7 +134,7 @@ impl Evaluation<'_> {
             let parts = unit.coded.iter();
             return parts.map(|part| rank(&part.codes, &edited).guessing()).collect();
         }
-        let held = self.sample.values(attribute);
+        let held = self.samples.sample.values(attribute);
         unit.sample.iter().map(|codes| rank(codes, &held)).collect()
     }
 
@@ -109,9 +147,12 @@ impl Evaluation<'_> {
         method: Method,
         k: usize,
     ) -> Option<Vec<Vec<Swap>>> {
-        let target = &self.targets[&attribute];
-        let (alpha, beta) = (&part.codes, &part.targets[&attribute]);
-        let source = (&self.clean.nodes[&part.node], alpha);
+        let target = &self.samples.targets[&attribute];
+        let codes = [&part.codes, &part.targets[&attribute]];
+        // Along an axis a change of sign is one exchange; latents that stand for values are single ones.
+        let coordinates = (part.is_signed_basis && method != Method::Guided).then(|| codes.map(Codes::coordinates));
+        let [alpha, beta] = coordinates.as_ref().map_or(codes, |both| both.each_ref());
+        let source = (&self.samples.clean.nodes[&part.node], alpha);
         let counterfactual = (&target.nodes[&part.node], beta);
         Some(match method {
             Method::Greedy if self.config.has(Legacy::MeanPerCandidate) => {
@@ -136,9 +177,9 @@ impl Evaluation<'_> {
     fn enter_outcome<'k>(&mut self, key: &impl Fn(Metric) -> Key<'k>, outcome: &Outcome, truth: &Truth) {
         let n = outcome.prediction.len();
         let right = outcome.agreement(&truth.outcome);
-        let unedited = self.clean.outcome.agreement(&truth.outcome);
+        let unedited = self.samples.clean.outcome.agreement(&truth.outcome);
         let changes = |to: &Outcome| -> Vec<f32> {
-            let pairs = to.logit_diff.iter().zip(&self.clean.outcome.logit_diff);
+            let pairs = to.logit_diff.iter().zip(&self.samples.clean.outcome.logit_diff);
             pairs.map(|(after, before)| after - before).collect()
         };
         let (changed, wanted) = (changes(outcome), changes(&truth.outcome));
@@ -156,9 +197,7 @@ impl Evaluation<'_> {
         let resampled = self.bootstrap.means(&right);
         self.ledger
             .enter(&key(Metric::EditAccuracy), Some(mean(&right)), resampled, n, &raw);
-        let resampled = self.bootstrap.means(&outcome.kl);
-        self.ledger
-            .enter(&key(Metric::EditKl), Some(mean(&outcome.kl)), resampled, n, &[]);
+        self.enter_mean(&key(Metric::EditKl), &outcome.kl);
     }
 
     fn enter_sizes<'k>(&mut self, key: &impl Fn(Metric) -> Key<'k>, unit: &Unit<'_>, swaps: &Swaps) {
@@ -173,15 +212,11 @@ impl Evaluation<'_> {
             .enter(&key(Metric::EditMagnitude), Some(mean(&sizes)), resampled, n, &raw);
     }
 
-    /// Undefined where no other attribute can be read.
-    pub(super) fn enter_isolation(&mut self, key: &Key<'_>, isolation: Option<Isolation>) {
-        let n = self.labels.len();
-        let Some(Isolation { by_prompt, raw }) = isolation else {
-            return self.ledger.enter(key, None, Vec::new(), n, &[]);
-        };
-        let raw: Vec<(&str, f64)> = raw.iter().map(|(name, share)| (name.as_str(), *share)).collect();
-        let resampled = self.bootstrap.means(&by_prompt);
-        self.ledger.enter(key, Some(mean(&by_prompt)), resampled, n, &raw);
+    /// Enters the mean of one number a prompt, `[N]`.
+    pub(super) fn enter_mean(&mut self, key: &Key<'_>, by_prompt: &[f32]) {
+        let resampled = self.bootstrap.means(by_prompt);
+        self.ledger
+            .enter(key, Some(mean(by_prompt)), resampled, by_prompt.len(), &[]);
     }
 
     /// Distance to the counterfactual activations after the edit over that before it, a ratio of means.
@@ -196,14 +231,11 @@ impl Evaluation<'_> {
     }
 }
 
-impl Truth {
-    /// Asks a run how far it is from the ground truth.
-    fn log_probs(&self) -> Want<'_> {
-        match &self.outcome.log_probs {
-            Some(log_probs) => Want::DivergenceFrom(log_probs),
-            None => Want::Prediction,
-        }
-    }
+/// Half as many latents as are active in the mean at a node, at least one; none where an edit with so many is not sparse.
+fn half_of_active(unit: &Unit<'_>) -> Option<usize> {
+    let active: f64 = unit.coded.iter().map(|part| part.codes.mean_active()).sum();
+    let half = (active / unit.coded.len().max(1) as f64 / 2.0).round() as usize;
+    (half <= MOST_HALF).then(|| half.max(1))
 }
 
 /// The first `k` swaps of each prompt.

@@ -20,7 +20,7 @@ impl Evaluation<'_> {
     pub(super) fn interpretability(&mut self, unit: &Unit<'_>, ground: &Ground) -> Result<(), Error> {
         let codes = unit.sample.as_slice();
         for &attribute in &unit.site.attributes {
-            let (values, n_values) = (self.sample.values(attribute), self.task.n_values(attribute));
+            let (values, n_values) = (self.samples.sample.values(attribute), self.task.n_values(attribute));
             let by = |criterion| choose(codes, &values, n_values, criterion);
             let activity = |criterion| Activity::of_latents(codes, &values, n_values, &by(criterion));
             let (f1, mcc) = (activity(Criterion::F1), activity(Criterion::Mcc));
@@ -30,7 +30,7 @@ impl Evaluation<'_> {
         }
         let described: Vec<Vec<Option<Interpretation>>> = codes
             .iter()
-            .map(|codes| interpret(codes, &self.sample.labels, &self.families))
+            .map(|codes| interpret(codes, &self.samples.sample.labels, &self.families))
             .collect();
         self.enter_descriptions(unit, &described);
         if unit.set.edit == Edit::Greedy {
@@ -74,13 +74,16 @@ impl Evaluation<'_> {
     /// Shares of interpreted and silent latents.
     fn enter_descriptions(&mut self, unit: &Unit<'_>, described: &[Vec<Option<Interpretation>>]) {
         let codes = &unit.sample;
-        let n = self.sample.labels.len() / 2;
+        let n = self.samples.sample.labels.len() / 2;
         let latents: usize = codes.iter().map(|codes| codes.n_latents).sum();
         let alive: usize = codes.iter().map(Codes::n_alive).sum();
         let key = |metric| Key::new(&unit.set.name, &unit.site.name, metric);
         let raw = [("latents", latents as f64), ("alive", alive as f64)];
         let silent = (latents > 0).then(|| 1.0 - alive as f64 / latents as f64);
         self.ledger.enter(&key(Metric::Silent), silent, Vec::new(), n, &raw);
+        for (metric, count) in [(Metric::Width, latents), (Metric::Alive, alive)] {
+            self.ledger.enter(&key(metric), Some(count as f64), Vec::new(), n, &raw);
+        }
         let descriptions = || described.iter().flatten().flatten();
         for &threshold in &self.config.thresholds {
             type Score = fn(&Interpretation) -> f64;

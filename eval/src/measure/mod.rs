@@ -9,6 +9,7 @@ mod approximation;
 mod causal;
 mod control;
 mod ground;
+pub(crate) mod held_out;
 mod interpretability;
 mod phenomena;
 
@@ -20,11 +21,12 @@ use crate::ledger::{Entry, Ledger};
 use crate::metric::Method;
 use crate::parts::Parts;
 use crate::report::FORMAT_VERSION;
-use ::causal::interventions::{CleanRun, Outcome, Runner, Want};
+use ::causal::interventions::{Outcome, Runner, Want};
 use ::causal::site::Site;
 use activations::Node;
 use dictionaries::{Codes, Directions, Rows, encode, reconstruct};
 use ground::Ground;
+use held_out::Samples;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,14 +41,21 @@ pub(crate) struct Recorded {
 }
 
 impl Recorded {
+    /// The prompts at `places`.
+    pub(crate) fn pick(&self, places: &[usize]) -> Self {
+        Self {
+            nodes: self
+                .nodes
+                .iter()
+                .map(|(node, rows)| (*node, rows.pick(places)))
+                .collect(),
+            labels: places.iter().map(|&place| self.labels[place].clone()).collect(),
+        }
+    }
+
     /// The values of one attribute, `[N]`.
     pub(crate) fn values(&self, attribute: Attribute) -> Vec<usize> {
         values(&self.labels, attribute)
-    }
-
-    /// All nodes of a site side by side, `[N, D]`.
-    pub(crate) fn beside(&self, site: &Site) -> Rows {
-        beside(site, &self.nodes)
     }
 }
 
@@ -79,6 +88,8 @@ pub(crate) fn record(runner: &Runner<'_>, prompts: &[Prompt], nodes: &BTreeSet<N
 /// node that it reads; what they add, and what is overwritten, stands at this node.
 struct Coded {
     node: Node,
+    /// Whether an axis is two latents, which an edit exchanges as one.
+    is_signed_basis: bool,
     directions: Directions,
     /// Codes of the base prompts.
     codes: Codes,
@@ -112,10 +123,10 @@ pub(crate) fn edits_of(set: &DictionarySet, config: &EvalConfig) -> Vec<(Method,
     config.edits.iter().flat_map(of_method).collect()
 }
 
-/// Interventions of the baselines at a site: ablation, the ground truth of each attribute, and removals of what the reference
+/// Interventions of the baselines at a site: ablation, the ground truth of each attribute and what no edit is from it, and removals of what the reference
 /// has for every attribute.
 pub(crate) fn baseline_steps(site: &Site, task: &dyn Task) -> usize {
-    1 + site.attributes.len() + task.attributes().len()
+    1 + 2 * site.attributes.len() + task.attributes().len()
 }
 
 /// Interventions of one set at a site.
@@ -124,7 +135,8 @@ pub(crate) fn unit_steps(site: &Site, set: &DictionarySet, config: &EvalConfig) 
         Edit::Supervised => 0,
         Edit::Greedy => config.thresholds.len() * (2 + 2 * site.attributes.len()),
     };
-    2 + site.attributes.len() * edits_of(set, config).len() + causal
+    let half = usize::from(set.edit == Edit::Greedy && config.edits.contains(&Method::Greedy));
+    2 + site.attributes.len() * (edits_of(set, config).len() + half) + causal
 }
 
 /// Progress, counted in interventions.
@@ -158,14 +170,8 @@ pub(crate) struct Evaluation<'a> {
     pub(crate) bootstrap_f1: Bootstrap,
     /// Resamples of the whole of it.
     pub(crate) bootstrap_sample: Bootstrap,
-    /// The base prompts, undisturbed.
-    pub(crate) clean: CleanRun<'a>,
-    /// The counterfactual prompts that change each attribute.
-    pub(crate) targets: BTreeMap<Attribute, Recorded>,
-    /// The interpretability sample.
-    pub(crate) sample: Recorded,
-    /// Training prompts, for read-outs.
-    pub(crate) fit: Recorded,
+    /// The prompts of the site, as the model takes them.
+    pub(crate) samples: &'a Samples<'a>,
     /// What latents are described with.
     pub(crate) families: Vec<Family>,
     /// What an earlier run has measured.
@@ -212,7 +218,7 @@ impl Evaluation<'_> {
                 reference: reference.map(|set| set.identity.as_str()),
                 config: config.clone().into(),
                 site,
-                nodes: self.sample.nodes.keys().copied().collect(),
+                nodes: self.samples.sample.nodes.keys().copied().collect(),
                 set: set.map(|set| (set.name.as_str(), set.identity.as_str())),
             };
             let parts = self.parts;
@@ -261,15 +267,17 @@ impl Evaluation<'_> {
     fn unit<'u>(&self, site: &'u Site, set: &'u DictionarySet) -> Result<Unit<'u>, Error> {
         let code = |node: &Node| {
             let (dictionary, input) = (set.by_node[node].as_ref(), set.reads(*node));
-            let (codes, rebuilt, direct) = reconstruct(dictionary, &self.clean.nodes[&input], &self.labels);
+            let (codes, rebuilt, direct) = reconstruct(dictionary, &self.samples.clean.nodes[&input], &self.labels);
             let of = |recorded: &Recorded| encode(dictionary, &recorded.nodes[&input], &recorded.labels);
             Coded {
                 node: *node,
+                is_signed_basis: dictionary.is_signed_basis(),
                 directions: Directions::of(dictionary),
                 codes,
                 rebuilt,
                 direct,
                 targets: self
+                    .samples
                     .targets
                     .iter()
                     .map(|(attribute, target)| (*attribute, of(target)))
@@ -301,14 +309,18 @@ impl Evaluation<'_> {
     fn sample_codes(&self, site: &Site, set: &DictionarySet) -> Vec<Codes> {
         let of = |node: &Node| {
             let dictionary = set.by_node[node].as_ref();
-            encode(dictionary, &self.sample.nodes[&set.reads(*node)], &self.sample.labels)
+            encode(
+                dictionary,
+                &self.samples.sample.nodes[&set.reads(*node)],
+                &self.samples.sample.labels,
+            )
         };
         site.nodes.iter().map(of).collect()
     }
 
     /// Overwrites nodes, and counts the step.
     fn intervene(&mut self, overwrites: &BTreeMap<Node, Rows>, want: Want<'_>) -> Result<Outcome, Error> {
-        let outcome = self.runner.intervene(&self.clean, overwrites, want)?;
+        let outcome = self.runner.intervene(&self.samples.clean, overwrites, want)?;
         self.steps.advance(1);
         Ok(outcome)
     }

@@ -5,6 +5,9 @@
 //! nothing for one of a hundred names. Where it reaches the F1 that counts as covered nothing is judged. A finished dictionary is
 //! its own only checkpoint, so `late` cannot be told from `occludes` here.
 //!
+//! Both are judged only where the attribute is edited: of occlusion the strong one, of over-splitting the one that may be split. What a
+//! dictionary of random directions gets on the same activations says whether a verdict is about the dictionary.
+//!
 //! Shape legend: `N` prompts.
 
 use super::ground::Ground;
@@ -12,12 +15,13 @@ use super::{Evaluation, Unit, largest_share};
 use crate::Error;
 use crate::agreement::Agreement;
 use crate::dictionary_set::DictionarySet;
-use crate::ledger::Key;
+use crate::ledger::{Key, named};
 use crate::metric::Metric;
 use crate::phenomena::occlusion::{self, Carried, THETA, Verdict};
 use crate::phenomena::splitting::{self, Question};
 use causal::site::Site;
 use dictionaries::Codes;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use tasks::Attribute;
 
@@ -28,7 +32,7 @@ impl Evaluation<'_> {
     /// Both checks.
     pub(super) fn phenomena(&mut self, unit: &Unit<'_>, ground: &Ground) -> Result<(), Error> {
         let codes = unit.sample.as_slice();
-        let n = self.sample.labels.len();
+        let n = self.samples.sample.labels.len();
         let key = |metric| Key::new(&unit.set.name, &unit.site.name, metric);
 
         let mut carried: Vec<_> = ground.effects.iter().collect();
@@ -36,12 +40,12 @@ impl Evaluation<'_> {
         let n_values = |attribute: &Attribute| self.task.n_values(*attribute);
         let pairs = (0..carried.len()).flat_map(|j| (0..j).map(move |i| (i, j)));
         let mut comparable = pairs.map(|(i, j)| [carried[i], carried[j]]);
-        let always_on = |attribute: &Attribute| always_on(&self.sample.values(*attribute), n_values(attribute));
+        let always_on = |attribute: &Attribute| always_on(&self.samples.sample.values(*attribute), n_values(attribute));
         let judged = |[a, b]: &[(&Attribute, _); 2]| {
             n_values(a.0) == n_values(b.0) && always_on(a.0) < THETA && always_on(b.0) < THETA
         };
         if let Some([first, second]) = comparable.find(judged) {
-            let values = [first, second].map(|(attribute, _)| self.sample.values(*attribute));
+            let values = [first, second].map(|(attribute, _)| self.samples.sample.values(*attribute));
             let of = |(attribute, effect): (&Attribute, &super::ground::Effect), values| Carried {
                 attribute: *attribute,
                 values,
@@ -50,7 +54,17 @@ impl Evaluation<'_> {
                 norm: Some(effect.norm),
             };
             let pair = [of(first, &values[0]), of(second, &values[1])];
-            let found = occlusion::check(&[codes], pair, THETA, &self.bootstrap_sample)?;
+            let check = |thresholds: &_| occlusion::check(&[codes], pair, thresholds, &self.bootstrap_sample);
+            let found = check(&occlusion::Thresholds::default())?;
+            if !unit.site.attributes.contains(&found.strong) {
+                return self.splitting(unit);
+            }
+            let mut sensitivity = BTreeMap::new();
+            if found.verdict != Verdict::NotApplicable {
+                for (changed, thresholds) in occlusion::Thresholds::variations() {
+                    note(&mut sensitivity, changed, &check(&thresholds)?.verdict, &found.verdict);
+                }
+            }
             let names = [format!("strong {}", found.strong), format!("weak {}", found.weak)];
             let coverage = |value: Option<f64>| value.unwrap_or(f64::NAN);
             let end = found.coverages.last();
@@ -68,13 +82,25 @@ impl Evaluation<'_> {
             };
             let key = key(Metric::Occlusion);
             self.ledger
-                .enter_verdict(&key, &found.verdict, value, resampled, n, &raw);
+                .enter_verdict(&key, &found.verdict, sensitivity, value, resampled, n, &raw);
         }
+        self.splitting(unit)
+    }
 
-        let Some(question) = self.question() else {
+    /// Over-splitting, where its attribute is edited.
+    fn splitting(&mut self, unit: &Unit<'_>) -> Result<(), Error> {
+        let (codes, n) = (unit.sample.as_slice(), self.samples.sample.labels.len());
+        let key = |metric| Key::new(&unit.set.name, &unit.site.name, metric);
+        let edited = |question: &Question<'_>| unit.site.attributes.contains(&question.attribute);
+        let Some(question) = self.question().filter(edited) else {
             return Ok(());
         };
-        let found = splitting::check(codes, &question)?;
+        let found = splitting::check(codes, &question, &splitting::Thresholds::default())?;
+        let mut sensitivity = BTreeMap::new();
+        for (changed, thresholds) in splitting::Thresholds::variations() {
+            let other = splitting::check(codes, &question, &thresholds)?;
+            note(&mut sensitivity, changed, &other.verdict, &found.verdict);
+        }
         let recall = found.by_value.iter().map(|of| of.union_recall).sum::<f64>() / found.by_value.len().max(1) as f64;
         let raw = [
             ("fragments", found.fragments as f64),
@@ -83,14 +109,14 @@ impl Evaluation<'_> {
         ];
         let key = key(Metric::OverSplitting);
         self.ledger
-            .enter_verdict(&key, &found.verdict, found.score, Vec::new(), n, &raw);
+            .enter_verdict(&key, &found.verdict, sensitivity, found.score, Vec::new(), n, &raw);
         Ok(())
     }
 
     /// What is asked of over-splitting; nothing where the task has no binary attribute.
     fn question(&self) -> Option<Question<'_>> {
         Some(Question {
-            labels: &self.sample.labels,
+            labels: &self.samples.sample.labels,
             n_values: self.task.labelled(),
             attribute: self.task.binary_attribute()?,
         })
@@ -100,6 +126,12 @@ impl Evaluation<'_> {
     /// (P3), the first seed of one against each of the other.
     pub(super) fn agreements(&mut self, site: &Site, sets: &[DictionarySet]) -> Result<(), Error> {
         let config = self.config;
+        if !self
+            .question()
+            .is_some_and(|question| site.attributes.contains(&question.attribute))
+        {
+            return Ok(());
+        }
         let here: Vec<&DictionarySet> = sets.iter().filter(|set| set.seeded && set.covers(site)).collect();
         let paired = |family: &str| {
             config
@@ -153,10 +185,17 @@ impl Evaluation<'_> {
             Some(false) => "by_chance",
             None => "undefined",
         };
-        let (key, n) = (Key::new(name, &site.name, metric), self.sample.labels.len());
+        let (key, n) = (Key::new(name, &site.name, metric), self.samples.sample.labels.len());
         self.ledger
-            .enter_verdict(&key, &verdict, found.jaccard, Vec::new(), n, &raw);
+            .enter_verdict(&key, &verdict, BTreeMap::new(), found.jaccard, Vec::new(), n, &raw);
         Ok(())
+    }
+}
+
+/// Notes what a check says with another threshold, where it is something else.
+fn note<V: Serialize + PartialEq>(sensitivity: &mut BTreeMap<String, String>, changed: String, other: &V, verdict: &V) {
+    if other != verdict {
+        sensitivity.insert(changed, named(other));
     }
 }
 

@@ -28,10 +28,51 @@ use tasks::Attribute;
 pub const THETA: f64 = 0.5;
 /// Coverage of the strong attribute from which the index says something.
 pub const ENOUGH: f64 = 0.6;
-/// |Change of logit difference| that an attribute must cause at the site for the check to apply.
-pub const LEAST_EFFECT: f64 = 0.25;
-/// The index above which a dictionary occludes.
-pub const OCCLUDES_ABOVE: f64 = 0.5;
+
+/// From where on something counts in the check.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Thresholds {
+    /// F1 from which a latent stands for a value.
+    pub theta: f64,
+    /// |Change of logit difference| that an attribute must cause at the site for the check to apply.
+    pub effect: f64,
+    /// The index above which a dictionary occludes.
+    pub index: f64,
+    /// Coverage of the strong attribute from which on the index is read.
+    pub enough: f64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            theta: THETA,
+            effect: 0.25,
+            index: 0.5,
+            enough: ENOUGH,
+        }
+    }
+}
+
+impl Thresholds {
+    /// Each of them a quarter lower and a quarter higher, the others as they are, by what was changed.
+    pub fn variations() -> Vec<(String, Self)> {
+        let mut all = Vec::new();
+        for factor in [0.75, 1.25] {
+            let (mut theta, mut effect, mut index, mut enough) =
+                (Self::default(), Self::default(), Self::default(), Self::default());
+            theta.theta *= factor;
+            effect.effect *= factor;
+            index.index *= factor;
+            enough.enough *= factor;
+            all.push((format!("theta {}", theta.theta), theta));
+            all.push((format!("effect {}", effect.effect), effect));
+            all.push((format!("index {}", index.index), index));
+            all.push((format!("enough {}", enough.enough), enough));
+        }
+        all
+    }
+}
+
 /// Prompts that must hold a value for its F1 to count.
 pub const LEAST_HOLDING: u32 = 5;
 
@@ -101,8 +142,8 @@ pub struct Index {
 
 impl Index {
     /// Whether the whole interval says that the dictionary occludes.
-    fn is_high(&self) -> bool {
-        self.interval.is_some_and(|(low, _)| low > OCCLUDES_ABOVE)
+    fn is_high(&self, above: f64) -> bool {
+        self.interval.is_some_and(|(low, _)| low > above)
     }
 }
 
@@ -137,9 +178,10 @@ pub struct Occlusion {
 pub fn check(
     checkpoints: &[&[Codes]],
     carried: [Carried<'_>; 2],
-    theta: f64,
+    thresholds: &Thresholds,
     bootstrap: &Bootstrap,
 ) -> Result<Occlusion, Error> {
+    let theta = thresholds.theta;
     let n = carried[0].values.len();
     validate(checkpoints, &carried, bootstrap, n)?;
     let Some(last) = checkpoints.len().checked_sub(1) else {
@@ -191,20 +233,22 @@ pub fn check(
             resampled,
         }
     };
-    let enough = |coverages: &Coverages| coverages.strong.is_some_and(|strong| strong >= ENOUGH);
+    let enough = |coverages: &Coverages| coverages.strong.is_some_and(|strong| strong >= thresholds.enough);
     let first = coverages.iter().position(enough).map(index);
     let end = match &first {
         Some(first) if first.checkpoint == last => first.clone(),
         _ => index(last),
     };
-    let applies = carried.iter().all(|of| of.effect.abs() >= LEAST_EFFECT);
+    let applies = carried.iter().all(|of| of.effect.abs() >= thresholds.effect);
     let verdict = match &first {
         _ if !applies => Verdict::NotApplicable,
-        Some(first) if first.value.is_some() => match (first.is_high(), end.is_high()) {
-            (true, true) => Verdict::Occludes,
-            (true, false) => Verdict::Late,
-            (false, _) => Verdict::Clear,
-        },
+        Some(first) if first.value.is_some() => {
+            match (first.is_high(thresholds.index), end.is_high(thresholds.index)) {
+                (true, true) => Verdict::Occludes,
+                (true, false) => Verdict::Late,
+                (false, _) => Verdict::Clear,
+            }
+        }
         _ => Verdict::Undefined,
     };
     Ok(Occlusion {

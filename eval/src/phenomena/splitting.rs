@@ -31,28 +31,104 @@ use kernels::{assign, random};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::ops::RangeInclusive;
 use tasks::{Attribute, ByAttribute, Labels};
 
-/// Shares of prompts on which a fragment is active.
-const RATES: RangeInclusive<f64> = 0.002..=0.4;
-/// Share of a latent's active prompts that must have its value.
-const LEAST_PRECISION: f64 = 0.95;
+/// From where on something counts in the check.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Thresholds {
+    /// Largest share of prompts on which a fragment is active.
+    pub rate: f64,
+    /// Share of a latent's active prompts that must have its value.
+    pub precision: f64,
+    /// Fragments from which on a dictionary splits.
+    pub fragments: f64,
+    /// Recall of the union without which it does not.
+    pub recall: f64,
+    /// Mean Jaccard above which it does not.
+    pub jaccard: f64,
+    /// Score below which one latent for each value does most of it.
+    pub score: f64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            rate: 0.4,
+            precision: 0.95,
+            fragments: 10.0,
+            recall: 0.5,
+            jaccard: 0.2,
+            score: 1.0 / 3.0,
+        }
+    }
+}
+
+impl Thresholds {
+    /// Each of them a quarter lower and a quarter higher (of the precision: twice and half as many exceptions), the others as they are,
+    /// by what was changed.
+    pub fn variations() -> Vec<(String, Self)> {
+        let mut all = Vec::new();
+        let plain = Self::default();
+        for factor in [0.75, 1.25] {
+            let changed = [
+                (
+                    "rate",
+                    plain.rate * factor,
+                    Self {
+                        rate: plain.rate * factor,
+                        ..plain
+                    },
+                ),
+                (
+                    "fragments",
+                    plain.fragments * factor,
+                    Self {
+                        fragments: plain.fragments * factor,
+                        ..plain
+                    },
+                ),
+                (
+                    "recall",
+                    plain.recall * factor,
+                    Self {
+                        recall: plain.recall * factor,
+                        ..plain
+                    },
+                ),
+                (
+                    "jaccard",
+                    plain.jaccard * factor,
+                    Self {
+                        jaccard: plain.jaccard * factor,
+                        ..plain
+                    },
+                ),
+                (
+                    "score",
+                    plain.score * factor,
+                    Self {
+                        score: plain.score * factor,
+                        ..plain
+                    },
+                ),
+            ];
+            all.extend(changed.map(|(name, value, changed)| (format!("{name} {value:.3}"), changed)));
+        }
+        for precision in [0.9, 0.975] {
+            all.push((format!("precision {precision}"), Self { precision, ..plain }));
+        }
+        all
+    }
+}
+
+/// Smallest share of prompts on which a fragment is active.
+const LEAST_RATE: f64 = 0.002;
 /// Share of a latent's active prompts from which on a name explains it.
 const NAME_PRECISION: f64 = 0.9;
 /// Active prompts without which a latent's precision could be luck.
 const LEAST_ACTIVE: usize = 20;
 /// Prompts without which a value cannot be judged.
 const LEAST_HOLDING: usize = 100;
-/// Fragments from which on a dictionary splits.
-const LEAST_FRAGMENTS: usize = 10;
-/// Recall of the union without which it does not.
-const LEAST_RECALL: f64 = 0.5;
-/// Mean Jaccard above which it does not.
-const MOST_JACCARD: f64 = 0.2;
-/// Score below which one latent for each value does most of it.
-const LEAST_SCORE: f64 = 1.0 / 3.0;
-
 /// What the check says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -186,10 +262,10 @@ struct Standing {
 ///
 /// # Errors
 /// [`Error::Check`] when codes and labels do not belong together.
-pub fn check(codes: &[Codes], question: &Question<'_>) -> Result<Splitting, Error> {
+pub fn check(codes: &[Codes], question: &Question<'_>, thresholds: &Thresholds) -> Result<Splitting, Error> {
     validate(codes, question)?;
     let n = question.labels.len();
-    let standing = standing(codes, question);
+    let standing = standing(codes, question, thresholds);
     let mut by_value = Vec::new();
     let mut jaccards = Vec::new();
     let mut enough_prompts = true;
@@ -220,15 +296,15 @@ pub fn check(codes: &[Codes], question: &Question<'_>) -> Result<Splitting, Erro
     let missed: Vec<f64> = represented.map(|of| 1.0 - of.best_recall / of.union_recall).collect();
     let mean_missed = missed.iter().sum::<f64>() / missed.len().max(1) as f64;
     let score = (missed.len() == by_value.len()).then_some(mean_missed);
-    let fragments = by_value.iter().map(|of| of.fragments).sum();
+    let fragments: usize = by_value.iter().map(|of| of.fragments).sum();
     let jaccard = (!jaccards.is_empty()).then(|| jaccards.iter().sum::<f64>() / jaccards.len() as f64);
     // A value that is not represented has no large latent either.
-    let small_parts = fragments >= LEAST_FRAGMENTS
-        && jaccard.is_some_and(|jaccard| jaccard <= MOST_JACCARD)
-        && mean_missed >= LEAST_SCORE;
-    let verdict = if !enough_prompts || mean(&|of| of.union_recall) < LEAST_RECALL {
+    let small_parts = fragments as f64 >= thresholds.fragments
+        && jaccard.is_some_and(|jaccard| jaccard <= thresholds.jaccard)
+        && mean_missed >= thresholds.score;
+    let verdict = if !enough_prompts || mean(&|of| of.union_recall) < thresholds.recall {
         Verdict::Undefined
-    } else if small_parts && mean(&|of| of.fragment_recall) >= LEAST_RECALL {
+    } else if small_parts && mean(&|of| of.fragment_recall) >= thresholds.recall {
         Verdict::Splits
     } else {
         Verdict::Clear
@@ -258,7 +334,7 @@ pub fn agreement(
     let n = question.labels.len();
     let [a, b] = [a, b].map(|codes| {
         let mut fragments: Vec<Vec<Set>> = vec![Vec::new(); question.n()];
-        for latent in standing(codes, question)
+        for latent in standing(codes, question, &Thresholds::default())
             .into_iter()
             .filter(|latent| latent.is_fragment)
         {
@@ -309,7 +385,8 @@ fn matched(a: &[Vec<Set>], b: &[Vec<Set>]) -> (usize, Option<f64>) {
 }
 
 /// The latents that stand for a value, in the order of nodes and latents.
-fn standing(codes: &[Codes], question: &Question<'_>) -> Vec<Standing> {
+fn standing(codes: &[Codes], question: &Question<'_>, thresholds: &Thresholds) -> Vec<Standing> {
+    let rates = LEAST_RATE..=thresholds.rate;
     let n = question.labels.len();
     let mut found = Vec::new();
     for codes in codes {
@@ -332,12 +409,12 @@ fn standing(codes: &[Codes], question: &Question<'_>) -> Vec<Standing> {
             };
             let (value, share) = precision(question.attribute);
             let is_name = || question.names().any(|name| precision(name).1 >= NAME_PRECISION);
-            if share < LEAST_PRECISION || is_name() {
+            if share < thresholds.precision || is_name() {
                 continue;
             }
             found.push(Standing {
                 value,
-                is_fragment: RATES.contains(&(active.len() as f64 / n as f64)),
+                is_fragment: rates.contains(&(active.len() as f64 / n as f64)),
                 active: Set::of(n, active.iter().map(|&i| i as usize)),
             });
         }
@@ -405,7 +482,7 @@ mod tests {
                 n_values: ByAttribute::ioi([2, 2, 2]),
                 attribute: Attribute::POS,
             };
-            check(codes, &question)
+            check(codes, &question, &Thresholds::default())
         };
         for (labels, part) in [
             (vec![Labels::ioi([0, 1, 0]); 2], "3 rows of codes for 2"),

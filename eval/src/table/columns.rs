@@ -133,6 +133,7 @@ pub fn groups(report: &Report) -> Vec<Group> {
         width: 7,
         columns: vec![
             plain("suff", Metric::Sufficiency, None),
+            plain("|1-s|", Metric::SufficiencyGap, None),
             plain("nec", Metric::Necessity, None),
         ],
     }];
@@ -154,19 +155,45 @@ pub fn groups(report: &Report) -> Vec<Group> {
     groups
 }
 
-/// The columns of the second table.
+/// The columns of the second table: how large a dictionary is, what of it is alive, and what edits come to at numbers of latents that
+/// do not favour one sparsity.
 pub fn further(report: &Report) -> Vec<Group> {
-    let (attributes, k) = (attributes(report), report.config.compare_k);
-    let group = |title: &str, width, columns| Group {
-        title: title.to_owned(),
-        width,
-        columns,
-    };
-    let by_attribute = |title: &str, metric| {
-        let column = |&attribute: &Attribute| edited(report, heading(attribute), metric, attribute, k);
-        group(title, width(&attributes), attributes.iter().map(column).collect())
-    };
+    let attributes = attributes(report);
     let mcc = |&attribute: &Attribute| plain(&heading(attribute), Metric::Mcc, Some(attribute));
+    let searched = |metric: Metric, method: Method| {
+        let column = |&attribute: &Attribute| {
+            let (name, column) = plain(&heading(attribute), metric, Some(attribute));
+            let selection = Selection {
+                method: Some(method),
+                ..column.selection
+            };
+            (name, Column { selection, ..column })
+        };
+        attributes.iter().map(column).collect()
+    };
+    let first = report.config.edits.first().copied().unwrap_or(Method::Supervised);
+    let facts = vec![
+        plain("width", Metric::Width, None),
+        plain("alive", Metric::Alive, None),
+        plain("L0", Metric::L0, None),
+        plain("FVU", Metric::Fvu, None),
+    ];
+    vec![
+        group("at the node", 6, facts),
+        group("MCC", width(&attributes), attributes.iter().map(mcc).collect()),
+        group(
+            "edit L0/2",
+            width(&attributes),
+            searched(Metric::EditHalf, Method::Greedy),
+        ),
+        group("edit area", width(&attributes), searched(Metric::EditArea, first)),
+    ]
+}
+
+/// The columns of the third table.
+pub(super) fn causal(report: &Report) -> Vec<Group> {
+    let (attributes, k) = (attributes(report), report.config.compare_k);
+    let column = |&attribute: &Attribute| edited(report, heading(attribute), Metric::EditKl, attribute, k);
     // The strictest of the thresholds; report.json has them all.
     let threshold = report.config.thresholds.last().copied();
     let at_threshold = |name, metric| {
@@ -179,14 +206,15 @@ pub fn further(report: &Report) -> Vec<Group> {
         at_threshold("remove", Metric::Remove),
     ];
     vec![
-        group(
-            "",
-            6,
-            vec![plain("L0", Metric::L0, None), plain("FVU", Metric::Fvu, None)],
-        ),
-        group("MCC", width(&attributes), attributes.iter().map(mcc).collect()),
-        by_attribute("isolation", Metric::Isolation),
-        by_attribute("KL", Metric::EditKl),
+        group("KL", width(&attributes), attributes.iter().map(column).collect()),
         group("latents", 7, thresholds),
     ]
+}
+
+fn group(title: &str, width: usize, columns: Vec<(String, Column)>) -> Group {
+    Group {
+        title: title.to_owned(),
+        width,
+        columns,
+    }
 }

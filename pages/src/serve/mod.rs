@@ -141,7 +141,7 @@ fn of_run(root: &Path, parts: &[&str], ends_in_slash: bool) -> Answer {
         }
         _ => (parts, &parts[parts.len()..]),
     };
-    let Some(dir) = paths::inside(root, folders) else {
+    let Some(dir) = paths::inside(root, folders).filter(|dir| dir.is_dir()) else {
         return Answer::refuse(404, "there is no such run");
     };
     match file {
