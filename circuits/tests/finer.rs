@@ -215,11 +215,9 @@ fn parts_add_up_to_their_edge() {
                 |source, parts| source_parts(&model, &pairs, &options, source, &[logits, queries], parts).unwrap();
             check_sums(&scores, &split(mlp, Parts::Neurons));
             let latents = split(mlp, Parts::Latents(&of_mlp));
-            assert!(
-                latents
-                    .iter()
-                    .all(|edge| edge.rest != 0.0 && edge.parts.iter().any(|&part| part != 0.0))
-            );
+            // With parallel blocks an MLP of the first block knows one token only, and the last one is not corrupted.
+            let is_split = |edge: &EdgeParts| edge.rest != 0.0 && edge.parts.iter().any(|&part| part != 0.0);
+            assert!(spec.parallel || latents.iter().all(is_split));
             check_sums(&scores, &latents);
             check_sums(&scores, &split(head, Parts::Latents(&of_head)));
             check_sums(
