@@ -26,7 +26,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let of_crate = ["Cargo.toml", "build.rs", "build", "src"].map(|name| folder.join(name));
         if of_crate[0].is_file() {
             let name = entry_name(&folder);
-            crates.push((name, folder.join("src")));
+            // The examples are programs only.
+            crates.extend(folder.join("src").is_dir().then(|| (name, folder.join("src"))));
             let there = of_crate.into_iter().filter(|path| path.exists());
             for path in there {
                 collect(&path, &mut files)?;
