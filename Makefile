@@ -32,7 +32,7 @@ endif
 TRAIN ?= configs/ioi/train.toml
 EVAL ?= configs/eval/ioi-quick.toml
 
-.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full masks coverage sites model behaviours test test-wgpu test-interop fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits circuits-scores circuit-latents find explain test-llm test-web synthetic synthetic-quick test-slurm test-deploy
+.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test quick docs wheel test-wgpu test-interop test-python fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits find explain test-llm test-web synthetic synthetic-quick test-slurm test-deploy masks coverage circuits-scores circuit-latents
 
 help:
 	@echo "make eval-ioi [MODEL=smollm2] compare dictionaries on the indirect-object task; smollm2, or a name on the hub, is fetched first"
@@ -40,7 +40,11 @@ help:
 	@echo "make eval-full [TASK=pronoun] eval with all architectures, searches and thresholds (cost printed first)"
 	@echo "make masks [MODEL=...]        which latents carry an attribute: masks learned from gradients, of the run of make eval-ioi"
 	@echo "make coverage                 whether intervals of three seeds hold the mean of forty (about 15 min)"
+	@echo "make quick                    for every change: format, unit tests, help"
 	@echo "make test                     the tests"
+	@echo "make test-python              the Python package against the program (PYTHON_WITH=python of an environment with torch: its codes too)"
+	@echo "make wheel                    one wheel with the program and the Python package, in target/wheels"
+	@echo "make docs                     docs/config.md, from the program"
 	@echo "make test-wgpu [DEVICE=wgpu]  the parity suite on a GPU, or without one on Mesa's software driver (installed when root)"
 	@echo "make test-interop             stores and corpora shared with pyarrow, polars and DuckDB, pulled models with huggingface_hub (PyPI, into target/)"
 	@echo "make test-web [RUN=folder]    the pages of a run in Chromium: clicks, numbers, accessibility, attacks; and what Neuronpedia is given (installs what it needs; makes the run if there is none)"
@@ -143,6 +147,12 @@ behaviours: build
 test:
 	cargo test --release --workspace
 
+# For every change: what is fast and finds most. `check`, `test` and .ci/run find the rest.
+quick:
+	cargo fmt --all --check
+	cargo test --release --workspace --lib --bins --quiet
+	cargo test --release -p saelab --test help --quiet
+
 # Shares what does not depend on the feature with the default build; the next `make build` puts the default program back.
 # Mesa asks for a XDG_RUNTIME_DIR, which servers do not set.
 DEVICE ?= wgpu
@@ -150,6 +160,21 @@ test-wgpu: export XDG_RUNTIME_DIR ?= /tmp
 test-wgpu:
 	scripts/software-vulkan.sh
 	SAELAB_TEST_DEVICE=$(DEVICE) cargo test --release --workspace --features wgpu --test parity $(ARGS)
+
+# The Python package against the program; torch is tested where PYTHON_WITH names an environment that has it.
+PYTHON_WITH ?= target/python/bin/python
+test-python: build
+	test -x target/python/bin/python || { python3 -m venv target/python && target/python/bin/pip install --quiet numpy pyarrow; }
+	SAELAB=$(abspath $(SAELAB)) PYTHONPATH=python/src $(PYTHON_WITH) -m unittest discover -v -s python/tests
+
+# One wheel with the program and the package, in target/wheels; and whether both work where it is installed.
+wheel: build
+	test -x target/maturin/bin/maturin || { python3 -m venv target/maturin && target/maturin/bin/pip install --quiet maturin; }
+	cd python && ../target/maturin/bin/maturin build --release --out ../target/wheels
+	rm -rf target/wheel-trial && python3 -m venv target/wheel-trial
+	target/wheel-trial/bin/pip install --quiet target/wheels/saelab-*.whl
+	target/wheel-trial/bin/saelab --version
+	target/wheel-trial/bin/python -c "import saelab; print(saelab.__all__)"
 
 # The environment is made once, in target/.
 test-interop: build
@@ -191,6 +216,10 @@ smollm2:
 
 verify-model: build $(PULLED)
 	$(SAELAB) verify-model $(MODEL) $(GOLDEN)
+
+# Pages that are made from the program.
+docs: build
+	$(SAELAB) config explain --markdown > target/config.md && mv target/config.md docs/config.md
 
 check:
 	cargo fmt --all --check

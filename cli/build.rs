@@ -1,7 +1,11 @@
-//! Records which sources the program was built from, so that what it writes can say so, and results of other code are not reused.
+//! Records which sources the program was built from, so that what it writes can say so, and results of other code are not reused;
+//! and reads the keys of configs out of them.
 //!
 //! `SAELAB_SOURCES` is a digest of all that is compiled in this workspace, also where there is no git; `SAELAB_GIT_REVISION`
 //! is the commit, with `-dirty` where the sources differ from it, and is not set outside git.
+
+#[path = "build/config_keys.rs"]
+mod config_keys;
 
 use std::fs;
 use std::io;
@@ -16,10 +20,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .ok_or("the crate lies in no workspace")?;
     let mut files = vec![root.join("Cargo.toml"), root.join("Cargo.lock")];
     let mut watched = files.clone();
+    let mut crates = Vec::new();
     for entry in fs::read_dir(root)? {
         let folder = entry?.path();
-        let of_crate = ["Cargo.toml", "build.rs", "src"].map(|name| folder.join(name));
+        let of_crate = ["Cargo.toml", "build.rs", "build", "src"].map(|name| folder.join(name));
         if of_crate[0].is_file() {
+            let name = entry_name(&folder);
+            // The examples are programs only.
+            crates.extend(folder.join("src").is_dir().then(|| (name, folder.join("src"))));
             let there = of_crate.into_iter().filter(|path| path.exists());
             for path in there {
                 collect(&path, &mut files)?;
@@ -27,6 +35,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
     }
+    // It reads the same files as the program, with types of its own.
+    crates.retain(|(name, _)| name != "fuzz");
+    crates.sort();
+    let keys = Path::new(&std::env::var("OUT_DIR")?).join("config_keys.rs");
+    fs::write(keys, config_keys::generate(&crates)?)?;
     println!("cargo::rustc-env=SAELAB_SOURCES={}", digest(root, &mut files)?);
     println!(
         "cargo::rustc-env=SAELAB_GIT_REVISION={}",
@@ -44,6 +57,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("cargo::rerun-if-changed={}", path.display());
     }
     Ok(())
+}
+
+/// The name of a crate, which is that of its folder.
+fn entry_name(folder: &Path) -> String {
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_default()
 }
 
 /// All files under `path`, or `path` itself.

@@ -20,7 +20,7 @@ const DEFAULT_ROWS_PER_SHARD: usize = 16_384;
 /// Vectors of text that are shuffled together when the file does not say: 200 MB of f32 a hook at a width of 768.
 const DEFAULT_SHUFFLE_WINDOW: usize = 65_536;
 
-/// A harvest config file.
+/// Which activations of which model on which text are stored, and how.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HarvestFile {
@@ -36,9 +36,10 @@ pub struct HarvestFile {
     /// model in that type and is refused wherever another is used. `dtype` below is the type of what is stored.
     pub model_dtype: Option<lm::Dtype>,
     /// Sites file written by `saelab locate`: the hooks of all its nodes are stored, of prompts at the nodes' roles, of text
-    /// everywhere. Either this, or `hooks` and `roles`.
+    /// everywhere. Default none: `hooks` are named.
     pub sites: Option<PathBuf>,
     /// Hooks to store, for example `["blocks.2.hook_resid_pre"]`; of `hook_q`, `hook_k`, `hook_v`, `hook_z` all heads.
+    /// Default none: `sites` are named.
     pub hooks: Option<Vec<HookPoint>>,
     /// Semantic positions to store of each prompt, for example `["S2", "END"]`. Default: all of the task, since a role adds
     /// little beside the forward pass. Not for text.
@@ -61,7 +62,7 @@ pub struct HarvestFile {
     /// Vectors of text that are shuffled together before they are written, rounded up to whole shards; they are held in
     /// memory. Default 65536; 0 keeps the order of the text. Not for prompts, whose order says which is which.
     pub shuffle_window: Option<usize>,
-    /// Seed of that shuffle. Default 0. Not for prompts.
+    /// Seed of the shuffle of `shuffle_window`. Default 0. Not for prompts.
     pub shuffle_seed: Option<u64>,
     /// Position 0 and special tokens of a text: `exclude` or `mark` (stored, with `special` set). Default `exclude`: the
     /// vector of position 0 is the same in every window, and many times as long as any other.
@@ -190,7 +191,8 @@ pub enum SourceConfig {
         /// token that begins a text is put before a chat only where the template writes it. Default false.
         #[serde(default)]
         chat: bool,
-        /// The day that a chat template is told, as `"2024-07-26"`. Required where the template asks; for chats only.
+        /// The day that a chat template is told, as `"2024-07-26"`; for chats only. Default none: a template that
+        /// asks for it needs it.
         chat_date: Option<ChatDate>,
         /// Longest window in tokens, beginning-of-text token included. Default 128, the usual context for autoencoders.
         #[serde(default = "default_context")]

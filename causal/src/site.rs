@@ -35,7 +35,7 @@ pub struct Site {
     pub nodes: Vec<Node>,
     /// The attributes that are edited here.
     pub attributes: Vec<Attribute>,
-    /// Why the site was chosen; empty for a site written by hand.
+    /// Why the site was chosen. Default none: a site written by hand.
     #[serde(default)]
     pub evidence: Vec<Evidence>,
 }
@@ -47,8 +47,8 @@ pub struct Sites {
     /// The task whose attributes are edited: `ioi`, `pronoun`, or the path of a task file. Default `ioi`.
     #[serde(default)]
     pub task: TaskSource,
-    /// Hash of the weights in which the sites were found (`lm::Model::file_hash`: re-factored weights behave alike). Absent in
-    /// a file that names places known from elsewhere, which is good for any model that has them.
+    /// Hash of the weights in which the sites were found (`lm::Model::file_hash`: re-factored weights behave alike). Default none:
+    /// a file that names places known from elsewhere is good for any model that has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_hash: Option<String>,
     /// The sites.

@@ -1,8 +1,35 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use std::fmt::Write as _;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands;
+
+/// The headings of `--help` and the commands below each: what is used every day comes first.
+const GROUPS: [(&str, &[&str]); 4] = [
+    (
+        "Commands",
+        &[
+            "model", "locate", "harvest", "fit", "train", "submit", "status", "eval", "compare", "report", "serve",
+            "quality", "splice", "truth", "probe", "masks", "explain", "circuit",
+        ],
+    ),
+    ("Files", &["inspect", "encode", "convert", "store", "trace"]),
+    ("This program", &["config", "devices", "completions", "man"]),
+    (
+        "Laboratory",
+        &[
+            "pretrain",
+            "behaviours",
+            "phenomena",
+            "synthetic",
+            "find",
+            "verify-model",
+            "bench",
+        ],
+    ),
+];
 
 /// Trains sparse autoencoders on language-model activations and compares them with supervised dictionaries.
 #[derive(Debug, Parser)]
@@ -18,6 +45,40 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
+impl Args {
+    /// Parses the command line; ends the program for a wrong one, or where help was asked for.
+    pub(crate) fn parse_grouped() -> Self {
+        let matches = command().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// The command line as clap has it, with the subcommands under their headings.
+pub(crate) fn command() -> clap::Command {
+    let command = Args::command();
+    let mut template = String::from("{about-with-newline}\n{usage-heading} {usage}\n");
+    // A command that no group lists is shown all the same.
+    let listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+    let all = command.get_subcommands().map(clap::Command::get_name);
+    let others: Vec<&str> = all.filter(|name| !listed.contains(name)).collect();
+    let groups = GROUPS.iter().copied().chain([("Others", others.as_slice())]);
+    for (heading, names) in groups.filter(|(_, names)| !names.is_empty()) {
+        let _ = write!(template, "\n{heading}:\n");
+        for name in names {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about);
+            let _ = writeln!(
+                template,
+                "  {name:<14}{}",
+                about.map(ToString::to_string).unwrap_or_default()
+            );
+        }
+    }
+    template.push_str(
+        "\nOptions:\n{options}\n\n`saelab COMMAND --help` says more of one of them, `saelab config explain` all keys of all configs.\n",
+    );
+    command.help_template(template)
+}
+
 /// The stages, in the order of the data.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -29,39 +90,39 @@ pub(crate) enum Command {
     Behaviours(commands::behaviours::Behaviours),
     /// Run a model and write the tensors at named hooks
     Trace(commands::trace::Trace),
-    /// Compare a model with what another implementation computed; says PASS or what differs
+    /// Compare a model with values of another implementation: PASS, or what differs
     VerifyModel(commands::verify_model::VerifyModel),
     /// Find the sites where a model keeps the attributes of a task
     Locate(commands::locate::Locate),
-    /// Cache activations in Parquet
+    /// Run a model on prompts or text and store its activations
     Harvest(commands::harvest::Harvest),
     /// Turn a store of activations into other forms
     Store(commands::store::StoreArgs),
-    /// Fit supervised dictionaries on cached activations
+    /// Fit supervised dictionaries on stored activations
     Fit(commands::fit::Fit),
-    /// Train sparse autoencoders on cached activations
+    /// Train sparse autoencoders on stored activations
     Train(commands::train::Train),
     /// Print, or submit, the Slurm jobs of a harvest and a training grid
     Submit(commands::submit::Submit),
     /// Say what of an experiment is done, running or failed, and what it cost
     Status(commands::status::Status),
-    /// Run a sparse autoencoder, of saelab or another library, on vectors from a file
+    /// Run an autoencoder, of saelab or another library, on vectors from a file
     Encode(commands::encode::Encode),
     /// Convert a sparse autoencoder between saelab, SAELens, sparsify and dictionary_learning
     Convert(commands::convert::Convert),
     /// Show what a folder of a sparse autoencoder holds
     Inspect(commands::inspect::Inspect),
-    /// Measure cross-entropy on running text with the reconstructions of autoencoders in place
+    /// Measure cross-entropy on text with reconstructions in place of activations
     Splice(commands::splice::Splice),
-    /// Score latents of autoencoders against all that the written world knows of its tokens
+    /// Score latents against the labels that the written world has of every token
     Truth(commands::truth::TruthArgs),
     /// Probe the world's labels with few latents: beside the ceiling of a probe of the vector and the floor of random rows
     Probe(commands::probe::ProbeArgs),
-    /// Compare dictionaries on approximation, control and interpretability
+    /// Score dictionaries on approximation, control and interpretability
     Eval(commands::eval::Eval),
     /// Learn masks over latents from the model's gradients: which latents carry an attribute
     Masks(commands::masks::MasksArgs),
-    /// Say which differences between dictionaries of one or several evaluations are real
+    /// Compare evaluated dictionaries or runs, and say which differences are real
     Compare(commands::compare::Compare),
     /// Measure whether the intervals of few seeds hold the mean of many
     Coverage(commands::coverage::CoverageArgs),
@@ -69,22 +130,66 @@ pub(crate) enum Command {
     Report(commands::report::Report),
     /// Serve the pages of all runs in a folder on this machine
     Serve(commands::serve::Serve),
-    /// Find the edges between heads and MLPs that carry a behaviour, and measure how faithful they are alone
+    /// Find and check circuits: the edges between heads and MLPs behind a behaviour
     Circuit(commands::circuit::CircuitArgs),
     /// Explain functions whose description is known, and judge the explanations
     Find(commands::find::Find),
     /// Explain what the latents of dictionaries are active on, and score the explanations
     Explain(commands::explain::Explain),
-    /// Run the toys of occlusion and over-splitting
+    /// Train the toy models of feature occlusion and over-splitting
     Phenomena(commands::phenomena::Phenomena),
     /// Train autoencoders on activations whose features are known, and score what they find
     Synthetic(commands::synthetic::Synthetic),
-    /// Print one table of what splice and eval found, seeds taken together
+    /// Print one table of what splice, truth and eval measured, seeds averaged
     Quality(commands::quality::Quality),
     /// Measure what a paper reports and print it beside the published numbers
     Reproduce(commands::reproduce::Reproduce),
+    /// Say what the keys of configs mean
+    Config(commands::config_explain::ConfigArgs),
+    /// Print a script by which a shell completes the command line
+    Completions(commands::shell::Completions),
+    /// Write man pages, one for each command
+    Man(commands::shell::Man),
     /// List the devices that this program can use here
     Devices(commands::devices::Devices),
-    /// Measure the kernels on this machine
+    /// Measure how fast this machine computes, reads and trains
     Bench(commands::bench::Bench),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_command_stands_under_one_heading() {
+        let listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        let mut command = command();
+        let known: BTreeSet<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(
+            listed.iter().find(|name| !known.contains(*name)),
+            None,
+            "no such command"
+        );
+        assert_eq!(
+            listed.iter().collect::<BTreeSet<_>>().len(),
+            listed.len(),
+            "a command stands under two headings"
+        );
+        let known: Vec<String> = known.into_iter().map(str::to_owned).collect();
+        let help = command.render_help().to_string();
+        for name in known {
+            let shown = help
+                .lines()
+                .filter(|line| line.starts_with(&format!("  {name:<14}")))
+                .count();
+            assert_eq!(shown, 1, "{name}: {help}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        command().debug_assert();
+    }
 }

@@ -56,7 +56,7 @@ fn check_counts(path: &str, value: &Value) -> Result<(), String> {
 /// The most levels of a key: as many as the reader of TOML files takes. What walks through a config recurses.
 const DEEPEST: usize = 80;
 
-/// Sets `a.b=value` in `table`; a value that is not TOML is taken as a string.
+/// Sets `a.b=value` in `table`, or `a.0.b=value` in the first entry of a list; a value that is not TOML is taken as a string.
 fn overlay(table: &mut Table, set: &str) -> Result<(), ConfigError> {
     let fail = |reason: &str| ConfigError(format!("--set {set}: {reason}"));
     let (key, value) = set.split_once('=').ok_or_else(|| fail("expected key=value"))?;
@@ -66,23 +66,38 @@ fn overlay(table: &mut Table, set: &str) -> Result<(), ConfigError> {
         .filter(|parsed| parsed.len() == 1)
         .and_then(|mut parsed| parsed.remove("value"))
         .unwrap_or_else(|| Value::String(value.to_owned()));
-    let (path, last) = match key.rsplit_once('.') {
-        Some((path, last)) => (Some(path), last),
-        None => (None, key),
-    };
     if key.split('.').count() > DEEPEST {
         return Err(fail(&format!("the key has more than {DEEPEST} levels")));
     }
-    let mut inner = table;
-    for part in path.into_iter().flat_map(|path| path.split('.')) {
-        inner = inner
-            .entry(part)
-            .or_insert_with(|| Value::Table(Table::new()))
-            .as_table_mut()
-            .ok_or_else(|| fail(&format!("`{part}` is a value, not a table")))?;
+    let (first, rest) = key
+        .split_once('.')
+        .map_or((key, None), |(first, rest)| (first, Some(rest)));
+    let mut place = place_in(table, first);
+    let mut above = first;
+    for part in rest.into_iter().flat_map(|rest| rest.split('.')) {
+        place = match place {
+            Value::Table(table) => place_in(table, part),
+            Value::Array(entries) => {
+                let n = entries.len();
+                match part.parse::<usize>() {
+                    Ok(at) if at < n => &mut entries[at],
+                    _ => {
+                        let reason = format!("`{above}` has {n} entries, numbered from 0; `{part}` is none of them");
+                        return Err(fail(&reason));
+                    }
+                }
+            }
+            _ => return Err(fail(&format!("`{above}` is a value, not a table"))),
+        };
+        above = part;
     }
-    inner.insert(last.to_owned(), value);
+    *place = value;
     Ok(())
+}
+
+/// The value at a key, which begins as an empty table where there is none.
+fn place_in<'a>(table: &'a mut Table, key: &str) -> &'a mut Value {
+    table.entry(key).or_insert_with(|| Value::Table(Table::new()))
 }
 
 /// The message on one line, with the line of the file and, for an unknown key, the nearest known one.
@@ -139,6 +154,27 @@ mod tests {
     fn sets_win_over_the_file() {
         let example = parse("steps = 3", &["steps=5", "learning_rate=1e-3"]).unwrap();
         assert_eq!((example.steps, example.learning_rate), (5, Some(1e-3)));
+    }
+
+    #[test]
+    fn sets_reach_into_lists() {
+        let mut table: Table = "[[autoencoder]]\nk = 4\n[[autoencoder]]\nk = [1, 2]".parse().unwrap();
+        overlay(&mut table, "autoencoder.0.k=8").unwrap();
+        overlay(&mut table, "autoencoder.1.k.1=16").unwrap();
+        overlay(&mut table, "autoencoder.1.name=wide").unwrap();
+        let expected = "[[autoencoder]]\nk = 8\n[[autoencoder]]\nk = [1, 16]\nname = \"wide\"";
+        assert_eq!(table, expected.parse().unwrap());
+        for (set, said) in [
+            (
+                "autoencoder.2.k=1",
+                "`autoencoder` has 2 entries, numbered from 0; `2` is none of them",
+            ),
+            ("autoencoder.k=1", "`k` is none of them"),
+            ("autoencoder.0.k.0=1", "`k` is a value, not a table"),
+        ] {
+            let error = overlay(&mut table, set).unwrap_err();
+            assert!(error.0.ends_with(said), "{error}");
+        }
     }
 
     #[test]

@@ -4,6 +4,9 @@ mod args;
 mod build;
 mod commands;
 mod config;
+mod config_keys;
+mod interrupt;
+mod made;
 mod memory;
 mod metrics;
 mod misfit;
@@ -13,11 +16,9 @@ mod progress;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
     memory::keep_freed_memory();
-    let args = args::Args::parse();
+    let args = args::Args::parse_grouped();
     match start().and_then(|()| commands::run(args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -42,5 +43,5 @@ fn start() -> anyhow::Result<()> {
              ulimit -v), or ask for fewer threads with RAYON_NUM_THREADS"
         )
     })?;
-    output::exit_on_interrupt()
+    interrupt::listen()
 }

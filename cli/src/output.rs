@@ -57,66 +57,6 @@ fn shortened(text: &str) -> String {
     format!("{start}{left_out}{end}")
 }
 
-/// Ctrl-C and the signals that ask a process to end do so with one line and remove its temporary files. Every artefact is
-/// written under a temporary name first, so what stands under its own name is whole.
-pub(crate) fn exit_on_interrupt() -> anyhow::Result<()> {
-    let hang_up_is_ignored = signals::hang_up_is_ignored();
-    ctrlc::set_handler(|| {
-        artifacts::end_temporaries();
-        note("error: interrupted; what was finished is kept, run the same command again to resume (`saelab pretrain` with --resume)");
-        std::process::exit(1);
-    })
-    .map_err(|error| {
-        let error = match error {
-            ctrlc::Error::System(cause) => cause.to_string(),
-            other => other.to_string(),
-        };
-        anyhow::anyhow!(
-            "no thread could be started to listen for Ctrl-C ({error}); raise the limits of processes and memory (ulimit -u, \
-             ulimit -v)"
-        )
-    })?;
-    if hang_up_is_ignored {
-        // As `nohup` has it.
-        signals::ignore_hang_up();
-    }
-    signals::ignore_size_limit();
-    Ok(())
-}
-
-#[cfg(unix)]
-#[allow(unsafe_code, reason = "the dispositions of two signals, before any work begins")]
-mod signals {
-    pub(super) fn hang_up_is_ignored() -> bool {
-        // SAFETY: zeroes are a valid `sigaction`, and asking for the present one changes nothing.
-        unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            libc::sigaction(libc::SIGHUP, std::ptr::null(), &raw mut action) == 0
-                && action.sa_sigaction == libc::SIG_IGN
-        }
-    }
-
-    pub(super) fn ignore_hang_up() {
-        // SAFETY: to ignore a signal runs no code.
-        unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
-    }
-
-    /// A write beyond the limit of a file's size then fails, and is told as any other failure to write.
-    pub(super) fn ignore_size_limit() {
-        // SAFETY: to ignore a signal runs no code.
-        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
-    }
-}
-
-#[cfg(not(unix))]
-mod signals {
-    pub(super) fn hang_up_is_ignored() -> bool {
-        false
-    }
-    pub(super) fn ignore_hang_up() {}
-    pub(super) fn ignore_size_limit() {}
-}
-
 /// The most memory the process has held, in MB, where the system tells.
 pub(crate) fn peak_memory_mb() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

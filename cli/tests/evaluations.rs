@@ -61,6 +61,12 @@ impl Run {
     }
 
     fn eval(&self, path: &Path, sets: &[&str]) -> Command {
+        let mut command = self.eval_unasked(path, sets);
+        command.arg("--replace");
+        command
+    }
+
+    fn eval_unasked(&self, path: &Path, sets: &[&str]) -> Command {
         let mut command = saelab(&[
             "eval",
             "configs/eval/ioi-quick.toml",
@@ -122,6 +128,108 @@ fn a_report_is_compared_with_its_own_resamples_only() {
         .unwrap();
     assert_eq!(twice.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&twice.stderr).contains("--metric names f1 twice"));
+}
+
+#[test]
+fn a_report_of_another_question_stays_until_it_is_to_be_replaced() {
+    let run = Run::new();
+    succeeds(run.eval_unasked(&run.path, &[]).output().unwrap());
+    let first = results(&run.path);
+    // Fewer prompts, and one dictionary instead of two.
+    let error = refused(&run.eval_unasked(&run.path, &["prompts=25"]).output().unwrap());
+    for part in [
+        "report.json is of other settings (prompts: ",
+        "30 -> 25)",
+        "--out",
+        "--replace",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+    let mut one = run.eval_unasked(&run.path, &[]);
+    let error = refused(&one.args(["--only", "supervised-mean"]).output().unwrap());
+    assert!(
+        error.contains("has scores of supervised-lstsq, which this evaluation lacks"),
+        "{error}"
+    );
+    assert_eq!(results(&run.path), first);
+    // The same question may be asked again, and another one elsewhere, of a store elsewhere.
+    succeeds(run.eval_unasked(&run.path, &[]).output().unwrap());
+    assert_eq!(results(&run.path), first);
+    let (out, store) = (run.path.with_file_name("out"), run.path.with_file_name("store"));
+    fs::rename(run.path.join("activations"), &store).unwrap();
+    let mut one = run.eval_unasked(&run.path, &[]);
+    one.args(["--only", "supervised-mean"])
+        .arg("--out")
+        .arg(&out)
+        .arg("--activations")
+        .arg(&store);
+    succeeds(one.output().unwrap());
+    assert_eq!(results(&run.path), first);
+    let read = |folder: &Path| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(folder.join("report.json")).unwrap()).unwrap()
+    };
+    let (all, one) = (read(&run.path), read(&out));
+    let names = |report: &serde_json::Value| -> Vec<String> {
+        let facts = report["dictionaries"].as_array().unwrap().iter();
+        facts.map(|facts| facts["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(
+        (names(&all), names(&one)),
+        (
+            vec!["supervised-lstsq".to_owned(), "supervised-mean".to_owned()],
+            vec!["supervised-mean".to_owned()],
+        )
+    );
+    // The scores of the one are what they were beside the other.
+    let of_one = |report: &serde_json::Value, metric: &str| -> Vec<serde_json::Value> {
+        let scores = report["scores"].as_array().unwrap().iter();
+        scores
+            .filter(|score| score["dictionary"] == "supervised-mean" && score["metric"] == metric)
+            .cloned()
+            .collect()
+    };
+    for metric in ["f1", "mcc", "sufficiency"] {
+        assert!(!of_one(&all, metric).is_empty(), "{metric}");
+        assert_eq!(of_one(&all, metric), of_one(&one, metric));
+    }
+    // Where a best latent is scored, it is named.
+    let best = &of_one(&one, "f1")[0]["latents"];
+    let named: Vec<&str> = best
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|latent| latent.as_str().unwrap())
+        .collect();
+    assert!(
+        !named.is_empty() && named.iter().all(|latent| latent.contains(": ")),
+        "{named:?}"
+    );
+    assert!(of_one(&one, "sufficiency")[0].get("latents").is_none());
+    // A name that is not there.
+    let mut unknown = run.eval_unasked(&run.path, &[]);
+    let output = unknown
+        .args(["--only", "nobody"])
+        .arg("--activations")
+        .arg(&store)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the run holds supervised-lstsq, supervised-mean"));
+
+    // Two runs are compared in what differs; the same twice is identical.
+    let twice = saelab(&["compare", "--k", "1"])
+        .args([&run.path, &run.path])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&twice.stdout).into_owned();
+    let name = run.path.display();
+    assert!(
+        said.contains(&format!(
+            "identical in {name} and {name}: supervised-lstsq, supervised-mean"
+        )),
+        "{said}"
+    );
+    assert!(!said.contains("differences, with intervals"), "{said}");
 }
 
 #[test]

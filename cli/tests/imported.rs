@@ -53,6 +53,13 @@ fn an_autoencoder_in_the_folder_of_another_hook_is_not_scored() {
             line.contains("stands for blocks.2.hook_resid_pre, but says that it is of blocks.1.hook_mlp_out"),
             "{command}: {line}"
         );
+        assert!(
+            line.lines()
+                .last()
+                .unwrap()
+                .starts_with("error: nothing is left to measure"),
+            "{line}"
+        );
     }
     assert!(!run.join("splice.json").exists() && !run.join("truth.json").exists());
     // Two names of the residual stream between two blocks, and a name that says nothing certain.
@@ -60,4 +67,19 @@ fn an_autoencoder_in_the_folder_of_another_hook_is_not_scored() {
         saelens(&run, "blocks.2.hook_resid_pre", hook);
         succeeds(score("splice"));
     }
+    // Beside one that belongs there, the other is named and left out.
+    saelens(&run, "blocks.1.hook_resid_pre", "blocks.3.hook_resid_pre");
+    for command in ["splice", "truth"] {
+        let told = succeeds(score(command));
+        assert!(told.contains(&format!("{command}: left out: ")), "{told}");
+        assert!(
+            told.lines()
+                .last()
+                .unwrap()
+                .contains("blocks.1.hook_resid_pre stands for"),
+            "{told}"
+        );
+    }
+    let spliced: serde_json::Value = serde_json::from_slice(&std::fs::read(run.join("splice.json")).unwrap()).unwrap();
+    assert_eq!(spliced.as_array().unwrap().len(), 1);
 }

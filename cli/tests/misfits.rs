@@ -57,7 +57,17 @@ fn what_an_evaluation_takes_must_belong_together() {
             .unwrap(),
     );
     let eval = |model: &str| {
-        let mut command = saelab(&["eval", "configs/eval/ioi-quick.toml", "--set", "compare=[]"]);
+        let mut command = saelab(&["eval", "configs/eval/ioi-quick.toml"]);
+        for set in [
+            "compare=[]",
+            "baselines=[]",
+            "prompts=40",
+            "interpretability_prompts=100",
+            "readout_prompts=100",
+            "resamples=20",
+        ] {
+            command.args(["--set", set]);
+        }
         command.args(["--model", model, "--run", &name, "--sites", SITES]);
         command.output().unwrap()
     };
@@ -86,7 +96,7 @@ fn what_an_evaluation_takes_must_belong_together() {
         "{error}"
     );
 
-    // A dictionary in the folder of another node.
+    // A dictionary in the folder of another node is named and left out, as is a folder that stands for no place; the rest is scored.
     let nodes: Vec<_> = std::fs::read_dir(run.join("supervised/supervised-mean"))
         .unwrap()
         .map(|node| node.unwrap().path())
@@ -95,8 +105,22 @@ fn what_an_evaluation_takes_must_belong_together() {
     for file in ["dictionary.safetensors", "config.json"] {
         std::fs::copy(nodes[0].join(file), nodes[1].join(file)).unwrap();
     }
-    let error = refused(&eval("models/small-world"), 1);
-    assert!(error.contains("holds a dictionary of blocks."), "{error}");
+    std::fs::create_dir_all(run.join("sae/theirs/layer two")).unwrap();
+    let told = succeeds(eval("models/small-world"));
+    assert!(
+        told.contains("eval: left out: ") && told.contains("holds a dictionary of blocks."),
+        "{told}"
+    );
+    assert!(told.contains("layer two has the name of no hook"), "{told}");
+    let last = told.lines().last().unwrap();
+    assert!(last.contains("the results lack 2 folders"), "{told}");
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(run.join("report.json")).unwrap()).unwrap();
+    let facts = report["dictionaries"].as_array().unwrap();
+    let folders = |name: &str| -> usize {
+        let of = facts.iter().find(|facts| facts["name"] == name).unwrap();
+        of["folders"].as_object().unwrap().len()
+    };
+    assert_eq!(folders("supervised-mean") + 1, folders("supervised-lstsq"));
 }
 
 #[test]

@@ -225,6 +225,62 @@ fn a_checkpoint_of_another_config_is_refused_with_the_difference() {
     );
 }
 
+/// Ctrl-C: the training ends by itself, behind a checkpoint that no schedule asked for.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_training_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let config = TRAIN.replace("checkpoint_every = 9", "checkpoint_every = 1000000");
+    std::fs::write(path("train.toml"), config.replace("steps = 150", "steps = 600")).unwrap();
+    let harvest = "[source]\nkind = \"world\"\ndocuments = 60\n";
+    let hooks = "model = \"models/small-world\"\nhooks = [\"blocks.2.hook_resid_pre\"]\n";
+    std::fs::write(path("harvest.toml"), format!("{hooks}{harvest}")).unwrap();
+    let store = path("store");
+    succeeds(
+        saelab(&["harvest", &path("harvest.toml"), "--out", &store])
+            .output()
+            .unwrap(),
+    );
+    let config = path("train.toml");
+    let train = |run: &str| saelab(&["train", &config, "--run", run, "--activations", &store, "--no-progress"]);
+    succeeds(train(&path("whole")).output().unwrap());
+
+    let mut child = train(&path("stopped"))
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = folder.path().join("stopped/sae/sae-relu");
+    // A hidden folder with metrics is there while it trains.
+    let metrics = || -> bool {
+        let entries = std::fs::read_dir(&log).into_iter().flatten();
+        let mut files = entries.map(|entry| entry.unwrap().path().join("metrics.jsonl"));
+        files.any(|file| file.metadata().is_ok_and(|metadata| metadata.len() > 200))
+    };
+    wait_until(&mut child, metrics);
+    let id = child.id().to_string();
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let last = said.lines().last().unwrap();
+    assert!(
+        last.contains("the checkpoint of step") && last.contains("same command again"),
+        "{said}"
+    );
+    let told = succeeds(train(&path("stopped")).output().unwrap());
+    assert!(told.contains("goes on at step"), "{told}");
+    let [whole, stopped] = ["whole", "stopped"].map(|run| weights(&folder.path().join(run)));
+    assert_eq!(whole.len(), 4);
+    assert!(whole == stopped, "the weights differ");
+}
+
 /// Waits for what a running process is about to do.
 fn wait_until(child: &mut Child, done: impl Fn() -> bool) {
     let start = Instant::now();

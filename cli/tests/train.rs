@@ -161,6 +161,70 @@ fn memory_and_stream_see_the_same_batches_and_leave_out_what_is_special() {
     assert!(memory == stream);
 }
 
+/// The number before ` MB of memory` in the line that has `part`, the largest if several have.
+fn megabytes(text: &str, part: &str) -> f64 {
+    let lines = text.lines().filter(|line| line.contains(part));
+    let numbers = lines.map(|line| {
+        let (before, _) = line.split_once(" MB of memory").unwrap();
+        before.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    });
+    numbers.reduce(f64::max).unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_memory_that_is_said_is_about_what_is_taken() {
+    let experiment = Experiment::new(&["source.documents=3000", "rows_per_shard=16384", "shuffle_window=16384"]);
+    for (run, more) in [
+        ("memory", &[][..]),
+        ("stream", &["--stream"]),
+        ("wide", &["--set", "expansion=16"]),
+    ] {
+        let text = succeeds(experiment.train(run, more).output().unwrap());
+        let (said, took) = (megabytes(&text, "train: about"), megabytes(&text, "train: took"));
+        let ratio = said / took;
+        assert!(
+            (1.0 / 1.5..1.5).contains(&ratio),
+            "{run}: {said} MB said, {took} MB taken"
+        );
+    }
+}
+
+#[test]
+fn the_folder_of_an_autoencoder_tells_how_it_was_trained() {
+    let experiment = Experiment::new(&[]);
+    succeeds(experiment.train("run", &[]).output().unwrap());
+    let json = |path: &Path| -> serde_json::Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
+    let dir = experiment.sae("run", "sae-topk");
+    let (made, cfg) = (json(&dir.join("made.json")), json(&dir.join("cfg.json")));
+    let of_store = json(Path::new(&experiment.path("store/made.json")));
+    assert_eq!(
+        (&made["command"], &of_store["command"]),
+        (&"train".into(), &"harvest".into())
+    );
+    assert_eq!(made["settings"]["train"]["steps"], 40);
+    assert_eq!(made["settings"]["train"]["autoencoder"]["architecture"]["k"], 8);
+    assert_eq!(made["settings"]["harvest"]["source"]["kind"], "world");
+    assert_eq!(
+        (&made["model"], &made["model"]["asked"]),
+        (&of_store["model"], &"models/small-world".into())
+    );
+    assert_eq!(made["parents"]["activations"].as_str().unwrap().len(), 64);
+    let program = &made["program"];
+    assert!(
+        program == &of_store["program"] && program["sources"].as_str().unwrap().len() == 64,
+        "{program}"
+    );
+    // What SAELens reads of it; the shipped model has no name on the hub.
+    let harvest = &made["settings"]["harvest"];
+    let metadata = &cfg["metadata"];
+    assert_eq!(metadata["hook_name"], HOOK);
+    assert_eq!(metadata["context_size"], harvest["source"]["context"]);
+    assert_eq!(metadata["prepend_bos"], true);
+    assert_eq!(metadata["model_from_pretrained_kwargs"]["fold_ln"], false);
+    assert!(metadata.get("model_name").is_none());
+}
+
 #[test]
 fn what_was_made_otherwise_stays_until_it_is_to_be_replaced() {
     let experiment = Experiment::new(&[]);

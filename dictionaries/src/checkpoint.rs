@@ -43,6 +43,35 @@ fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error>
     serializer.collect_str(&path.display())
 }
 
+impl Trained {
+    /// What SAELens loads the model by, and how it reads texts: `model_name`, `context_size`, `prepend_bos` and
+    /// `model_from_pretrained_kwargs`, the last so that TransformerLens takes the weights as they were run here. What the
+    /// harvest does not say is left out.
+    fn of_model(&self) -> serde_json::Map<String, Value> {
+        let mut map = serde_json::Map::new();
+        if let Some(name) = &self.model_name {
+            map.insert("model_name".to_owned(), name.as_str().into());
+        }
+        if let Some(context) = self.harvest["source"]["context"].as_u64() {
+            map.insert("context_size".to_owned(), context.into());
+        }
+        if let Some(bos) = self.harvest.get("bos") {
+            map.insert("prepend_bos".to_owned(), (!bos.is_null()).into());
+        }
+        if let Some(folded) = self.harvest["refactor_attention"].as_bool() {
+            let keys = ["fold_ln", "center_writing_weights", "refactor_factored_attn_matrices"];
+            let mut options: serde_json::Map<String, Value> =
+                keys.into_iter().map(|key| (key.to_owned(), folded.into())).collect();
+            // What is never done here.
+            for key in ["center_unembed", "fold_value_biases"] {
+                options.insert(key.to_owned(), false.into());
+            }
+            map.insert("model_from_pretrained_kwargs".to_owned(), options.into());
+        }
+        map
+    }
+}
+
 impl Origin {
     /// The hook that the folder names, if it names one.
     pub fn hook(&self) -> Option<NamedHook> {
@@ -85,6 +114,7 @@ impl Origin {
             Self::Trained(trained) => {
                 let Trained { variant, summary, .. } = trained.as_ref();
                 map.insert("hook_name_out".to_owned(), serde_json::json!(variant.target));
+                map.extend(trained.of_model());
                 map.insert("training_architecture".to_owned(), variant.architecture.name().into());
                 let details = serde_json::json!(variant.architecture);
                 map.insert("training_architecture_details".to_owned(), details);

@@ -17,6 +17,12 @@ pub struct Trained {
     pub parent: String,
     /// Hash of the model that they are of.
     pub model: String,
+    /// Name of the model on the Hugging Face hub, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_name: Option<String>,
+    /// Settings of the harvest of the activations, as the store's manifest has them: text, context, token at the beginning.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub harvest: serde_json::Value,
     /// Hash of the settings it was trained with (`sae::TrainConfig::hash`).
     pub config: String,
     /// These settings (`sae::TrainConfig::settings`).

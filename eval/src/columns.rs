@@ -1,7 +1,7 @@
 //! Scores as columns: `scores.parquet`, and `resamples.parquet`, which adds to each score its bootstrap resamples.
 //!
 //! Resample `r` shows the same prompts to every score of every evaluation with the same task, seed and number of prompts,
-//! so two files can be compared in pairs. One plain column a field; `raw` is JSON text.
+//! so two files can be compared in pairs. One plain column a field; `raw` and `latents` are JSON text.
 //!
 //! Shape legend: `R` resamples.
 
@@ -58,6 +58,8 @@ fn fields(entries: &[Entry]) -> Result<Vec<Field>, Error> {
     };
     let raw = entries.iter().map(|entry| serde_json::to_string(&entry.score.raw));
     let raw = raw.collect::<Result<Vec<_>, _>>()?;
+    let latents = entries.iter().map(|entry| serde_json::to_string(&entry.score.latents));
+    let latents = latents.collect::<Result<Vec<_>, _>>()?;
     let sensitivity = entries
         .iter()
         .map(|entry| serde_json::to_string(&entry.score.sensitivity));
@@ -83,6 +85,7 @@ fn fields(entries: &[Entry]) -> Result<Vec<Field>, Error> {
         ("high", number(&|score| score.high), true),
         ("n", count(&|score| Some(score.n)), false),
         ("raw", Arc::new(StringArray::from(raw)), false),
+        ("latents", Arc::new(StringArray::from(latents)), false),
     ])
 }
 
@@ -139,6 +142,7 @@ fn entries_of(file: File) -> Result<Vec<Entry>, Error> {
                     high: column.number("high", row)?,
                     n: column.count("n", row)?.unwrap_or_default(),
                     raw: serde_json::from_str(text("raw")?)?,
+                    latents: serde_json::from_str(text("latents")?)?,
                 },
                 resampled: resampled.values().to_vec(),
             });

@@ -25,6 +25,27 @@ pub struct Evaluation {
     pub entries: Vec<Entry>,
 }
 
+/// Which families are compared with which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairing<'a> {
+    /// Each with each.
+    Each,
+    /// Each with the family of this name.
+    Against(&'a str),
+    /// What differs between evaluations: a family with that of its name in another one, and a family that only one evaluation has
+    /// with each that only another one has.
+    Between,
+}
+
+/// Families that several evaluations have with the same contents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Identical {
+    /// Name.
+    pub family: String,
+    /// The evaluations.
+    pub runs: Vec<String>,
+}
+
 /// A family, in the metrics that are compared.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Family {
@@ -49,11 +70,13 @@ pub struct Pair {
     pub right: String,
     /// Mean difference over seeds and the places that both have.
     pub difference: f64,
+    /// Whether it is 0 in every resample: both are the same to the last digit.
+    pub identical: bool,
     /// Lower end of the interval at Holm's level.
     pub low: Option<f64>,
     /// Upper end.
     pub high: Option<f64>,
-    /// Whether all pairs of seeds agree in sign.
+    /// Whether all pairs of seeds agree in sign; true of a single pair.
     pub seeds_agree: bool,
     /// Whether either family has a seed and fewer than three of them: then nothing is called real.
     pub too_few_seeds: bool,
@@ -69,6 +92,7 @@ impl Pair {
     /// What the difference comes to, in words.
     pub fn verdict(&self) -> &'static str {
         match (self.real, self.too_few_seeds, self.too_few_resamples, self.seeds_agree) {
+            _ if self.identical => "identical",
             (true, ..) => "real",
             (false, true, ..) => "not settled, fewer than 3 seeds",
             (false, false, true, _) => "not settled, too few resamples",
@@ -96,8 +120,12 @@ pub struct Stability {
 pub struct Compared {
     /// The metrics.
     pub metrics: Vec<Metric>,
-    /// The families, by name.
+    /// The evaluations.
+    pub runs: Vec<String>,
+    /// The families, by name; of those that are identical in several evaluations the first.
     pub families: Vec<Family>,
+    /// The families that several evaluations have with the same contents.
+    pub identical: Vec<Identical>,
     /// All differences, largest of each metric first.
     pub pairs: Vec<Pair>,
     /// One for each metric.
@@ -107,6 +135,8 @@ pub struct Compared {
 /// A family of one evaluation.
 struct Source<'a> {
     name: String,
+    /// The evaluations that have it, by their places.
+    runs: Vec<usize>,
     family: &'a str,
     identities: Vec<&'a str>,
     /// Behaviours of the published code that it was measured with.
@@ -117,17 +147,17 @@ struct Source<'a> {
     entries: &'a [Entry],
 }
 
-/// Compares all families of all evaluations, or all with one.
+/// Compares families of evaluations.
 ///
 /// # Errors
-/// [`Error::Unpaired`] when the evaluations differ in model, sites or prompts; [`Error::UnknownSet`] when `against` names
-/// no family.
+/// [`Error::Unpaired`] when the evaluations differ in model, sites or prompts; [`Error::UnknownSet`] when
+/// [`Pairing::Against`] names no family.
 pub fn compare(
     runs: &[Evaluation],
     metrics: &[Metric],
     method: Method,
     k: usize,
-    against: Option<&str>,
+    pairing: Pairing<'_>,
 ) -> Result<Compared, Error> {
     check_paired(runs)?;
     let sources = sources(runs);
@@ -138,7 +168,9 @@ pub fn compare(
             .collect::<Vec<_>>()
             .join(", ")
     };
-    if let Some(name) = against.filter(|name| sources.iter().all(|source| source.name != *name)) {
+    if let Pairing::Against(name) = pairing
+        && sources.iter().all(|source| source.name != name)
+    {
         return Err(Error::UnknownSet {
             found: name.to_owned(),
             known: known(),
@@ -158,13 +190,15 @@ pub fn compare(
     });
     let mut pairs = Vec::new();
     for &metric in metrics {
-        let mut of_metric = of_metric(&sources, select(metric), against);
+        let mut of_metric = of_metric(&sources, select(metric), pairing);
         of_metric.sort_by(|a, b| b.difference.total_cmp(&a.difference));
         pairs.extend(of_metric);
     }
     Ok(Compared {
         metrics: metrics.to_vec(),
+        runs: runs.iter().map(|run| run.name.clone()).collect(),
         families: families.collect(),
+        identical: identical(runs, &sources),
         pairs,
         stability: metrics
             .iter()
@@ -219,6 +253,34 @@ fn check_paired(runs: &[Evaluation]) -> Result<(), Error> {
     Ok(())
 }
 
+/// The families that several evaluations have with the same contents.
+fn identical(runs: &[Evaluation], sources: &[Source<'_>]) -> Vec<Identical> {
+    let shared = sources.iter().filter(|source| source.runs.len() > 1);
+    shared
+        .map(|source| Identical {
+            family: source.family.to_owned(),
+            runs: source.runs.iter().map(|&run| runs[run].name.clone()).collect(),
+        })
+        .collect()
+}
+
+/// Whether two families are compared.
+fn are_paired(left: &Source<'_>, right: &Source<'_>, sources: &[Source<'_>], pairing: Pairing<'_>) -> bool {
+    let is_elsewhere = |source: &Source<'_>| {
+        let is_other = |other: &&Source<'_>| other.family == source.family && other.runs != source.runs;
+        sources.iter().any(|other| is_other(&other))
+    };
+    match pairing {
+        Pairing::Each => true,
+        Pairing::Against(name) => left.name == name || right.name == name,
+        Pairing::Between if left.family == right.family => true,
+        Pairing::Between => {
+            let apart = left.runs.iter().all(|run| !right.runs.contains(run));
+            apart && !is_elsewhere(left) && !is_elsewhere(right)
+        }
+    }
+}
+
 /// Whether two evaluations are of the same model at the same sites, whatever their prompts.
 pub(crate) fn check_paired_but_for_prompts(one: &Evaluation, other: &Evaluation) -> Result<(), Error> {
     let (a, b) = (&one.report, &other.report);
@@ -247,10 +309,11 @@ fn kept(report: &Report) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// Every family once; of one that two runs have with the same contents the first, of others of one name both.
+/// Every family once; of one that two runs have with the same contents the first, of others of one name both. Of several
+/// evaluations a family's name says which one it is of, unless all of them have it with the same contents.
 fn sources(runs: &[Evaluation]) -> Vec<Source<'_>> {
     let mut sources: Vec<Source<'_>> = Vec::new();
-    for run in runs {
+    for (number, run) in runs.iter().enumerate() {
         let known = &run.report.dictionaries;
         let families: BTreeSet<&str> = known.iter().map(|facts| facts.family.as_str()).collect();
         for family in families {
@@ -260,16 +323,13 @@ fn sources(runs: &[Evaluation]) -> Vec<Source<'_>> {
             let same = |source: &Source<'_>| {
                 source.family == family && source.identities == identities && source.legacy == legacy
             };
-            if sources.iter().any(same) {
+            if let Some(place) = sources.iter().position(same) {
+                sources[place].runs.push(number);
                 continue;
             }
-            let taken = sources.iter().any(|source| source.family == family);
             sources.push(Source {
-                name: if taken {
-                    format!("{}:{family}", run.name)
-                } else {
-                    family.to_owned()
-                },
+                name: family.to_owned(),
+                runs: vec![number],
                 family,
                 identities,
                 legacy,
@@ -278,6 +338,9 @@ fn sources(runs: &[Evaluation]) -> Vec<Source<'_>> {
                 entries: &run.entries,
             });
         }
+    }
+    for source in sources.iter_mut().filter(|source| source.runs.len() < runs.len()) {
+        source.name = format!("{}:{}", runs[source.runs[0]].name, source.family);
     }
     sources
 }
@@ -293,7 +356,7 @@ fn mean(source: &Source<'_>, selection: Selection) -> Option<f64> {
 }
 
 /// All differences in one metric, each with the larger family first.
-fn of_metric(sources: &[Source<'_>], selection: Selection, against: Option<&str>) -> Vec<Pair> {
+fn of_metric(sources: &[Source<'_>], selection: Selection, pairing: Pairing<'_>) -> Vec<Pair> {
     let measured: Vec<_> = sources
         .iter()
         .map(|source| selection.of_family(source.entries, &source.members))
@@ -301,8 +364,7 @@ fn of_metric(sources: &[Source<'_>], selection: Selection, against: Option<&str>
     let (mut names, mut differences) = (Vec::new(), Vec::new());
     for i in 0..sources.len() {
         for j in i + 1..sources.len() {
-            let (a, b) = (&sources[i].name, &sources[j].name);
-            if against.is_some_and(|name| a != name && b != name) {
+            if !are_paired(&sources[i], &sources[j], sources, pairing) {
                 continue;
             }
             let Some(found) = difference(&measured[i], &measured[j], selection.metric.is_share(), 0) else {
@@ -327,6 +389,7 @@ fn of_metric(sources: &[Source<'_>], selection: Selection, against: Option<&str>
             left: left.name.clone(),
             right: right.name.clone(),
             difference: rounded(found.value()),
+            identical: found.value() == 0.0 && found.draws.iter().all(|draw| *draw == 0.0),
             low: verdict.interval.map(|(low, _)| rounded(low)),
             high: verdict.interval.map(|(_, high)| rounded(high)),
             seeds_agree: found.seeds_agree,
@@ -400,16 +463,59 @@ mod tests {
         };
         let runs = [run("a", "1"), run("b", "1"), run("c", "2")];
         let names: Vec<String> = sources(&runs).into_iter().map(|source| source.name).collect();
-        assert_eq!(names, ["sae", "c:sae"]);
+        assert_eq!(names, ["a:sae", "c:sae"]);
+        let found = compare(&runs, &[Metric::F1], Method::Greedy, 4, Pairing::Between).unwrap();
+        assert_eq!(found.runs, ["a", "b", "c"]);
+        let expected = Identical {
+            family: "sae".to_owned(),
+            runs: vec!["a".to_owned(), "b".to_owned()],
+        };
+        assert_eq!(found.identical, [expected]);
         let mut other = run("d", "1");
         other.report.model.hash = "another".to_owned();
-        let found = compare(&[run("a", "1"), other], &[Metric::F1], Method::Greedy, 4, None);
+        let found = compare(&[run("a", "1"), other], &[Metric::F1], Method::Greedy, 4, Pairing::Each);
         assert!(found.unwrap_err().to_string().contains("models differ"));
         let mut other = run("d", "1");
         other.report.prompts = "others".to_owned();
-        let found = compare(&[run("a", "1"), other], &[Metric::F1], Method::Greedy, 4, None);
+        let found = compare(&[run("a", "1"), other], &[Metric::F1], Method::Greedy, 4, Pairing::Each);
         assert!(found.unwrap_err().to_string().contains("their prompts differ"));
-        let unknown = compare(&runs, &[Metric::F1], Method::Greedy, 4, Some("nobody"));
-        assert!(unknown.unwrap_err().to_string().contains("sae, c:sae"));
+        let unknown = compare(&runs, &[Metric::F1], Method::Greedy, 4, Pairing::Against("nobody"));
+        assert!(unknown.unwrap_err().to_string().contains("a:sae, c:sae"));
+    }
+
+    #[test]
+    fn between_evaluations_what_differs_is_compared_and_nothing_else() {
+        let facts = |family: &str, identity: &str| crate::report::DictionaryFacts {
+            name: family.to_owned(),
+            family: family.to_owned(),
+            identity: identity.to_owned(),
+            folders: std::collections::BTreeMap::new(),
+            reads: std::collections::BTreeMap::new(),
+            seeded: false,
+        };
+        let run = |name: &str, families: &[(&str, &str)]| Evaluation {
+            name: name.to_owned(),
+            report: crate::report::tests::empty(
+                families
+                    .iter()
+                    .map(|(family, identity)| facts(family, identity))
+                    .collect(),
+            ),
+            entries: Vec::new(),
+        };
+        let runs = [
+            run("a", &[("neurons", "1"), ("sae", "2"), ("relu", "3")]),
+            run("b", &[("neurons", "1"), ("sae", "4"), ("gated", "5")]),
+        ];
+        let sources = sources(&runs);
+        let mut paired = Vec::new();
+        for (i, left) in sources.iter().enumerate() {
+            for right in &sources[i + 1..] {
+                if are_paired(left, right, &sources, Pairing::Between) {
+                    paired.push(format!("{} {}", left.name, right.name));
+                }
+            }
+        }
+        assert_eq!(paired, ["a:relu b:gated", "a:sae b:sae"]);
     }
 }

@@ -34,7 +34,7 @@ pub enum Baseline {
     Pca,
 }
 
-/// The settings as written in a config file. Every field may be left out.
+/// Settings of an evaluation; every key may be left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvalFile {

@@ -7,6 +7,7 @@
 //!
 //! Shape legend: `R` resamples.
 
+use crate::best_latent::BestLatent;
 use crate::bootstrap::{interval, wilson};
 use crate::config::Compare;
 use crate::metric::{Method, Metric};
@@ -177,8 +178,16 @@ impl Ledger {
             raw: raw
                 .map(|&(name, mean)| (name.to_owned(), rounded(mean)))
                 .collect::<BTreeMap<_, _>>(),
+            latents: Vec::new(),
         };
         self.entries.push(Entry { score, resampled });
+    }
+
+    /// Says of which latents the score is that was entered last.
+    pub fn name_latents(&mut self, latents: Vec<BestLatent>) {
+        if let Some(entry) = self.entries.last_mut() {
+            entry.score.latents = latents;
+        }
     }
 
     /// Enters the score of a check with what the check says, and what it would say with other thresholds.

@@ -29,6 +29,7 @@
 
 pub mod agreement;
 pub mod approximation;
+pub mod best_latent;
 pub mod bootstrap;
 pub mod columns;
 pub mod compare;
@@ -55,6 +56,7 @@ pub mod statistics;
 pub mod table;
 pub mod truth;
 
+pub use best_latent::BestLatent;
 pub use config::{Baseline, EvalConfig, EvalFile};
 pub use dictionary_set::{DictionarySet, Edit};
 pub use error::Error;
@@ -63,4 +65,4 @@ pub use legacy::Legacy;
 pub use metric::{Method, Metric};
 pub use parts::Parts;
 pub use report::{Comparison, Report, Score};
-pub use truth::{DENSE, FamilyScore, Probes, Truth, WorldSample};
+pub use truth::{DENSE, FamilyScore, PredicateLatents, Probes, Truth, WorldSample};

@@ -7,6 +7,7 @@
 //! Shape legend: `N` prompts.
 
 use crate::Error;
+use crate::best_latent::BestLatent;
 use crate::config::EvalConfig;
 use crate::metric::{Method, Metric, Test};
 use activations::Node;
@@ -19,7 +20,9 @@ use std::path::Path;
 use tasks::{Attribute, TaskName};
 
 /// Version of the layout of `report.json`, `scores.parquet` and `resamples.parquet`.
-pub const FORMAT_VERSION: u32 = 6;
+///
+/// 7 names the best latents.
+pub const FORMAT_VERSION: u32 = 7;
 
 /// File name of the report.
 pub const REPORT: &str = "report.json";
@@ -75,6 +78,9 @@ pub struct Score {
     pub n: usize,
     /// The means behind it by name; `ld_` marks mean logit differences in logits.
     pub raw: BTreeMap<String, f64>,
+    /// The latents that it is a mean over, one for each value of the attribute; none where it is not of best latents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latents: Vec<BestLatent>,
 }
 
 /// A dictionary set that was evaluated.
@@ -329,10 +335,10 @@ pub(crate) mod tests {
         let report = empty(Vec::new());
         std::fs::write(&path, report.to_json().unwrap()).unwrap();
         assert_eq!(Report::read(&path).unwrap(), report);
-        let old = report
-            .to_json()
-            .unwrap()
-            .replace("\"format_version\": 6", "\"format_version\": 5");
+        let old = report.to_json().unwrap().replace(
+            &format!("\"format_version\": {FORMAT_VERSION}"),
+            "\"format_version\": 5",
+        );
         std::fs::write(&path, old).unwrap();
         let error = Report::read(&path).unwrap_err().to_string();
         assert!(error.contains("found 5") && error.contains("saelab eval"), "{error}");

@@ -86,6 +86,20 @@ pub fn tables(report: &Report) -> String {
 /// Means of all families, the differences between them, and how stable their ranking is.
 pub fn compared(found: &Compared) -> String {
     let mut out = String::new();
+    if found.runs.len() > 1 {
+        let _ = writeln!(out, "compared: {}", found.runs.join(", "));
+        let mut by_runs: BTreeMap<&[String], Vec<&str>> = BTreeMap::new();
+        for identical in &found.identical {
+            by_runs
+                .entry(identical.runs.as_slice())
+                .or_default()
+                .push(&identical.family);
+        }
+        for (runs, families) in by_runs {
+            let _ = writeln!(out, "identical in {}: {}", runs.join(" and "), families.join(", "));
+        }
+        out.push('\n');
+    }
     let width = found
         .families
         .iter()
@@ -119,8 +133,11 @@ pub fn compared(found: &Compared) -> String {
     }
     for stability in &found.stability {
         let metric = stability.metric;
-        let _ = writeln!(out, "\n{metric}: differences, with intervals at Holm's levels");
         let pairs = || found.pairs.iter().filter(|pair| pair.metric == metric);
+        if found.runs.len() > 1 && pairs().next().is_none() {
+            continue;
+        }
+        let _ = writeln!(out, "\n{metric}: differences, with intervals at Holm's levels");
         for pair in pairs() {
             let verdict = pair.verdict();
             let _ = writeln!(

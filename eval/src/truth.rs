@@ -75,6 +75,21 @@ pub struct Truth {
     pub dense: f64,
     /// Share of the others whose predicate, chosen by MCC, reaches an MCC of 0.5.
     pub explained: f64,
+    /// The latents that stand for each predicate, `family: value`.
+    pub latents: BTreeMap<String, PredicateLatents>,
+}
+
+/// The latents that stand for a predicate, by their numbers from 0, and their scores on the odd documents.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PredicateLatents {
+    /// The latent that is best by F1.
+    pub by_f1: usize,
+    /// Its F1.
+    pub f1: f64,
+    /// The latent that is best by Matthews correlation.
+    pub by_mcc: usize,
+    /// Its Matthews correlation.
+    pub mcc: f64,
 }
 
 impl WorldSample {
@@ -228,21 +243,32 @@ impl WorldSample {
         let p = self.predicates.len();
         let fit = (0..p).filter(|&i| choosing.holds[i] >= FEWEST as u32 && scoring.holds[i] >= FEWEST as u32);
         let fit: Vec<usize> = fit.collect();
-        let scores: Vec<(usize, [f64; 3])> = fit
+        let scores: Vec<(usize, PredicateLatents, f64)> = fit
             .par_iter()
             .map(|&predicate| {
-                let by_f1 = scoring.agreement(predicate, choosing.best(predicate, Agreement::f1));
-                let latent = choosing.best(predicate, Agreement::mcc);
-                let by_mcc = scoring.agreement(predicate, latent);
-                let precision = self.average_precision(codes, predicate, latent as u32);
-                (predicate, [by_f1.f1(), by_mcc.mcc(), precision])
+                let [by_f1, by_mcc] = [Agreement::f1, Agreement::mcc].map(|by| choosing.best(predicate, by));
+                let latents = PredicateLatents {
+                    by_f1,
+                    f1: scoring.agreement(predicate, by_f1).f1(),
+                    by_mcc,
+                    mcc: scoring.agreement(predicate, by_mcc).mcc(),
+                };
+                (
+                    predicate,
+                    latents,
+                    self.average_precision(codes, predicate, by_mcc as u32),
+                )
             })
             .collect();
         let mut by_family: BTreeMap<String, Vec<[f64; 3]>> = BTreeMap::new();
-        for (predicate, score) in scores {
-            for family in [self.predicates[predicate].0, "all"] {
-                by_family.entry(family.to_owned()).or_default().push(score);
+        let mut latents = BTreeMap::new();
+        for (predicate, of_predicate, precision) in scores {
+            let (family, value) = &self.predicates[predicate];
+            for family in [*family, "all"] {
+                let of_family = by_family.entry(family.to_owned()).or_default();
+                of_family.push([of_predicate.f1, of_predicate.mcc, precision]);
             }
+            latents.insert(format!("{family}: {value}"), of_predicate);
         }
         let family = |scores: Vec<[f64; 3]>| {
             let mean = |i: usize| scores.iter().map(|score| score[i]).sum::<f64>() / scores.len() as f64;
@@ -275,6 +301,7 @@ impl WorldSample {
             silent: 1.0 - alive.len() as f64 / n_latents.max(1) as f64,
             dense: dense as f64 / n_latents.max(1) as f64,
             explained: explained as f64 / alive.len().max(1) as f64,
+            latents,
         }
     }
 
@@ -430,5 +457,10 @@ mod tests {
         );
         // Latents 0 and 2; latent 3 was taken for predicate a.
         assert_eq!(truth.explained, 0.5);
+        let named = |predicate: &str| (truth.latents[predicate].by_f1, truth.latents[predicate].by_mcc);
+        assert_eq!((named("role: a"), named("role: b")), ((0, 0), (1, 2)));
+        assert!(
+            (truth.latents["role: b"].f1 - 0.8).abs() < 1e-12 && (truth.latents["role: b"].mcc - 0.5).abs() < 1e-12
+        );
     }
 }

@@ -220,6 +220,7 @@ fn parquet_reads_back() {
         "high",
         "n",
         "raw",
+        "latents",
     ];
     assert_eq!(fields, expected);
     let column = |name: &str| batch.column_by_name(name).unwrap().clone();

@@ -78,6 +78,7 @@ mod tests {
             high: None,
             n: 100,
             raw: Default::default(),
+            latents: Vec::new(),
         }
     }
 

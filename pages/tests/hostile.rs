@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use causal::{Clean, Site};
 use eval::EvalFile;
-use eval::compare::{Evaluation, compare};
+use eval::compare::{Evaluation, Pairing, compare};
 use eval::ledger::Entry;
 use eval::metric::{Method, Metric};
 use eval::report::{Columns, DictionaryFacts, FORMAT_VERSION, ModelFacts, Report, Score};
@@ -54,6 +54,7 @@ fn report() -> Report {
         high: Some(0.75),
         n: 100,
         raw: BTreeMap::new(),
+        latents: Vec::new(),
     };
     let metrics = [
         Metric::Sufficiency,
@@ -158,7 +159,7 @@ fn names_are_text_on_the_page_of_a_comparison() {
         report: report.clone(),
     };
     let runs = [evaluation];
-    let found = compare(&runs, &[Metric::F1], Method::Greedy, 4, None).unwrap();
+    let found = compare(&runs, &[Metric::F1], Method::Greedy, 4, Pairing::Each).unwrap();
     let sides = [Side {
         evaluation: &runs[0],
         spliced: Vec::new(),

@@ -160,6 +160,8 @@ fn check_checkpoint(architecture: Architecture, values: &[f32]) {
         site: "blocks.1.hook_resid_pre@END".to_owned(),
         parent: "abc".to_owned(),
         model: "def".to_owned(),
+        model_name: Some("owner/model".to_owned()),
+        harvest: serde_json::json!({"source": {"kind": "text", "context": 64}, "bos": 0, "refactor_attention": false}),
         config: config.hash(&variant),
         settings: config.settings(&variant),
         variant,
@@ -168,6 +170,19 @@ fn check_checkpoint(architecture: Architecture, values: &[f32]) {
     model.save(folder.path(), &origin).unwrap();
     let (loaded, read) = Autoencoder::load(folder.path(), &cpu()).unwrap();
     assert_eq!(read, origin);
+    // What SAELens loads the model and the text by.
+    let cfg: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("cfg.json")).unwrap()).unwrap();
+    let expected = serde_json::json!({
+        "model_name": "owner/model", "context_size": 64, "prepend_bos": true,
+        "model_from_pretrained_kwargs": {
+            "center_unembed": false, "center_writing_weights": false, "fold_ln": false, "fold_value_biases": false,
+            "refactor_factored_attn_matrices": false,
+        },
+    });
+    for (key, expected) in expected.as_object().unwrap() {
+        assert_eq!(&cfg["metadata"][key], expected, "{key}");
+    }
     let x = || from_vec(values[..10 * WIDTH].to_vec(), [10, WIDTH], &cpu());
     assert_eq!(to_vec(loaded.encode(x(), &[])), to_vec(model.encode(x(), &[])));
 

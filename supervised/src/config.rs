@@ -44,7 +44,7 @@ impl fmt::Display for Method {
     }
 }
 
-/// A fit config file.
+/// Which supervised dictionaries are fitted.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FitFile {

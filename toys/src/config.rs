@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PhenomenaFile {
-    /// Two Gaussians without training.
+    /// Two Gaussians without training. Default: not run.
     pub splitting_analytic: Option<AnalyticFile>,
-    /// Two Gaussians: grids.
+    /// Two Gaussians: grids. Default: none is run.
     #[serde(default)]
     pub splitting: Vec<SplittingFile>,
-    /// Two sets of vectors of different norm: grids.
+    /// Two sets of vectors of different norm: grids. Default: none is run.
     #[serde(default)]
     pub occlusion: Vec<OcclusionFile>,
 }

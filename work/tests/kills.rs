@@ -88,7 +88,10 @@ impl Work for Wait {
                 self.inside.as_nanos()
             ));
             std::thread::sleep(self.unit);
-            let partial = self.folder.join(format!("partial-{}", std::process::id()));
+            // Of a name of its own: the link is the same file.
+            let partial = self
+                .folder
+                .join(format!("partial-{}-{}", std::process::id(), unit.group));
             fs::write(&partial, &unit.name).unwrap();
             let said = match fs::hard_link(&partial, self.result(unit)) {
                 Ok(()) => "published",

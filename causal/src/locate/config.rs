@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::Deref;
 use tasks::TaskSource;
 
-/// The settings as written in a config file. Every field may be left out.
+/// Settings of a search for sites; every key may be left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LocateFile {

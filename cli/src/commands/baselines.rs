@@ -60,18 +60,23 @@ pub(super) fn make(
     Ok(made)
 }
 
+/// The family of a baseline's dictionaries in reports.
+pub(super) fn family(kind: Baseline) -> &'static str {
+    match kind {
+        Baseline::Random => "random",
+        Baseline::RandomFvu => "random-fvu",
+        Baseline::Neurons => "neurons",
+        Baseline::Pca => "pca",
+    }
+}
+
 fn empty(
     (kind, draw): (Baseline, usize),
     config: &EvalConfig,
     matched: Option<&DictionarySet>,
     store: &Store,
 ) -> DictionarySet {
-    let family = match kind {
-        Baseline::Random => "random",
-        Baseline::RandomFvu => "random-fvu",
-        Baseline::Neurons => "neurons",
-        Baseline::Pca => "pca",
-    };
+    let family = family(kind);
     let name = match kind {
         Baseline::Random if config.draws > 1 => format!("{family}-draw{draw}"),
         _ => family.to_owned(),

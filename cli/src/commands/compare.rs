@@ -3,20 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use eval::columns::read_resamples;
-use eval::compare::{Evaluation, compare};
+use eval::compare::{Evaluation, Pairing, compare};
 use eval::metric::Test;
 use eval::report::{REPORT, RESAMPLES};
 use eval::{Method, Metric, Report, table};
 use pages::comparison::{self, Side};
 
-use super::Context;
+use super::{Context, compare_spliced};
 use crate::config::ConfigError;
 use crate::output;
 
 /// Arguments of `saelab compare`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Compare {
-    /// Folders of evaluated experiments; each holds report.json and resamples.parquet
+    /// Folders of experiments; each holds report.json and resamples.parquet of `saelab eval`, or all hold splice.json of `saelab
+    /// splice`
     #[arg(required = true)]
     runs: Vec<PathBuf>,
     /// Metrics to compare, as they are named in report.json
@@ -28,9 +29,12 @@ pub(crate) struct Compare {
     /// Latents that an edit exchanges
     #[arg(long, default_value_t = 4)]
     k: usize,
-    /// Compare with this dictionary only, not each with each
+    /// Compare with this dictionary only
     #[arg(long)]
     against: Option<String>,
+    /// Compare each dictionary with each; the default with a single run. The default with several runs is what differs between them
+    #[arg(long, conflicts_with = "against")]
+    each: bool,
     /// File that receives everything as JSON
     #[arg(long)]
     json: Option<PathBuf>,
@@ -45,6 +49,14 @@ impl Compare {
         if let Some(place) = repeated {
             return Err(ConfigError(format!("--metric names {} twice", self.metric[place])).into());
         }
+        let has_report = |run: &&PathBuf| run.join(REPORT).exists();
+        if self
+            .runs
+            .iter()
+            .all(|run| !has_report(&run) && run.join(compare_spliced::SPLICE).exists())
+        {
+            return compare_spliced::run(&self.runs, self.json.as_deref());
+        }
         let runs = self.runs.iter().map(|run| read(run)).collect::<Result<Vec<_>, _>>()?;
         let of_edits = self.metric.iter().any(|metric| metric.test() == Test::Control);
         for run in runs.iter().filter(|_| of_edits) {
@@ -55,8 +67,13 @@ impl Compare {
                 return Err(ConfigError(format!("--method {} --k {}: {reason}", self.method, self.k)).into());
             }
         }
-        let found = compare(&runs, &self.metric, self.method, self.k, self.against.as_deref())?;
-        if found.families.len() < 2 {
+        let pairing = match &self.against {
+            Some(name) => Pairing::Against(name),
+            None if self.each || runs.len() == 1 => Pairing::Each,
+            None => Pairing::Between,
+        };
+        let found = compare(&runs, &self.metric, self.method, self.k, pairing)?;
+        if found.families.len() < 2 && found.identical.is_empty() {
             return Err(ConfigError("nothing to compare: give runs with at least two dictionaries".to_owned()).into());
         }
         if let Some(path) = &self.json {

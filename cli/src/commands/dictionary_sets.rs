@@ -11,6 +11,7 @@ use supervised::SupervisedDictionary;
 
 use super::Context;
 use super::hook_autoencoders;
+use super::left_out::LeftOut;
 use super::run_folder::{self, RunFolder};
 use super::training_site::TrainingSite;
 use crate::output;
@@ -18,13 +19,17 @@ use crate::output;
 /// A dictionary a node.
 pub(super) type ByNode = BTreeMap<Node, Box<dyn Dictionary>>;
 
-/// Every supervised dictionary and every autoencoder of the experiment.
+/// Every supervised dictionary and every autoencoder of the experiment; what stands in the folder of another place is left out.
 pub(super) fn load(
     run: &RunFolder,
     store: &Store,
     nodes: &BTreeSet<Node>,
+    left_out: &mut LeftOut,
     context: &Context,
 ) -> anyhow::Result<Vec<DictionarySet>> {
+    for names in [run.supervised(), run.sae()] {
+        left_out.look_below(&names)?;
+    }
     let mut sets = Vec::new();
     for name in run_folder::folders(&run.supervised())? {
         let (mut by_node, mut folders) = (ByNode::new(), BTreeMap::new());
@@ -32,12 +37,14 @@ pub(super) fn load(
             let dir = run.supervised().join(&name).join(node.dir_name());
             let (dictionary, origin) = SupervisedDictionary::load(&dir, &context.device)?;
             check_parent(&dir, &origin.parent, store)?;
-            anyhow::ensure!(
-                origin.node == node,
-                "{} holds a dictionary of {}; move it to the folder of that name",
-                dir.display(),
-                origin.node
-            );
+            if origin.node != node {
+                left_out.add(format!(
+                    "{} holds a dictionary of {}; move it to the folder of that name",
+                    dir.display(),
+                    origin.node
+                ));
+                continue;
+            }
             let files = ["dictionary.safetensors", "config.json"].map(|file| dir.join(file));
             folders.insert(node.dir_name(), hash_of(&files)?);
             by_node.insert(node, Box::new(dictionary));
@@ -54,8 +61,10 @@ pub(super) fn load(
         });
     }
     for name in run_folder::folders(&run.sae())? {
-        sets.push(autoencoders(run, name, store, nodes, context)?);
+        sets.push(autoencoders(run, name, store, nodes, left_out, context)?);
     }
+    sets.retain(|set| !set.by_node.is_empty());
+    left_out.check_rest(sets.len())?;
     anyhow::ensure!(
         !sets.is_empty(),
         "{} holds no dictionaries; run `saelab fit` and `saelab train` first",
@@ -70,15 +79,17 @@ fn autoencoders(
     name: String,
     store: &Store,
     nodes: &BTreeSet<Node>,
+    left_out: &mut LeftOut,
     context: &Context,
 ) -> anyhow::Result<DictionarySet> {
     let (mut by_node, mut folders, mut family) = (ByNode::new(), BTreeMap::new(), name.clone());
     let (mut reads, mut missing) = (BTreeMap::new(), Vec::new());
     let mut transcoders: Option<Vec<Found>> = None;
     for &node in nodes {
-        let found = match at_node(run, &name, node, context)? {
-            Some(found) => found,
-            None => {
+        let found = match left_out.keep(at_node(run, &name, node, context))? {
+            None => continue,
+            Some(Some(found)) => found,
+            Some(None) => {
                 let all = match &mut transcoders {
                     Some(all) => all,
                     none => none.insert(all_transcoders(run, &name, context)?),
@@ -107,6 +118,10 @@ fn autoencoders(
             dictionary,
             origin,
         } = found;
+        if let Some(reason) = dictionary.not_a_dictionary() {
+            left_out.add(format!("{} cannot be compared: {reason}", dir.display()));
+            continue;
+        }
         folders.insert(site.dir_name(), hash_of_autoencoder(&dir, &origin)?);
         if let Origin::Trained(trained) = &origin {
             let seed = format!("-seed{}", trained.variant.seed);
@@ -120,9 +135,6 @@ fn autoencoders(
                     trained.model
                 ),
             }
-        }
-        if let Some(reason) = dictionary.not_a_dictionary() {
-            anyhow::bail!("{} cannot be compared: {reason}; move it out of the run", dir.display());
         }
         by_node.insert(node, Box::new(dictionary));
     }
@@ -180,7 +192,7 @@ fn at_node(run: &RunFolder, name: &str, node: Node, context: &Context) -> anyhow
         return Ok(None);
     };
     let dir = folder(site);
-    let (dictionary, origin) = Autoencoder::open(&dir, &context.device)?;
+    let (dictionary, origin) = hook_autoencoders::open(&dir, context)?;
     hook_autoencoders::check_site(&dir, &origin, &places)?;
     let found = Found {
         site,
@@ -210,9 +222,15 @@ fn all_transcoders(run: &RunFolder, name: &str, context: &Context) -> anyhow::Re
         };
         let site = match node {
             Some(node) if node.dir_name() == folder => node,
-            _ => folder.parse()?,
+            _ => match folder.parse() {
+                Ok(site) => site,
+                Err(_) => continue,
+            },
         };
-        hook_autoencoders::check_site(&dir, &origin, &[site])?;
+        if hook_autoencoders::check_site(&dir, &origin, &[site]).is_err() {
+            // Named where its own place is looked at.
+            continue;
+        }
         all.push(Found {
             site,
             dir,

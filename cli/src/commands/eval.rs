@@ -9,14 +9,17 @@ use artifacts::HeldFolder;
 use causal::Cost;
 use causal::interventions::Runner;
 use dictionaries::Rows;
-use eval::{Earlier, EvalConfig, Observer, Parts, evaluate, table};
+use eval::{Baseline, DictionarySet, Earlier, EvalConfig, EvalFile, Observer, Parts, evaluate, table};
 use indicatif::ProgressBar;
 use lm::LoadOptions;
 use tasks::Sample;
 
-use super::Context;
+use super::left_out::LeftOut;
 use super::opened_run::OpenedRun;
 use super::run_folder::{self, RunFolder};
+use super::{Context, baselines, dictionary_sets, standing_report};
+use crate::config::ConfigError;
+use crate::made::ModelMade;
 use crate::{build, config, output};
 
 /// Arguments of `saelab eval`.
@@ -27,12 +30,24 @@ pub(crate) struct Eval {
     /// Model folder in Hugging Face layout, or the name of a model that was pulled
     #[arg(long)]
     model: PathBuf,
-    /// Folder of the experiment; holds activations/, supervised/ and sae/, and receives the report
+    /// Folder of the experiment; holds activations/, supervised/ and sae/, and receives the report unless --out says otherwise
     #[arg(long)]
     run: PathBuf,
     /// Sites file
     #[arg(long)]
     sites: PathBuf,
+    /// Folder that receives the report, if it is not that of the experiment
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Store of activations, if it is not that of the experiment's folder
+    #[arg(long)]
+    activations: Option<PathBuf>,
+    /// Score only the dictionaries of this name or family, and the baselines; may be given several times
+    #[arg(long)]
+    only: Vec<String>,
+    /// Overwrite a report of other settings, or with dictionaries that this evaluation lacks
+    #[arg(long)]
+    replace: bool,
     /// Override a config key: key=value
     #[arg(long)]
     set: Vec<String>,
@@ -47,7 +62,9 @@ impl Eval {
             dtype: config.model_dtype,
         };
         let run = RunFolder(self.run);
-        let opened = OpenedRun::open(&self.model, options, &self.sites, &run, context)?;
+        let activations = self.activations.unwrap_or_else(|| run.activations());
+        let opened = OpenedRun::open(&self.model, options, &self.sites, &activations, context)?;
+        let of_model = ModelMade::new(&self.model, &run_folder::model_folder(&self.model)?, &opened.model);
         for (sample, asked, what) in [
             (Sample::Evaluation, config.prompts, "`prompts`"),
             (
@@ -58,15 +75,23 @@ impl Eval {
         ] {
             run_folder::note_available(opened.task.as_ref(), sample, asked, what);
         }
-        let held = HeldFolder::new(&run.0)?;
-        let sets = opened.sets(&run, &config, context)?;
+        let out = RunFolder(self.out.unwrap_or_else(|| run.0.clone()));
+        let held = HeldFolder::new(&out.0)?;
         let OpenedRun {
             model,
             task,
             sites,
             store,
         } = &opened;
-        let parts = Parts::new(run.unfinished(), context.program());
+        let mut left_out = LeftOut::new("eval");
+        let sets = dictionary_sets::load(&run, store, &sites.nodes(), &mut left_out, context)?;
+        let (mut sets, config) = only(&self.only, sets, config)?;
+        let baselines = baselines::make(&config, &sets, store, &sites.nodes(), context)?;
+        sets.extend(baselines);
+        if !self.replace {
+            standing_report::check(&out.0, &config, model.hash(), sites, &sets)?;
+        }
+        let parts = Parts::new(out.unfinished(), context.program());
         let trained = |node: Node| -> anyhow::Result<(Node, Rows)> {
             let rows = store.node(&node)?;
             Ok((node, Rows::new(rows.width, rows.values)))
@@ -87,16 +112,59 @@ impl Eval {
         )?;
         told.0.finish_and_clear();
         held.check()?;
-        evaluated.write(&run.0, circumstances(start, context))?;
+        let mut circumstances = circumstances(start, context);
+        circumstances["activations"] = store.hash().into();
+        circumstances["model"] = serde_json::to_value(of_model)?;
+        evaluated.write(&out.0, circumstances)?;
         held.check()?;
         parts.remove()?;
         output::result(&table::tables(&evaluated.report))?;
         output::note(&format!(
             "eval: report.json, scores.parquet, resamples.parquet and run.json are in {}",
-            run.0.display()
+            out.0.display()
         ));
+        left_out.note_again();
         Ok(())
     }
+}
+
+/// Keeps the sets that are named; pairs to compare, and what random dictionaries are matched to, go with a set that is left out.
+fn only(
+    names: &[String],
+    mut sets: Vec<DictionarySet>,
+    config: EvalConfig,
+) -> anyhow::Result<(Vec<DictionarySet>, EvalConfig)> {
+    if names.is_empty() {
+        return Ok((sets, config));
+    }
+    let is_named = |set: &DictionarySet, name: &String| set.name == *name || set.family == *name;
+    if let Some(unknown) = names.iter().find(|name| !sets.iter().any(|set| is_named(set, name))) {
+        let known: Vec<&str> = sets.iter().map(|set| set.name.as_str()).collect();
+        let reason = format!("--only {unknown}: the run holds {}", known.join(", "));
+        return Err(ConfigError(reason).into());
+    }
+    sets.retain(|set| names.iter().any(|name| is_named(set, name)));
+    let is_there = |family: &String| sets.iter().any(|set| set.family == *family);
+    let mut file = EvalFile::from(config);
+    if !is_there(&file.matched_to) {
+        file.baselines
+            .retain(|kind| !matches!(kind, Baseline::Random | Baseline::RandomFvu));
+    }
+    let baselines: Vec<String> = file
+        .baselines
+        .iter()
+        .map(|kind| baselines::family(*kind).to_owned())
+        .collect();
+    let is_scored = |family: &String| is_there(family) || baselines.contains(family);
+    let both = |pair: &eval::config::Compare| is_scored(&pair.left) && is_scored(&pair.right);
+    file.compare.retain(both);
+    file.split_alike.retain(both);
+    if !is_there(&file.reference) {
+        // Nothing is rated by the default where its family is not there.
+        file.reference = EvalFile::default().reference;
+    }
+    let config = EvalConfig::try_from(file).map_err(|error| ConfigError(error.to_string()))?;
+    Ok((sets, config))
 }
 
 /// Tells the cost on stderr, and how far the evaluation is.

@@ -56,9 +56,10 @@ pub(crate) fn of_autoencoder(site: TrainingSite, finished: &Finished, fall: Opti
             ),
         };
     }
-    if !summary.held_out {
-        text += "; on rows that were trained on";
-    }
+    let _ = match summary.held_out {
+        true => write!(text, "; on {} held-out rows", summary.rows),
+        false => write!(text, "; on {} rows that were trained on", summary.rows),
+    };
     text
 }
 

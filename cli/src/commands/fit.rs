@@ -10,6 +10,7 @@ use tasks::ByAttribute;
 use super::Context;
 use super::run_folder::{self, RunFolder};
 use crate::config::{self, ConfigError};
+use crate::made::Made;
 use crate::output;
 
 /// Arguments of `saelab fit`.
@@ -23,6 +24,9 @@ pub(crate) struct Fit {
     /// Sites file
     #[arg(long)]
     sites: PathBuf,
+    /// Overwrite dictionaries of other settings or activations
+    #[arg(long)]
+    replace: bool,
     /// Override a config key: key=value
     #[arg(long)]
     set: Vec<String>,
@@ -37,6 +41,7 @@ impl Fit {
         let (sites, schema) = run_folder::read_sites(&self.sites)?;
         let store = Store::open(&run.activations())?;
         run_folder::check_task(&store, &sites, &schema)?;
+        let of_model = Made::read(&run.activations()).and_then(|made| made.model);
         let held = HeldFolder::new(&run.0)?;
         let nodes = sites.nodes();
         let mut written = Vec::new();
@@ -64,6 +69,14 @@ impl Fit {
                         parent: store.hash().to_owned(),
                     };
                     let dir = run.supervised().join(name).join(node.dir_name());
+                    let settings = serde_json::json!({
+                        "method": method, "parametrization": parametrization, "attributes": config.attributes, "node": node,
+                    });
+                    let made = Made::by("fit", settings).with_model(of_model.clone());
+                    let made = made.with_parent("activations", store.hash());
+                    made.check_place(&dir.join("config.json"), Made::read(&dir).as_ref(), self.replace)?;
+                    // First, so that no whole dictionary is without it.
+                    made.write(&dir)?;
                     dictionary.save(&dir, &origin)?;
                     written.push(dir);
                     bar.inc(1);

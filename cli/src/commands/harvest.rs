@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use activations::{
-    Event, HarvestConfig, HarvestFile, HarvestPlan, Node, Part, Selection, Source, SourceConfig, harvest,
+    Event, HarvestConfig, HarvestFile, HarvestPlan, Manifest, Node, Part, Selection, Source, SourceConfig, harvest,
 };
 use anyhow::Context as _;
 use artifacts::Locking;
@@ -15,6 +15,7 @@ use work::{Share, Unit, Work};
 use super::estimate;
 use super::{Context, run_folder, share};
 use crate::config::{self, ConfigError};
+use crate::made::{MADE, Made, ModelMade};
 use crate::output;
 
 /// Arguments of `saelab harvest`.
@@ -100,6 +101,10 @@ impl Harvest {
             Event::Lock(locking) => note_lock(locking, &self.out),
         })?;
         bar.finish_and_clear();
+        // A store that was complete already was made by what its file says.
+        if let Some(manifest) = manifest.as_ref().filter(|_| !self.out.join(MADE).exists()) {
+            self.made(manifest, &model)?.write(&self.out)?;
+        }
         if let Some(skipped) = skipped {
             output::note(&format!("harvest: {skipped}"));
         }
@@ -113,6 +118,19 @@ impl Harvest {
             ),
         });
         Ok(())
+    }
+
+    /// What made a store.
+    fn made(&self, manifest: &Manifest, model: &Model) -> anyhow::Result<Made> {
+        let config = self.config()?;
+        let mut settings = manifest.provenance.settings.clone();
+        if let SourceConfig::Text { path, .. } = &config.source {
+            settings["source"]["path"] = serde_json::json!(path.as_slice());
+            settings["source"]["text_field"] = config.source.text_field().into();
+        }
+        let of_model = ModelMade::new(&config.model, &run_folder::model_folder(&config.model)?, model);
+        let made = Made::by("harvest", settings).with_model(Some(of_model));
+        Ok(made.with_parent("tokenizer", &manifest.provenance.tokenizer_hash))
     }
 
     fn config(&self) -> Result<HarvestConfig, ConfigError> {

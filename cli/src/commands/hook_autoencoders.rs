@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use activations::SourceConfig;
+use anyhow::Context as _;
 use causal::Place;
 use dictionaries::{Autoencoder, Dictionary, Format, Origin, Trained};
 use lm::{HookPoint, Model};
 use serde::Deserialize;
 
+use super::left_out::{LeftOut, Misplaced};
 use super::run_folder::{self, RunFolder};
 use super::training_site::TrainingSite;
 use super::{Context, dictionary_sets};
 use crate::config::ConfigError;
+use crate::made::Made;
 
 /// Arguments of the commands that look at them on text.
 #[derive(Debug, clap::Args)]
@@ -27,21 +30,25 @@ pub(crate) struct HookArgs {
     /// Folder of the experiment: its autoencoders that were trained on whole hooks are looked at, the result is written there
     #[arg(long)]
     pub(crate) run: PathBuf,
+    /// Overwrite a result of another text or model
+    #[arg(long)]
+    pub(crate) replace: bool,
     /// Override a config key: key=value
     #[arg(long)]
     pub(crate) set: Vec<String>,
 }
 
-/// Their config file.
+/// The text on which autoencoders of whole hooks are measured.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TextFile {
     /// The text. Required; not the text that was trained on.
     pub(crate) source: SourceConfig,
     /// Dictionaries that `saelab splice` puts into one pass together, beside each alone; `saelab truth` looks at each alone.
+    /// Default none.
     #[serde(default)]
     pub(crate) together: Vec<Together>,
-    /// The hook that a transcoder writes, by its name, where its folder does not say it.
+    /// The hook that a transcoder writes, by its name, where its folder does not say it. Default none.
     #[serde(default)]
     pub(crate) writes: BTreeMap<String, HookPoint>,
 }
@@ -58,6 +65,20 @@ pub(crate) struct Together {
 }
 
 impl TextFile {
+    /// What a command made on this text.
+    pub(crate) fn made(&self, command: &str) -> Made {
+        let mut source = serde_json::json!(self.source);
+        if let SourceConfig::Text { path, .. } = &self.source {
+            source["path"] = serde_json::json!(path.as_slice());
+            source["text_field"] = self.source.text_field().into();
+        }
+        let together: Vec<&[String]> = self.together.iter().map(|set| set.dictionaries.as_slice()).collect();
+        Made::by(
+            command,
+            serde_json::json!({"source": source, "together": together, "writes": self.writes}),
+        )
+    }
+
     /// Refuses what is said of autoencoders that the run does not hold.
     pub(crate) fn check(&self, sites: &[AtHook]) -> Result<(), ConfigError> {
         let names = || sites.iter().flat_map(|site| &site.autoencoders).map(|(name, _)| name);
@@ -86,8 +107,9 @@ impl AtHook {
     }
 }
 
-/// All of a run, by hook.
-pub(crate) fn all(run: &RunFolder) -> anyhow::Result<Vec<AtHook>> {
+/// All of a run, by hook; folders that stand for no place are left out.
+pub(crate) fn all(run: &RunFolder, left_out: &mut LeftOut) -> anyhow::Result<Vec<AtHook>> {
+    left_out.look_below(&run.sae())?;
     let mut by_site: BTreeMap<String, AtHook> = BTreeMap::new();
     for name in run_folder::folders(&run.sae())? {
         for site in run_folder::folders(&run.sae().join(&name))? {
@@ -123,6 +145,25 @@ pub(crate) struct Loaded {
     pub(crate) writes: Option<Place>,
 }
 
+/// Opens the autoencoder of a folder, of any library.
+///
+/// # Errors
+/// [`Misplaced`] for a folder of other things; a training that is not finished; files that are damaged.
+pub(super) fn open(dir: &Path, context: &Context) -> anyhow::Result<(Autoencoder, Origin)> {
+    if Format::of(dir).is_err() {
+        let mut entries = std::fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
+        // An empty folder is held by a training.
+        anyhow::ensure!(
+            entries.next().is_some(),
+            "{} is not finished; run `saelab train` first",
+            dir.display()
+        );
+        let reason = format!("{} holds no autoencoder of any library", dir.display());
+        return Err(Misplaced(reason).into());
+    }
+    Ok(Autoencoder::open(dir, &context.device)?)
+}
+
 /// Loads one, of any library; `writes` is what the config says of a transcoder.
 pub(crate) fn load(
     dir: &Path,
@@ -131,10 +172,7 @@ pub(crate) fn load(
     model: &Model,
     context: &Context,
 ) -> anyhow::Result<Loaded> {
-    if Format::of(dir).is_err() && dir.join("metrics.jsonl").exists() {
-        anyhow::bail!("{} is not finished; run `saelab train` first", dir.display());
-    }
-    let (autoencoder, origin) = Autoencoder::open(dir, &context.device)?;
+    let (autoencoder, origin) = open(dir, context)?;
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     check_site(dir, &origin, &[name.parse()?])?;
     let identity = dictionary_sets::hash_of_autoencoder(dir, &origin)?;
@@ -152,22 +190,29 @@ pub(crate) fn load(
         );
     }
     let spec = model.spec();
-    at.hook.check(spec)?;
-    let width = at.width(spec);
-    anyhow::ensure!(
-        autoencoder.d_in() == width,
-        "{} takes vectors of width {}, those of {at} have {width}; move it out of the run",
-        dir.display(),
-        autoencoder.d_in()
-    );
-    if let Some(place) = writes {
-        place.hook.check(spec)?;
-        let (found, width) = (autoencoder.parameters.d_out(), place.width(spec));
-        anyhow::ensure!(
-            found == width,
-            "{} gives vectors of width {found}, those of {place} have {width}; move it out of the run",
+    let is_in_model = |place: &Place| {
+        let reason = place.hook.check(spec).err();
+        reason.map_or(Ok(()), |reason| Err(Misplaced(format!("{}: {reason}", dir.display()))))
+    };
+    is_in_model(&at)?;
+    let (found, width) = (autoencoder.d_in(), at.width(spec));
+    if found != width {
+        let reason = format!(
+            "{} takes vectors of width {found}, those of {at} have {width}",
             dir.display()
         );
+        return Err(Misplaced(reason).into());
+    }
+    if let Some(place) = writes {
+        is_in_model(&place)?;
+        let (found, width) = (autoencoder.parameters.d_out(), place.width(spec));
+        if found != width {
+            let reason = format!(
+                "{} gives vectors of width {found}, those of {place} have {width}",
+                dir.display()
+            );
+            return Err(Misplaced(reason).into());
+        }
     }
     Ok(Loaded {
         autoencoder,
@@ -205,7 +250,7 @@ fn written(
 }
 
 /// An autoencoder must not be scored as one of another place than it says; `sites` are those that its folder may stand for.
-pub(super) fn check_site(dir: &Path, origin: &Origin, sites: &[TrainingSite]) -> anyhow::Result<()> {
+pub(super) fn check_site(dir: &Path, origin: &Origin, sites: &[TrainingSite]) -> Result<(), Misplaced> {
     let elsewhere = match origin {
         Origin::Trained(trained) => sites
             .iter()
@@ -216,11 +261,11 @@ pub(super) fn check_site(dir: &Path, origin: &Origin, sites: &[TrainingSite]) ->
             origin.other_hook(hook, head).map(|named| named.to_string())
         }),
     };
-    if let (Some(named), Some(site)) = (elsewhere, sites.first()) {
-        anyhow::bail!(
+    match (elsewhere, sites.first()) {
+        (Some(named), Some(site)) => Err(Misplaced(format!(
             "{} stands for {site}, but says that it is of {named}; move it to the folder of that name",
             dir.display()
-        );
+        ))),
+        _ => Ok(()),
     }
-    Ok(())
 }

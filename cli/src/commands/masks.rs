@@ -38,7 +38,13 @@ impl MasksArgs {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let config: MasksConfig = config::read(&self.config, &self.set)?;
         let run = RunFolder(self.run);
-        let opened = OpenedRun::open(&self.model, LoadOptions::default(), &self.sites, &run, context)?;
+        let opened = OpenedRun::open(
+            &self.model,
+            LoadOptions::default(),
+            &self.sites,
+            &run.activations(),
+            context,
+        )?;
         let samples = [
             (Sample::Evaluation, config.prompts, "`prompts`"),
             (Sample::Interpretability, config.learned_on, "`learned_on`"),

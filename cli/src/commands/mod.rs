@@ -16,6 +16,8 @@ mod bench_scan;
 mod bench_store;
 pub(crate) mod circuit;
 pub(crate) mod compare;
+mod compare_spliced;
+pub(crate) mod config_explain;
 pub(crate) mod convert;
 pub(crate) mod coverage;
 pub(crate) mod devices;
@@ -31,6 +33,7 @@ pub(crate) mod harvest;
 mod hook_autoencoders;
 pub(crate) mod inspect;
 pub(crate) mod language_model;
+mod left_out;
 pub(crate) mod locate;
 pub(crate) mod masks;
 pub(crate) mod model;
@@ -45,13 +48,16 @@ pub(crate) mod run_folder;
 mod same_dictionaries;
 pub(crate) mod serve;
 mod share;
+pub(crate) mod shell;
 pub(crate) mod splice;
+mod standing_report;
 pub(crate) mod status;
 pub(crate) mod store;
 pub(crate) mod submit;
 pub(crate) mod synthetic;
 pub(crate) mod trace;
 pub(crate) mod train;
+mod training_cost;
 mod training_folder;
 mod training_log;
 mod training_rows;
@@ -118,6 +124,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::Synthetic(command) => command.run(&context),
         Command::Quality(command) => command.run(&context),
         Command::Reproduce(command) => command.run(&context),
+        Command::Config(command) => command.run(),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
         Command::Devices(command) => command.run(),
         Command::Bench(command) => command.run(&context),
     }

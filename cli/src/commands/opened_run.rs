@@ -8,6 +8,7 @@ use eval::{DictionarySet, EvalConfig};
 use lm::{LoadOptions, Model};
 use tasks::Task;
 
+use super::left_out::LeftOut;
 use super::run_folder::{self, RunFolder};
 use super::{Context, baselines, dictionary_sets};
 
@@ -25,19 +26,19 @@ impl OpenedRun {
         model_path: &Path,
         options: LoadOptions,
         sites: &Path,
-        run: &RunFolder,
+        activations: &Path,
         context: &Context,
     ) -> anyhow::Result<Self> {
         let (model, tokenizer) = run_folder::load_model(model_path, options, &context.device)?;
         let (sites, schema) = run_folder::read_sites(sites)?;
         let task = run_folder::open_task(&sites.task, &tokenizer)?;
-        let store = Store::open(&run.activations())?;
+        let store = Store::open(activations)?;
         let harvested = &store.manifest().provenance.model_hash;
         anyhow::ensure!(
             harvested == model.hash(),
             "{} was harvested from another model ({harvested:.12}) than {} ({:.12}); run `saelab harvest` into a new folder (weights \
              changed by `refactor_attention` or kept in another `model_dtype` count as another model)",
-            run.activations().display(),
+            activations.display(),
             model_path.display(),
             model.hash()
         );
@@ -45,7 +46,7 @@ impl OpenedRun {
         anyhow::ensure!(
             of_store == tokenizer.hash(),
             "{} was harvested with another tokenizer ({of_store:.12}) than that of {} ({:.12}); run `saelab harvest` into a new folder",
-            run.activations().display(),
+            activations.display(),
             model_path.display(),
             tokenizer.hash()
         );
@@ -66,7 +67,7 @@ impl OpenedRun {
         context: &Context,
     ) -> anyhow::Result<Vec<DictionarySet>> {
         let nodes = self.sites.nodes();
-        let mut sets = dictionary_sets::load(run, &self.store, &nodes, context)?;
+        let mut sets = dictionary_sets::load(run, &self.store, &nodes, &mut LeftOut::new("eval"), context)?;
         let baselines = baselines::make(config, &sets, &self.store, &nodes, context)?;
         sets.extend(baselines);
         Ok(sets)

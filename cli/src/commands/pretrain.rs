@@ -15,6 +15,7 @@ use text::Tokenizer;
 
 use super::Context;
 use crate::config::{self, ConfigError};
+use crate::interrupt::Watch;
 use crate::metrics::Metrics;
 use crate::output;
 
@@ -69,19 +70,19 @@ enum Stage {
     Finished,
 }
 
-/// A pretrain config file.
+/// Size and training of a small model of the written world; every key but `interchange` is required.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct PretrainFile {
-    /// Blocks. The issue of circuits asks for at least 3; 4 were enough for every behaviour.
+    /// Number of blocks; 4 are enough for every behaviour.
     n_layer: usize,
-    /// Heads of a block.
+    /// Number of heads of a block.
     n_head: usize,
     /// Width of the residual stream.
     d_model: usize,
     /// Tokens of a training row, which is also the number of positions of the model.
     context: usize,
-    /// Rows of a batch.
+    /// Training rows of a batch.
     batch: usize,
     /// Optimiser steps.
     steps: usize,
@@ -100,6 +101,7 @@ struct PretrainFile {
     /// Steps between checkpoints.
     checkpoint_every: usize,
     /// Has the model find the indirect object by the order of the names; without, it finds it by name alone.
+    /// Default: not trained.
     interchange: Option<InterchangeFile>,
 }
 
@@ -270,6 +272,7 @@ impl Pretrain {
         let bar = context.progress.bar("pretrain", file.steps);
         bar.set_position(trainer.steps_done() as u64);
         let (start, first) = (Instant::now(), trainer.steps_done());
+        let watch = Watch::new();
         while trainer.steps_done() < file.steps {
             let step = trainer.steps_done();
             let batch = token_batch(&world, &tokenizer, file.seed, step, file.batch, file.context + 1)?;
@@ -299,7 +302,17 @@ impl Pretrain {
                 trainer.save(&checkpoint, &identity)?;
                 self.is_still_there(&record)?;
             }
+            if watch.is_requested() {
+                trainer.save(&checkpoint, &identity)?;
+                bar.finish_and_clear();
+                anyhow::bail!(
+                    "interrupted; the checkpoint of step {} is in {}, run the same command again with --resume",
+                    trainer.steps_done(),
+                    self.out.display()
+                );
+            }
         }
+        drop(watch);
         bar.finish_and_clear();
         self.is_still_there(&record)?;
         tokenizer.save(&self.out)?;

@@ -15,6 +15,7 @@ use tasks::world::World;
 
 use super::Context;
 use super::hook_autoencoders::{self, HookArgs, TextFile};
+use super::left_out::LeftOut;
 use super::quality::without_seed;
 use super::run_folder::{self, RunFolder};
 use crate::config::{self, ConfigError};
@@ -69,7 +70,8 @@ impl ProbeArgs {
         let documents: Vec<_> = (0..documents).map(|index| world.document(seed, index)).collect();
         let (model, tokenizer) = run_folder::load_model(&args.model, args.weights.options(), &context.device)?;
         let run = RunFolder(args.run);
-        let sites = hook_autoencoders::all(&run)?;
+        let mut left_out = LeftOut::new("probe");
+        let sites = hook_autoencoders::all(&run, &mut left_out)?;
         file.check(&sites)?;
         let held = HeldFolder::new(&run.0)?;
         let bar = context
@@ -101,7 +103,10 @@ impl ProbeArgs {
             let mut widths: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
             for (dictionary, dir) in &site.autoencoders {
                 let writes = file.writes.get(dictionary).copied();
-                let loaded = hook_autoencoders::load(dir, place, writes, &model, context)?;
+                let loaded = hook_autoencoders::load(dir, place, writes, &model, context);
+                let Some(loaded) = left_out.keep(loaded)? else {
+                    continue;
+                };
                 let directions = Directions::of(&loaded.autoencoder).rows;
                 let encode = |x| loaded.autoencoder.codes(x);
                 let l0 = add(

@@ -16,6 +16,7 @@ use supervised::SupervisedDictionary;
 use tasks::{Task, TaskSource};
 use text::Tokenizer;
 
+use super::left_out::LeftOut;
 use super::run_folder::{self, RunFolder, WeightArgs};
 use super::{Context, dictionary_sets, hook_autoencoders};
 use crate::config::ConfigError;
@@ -210,7 +211,7 @@ fn at_nodes(run: &RunFolder, store: &Store, context: &Context) -> anyhow::Result
         .or(reference.first())
         .cloned();
     let mut all = Vec::new();
-    for set in dictionary_sets::load(run, store, &nodes, context)? {
+    for set in dictionary_sets::load(run, store, &nodes, &mut LeftOut::new("report"), context)? {
         let DictionarySet {
             name,
             family,
@@ -247,7 +248,7 @@ fn at_nodes(run: &RunFolder, store: &Store, context: &Context) -> anyhow::Result
 /// The same at the hooks of a store of text.
 fn at_hooks(run: &RunFolder, store: &Store, context: &Context) -> anyhow::Result<Vec<(String, Chosen)>> {
     let mut all = Vec::new();
-    for at in hook_autoencoders::all(run)? {
+    for at in hook_autoencoders::all(run, &mut LeftOut::new("report"))? {
         if !store.manifest().hooks.contains_key(&at.hook) {
             continue;
         }

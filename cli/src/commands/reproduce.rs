@@ -78,7 +78,8 @@ impl Makelov {
         let sets = match &self.run {
             Some(folder) => {
                 let run = RunFolder(folder.clone());
-                OpenedRun::open(&self.model, options, &self.sites, &run, context)?.sets(&run, &config, context)?
+                OpenedRun::open(&self.model, options, &self.sites, &run.activations(), context)?
+                    .sets(&run, &config, context)?
             }
             None => vec![self.supervised(&model, task.as_ref(), &sites, context)?],
         };

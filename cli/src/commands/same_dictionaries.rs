@@ -139,6 +139,7 @@ mod tests {
                 silent: 0.0,
                 dense: 0.0,
                 explained: 0.0,
+                latents: BTreeMap::new(),
             },
         }
     }

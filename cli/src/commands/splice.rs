@@ -17,9 +17,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::hook_autoencoders::{self, AtHook, HookArgs, Loaded, TextFile, Together};
+use super::left_out::LeftOut;
 use super::run_folder::{self, RunFolder};
 use super::{Context, finished_notes};
 use crate::config::ConfigError;
+use crate::made::{Made, ModelMade};
 use crate::{config, output};
 
 /// Arguments of `saelab splice`.
@@ -28,6 +30,9 @@ pub(crate) struct Splice {
     #[command(flatten)]
     args: HookArgs,
 }
+
+/// What made `splice.json`: the text is in its settings.
+const SPLICE_MADE: &str = "splice.made.json";
 
 /// Reads `splice.json`: a list with an entry for each dictionary alone.
 ///
@@ -185,6 +190,7 @@ impl Splice {
         };
         let run = RunFolder(args.run);
         let (model, tokenizer) = run_folder::load_model(&args.model, args.weights.options(), &context.device)?;
+        let of_model = ModelMade::new(&args.model, &run_folder::model_folder(&args.model)?, &model);
         let tokenizer = file.source.tokenizer(tokenizer);
         let mut documents = run_folder::documents(&file.source, &tokenizer)?;
         let windows = packing.windows(&mut documents, &tokenizer);
@@ -193,9 +199,13 @@ impl Splice {
         }
         let windows: Vec<Vec<u32>> = windows?.into_iter().map(|window| window.ids).collect();
         let special = tokenizer.special_ids();
-        let sites = hook_autoencoders::all(&run)?;
+        let mut left_out = LeftOut::new("splice");
+        let sites = hook_autoencoders::all(&run, &mut left_out)?;
         file.check(&sites)?;
         let held = HeldFolder::new(&run.0)?;
+        let made = file.made("splice").with_model(Some(of_model));
+        let path = run.0.join("splice.json");
+        made.check_place(&path, Made::read_from(&run.0.join(SPLICE_MADE)).as_ref(), args.replace)?;
         let n = sites.iter().map(|site| site.autoencoders.len()).sum::<usize>();
         let bar = context.progress.bar("splice", n + file.together.len());
         let text = SpliceText::new(&model, &special, &windows)?;
@@ -208,12 +218,16 @@ impl Splice {
             for (dictionary, dir) in &site.autoencoders {
                 bar.inc(1);
                 let writes = file.writes.get(dictionary).copied();
-                let loaded = hook_autoencoders::load(dir, site.place(), writes, &model, context)?;
+                let loaded = hook_autoencoders::load(dir, site.place(), writes, &model, context);
+                let Some(loaded) = left_out.keep(loaded)? else {
+                    continue;
+                };
                 let (entry, spliced) = alone(site, dictionary, dir, loaded, &model, &mut tasks)?;
                 entries.push(entry);
                 all.push(spliced);
             }
         }
+        left_out.check_rest(all.len())?;
         // What writes the same stands together.
         all.sort_by(|a: &Spliced, b: &Spliced| a.site.cmp(&b.site).then_with(|| a.writes.cmp(&b.writes)));
         let mut together = Vec::new();
@@ -226,13 +240,15 @@ impl Splice {
         // First what an earlier run found for other sets goes, so that the two files are never of different runs.
         let of_sets = run.0.join("splice-together.json");
         artifacts::remove_file(&of_sets)?;
-        artifacts::write_json(&run.0.join("splice.json"), &all)?;
+        made.write_as(&run.0.join(SPLICE_MADE))?;
+        artifacts::write_json(&path, &all)?;
         if !together.is_empty() {
             artifacts::write_json(&of_sets, &together)?;
         }
         held.check()?;
         output::result(&(table(&all) + &table_of_sets(&together)))?;
         output::note(&format!("splice: splice.json is in {}", run.0.display()));
+        left_out.note_again();
         Ok(())
     }
 }

@@ -13,12 +13,15 @@ use work::{Share, Unit, Work, WorkList};
 use super::estimate;
 use super::finished_notes;
 use super::run_folder::{self, RunFolder};
+use super::training_cost::TrainingCost;
 use super::training_folder::{Standing, TrainingFolder, TrainingLock};
 use super::training_log::TrainingLog;
 use super::training_rows::TrainingRows;
 use super::training_site::TrainingSite as Site;
 use super::{Context, share};
 use crate::config::{self, ConfigError};
+use crate::interrupt::Watch;
+use crate::made::Made;
 use crate::output;
 
 /// Arguments of `saelab train`.
@@ -59,7 +62,8 @@ impl Train {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let config = read_config(&self.config, &self.set, self.stream)?;
         let run = RunFolder(self.run.clone());
-        let store = Store::open(&self.activations.clone().unwrap_or_else(|| run.activations()))?;
+        let activations = self.activations.clone().unwrap_or_else(|| run.activations());
+        let store = Store::open(&activations)?;
         let sites = self.sites(&store)?;
         if let Some(share) = self.shard {
             return self.train_share(share, &sites, &config, &run, &store, context);
@@ -70,6 +74,7 @@ impl Train {
                 TrainingFolder::new(&run, variant, site, &config, store.hash()).check(&context.device, self.replace)?;
             }
         }
+        let start = Instant::now();
         output::note(&format!(
             "train: {} autoencoders of {} steps at {} sites",
             config.variants.len(),
@@ -80,6 +85,11 @@ impl Train {
             self.train_site(site, &config, &run, &store, context)
                 .with_context(|| format!("train {site}"))?;
         }
+        let memory = output::peak_memory_mb().map_or(String::new(), |peak| format!(" and {peak} MB of memory"));
+        output::note(&format!(
+            "train: took {:.0} s{memory}",
+            start.elapsed().as_secs_f64().ceil()
+        ));
         Ok(())
     }
 
@@ -190,7 +200,7 @@ impl Train {
             false => TrainingRows::in_memory(store, site, targets, config)?,
         };
         output::note(&rows.note(config));
-        let (n_rows, width) = (split.inputs.len(), split.inputs.width);
+        let (n_rows, width, split_targets) = (split.inputs.len(), split.inputs.width, split.targets.len());
         let grid = match self.stream {
             true => rows
                 .stream(config)
@@ -202,13 +212,30 @@ impl Train {
                 .and_then(|order| Grid::ordered(split, order, variants.clone(), config, &context.device)),
         };
         let mut grid = grid.map_err(refused)?;
-        let estimate = estimate::of_training(n_rows, width, &variants, config, context);
-        output::note(&format!("train: {estimate}"));
+        let cost = TrainingCost {
+            rows: n_rows,
+            store_rows: store.manifest().rows,
+            width,
+            hooks: 1 + split_targets,
+            pool: self.stream.then(|| rows.pool_bytes(config)),
+        };
+        cost.tell(&variants, config, context);
         let first = self.resume(&mut grid, site, &checkpoints)?;
+        let activations = self.activations.clone().unwrap_or_else(|| run.activations());
+        let of_model = Made::read(&activations).and_then(|made| made.model);
         for variant in &variants {
-            folder(variant).begin()?;
+            let folder = folder(variant);
+            folder.begin()?;
+            // From the beginning, so that a folder in training tells how, too.
+            let settings = serde_json::json!({
+                "site": site.to_string(), "train": config.settings(variant), "harvest": store.manifest().provenance.settings,
+            });
+            let made = Made::by("train", settings).with_model(of_model.clone());
+            made.with_parent("activations", store.hash())
+                .write(&folder.unfinished)?;
         }
         let mut log = TrainingLog::open(&variants, first, config, |variant| folder(variant).unfinished, context)?;
+        let watch = Watch::new();
         while grid.steps_done() < config.steps {
             let mut outcomes = Vec::with_capacity(variants.len());
             grid.step(&mut |variant, outcome| outcomes.push((variant.name.clone(), outcome.clone())))?;
@@ -220,7 +247,16 @@ impl Train {
             {
                 grid.save(&checkpoints)?;
             }
+            if watch.is_requested() {
+                grid.save(&checkpoints)?;
+                log.bar.finish_and_clear();
+                anyhow::bail!(
+                    "interrupted; the checkpoint of step {done} is in {}, run the same command again to resume",
+                    checkpoints.dir.display()
+                );
+            }
         }
+        drop(watch);
         log.bar.finish_and_clear();
         let falls: BTreeMap<String, Option<f64>> = variants
             .iter()
@@ -238,6 +274,8 @@ impl Train {
                 site: site.to_string(),
                 parent: store.hash().to_owned(),
                 model: store.manifest().provenance.model_hash.clone(),
+                model_name: of_model.as_ref().and_then(|model| model.name.clone()),
+                harvest: store.manifest().provenance.settings.clone(),
                 config: config.hash(variant),
                 settings: config.settings(variant),
                 variant: variant.clone(),

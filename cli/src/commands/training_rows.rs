@@ -123,6 +123,15 @@ impl<'a> TrainingRows<'a> {
         Stream::new(self.store, self.stream_config(config))
     }
 
+    /// Bytes of the shards that a stream has in memory at a time, as `f32`.
+    pub(crate) fn pool_bytes(&self, config: &TrainConfig) -> usize {
+        let manifest = self.store.manifest();
+        let stream = self.stream_config(config);
+        let rows = (stream.pool_shards(self.store) * manifest.rows_per_shard).min(manifest.rows);
+        let widths = stream.hooks.iter().filter_map(|(hook, _)| manifest.hooks.get(hook));
+        rows * widths.map(|entry| entry.width * size_of::<f32>()).sum::<usize>()
+    }
+
     /// The batches of a training in memory: those of the stream, or, of the rows of a node, all of them shuffled.
     pub(crate) fn order(&self, split: &Split, config: &TrainConfig) -> Result<BatchOrder, activations::Error> {
         match self.site {

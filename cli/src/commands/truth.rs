@@ -14,8 +14,10 @@ use tasks::world::World;
 
 use super::Context;
 use super::hook_autoencoders::{self, HookArgs, TextFile};
+use super::left_out::LeftOut;
 use super::run_folder::{self, RunFolder};
 use crate::config::{self, ConfigError};
+use crate::made::{Made, ModelMade};
 use crate::output;
 
 /// Arguments of `saelab truth`.
@@ -25,14 +27,15 @@ pub(crate) struct TruthArgs {
     args: HookArgs,
 }
 
-/// Version of `truth.json`; of the first the latents of all scores were chosen by F1, the second did not say which
-/// autoencoder a row is about.
-const FORMAT_VERSION: u32 = 3;
+/// Version of `truth.json`; 4 names the latents of each predicate and says what made it.
+const FORMAT_VERSION: u32 = 4;
 
 /// What `truth.json` holds.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct TruthFile {
     format_version: u32,
+    /// What made it: the documents are in its settings.
+    pub(crate) made: Made,
     pub(crate) scored: Vec<Scored>,
 }
 
@@ -68,16 +71,25 @@ impl TruthArgs {
         let file: TextFile = config::read(&args.config, &args.set)?;
         let refused = |reason: &str| ConfigError(format!("{}: {reason}", args.config.display()));
         file.source.validate().map_err(|error| refused(&error.to_string()))?;
-        let SourceConfig::World { documents, seed, .. } = file.source else {
+        let SourceConfig::World { documents, seed, .. } = &file.source else {
             return Err(refused("`source` must be of kind \"world\": no other text has labels").into());
         };
         let world = World::new();
-        let documents: Vec<_> = (0..documents).map(|index| world.document(seed, index)).collect();
+        let documents: Vec<_> = (0..*documents).map(|index| world.document(*seed, index)).collect();
         let (model, tokenizer) = run_folder::load_model(&args.model, args.weights.options(), &context.device)?;
+        let of_model = ModelMade::new(&args.model, &run_folder::model_folder(&args.model)?, &model);
         let run = RunFolder(args.run);
-        let sites = hook_autoencoders::all(&run)?;
+        let mut left_out = LeftOut::new("truth");
+        let sites = hook_autoencoders::all(&run, &mut left_out)?;
         file.check(&sites)?;
         let held = HeldFolder::new(&run.0)?;
+        let made = file.made("truth").with_model(Some(of_model));
+        let path = run.0.join("truth.json");
+        made.check_place(
+            &path,
+            TruthFile::read(&path).ok().map(|file| file.made).as_ref(),
+            args.replace,
+        )?;
         let bar = context
             .progress
             .bar("truth", sites.iter().map(|site| site.autoencoders.len() + 1).sum());
@@ -109,20 +121,26 @@ impl TruthArgs {
             for (dictionary, dir) in site.autoencoders {
                 // A transcoder's latents are of what it reads.
                 let writes = file.writes.get(&dictionary).copied();
-                let loaded = hook_autoencoders::load(&dir, place, writes, &model, context)?;
+                let loaded = hook_autoencoders::load(&dir, place, writes, &model, context);
+                let Some(loaded) = left_out.keep(loaded)? else {
+                    continue;
+                };
                 add(dictionary, Some(loaded.identity), &|x| loaded.autoencoder.codes(x))?;
             }
         }
         bar.finish_and_clear();
+        left_out.check_rest(all.iter().filter(|scored| scored.identity.is_some()).count())?;
         let all = TruthFile {
             format_version: FORMAT_VERSION,
+            made,
             scored: all,
         };
         held.check()?;
-        artifacts::write_json(&run.0.join("truth.json"), &all)?;
+        artifacts::write_json(&path, &all)?;
         held.check()?;
         output::result(&table(&all.scored))?;
         output::note(&format!("truth: truth.json is in {}", run.0.display()));
+        left_out.note_again();
         Ok(())
     }
 }

@@ -149,7 +149,13 @@ impl Evaluation<'_> {
             let activity = Activity::of_latents(&constant, &values, n_values, &chosen);
             let counts = self.bootstrap_f1.counts();
             let precision = average_precision(&constant, &values, &chosen, counts);
-            self.enter_agreement(&site.name, attribute, ALWAYS_ON, [&activity, &activity], precision);
+            self.enter_agreement(
+                (&site.name, ALWAYS_ON),
+                attribute,
+                [&activity, &activity],
+                precision,
+                &Default::default(),
+            );
         }
     }
 }

@@ -6,8 +6,9 @@
 use super::ground::Ground;
 use super::{Evaluation, Unit};
 use crate::Error;
+use crate::best_latent::BestLatent;
 use crate::dictionary_set::Edit;
-use crate::interpretability::{Activity, Criterion, Means, average_precision, choose};
+use crate::interpretability::{Activity, Chosen, Criterion, Means, average_precision, choose};
 use crate::interpretation::{Interpretation, interpret};
 use crate::ledger::Key;
 use crate::metric::Metric;
@@ -22,11 +23,13 @@ impl Evaluation<'_> {
         for &attribute in &unit.site.attributes {
             let (values, n_values) = (self.samples.sample.values(attribute), self.task.n_values(attribute));
             let by = |criterion| choose(codes, &values, n_values, criterion);
-            let activity = |criterion| Activity::of_latents(codes, &values, n_values, &by(criterion));
-            let (f1, mcc) = (activity(Criterion::F1), activity(Criterion::Mcc));
-            let ranked = by(Criterion::AveragePrecision);
-            let precision = average_precision(codes, &values, &ranked, self.bootstrap_f1.counts());
-            self.enter_agreement(&unit.site.name, attribute, &unit.set.name, [&f1, &mcc], precision);
+            let chosen = [Criterion::F1, Criterion::Mcc, Criterion::AveragePrecision].map(by);
+            let activity = |chosen: &[Chosen]| Activity::of_latents(codes, &values, n_values, chosen);
+            let (f1, mcc) = (activity(&chosen[0]), activity(&chosen[1]));
+            let precision = average_precision(codes, &values, &chosen[2], self.bootstrap_f1.counts());
+            let latents = chosen.map(|chosen| BestLatent::all(&chosen, &unit.site.nodes));
+            let names = (unit.site.name.as_str(), unit.set.name.as_str());
+            self.enter_agreement(names, attribute, [&f1, &mcc], precision, &latents);
         }
         let described: Vec<Vec<Option<Interpretation>>> = codes
             .iter()
@@ -40,14 +43,14 @@ impl Evaluation<'_> {
     }
 
     /// Enters the scores of one dictionary set or baseline against one attribute: latents chosen by F1, by correlation, and
-    /// by average precision with its resamples.
+    /// by average precision with its resamples; `latents` are those of each, in this order.
     pub(super) fn enter_agreement(
         &mut self,
-        site: &str,
+        (site, dictionary): (&str, &str),
         attribute: Attribute,
-        dictionary: &str,
         [f1, mcc]: [&Activity; 2],
         (precision, precisions): (Option<f64>, Vec<f64>),
+        [of_f1, of_mcc, of_precision]: &[Vec<BestLatent>; 3],
     ) {
         type Part = fn(Means) -> f64;
         let n = f1.n_rows();
@@ -59,16 +62,18 @@ impl Evaluation<'_> {
             (Metric::Recall, |s| s.recall),
         ];
         let by_mcc: [(Metric, Part); 1] = [(Metric::Mcc, |s| s.mcc)];
-        for (activity, metrics) in [(f1, by_f1.as_slice()), (mcc, by_mcc.as_slice())] {
+        for (activity, metrics, latents) in [(f1, by_f1.as_slice(), of_f1), (mcc, by_mcc.as_slice(), of_mcc)] {
             let score = activity.score();
             let resampled = activity.resampled(self.bootstrap_f1.counts()); // [R]
             for (metric, get) in metrics {
                 let values = resampled.iter().map(|score| score.map_or(f64::NAN, get)).collect();
                 self.ledger.enter(&key(*metric), score.map(get), values, n, &raw);
+                self.ledger.name_latents(latents.clone());
             }
         }
         self.ledger
             .enter(&key(Metric::AveragePrecision), precision, precisions, n, &raw);
+        self.ledger.name_latents(of_precision.clone());
     }
 
     /// Shares of interpreted and silent latents.

@@ -75,11 +75,6 @@ pub struct SplicedSummary {
     pub l0: f64,
 }
 
-#[derive(serde::Deserialize)]
-struct SpliceFile {
-    spliced: Vec<Spliced>,
-}
-
 impl Run {
     /// Reads the run in `dir`.
     ///
@@ -133,8 +128,8 @@ impl Run {
 ///
 /// A file that is damaged.
 pub fn spliced(dir: &Path) -> Result<Vec<Spliced>, Error> {
-    let file: Option<SpliceFile> = optional(&dir.join("splice.json"))?;
-    Ok(file.map_or_else(Vec::new, |file| file.spliced))
+    let all: Option<Vec<Spliced>> = optional(&dir.join("splice.json"))?;
+    Ok(all.unwrap_or_default())
 }
 
 /// The name of a folder, also where it is written as `.`.

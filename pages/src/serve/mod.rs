@@ -12,7 +12,7 @@ mod request;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use eval::compare::{Evaluation, compare};
+use eval::compare::{Evaluation, Pairing, compare};
 use eval::report::{REPORT, RESAMPLES};
 use eval::{Metric, Report, columns};
 use tiny_http::{Header, Response, Server as Http};
@@ -212,7 +212,7 @@ fn compared(root: &Path, query: &str) -> Answer {
             &[Metric::Sufficiency, Metric::EditAccuracy, Metric::Mcc],
             method,
             k,
-            None,
+            Pairing::Each,
         )?;
         comparison::page(&sides, &found, method, k)
     };

@@ -19,7 +19,7 @@ const MOST_STEPS: usize = i32::MAX as usize;
 /// Latents have numbers of 31 bits, so that no kernel counts beyond them.
 const MOST_LATENTS: usize = i32::MAX as usize;
 
-/// A train config file: the settings that all autoencoders share, and a table for each kind of them.
+/// Settings that all autoencoders of a training share, and a table `[[autoencoder]]` for each kind of them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainFile {
@@ -40,7 +40,7 @@ pub struct TrainFile {
     /// `"topk"`, `"batch-topk"`, `"matryoshka"`: dead latents that help with each row, at least 1; more than are dead means all
     /// of them. Default: half the width.
     pub auxiliary_k: Option<usize>,
-    /// The same architectures: weight of the loss that revives dead latents; 0 turns it off. Default 1/32, as in the paper.
+    /// `"topk"`, `"batch-topk"`, `"matryoshka"`: weight of the loss that revives dead latents; 0 turns it off. Default 1/32, as in the paper.
     pub auxiliary_weight: Option<f64>,
     /// `"relu"`: how often latents that were silent are resampled from badly reconstructed rows, at equal distances over
     /// the first half of the run, so at most half as often as there are steps; 0 for never. Default 4 or as often as the steps

@@ -40,28 +40,29 @@ pub enum OneOrMany<T> {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VariantFile {
-    /// `"relu"`, `"relu-april"`, `"p-anneal"`, `"gated"`, `"jumprelu"`, `"jumprelu-l0"`, `"jumprelu-tanh"`, `"topk"`,
+    /// What makes codes sparse: `"relu"`, `"relu-april"`, `"p-anneal"`, `"gated"`, `"jumprelu"`, `"jumprelu-l0"`, `"jumprelu-tanh"`, `"topk"`,
     /// `"batch-topk"` or `"matryoshka"`.
     pub architecture: String,
     /// Name of the dictionary. Default `sae-` or `transcoder-`, the architecture, and `-frozen` with a frozen decoder. Each number that stands in a list is
     /// appended, as in `sae-topk-k8-seed1`.
     pub name: Option<String>,
     /// `"relu"`, `"relu-april"`, `"p-anneal"`, `"gated"`: weight of the L1 penalty, for inputs of mean norm root(width).
-    /// 0.5 to 5 in the follow-up to the paper.
+    /// 0.5 to 5 in the follow-up to the paper. Default none: those architectures need it.
     pub l1: Option<OneOrMany<f64>>,
     /// `"p-anneal"`: the exponent that the penalty ends with. Default 0.2.
     pub p_end: Option<f64>,
     /// `"topk"`, `"batch-topk"`, `"matryoshka"`: active latents of a row. The task has three attributes; 3 to 24 in the
-    /// follow-up.
+    /// follow-up. Default none: those architectures need it.
     pub k: Option<OneOrMany<usize>>,
-    /// The same architectures: at the first step so many times `k` latents are active, and fewer along a line until after half of the
+    /// `"topk"`, `"batch-topk"`, `"matryoshka"`: at the first step so many times `k` latents are active, and fewer along a line until after half of the
     /// steps it is `k`; at least 1, which is `k` at every step. Default 4: latents find one feature each more often (docs/synthetic.md).
     pub anneal_k: Option<f64>,
     /// Active latents of a row to aim at, at most as many as there are latents. `"jumprelu"`: what its penalty is about. Every other
     /// architecture with a penalty: instead of `l1` or `weight`, which is then raised and lowered while it trains.
+    /// Default none: `jumprelu` needs it.
     pub l0: Option<OneOrMany<f64>>,
     /// `"jumprelu-l0"`: weight of an active latent; `"jumprelu-tanh"`: weight of the tanh, 5 to 20 in the field. Both for
-    /// inputs of mean norm root(width).
+    /// inputs of mean norm root(width). Default none: those architectures need it.
     pub weight: Option<OneOrMany<f64>>,
     /// `"jumprelu..."`: width of the window around a threshold in which its gradient is estimated, for inputs of mean norm
     /// root(width). Default 2 with the tanh as in its source; else 0.5: with the 0.03 that suits billions of activations,

@@ -13,7 +13,7 @@ use crate::source::TaskSource;
 /// Columns of a store that no label may be written to. A label's column is the attribute's name in lower case.
 pub const STORE_COLUMNS: [&str; 7] = ["activation", "row", "document", "position", "role", "token", "special"];
 
-/// A task file as it is written.
+/// A task of a user's own: its attributes and roles, and the file of its prompts (`docs/tasks.md`).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Description {
@@ -31,7 +31,7 @@ pub(super) struct Description {
     /// Seed by which prompts without a `split` are dealt to the samples. Default 0.
     #[serde(default)]
     pub(super) seed: u64,
-    /// More about attributes; one that is not edited is there because it stands here.
+    /// Values of attributes; an attribute that is not edited is labelled when it stands here. Default: none.
     #[serde(default)]
     pub(super) attributes: BTreeMap<Attribute, AttributeTable>,
     /// By role, the attributes that the token there is: what the residual stream holds in any model, which `locate` does not

@@ -18,6 +18,7 @@ use lm::Model;
 use serde::Serialize;
 use tasks::{Attribute, Sample, Task};
 
+use super::super::left_out::LeftOut;
 use super::super::run_folder::{self, RunFolder};
 use super::super::{Context, dictionary_sets};
 use super::ModelArg;
@@ -85,7 +86,13 @@ impl Latents {
         let task = run_folder::open_task(&sites.task, &tokenizer)?;
         let run = RunFolder(self.run.clone());
         let store = Store::open(&run.activations())?;
-        let sets = dictionary_sets::load(&run, &store, &sites.nodes(), context)?;
+        let sets = dictionary_sets::load(
+            &run,
+            &store,
+            &sites.nodes(),
+            &mut LeftOut::new("circuit latents"),
+            context,
+        )?;
         let names: Vec<&str> = sets.iter().map(|set| set.name.as_str()).collect();
         let set = sets.iter().find(|set| set.name == self.dictionary).with_context(|| {
             format!(

@@ -8,6 +8,7 @@ use circuits::{Graph, Intervals, Method, ScoreFile, Scores};
 use super::super::{Context, run_folder};
 use super::ModelArg;
 use super::source::{CircuitConfig, Sources};
+use crate::made::{Made, ModelMade};
 use crate::{config, output};
 
 /// Arguments of `saelab circuit score`.
@@ -20,6 +21,9 @@ pub(super) struct Score {
     /// Folder for edges.parquet and scores.json
     #[arg(long)]
     out: PathBuf,
+    /// Overwrite scores of other settings or of another model
+    #[arg(long)]
+    replace: bool,
     /// Override a config key: key=value
     #[arg(long)]
     set: Vec<String>,
@@ -46,6 +50,14 @@ impl Score {
             cost.backward,
             cost.flops / 1e12
         ));
+        let folder = run_folder::model_folder(&self.model.model)?;
+        let of_model = ModelMade::new(&self.model.model, &folder, &model);
+        let made = Made::by("circuit score", serde_json::to_value(&config)?).with_model(Some(of_model));
+        made.check_place(
+            &self.out.join("scores.json"),
+            Made::read(&self.out).as_ref(),
+            self.replace,
+        )?;
         let bar = context.progress.bar("circuit score", pairs.len());
         let start = Instant::now();
         // Exact patching may take hours; what it has come to is kept.
@@ -58,6 +70,7 @@ impl Score {
             check: config.check,
         };
         let intervals = Intervals::of(&scores, config.resamples, 0);
+        made.write(&self.out)?;
         let file = ScoreFile::write(
             &self.out,
             &scores,

@@ -16,37 +16,40 @@ use super::super::run_folder;
 use crate::config::ConfigError;
 use crate::output;
 
-/// Pairs of a task, of a behaviour of the written world, of one of the paper's tasks, or of a file.
+/// Pairs of a task, of a behaviour of the written world, of one of the paper's tasks, or of a file: one of `task`, `behaviour`, `published` and
+/// `file` is named.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PairsSource {
-    /// A task, or `behaviour`, `published` or `file`.
+    /// The task whose prompts are the clean ones: `ioi`, `pronoun`, or the path of a task file. Default none: `behaviour`, `published` or `file`
+    /// is named.
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<TaskSource>,
-    /// The attribute whose counterfactuals are the corrupted prompts.
+    /// The attribute whose counterfactuals are the corrupted prompts. Default none: pairs of a task need it.
     #[serde(skip_serializing_if = "Option::is_none")]
     attribute: Option<Attribute>,
-    /// Roles at which a corrupted prompt has its counterfactual's token; everywhere where there are none.
+    /// Roles at which a corrupted prompt has its counterfactual's token; for pairs of a task. Default: at every position.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     at: Vec<Role>,
-    /// The task's sample.
+    /// The sample of the task that prompts are drawn from. Default `locate`: prompts that no dictionary is fitted on.
     #[serde(skip_serializing_if = "Option::is_none")]
     sample: Option<Sample>,
-    /// A behaviour of the written world.
+    /// The behaviour of the written world that prompts are of. Default none: `task` or `file` is named.
     #[serde(skip_serializing_if = "Option::is_none")]
     behaviour: Option<Behaviour>,
-    /// A task of "Have Faith in Faithfulness".
+    /// A task of "Have Faith in Faithfulness" whose rows are the pairs. Default none: `task`, `behaviour` or `file` is named.
     #[serde(skip_serializing_if = "Option::is_none")]
     published: Option<Published>,
-    /// Which half of its rows.
+    /// Which half of the rows of `published`. Default `discovery`.
     #[serde(skip_serializing_if = "Option::is_none")]
     half: Option<Half>,
-    /// Pairs of the task or behaviour.
+    /// Number of pairs of the task or behaviour. Default 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     n: Option<usize>,
+    /// Seed of the pairs of the task or behaviour. Default 0.
     #[serde(default)]
     seed: u64,
-    /// A file of pairs.
+    /// A file of JSON lines with the pairs (`docs/circuits.md`). Default none: `task` or `behaviour` is named.
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<PathBuf>,
 }
@@ -54,28 +57,34 @@ pub(super) struct PairsSource {
 /// Pairs where a config does not say how many.
 const PAIRS: usize = 100;
 
-/// A config of `saelab circuit score`.
+/// How edges of a model are scored, and the pairs of prompts that this is done on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CircuitConfig {
+    /// How edges are scored. Default `eap-ig-inputs`: the paper's.
     #[serde(default)]
     pub(super) method: Method,
+    /// Points of the line between the corrupted and the clean run, for the methods that have one. Default 5, as in the paper.
     #[serde(default = "steps")]
     steps: usize,
+    /// Which points of that line are taken by `eap-ig-inputs`. Default `paper`.
     #[serde(default)]
     grid: Grid,
+    /// What the output of a source becomes when an edge is cut. Default `counterfactual`.
     #[serde(default)]
     ablation: Ablation,
+    /// What is measured of a run. Default `logit_diff`.
     #[serde(default)]
     metric: Metric,
+    /// Pairs in one forward pass. Default 16; it changes memory and speed only.
     #[serde(default = "batch")]
     batch: usize,
-    /// Bootstrap samples of pairs for the intervals of scores and ranks.
+    /// Bootstrap samples of pairs for the intervals of scores and ranks. Default 200.
     #[serde(default = "resamples")]
     pub(super) resamples: usize,
-    /// Pairs that edges are scored on.
+    /// Pairs that edges are scored on. Required.
     pub(super) pairs: PairsSource,
-    /// Pairs that circuits are checked on; the same where none are named.
+    /// Pairs that circuits are checked on. Default: those of `pairs`.
     pub(super) check: Option<PairsSource>,
 }
 
