@@ -58,14 +58,16 @@ pub(super) fn targets() -> Vec<Target> {
     ]
 }
 
-/// All committed configs but those of `pretrain` and `circuit`, whose types are the binary's own.
+/// All committed configs but those of commands whose configs are not read here.
 fn committed() -> Vec<Vec<u8>> {
+    const OTHERS: [&str; 5] = ["pretrain", "circuits", "find", "synthetic", "explain/quick.toml"];
+    let is_read = |path: &Path| !OTHERS.iter().any(|name| path.ends_with(name));
     let folders = entries(&repository("configs"))
         .into_iter()
-        .filter(|path| path.is_dir() && !["pretrain", "circuits"].iter().any(|name| path.ends_with(name)));
+        .filter(|path| path.is_dir() && is_read(path));
     let files = folders.flat_map(|folder| entries(&folder));
     files
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml") && is_read(path))
         .map(|path| bytes(&path))
         .collect()
 }
