@@ -7,7 +7,7 @@
 mod checks;
 pub mod columns;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use tasks::{Attribute, TaskName};

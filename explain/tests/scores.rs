@@ -111,11 +111,18 @@ fn true_explanations_score_higher_than_false_ones() {
             right[1] > 0.95 && right[2] > 0.95 && right[3] > 0.999 && right[4] > 0.999 && right[5] > 0.999,
             "{right:?}"
         );
-        for predicate in falses {
-            let wrong = scores(predicate);
+        let wrong: Vec<[f64; 6]> = falses.iter().map(scores).collect();
+        for (wrong, predicate) in wrong.iter().zip(falses) {
             for (score, (wrong, right)) in wrong.iter().zip(right).enumerate() {
-                assert!(*wrong < right, "score {score} of {predicate:?}: {wrong}, {right}");
+                // A mark is one token of a slice: fuzzing may not meet those at which an explanation says too much.
+                let is_fuzzing = score == 1 || score == 2;
+                let is_lower = if is_fuzzing { *wrong <= right } else { *wrong < right };
+                assert!(is_lower, "score {score} of {predicate:?}: {wrong}, {right}");
             }
+        }
+        for (score, right) in right.iter().enumerate() {
+            let mean = wrong.iter().map(|wrong| wrong[score]).sum::<f64>() / wrong.len() as f64;
+            assert!(mean < *right, "score {score}: {mean}, {right}");
         }
         assert_eq!(scores(&Predicate::default()), [0.5, 0.5, 0.5, 0.0, 0.0, 0.0]);
     }

@@ -102,6 +102,8 @@ fn what_is_refused_is_named() {
             json!({}),
             json!({"architecture": "matryoshka", "k": LATENTS + 1, "levels": 1}),
         ),
+        // The default has more levels than so few latents can have.
+        ("levels", json!({}), json!({"architecture": "matryoshka", "k": 1})),
         ("twice", json!({}), json!({"k": [2, 2]})),
         ("seed", json!({}), json!({"seed": []})),
         ("l1", json!({}), json!({"architecture": "relu", "l1": -1})),
@@ -184,7 +186,7 @@ fn what_is_accepted_trains_to_something_finite() {
         ),
         (
             json!({"dead_after": 1, "auxiliary_k": u64::MAX}),
-            json!({"architecture": "matryoshka", "k": 1}),
+            json!({"architecture": "matryoshka", "k": 1, "levels": 4}),
         ),
         (json!({"dead_after": 1, "auxiliary_weight": 0}), json!({})),
         (json!({"resamples": 0}), json!({"architecture": "relu", "l1": 1})),

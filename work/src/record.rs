@@ -36,7 +36,7 @@ pub(crate) struct Record {
 }
 
 /// What an attempt has cost. Units of a group are done together, and each has its part of what they took.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Ended {
     pub(crate) seconds: f64,

@@ -170,18 +170,24 @@ impl<'l> Worker<'l> {
         if !is_own && self.list.file(unit, "failed-1").exists() {
             return Ok(None);
         }
-        if is_own && self.is_done(unit, recorded, work)? {
+        let found = is_own && self.is_done(unit, recorded, work)?;
+        if found && recorded {
             return Ok(None);
         }
         let tried = Claim::take(self.list, unit, &self.share.to_string(), &mut self.watched)?;
         let Tried::Mine(claim) = tried else {
-            return Ok(Some(tried));
+            return Ok((!found).then_some(tried));
         };
         self.watched.forget(unit);
         // Another worker may have finished it just before.
         let recorded = self.list.file(unit, "done").exists();
         match self.is_done(unit, recorded, work) {
             Ok(false) => Ok(Some(Tried::Mine(claim))),
+            // A worker was killed between a result and its record, or nobody ever wrote one.
+            Ok(true) if !recorded => {
+                claim.end(self.list, Ended::default())?;
+                Ok(None)
+            }
             Ok(true) => {
                 claim.give_back(self.list)?;
                 Ok(None)

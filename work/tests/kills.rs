@@ -212,9 +212,8 @@ fn run(job: &Job<'_>, between: Duration) -> Came {
     let [stage] = &stages[..] else {
         panic!("{} stages", stages.len())
     };
-    // A worker that was killed between a result and its record leaves a claim, which nobody needs to take.
-    let (done, lost) = (stage.count(State::Done), stage.count(State::Lost));
-    assert!(done + lost == job.units && lost <= kills, "{done} done, {lost} lost");
+    // Also of those whose worker was killed between a result and its record.
+    assert_eq!(stage.count(State::Done), job.units);
     Came {
         kills,
         begun,

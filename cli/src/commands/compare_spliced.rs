@@ -162,7 +162,7 @@ mod tests {
     fn runs_stand_side_by_side_and_what_is_the_same_is_called_identical() {
         let a = file(&[("topk", "1", 2.25), ("relu", "2", 2.5)], "m");
         let b = file(&[("topk", "1", 2.25), ("relu", "3", 2.125), ("gated", "4", 2.75)], "m");
-        let runs = [("runs/a", &a), ("runs/b", &b)];
+        let runs = [("runs/a", &a[..]), ("runs/b", &b[..])];
         check(&runs).unwrap();
         let table = table(&rows(&runs));
         let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
