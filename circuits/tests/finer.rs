@@ -226,7 +226,7 @@ fn parts_add_up_to_their_edge() {
             );
             check_sums(
                 &scores,
-                &destination_neurons(&model, &pairs, &options, &[0, 1], 0).unwrap(),
+                &destination_neurons(&model, &pairs, &options, &[0, mlp], 1).unwrap(),
             );
             let edges: Vec<Edge> = graph.edges().step_by(5).collect();
             check_sums(&scores, &positions(&model, &pairs, &options, &edges).unwrap());
