@@ -30,8 +30,8 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if name == ".work" {
-            // Who did which part, and how long it took: no part of the store.
+        if [".work", "made.json"].contains(&name.as_str()) {
+            // Who did which part, and how long it took; where the text lay, and which build read it: no part of the store.
             continue;
         }
         if path.is_dir() {

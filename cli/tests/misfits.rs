@@ -63,7 +63,6 @@ fn what_an_evaluation_takes_must_belong_together() {
             "baselines=[]",
             "prompts=40",
             "interpretability_prompts=100",
-            "readout_prompts=100",
             "resamples=20",
         ] {
             command.args(["--set", set]);

@@ -130,7 +130,7 @@ class Package(unittest.TestCase):
         harvest = ["harvest", "configs/ioi/harvest.toml", "--set", "source.n=300", "--set", f"sites={SITES}"]
         program(*harvest, "--out", run / "activations")
         program("fit", "configs/ioi/fit.toml", "--run", run, "--sites", SITES)
-        sets = ["prompts=40", "interpretability_prompts=100", "readout_prompts=100", "resamples=20", "ks=[1]", "compare_k=1"]
+        sets = ["prompts=40", "interpretability_prompts=100", "resamples=20", "ks=[1]", "compare_k=1"]
         sets += ["edits=[]", "thresholds=[]", "baselines=[]", "compare=[]"]
         options = [part for key in sets for part in ["--set", key]]
         evaluation = ["eval", "configs/eval/ioi-quick.toml", "--model", "models/small-world", "--run", run, "--sites", SITES]

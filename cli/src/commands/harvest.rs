@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use activations::store::SETTINGS_FILE;
 use activations::{
     Event, HarvestConfig, HarvestFile, HarvestPlan, Manifest, Node, Part, Selection, Source, SourceConfig, harvest,
 };
 use anyhow::Context as _;
-use artifacts::Locking;
+use artifacts::{Lock, Locking, Sharing};
 use lm::Model;
 use tasks::{Role, Sample, Schema};
 use text::Tokenizer;
@@ -103,6 +104,8 @@ impl Harvest {
         bar.finish_and_clear();
         // A store that was complete already was made by what its file says.
         if let Some(manifest) = manifest.as_ref().filter(|_| !self.out.join(MADE).exists()) {
+            // Under the store's lock: whoever else harvests there clears away what is half written.
+            let _lock = Lock::take(&self.out.join(SETTINGS_FILE), Sharing::Alone, &mut |_| ()).ok();
             self.made(manifest, &model)?.write(&self.out)?;
         }
         if let Some(skipped) = skipped {

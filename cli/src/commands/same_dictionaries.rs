@@ -156,6 +156,7 @@ mod tests {
                 "model": {"hash": "model", "n_layer": 1, "n_head": 1, "d_model": 1, "d_vocab": 1},
                 "clean": {"logit_diff": 1.0, "accuracy": 1.0, "n": 1},
                 "columns": {"scores": "", "resamples": ""}, "scores": [], "comparisons": [], "dictionaries": dictionaries,
+                "unseen": [], "means": [],
             }))
             .unwrap()
         };
