@@ -17,7 +17,7 @@ use syn::{
 type Failure = Box<dyn Error>;
 
 /// The commands that read a config, or the files that are written like one, and the struct of each.
-const ROOTS: [(&str, &str); 12] = [
+const ROOTS: [(&str, &str); 17] = [
     ("locate", "LocateFile"),
     ("harvest", "HarvestFile"),
     ("fit", "FitFile"),
@@ -25,8 +25,13 @@ const ROOTS: [(&str, &str); 12] = [
     ("eval", "EvalFile"),
     ("splice", "TextFile"),
     ("truth", "TextFile"),
+    ("probe", "TextFile"),
+    ("masks", "MasksFile"),
+    ("explain", "ExplainFile"),
+    ("find", "FindFile"),
     ("circuit score", "CircuitConfig"),
     ("phenomena", "PhenomenaFile"),
+    ("synthetic", "SyntheticFile"),
     ("pretrain", "PretrainFile"),
     ("sites file", "Sites"),
     ("task file", "Description"),

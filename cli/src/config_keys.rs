@@ -148,11 +148,14 @@ pub(crate) fn explain(name: &str) -> Result<String, &'static str> {
     Err(known.max_by(|a, b| near(a).total_cmp(&near(b))).unwrap_or("train"))
 }
 
-/// Every key with the config that has it; `splice` and `truth` read the same, which is said once.
+/// Commands that read the configs of `splice`.
+const AS_SPLICE: [&str; 2] = ["truth", "probe"];
+
+/// Every key with the config that has it; keys that several commands read alike once.
 fn all_keys() -> impl Iterator<Item = (&'static Config, &'static Key)> {
     CONFIGS
         .iter()
-        .filter(|config| config.command != "truth")
+        .filter(|config| !AS_SPLICE.contains(&config.command))
         .flat_map(|config| config.keys.iter().map(move |key| (config, key)))
 }
 
@@ -168,7 +171,7 @@ pub(crate) fn markdown() -> String {
     );
     for config in CONFIGS {
         let _ = write!(out, "\n## {}\n\n{}\n\n", config.command, config.about);
-        if config.command == "truth" {
+        if AS_SPLICE.contains(&config.command) {
             out.push_str("The same keys as [splice](#splice).\n");
             continue;
         }
@@ -301,7 +304,7 @@ mod tests {
             ("fit", "configs/ioi", "fit"),
             ("train", "configs/ioi", "train"),
             ("train", "configs/train", ""),
-            ("eval", "configs/eval", ""),
+            ("eval", "configs/eval", "ioi"),
             ("splice", "configs/quality", "splice"),
             ("circuit score", "configs/circuits", ""),
             ("phenomena", "configs/phenomena", ""),

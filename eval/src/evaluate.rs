@@ -159,10 +159,7 @@ pub fn evaluate(
     for site in &sites.sites {
         let (held, found) = HeldOut::new(&all, site, &earlier.trained);
         unseen.push(found.clone());
-        let here = match &held {
-            None => None,
-            Some(held) => Some((held.prompts(&prompts), held)),
-        };
+        let here = held.as_ref().map(|held| (held.prompts(&prompts), held));
         let own = match &here {
             None => None,
             Some((prompts, held)) => Some(held.samples(&all, runner.clean_with(prompts, &nodes, &inputs)?)),

@@ -36,6 +36,9 @@ const FOUND: f64 = 0.5;
 /// Tokens whose codes are held densely at once.
 const ROWS: usize = 2048;
 
+/// The positive codes of each row, by rising latent.
+pub type SparseRows = Vec<Vec<(u32, f32)>>;
+
 /// Activations of a hook on documents, with what is true of each token.
 #[derive(Debug)]
 pub struct WorldSample {
@@ -215,7 +218,7 @@ impl WorldSample {
     /// # Errors
     ///
     /// [`Error::NotANumber`] when a code is not finite.
-    pub fn codes(&self, encode: &dyn Fn(Tensor<2>) -> Tensor<2>) -> Result<(Vec<Vec<(u32, f32)>>, usize), Error> {
+    pub fn codes(&self, encode: &dyn Fn(Tensor<2>) -> Tensor<2>) -> Result<(SparseRows, usize), Error> {
         let [n, d] = self.vectors.dims();
         let mut codes: Vec<Vec<(u32, f32)>> = Vec::with_capacity(n);
         let mut n_latents = 0;

@@ -48,11 +48,14 @@ pub(crate) struct Ended {
     pub(crate) error: Option<String>,
 }
 
+/// The record of a file, or why it is none, and the size of the file in bytes.
+type Found = (Result<Record, String>, u64);
+
 impl Record {
     /// Reads the record of a file and the file's size in bytes; `None` where there is no file.
     ///
     /// The file is opened, not only looked at: on NFS that asks the server.
-    pub(crate) fn read(path: &Path) -> Result<Option<(Result<Self, String>, u64)>, Error> {
+    pub(crate) fn read(path: &Path) -> Result<Option<Found>, Error> {
         let file = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(|source| Error::io(path, source))?,

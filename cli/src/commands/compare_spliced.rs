@@ -49,7 +49,7 @@ fn check(runs: &[(&str, &[Spliced])]) -> anyhow::Result<()> {
         let first = file.first()?;
         Some((first.model.clone(), first.tokens, first.ce_clean))
     };
-    let mut known = runs.iter().filter_map(|(name, file)| Some((*name, about(*file)?)));
+    let mut known = runs.iter().filter_map(|(name, file)| Some((*name, about(file)?)));
     let Some((first, of_first)) = known.next() else {
         return Ok(());
     };

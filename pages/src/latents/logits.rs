@@ -54,7 +54,7 @@ pub(super) fn direct(writes: HookPoint, directions: &Directions, model: &Model) 
     let mut found = Vec::with_capacity(n);
     for start in (0..n).step_by(BLOCK) {
         let end = n.min(start + BLOCK);
-        let logits = through(directions.raw.clone().slice([start..end]))?;
+        let logits = through(directions.raw.clone().slice([start..end, 0..width]))?;
         for row in logits.chunks_exact(nothing.len().max(1)) {
             let added = || (0..).zip(row.iter().zip(&nothing).map(|(logit, nothing)| logit - nothing));
             let lowered = largest(added().map(|(token, value)| (token, -value)), KEPT);

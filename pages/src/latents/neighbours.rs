@@ -58,12 +58,12 @@ pub(super) fn largest(all: impl Iterator<Item = (u32, f32)>, kept: usize) -> Vec
 
 /// The nearest of `others` `[G, D]` for each row of `directions`; `but_itself` leaves out the row of the same number.
 fn nearest(directions: &Directions, others: Tensor<2>, kept: usize, but_itself: bool) -> Vec<Vec<(u32, f32)>> {
-    let (n, n_others) = (directions.len(), others.dims()[0]);
+    let ([n, width], n_others) = (directions.unit.dims(), others.dims()[0]);
     let others = others.transpose(); // [D, G]
     let mut found = Vec::with_capacity(n);
     for start in (0..n).step_by(BLOCK) {
         let end = n.min(start + BLOCK);
-        let block = directions.unit.clone().slice([start..end]); // [B, D]
+        let block = directions.unit.clone().slice([start..end, 0..width]); // [B, D]
         let cosines = kernels::to_vec(kernels::matmul(block, others.clone())); // [B * G]
         for (row, cosines) in (start..end).zip(cosines.chunks_exact(n_others.max(1))) {
             let all = (0..).zip(cosines.iter().copied());

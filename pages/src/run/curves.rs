@@ -117,6 +117,9 @@ mod tests {
         let curve = curve("a", "b", &text);
         assert!(curve.steps.len() <= MOST + 1 && curve.steps.last().unwrap().0 == 999.0);
         assert_eq!(curve.last, [Some(0.5), None, None, None]);
-        assert_eq!(figure(&[curve.clone()], str::to_owned).points.len(), curve.steps.len());
+        assert_eq!(
+            figure(std::slice::from_ref(&curve), str::to_owned).points.len(),
+            curve.steps.len()
+        );
     }
 }
