@@ -21,6 +21,9 @@ const TOKEN: f64 = 0.001;
 /// By how much a further conjunction must raise F1.
 const RISE: f64 = 0.02;
 
+/// Literals of a conjunction, by their number, and whether each is negated.
+type Parts = Vec<(usize, bool)>;
+
 /// A conjunction with its score on examples set aside.
 #[derive(Debug, Clone)]
 pub struct Candidate {
@@ -70,10 +73,10 @@ impl<'a> Search<'a> {
     /// The best conjunctions beside what is covered already.
     fn beam(&self, covered: &Bits, held_covered: &Bits) -> Vec<Candidate> {
         let all = vec![u64::MAX; covered.len()];
-        let mut beam: Vec<(Vec<(usize, bool)>, Bits)> = vec![(Vec::new(), all)];
+        let mut beam: Vec<(Parts, Bits)> = vec![(Parts::new(), all)];
         let mut found: Vec<Candidate> = Vec::new();
         for length in 1..=MOST {
-            let mut grown: Vec<(f64, Vec<(usize, bool)>, Bits)> = Vec::new();
+            let mut grown: Vec<(f64, Parts, Bits)> = Vec::new();
             for (parts, bits) in &beam {
                 // In increasing order, so that no conjunction is met twice.
                 let first = parts.last().map_or(0, |(last, _)| last + 1);
@@ -88,7 +91,7 @@ impl<'a> Search<'a> {
                             .map(|(bits, of)| bits & if negated { !of } else { *of })
                             .collect();
                         let with: Bits = joined.iter().zip(covered).map(|(a, b)| a | b).collect();
-                        let parts: Vec<(usize, bool)> = parts.iter().copied().chain([(i, negated)]).collect();
+                        let parts: Parts = parts.iter().copied().chain([(i, negated)]).collect();
                         let tokens: usize = parts.iter().map(|(i, _)| self.literals[*i].0.tokens()).sum();
                         let score = self.learnt.f1(&with) - LITERAL * length as f64 - TOKEN * tokens as f64;
                         grown.push((score, parts, joined));
