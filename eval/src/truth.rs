@@ -217,7 +217,7 @@ impl WorldSample {
     ///
     /// # Errors
     ///
-    /// [`Error::NotANumber`] when a code is not finite.
+    /// [`causal::Error::NotANumber`] when a code is not finite.
     pub fn codes(&self, encode: &dyn Fn(Tensor<2>) -> Tensor<2>) -> Result<(SparseRows, usize), Error> {
         let [n, d] = self.vectors.dims();
         let mut codes: Vec<Vec<(u32, f32)>> = Vec::with_capacity(n);

@@ -6,7 +6,7 @@
 //! cannot be asked.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kernels::random::{ChaCha8Rng, rng};
 use serde::Deserialize;
@@ -302,7 +302,7 @@ fn words(folder: &Path, kind: Kind) -> Result<Vec<Problem>, Error> {
         .collect()
 }
 
-fn problem(tests: &Tests, entry: Option<&WordEntry>, kind: Kind, path: &PathBuf) -> Result<Problem, Error> {
+fn problem(tests: &Tests, entry: Option<&WordEntry>, kind: Kind, path: &Path) -> Result<Problem, Error> {
     let refuse = |what: &str| bad(path, format!("{}: {what}", tests.name));
     if tests.test_vec.len() != tests.correct_inx.len() {
         return Err(refuse("another number of answers than of tests"));

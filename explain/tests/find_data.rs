@@ -152,7 +152,6 @@ fn t18_baselines_come_to_what_was_measured_on_the_published_functions() {
             Baseline::Interpolation => 0.601,
             Baseline::Quintic => 0.537,
         };
-        println!("{}: {share:.3}, {expected:.3} expected", baseline.name());
         assert!(
             (share - expected).abs() <= 0.02,
             "{}: {share}, {expected} expected",

@@ -105,8 +105,7 @@ impl Report {
         let _ = writeln!(out, "{}", columns.map(|name| format!(" {name:>6}")).concat());
         let random = self.facts.iter().flat_map(|facts| &facts.random);
         for ((aim, kind), scores) in grouped(self.rows.iter().chain(random)) {
-            let mean =
-                |of: &dyn Fn(&Scores) -> f64| scores.iter().map(|scores| of(scores)).sum::<f64>() / scores.len() as f64;
+            let mean = |of: &dyn Fn(&Scores) -> f64| scores.iter().map(of).sum::<f64>() / scores.len() as f64;
             let f1 = || scores.iter().map(|scores| scores.f1);
             let spread = (f1().fold(f64::MIN, f64::max) - f1().fold(f64::MAX, f64::min)) / 2.0;
             let _ = writeln!(

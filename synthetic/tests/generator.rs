@@ -34,10 +34,11 @@ fn check(law: &FeatureLaw, rows: &FeatureRows, l0: f64, within: f64) {
     }
     // Roots and free features fire as drawn. Their draws are nearly independent from row to row.
     let n = rows.len() as f64;
-    let alone = (0..law.len()).filter(|&feature| law.hierarchy.parent(feature).is_none());
+    let alone: Vec<usize> = (0..law.len())
+        .filter(|&feature| law.hierarchy.parent(feature).is_none())
+        .collect();
     let mut far = 0;
-    let mut number = 0;
-    for feature in alone {
+    for &feature in &alone {
         let p = law.rates[feature];
         let deviations = (fired[feature] as f64 - n * p) / (n * p * (1.0 - p)).sqrt();
         assert!(
@@ -45,10 +46,13 @@ fn check(law: &FeatureLaw, rows: &FeatureRows, l0: f64, within: f64) {
             "feature {feature}: {deviations} standard deviations"
         );
         far += usize::from(deviations.abs() > 3.0);
-        number += 1;
     }
     // 0.27 % of normal numbers are further than 3 standard deviations.
-    assert!(far as f64 <= 3.0 + number as f64 * 0.006, "{far} of {number}");
+    assert!(
+        far as f64 <= 3.0 + alone.len() as f64 * 0.006,
+        "{far} of {}",
+        alone.len()
+    );
 }
 
 #[test]
@@ -80,11 +84,11 @@ fn directions_come_apart() {
     let found = FeatureDictionary::new(1024, 128, 42, &cpu());
     let closeness = found.closeness(&cpu());
     assert!((closeness - 0.281).abs() < 0.006, "{closeness}");
-    let norms = found
+    let mut norms = found
         .directions
         .chunks_exact(128)
         .map(|u| u.iter().map(|x| x * x).sum::<f32>());
-    assert!(norms.into_iter().all(|square| (square - 1.0).abs() < 1e-5));
+    assert!(norms.all(|square| (square - 1.0).abs() < 1e-5));
     assert!((found.bias.iter().map(|x| x * x).sum::<f32>().sqrt() - 0.5).abs() < 1e-5);
 }
 

@@ -108,6 +108,7 @@ enum Codes {
 
 impl Codes {
     /// `[B, D]` and where the rows came from to `[B, F]`.
+    #[expect(clippy::expect_used, reason = "features of labels are made where labels are known")]
     fn encode(&self, vectors: Tensor<2>, rows: &[Row], known: Option<&TruthLabels>) -> Tensor<2> {
         match self {
             Self::Learnt(autoencoder) => autoencoder.codes(vectors),

@@ -56,6 +56,9 @@ pub struct Matched {
 /// Rows on which matches are made, at most; spread evenly over those that are given.
 const MATCH_ROWS: usize = 512;
 
+/// Latents of the first pursuit of [`RandomDictionary::matched_fvu`].
+const FIRST_PURSUIT: usize = 8;
+
 impl RandomDictionary {
     /// The first draw of `n_latents` unit directions around `mean` (`[D]`), of which a row activates at most `k`.
     pub fn new(mean: &[f32], n_latents: usize, k: usize, seed: u64, node: &Node, device: &Device) -> Self {
@@ -107,13 +110,23 @@ impl RandomDictionary {
     /// [`Error::Baseline`] for no rows, or numbers that are not finite.
     pub fn matched_fvu(values: &[f32], fvu: f64, size: &RandomSize<'_>) -> Result<Matched, Error> {
         let (rows, dictionary) = Self::unfitted(values, size)?;
-        // The latents for a smaller k are the first ones for a larger, so one pursuit tells the error of all.
-        let most = size.n_latents.min(2 * size.width).max(1);
+        // The latents for a smaller k are the first ones for a larger, so one pursuit tells the error of all. The error falls with k, and
+        // a pursuit costs the cube of it: one that has not come to the other's error begins again for twice as many latents.
+        let limit = size.n_latents.min(2 * size.width).max(1);
         let (centred, agreements) = dictionary.centred(&rows);
         let whole: f64 = centred.values().iter().map(|&x| f64::from(x).powi(2)).sum();
-        let explained = dictionary.pursuit.explained(&agreements, most);
-        let error = |k: usize| 1.0 - explained.iter().map(|row| row[k - 1]).sum::<f64>() / whole.max(f64::MIN_POSITIVE);
-        let distance = |k: &usize| (error(*k) - fvu).abs();
+        let error = |explained: &[Vec<f64>], k: usize| {
+            1.0 - explained.iter().map(|row| row[k - 1]).sum::<f64>() / whole.max(f64::MIN_POSITIVE)
+        };
+        let mut most = FIRST_PURSUIT.min(limit);
+        let explained = loop {
+            let explained = dictionary.pursuit.explained(&agreements, most);
+            if most == limit || error(&explained, most) <= fvu {
+                break explained;
+            }
+            most = (2 * most).min(limit);
+        };
+        let distance = |k: &usize| (error(&explained, *k) - fvu).abs();
         let k = (1..=most)
             .min_by(|a, b| distance(a).total_cmp(&distance(b)).then(a.cmp(b)))
             .unwrap_or(1);

@@ -42,15 +42,16 @@ impl HeldOut {
             .map(|node| trained.get(node))
             .collect::<Option<Vec<_>>>();
         let known = known.map(|nodes| Rows::beside(&nodes)).unwrap_or_default(); // [N, D]
-        let vectors = KnownVectors::new(known.width(), known.values());
+        // Where no dictionary was trained at the site, every vector is new.
+        let vectors = (!known.is_empty()).then(|| KnownVectors::new(known.width(), known.values()));
         let [clean, sample] = [&all.clean.nodes, &all.sample.nodes].map(|nodes| beside(site, nodes));
         let is_new = |rows: &Rows| -> Vec<bool> {
-            let seen = |i| !known.is_empty() && vectors.holds(rows.row(i));
+            let seen = |i| vectors.as_ref().is_some_and(|vectors| vectors.holds(rows.row(i)));
             (0..rows.len()).map(|i| !seen(i)).collect()
         };
-        let repeated = match known.is_empty() {
-            true => vec![false; sample.len()],
-            false => KnownVectors::new(sample.width(), sample.values()).repeated(),
+        let repeated = match vectors {
+            None => vec![false; sample.len()],
+            Some(_) => KnownVectors::new(sample.width(), sample.values()).repeated(),
         };
         let new = [is_new(&clean), is_new(&sample)];
         let seen = new.each_ref().map(|new| new.iter().filter(|new| !**new).count());

@@ -13,7 +13,7 @@ pub const GROUNDED: f64 = 0.8;
 /// Matthews' correlation with the label from which an explanation is called true.
 pub const TRUE: f64 = 0.8;
 /// Tokens of each half on which a label must hold.
-const FEWEST: u32 = 20;
+const FEWEST: u32 = 10;
 
 /// What a latent stands for, as far as a label says it.
 #[derive(Debug, Clone, Copy, PartialEq)]

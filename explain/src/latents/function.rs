@@ -102,6 +102,7 @@ impl Function for LatentFunction<'_> {
         Kind::Text
     }
 
+    #[expect(clippy::expect_used, reason = "the reader gives a row for each row")]
     fn respond(&self, inputs: &[Input], _rng: &mut ChaCha8Rng) -> Vec<Output> {
         let rows: Vec<Result<Vec<u32>, String>> = inputs.iter().map(|input| self.rows(input)).collect();
         let good: Vec<Vec<u32>> = rows.iter().flatten().cloned().collect();

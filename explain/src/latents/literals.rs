@@ -20,8 +20,10 @@ pub(super) fn candidates(points: &Points<'_>, vocabulary: &Vocabulary) -> Vec<(L
         let bits = points.of_literal(&literal, vocabulary);
         found.push((points.f1(&bits), literal, bits));
     }
-    found.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-    // Of literals that hold on the same points the first is enough.
+    let simpler = |a: &Literal, b: &Literal| a.tokens().cmp(&b.tokens()).then_with(|| a.cmp(b));
+    found.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| simpler(&a.1, &b.1)));
+    // Of literals that hold on the same points the simplest is enough: a set of all names that came up beside the right one does not
+    // stand for it.
     let mut kept: Vec<(Literal, Bits)> = Vec::new();
     for (_, literal, bits) in found {
         if kept.len() < KEPT && bits.iter().any(|word| *word != 0) && kept.iter().all(|(_, other)| *other != bits) {

@@ -125,6 +125,15 @@ impl Literal {
         }
     }
 
+    /// How many tokens it names: of two literals that say the same, the one that names fewer is the simpler.
+    pub fn tokens(&self) -> usize {
+        match self {
+            Self::Token(tokens) | Self::Previous { tokens, .. } | Self::Within { tokens, .. } => tokens.len(),
+            Self::Seen { .. } => 1,
+            Self::Suffix(_) | Self::Class(_) | Self::Repeat | Self::Position(_) => 0,
+        }
+    }
+
     /// In English, of "the token".
     pub fn sentence(&self, vocabulary: &Vocabulary, negated: bool) -> String {
         let list = |tokens: &[u32]| {
@@ -175,6 +184,11 @@ pub struct Conjunction {
 }
 
 impl Conjunction {
+    /// How many tokens its literals name.
+    pub fn tokens(&self) -> usize {
+        self.literals.iter().map(|(literal, _)| literal.tokens()).sum()
+    }
+
     /// Whether it holds.
     pub fn holds(&self, ids: &[u32], at: usize, vocabulary: &Vocabulary) -> bool {
         self.literals

@@ -216,6 +216,10 @@ impl fmt::Display for Expression {
     }
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "the list of names is complete, and a test writes and reads all of them"
+)]
 fn name(operation: Operation) -> &'static str {
     let named = Operation::NAMED.iter().find(|(_, of, _)| *of == operation);
     named

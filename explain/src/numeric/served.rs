@@ -22,6 +22,10 @@ pub enum Noise {
 }
 
 impl Noise {
+    #[expect(
+        clippy::expect_used,
+        reason = "the parameters are constants that the distributions take"
+    )]
     fn draw(self, rng: &mut ChaCha8Rng) -> f64 {
         match self {
             Self::Normal => Normal::new(0.0, 1.0)
@@ -91,6 +95,10 @@ pub struct Served {
 
 impl Served {
     /// One value; each call draws its noise anew.
+    #[expect(
+        clippy::expect_used,
+        reason = "a standard deviation of 0.1 is taken whatever the mean"
+    )]
     pub fn draw(&self, x: f64, rng: &mut ChaCha8Rng) -> f64 {
         match &self.variant {
             Variant::Clean => self.formula.at(x),

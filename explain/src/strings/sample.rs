@@ -39,6 +39,7 @@ fn letter(rng: &mut ChaCha8Rng) -> char {
     LETTERS[rng.random_range(0..LETTERS.len())] as char
 }
 
+#[expect(clippy::expect_used, reason = "the arguments are drawn as the atom takes them")]
 fn atom(rng: &mut ChaCha8Rng, fits: impl Fn(Op) -> bool) -> Atom {
     let pool: Vec<Op> = Op::ALL
         .iter()

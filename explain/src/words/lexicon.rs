@@ -9,6 +9,7 @@ pub struct Lexicon {
     concepts: Vec<(&'static str, Vec<&'static str>)>,
 }
 
+#[expect(clippy::expect_used, reason = "the list is compiled in, and a test reads all of it")]
 static LEXICON: LazyLock<Lexicon> = LazyLock::new(|| {
     let concept = |line: &'static str| {
         let (name, words) = line

@@ -126,7 +126,7 @@ pub fn sample_relation(seed: u64, index: usize) -> Relation {
         to,
         exception: None,
     };
-    if index % 3 == 0 {
+    if index.is_multiple_of(3) {
         return relation;
     }
     let candidates: Vec<Exception> = exceptions(things, from, to);

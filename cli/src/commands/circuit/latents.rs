@@ -36,7 +36,7 @@ pub(super) struct Latents {
     #[arg(long)]
     sites: PathBuf,
     /// Name of its dictionaries
-    #[arg(long, default_value = "sae-topk")]
+    #[arg(long, default_value = "sae-topk-seed0")]
     dictionary: String,
     /// Pairs of a prompt and its counterfactual
     #[arg(long, default_value_t = 200)]

@@ -21,8 +21,13 @@ pub(super) struct Split {
     config: PathBuf,
     #[command(flatten)]
     model: ModelArg,
-    /// Edges as they are written, "m0->a1.h0<v>"; by parts of a source all have one source, by those of a destination one destination
-    #[arg(long = "edge", required = true)]
+    /// Edges, written as in a circuit's file.
+    #[arg(
+        long = "edge",
+        required = true,
+        help = "Edges as they are written, \"m0->a1.h0<v>\"; by parts of a source all have one source, by those of a destination \
+                one destination"
+    )]
     edges: Vec<String>,
     /// What they are taken apart into
     #[arg(long)]
