@@ -9,7 +9,7 @@
 //!
 //! Shares of prompts that are predicted right are near 0 or 1 for most seeds and somewhere else for a few: three seeds that all reach 1
 //! say little of the fourth, and t between them covers too seldom. To the variance between seeds of a share two seeds are added that
-//! count [`UNSEEN`] each and reach 0 and 1, as Agresti and Coull add prompts (<https://doi.org/10.2307/2685469>); the mean stays that of
+//! count [`UNSEEN`] of the seeds each and reach 0 and 1, as Agresti and Coull add prompts (<https://doi.org/10.2307/2685469>); the mean stays that of
 //! the seeds. `saelab coverage` measures what that comes to on real seeds.
 //!
 //! Many differences tested at once are held to Holm's step-down levels (<https://www.jstor.org/stable/4615733>).
@@ -24,8 +24,8 @@ use std::collections::BTreeMap;
 /// a hundredth of what it is.
 const DRAWS: usize = 40_000;
 
-/// What a seed that was not seen, and reaches nothing or everything, counts beside one that was.
-const UNSEEN: f64 = 0.1;
+/// What a seed that was not seen, and reaches nothing or everything, counts for each one that was.
+const UNSEEN: f64 = 0.05;
 
 /// Seeds without which a family's spread is not known well enough to call a difference real.
 pub const FEWEST_SEEDS: usize = 3;
@@ -135,9 +135,9 @@ fn standard_error(of_seeds: &[f64], mean: f64, places: Option<usize>) -> Option<
     let n = of_seeds.len() as f64;
     let squares: f64 = of_seeds.iter().map(|value| (value - mean).powi(2)).sum();
     let unseen = places.map_or(0.0, |places| {
-        UNSEEN * (mean.powi(2) + (1.0 - mean).powi(2)) / places as f64
+        n * UNSEEN * (mean.powi(2) + (1.0 - mean).powi(2)) / places as f64
     });
-    let weight = n + places.map_or(0.0, |_| 2.0 * UNSEEN);
+    let weight = n * places.map_or(1.0, |_| 1.0 + 2.0 * UNSEEN);
     (n > 1.0).then(|| ((squares + unseen) / (weight - 1.0) / weight).sqrt())
 }
 

@@ -70,8 +70,8 @@ pub fn tables(report: &Report) -> String {
     }
     let _ = writeln!(
         out,
-        "\nsuff: logit difference on reconstructions over the clean one, |1-s|: its distance from 1; undefined (-)\n\
-         with nec, keep and remove where mean ablation keeps more than {} of it. edit: share of prompts\n\
+        "\nsuff: logit difference on reconstructions over the clean one, |1-s|: its distance from 1; undefined\n\
+         (-) with nec, keep and remove where mean ablation keeps more than {} of it. edit: share of prompts\n\
          predicted as under the true counterfactual patch, k latents exchanged (L0/2: half as many as are\n\
          active; area: under the curve from 0 to the largest k, over that k); supervised edits exchange one\n\
          value and `none` nothing, whatever k. F1, MCC: of the best latent; `random` is the chance level of\n\
@@ -283,8 +283,8 @@ fn comparisons(out: &mut String, report: &Report) {
     }
     let _ = writeln!(
         out,
-        "\nCOMPARISONS (means over sites and attributes; paired intervals over seeds or draws and prompts, at the\n\
-         level that Holm's procedure over all {n} allows each; *: real, excludes zero and seeds agree)"
+        "\nCOMPARISONS (means over sites and attributes; paired intervals over seeds or draws and prompts, at\n\
+         the level that Holm's procedure over all {n} allows each; *: real, excludes zero and seeds agree)"
     );
     report
         .comparisons

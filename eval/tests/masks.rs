@@ -163,7 +163,7 @@ fn learning() -> Learning {
         learning_rate: 0.1,
         rotation_rate: 0.02,
         last_temperature: 0.05,
-        price: 0.001,
+        price: 0.01,
     }
 }
 
@@ -343,10 +343,17 @@ fn masks_at_sites_are_scored_and_repeat() {
             .collect()
     };
     // Three attributes at two sites. The whole activation is the ground truth; nothing changes nothing.
-    assert_eq!(of("everything", Metric::MaskSuccess), [1.0; 3]);
+    assert_eq!(of("whole-activation", Metric::MaskSuccess), [1.0; 3]);
     assert_eq!(of("none", Metric::MaskIsolation), [1.0; 3]);
     assert_eq!(of("none", Metric::MaskLatents), [0.0; 3]);
-    for name in ["everything", "identity", "random", "das-seed0", "das-seed1"] {
+    for name in [
+        "whole-activation",
+        "everything",
+        "identity",
+        "random",
+        "das-seed0",
+        "das-seed1",
+    ] {
         for metric in [Metric::MaskSuccess, Metric::MaskIsolation, Metric::MaskScore] {
             assert_eq!(of(name, metric).len(), 3, "{name} {metric}");
         }

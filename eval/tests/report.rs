@@ -215,6 +215,7 @@ fn parquet_reads_back() {
         "k",
         "threshold",
         "verdict",
+        "sensitivity",
         "value",
         "low",
         "high",

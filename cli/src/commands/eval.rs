@@ -109,9 +109,11 @@ impl Eval {
             &config,
             &earlier,
             &mut told,
-        )?;
+        );
         told.0.finish_and_clear();
+        // A folder that is gone explains whatever could not be written into it.
         held.check()?;
+        let evaluated = evaluated?;
         let mut circumstances = circumstances(start, context);
         circumstances["activations"] = store.hash().into();
         circumstances["model"] = serde_json::to_value(of_model)?;

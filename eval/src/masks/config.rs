@@ -27,7 +27,7 @@ pub struct MasksFile {
     pub rotation_rate: f64,
     /// Temperature of the last step, of 1 at the first. Default 0.05: a logit of 0.2 is then 0.98.
     pub last_temperature: f64,
-    /// Price of an entry of the mask, in nats of the mean loss. Default 0.001: what does nothing is shut.
+    /// Price of an entry of the mask, in nats of the mean loss. Default 0.01: with a tenth of it latents that change nothing stay open (`eval/tests/masks.rs`).
     pub price: f64,
     /// Directions that the skyline (`das`) may learn at a site, as far as it is that wide. Default 32.
     pub das_dims: usize,
@@ -57,7 +57,7 @@ impl Default for MasksFile {
             learning_rate: 0.1,
             rotation_rate: 0.02,
             last_temperature: 0.05,
-            price: 0.001,
+            price: 0.01,
             das_dims: 32,
             das_seeds: 3,
             baselines: vec![Baseline::Random, Baseline::Neurons, Baseline::Pca],

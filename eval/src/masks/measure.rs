@@ -175,6 +175,10 @@ pub fn measure(
 ) -> Result<Masks, Error> {
     let model = runner.model();
     sites.check(task.schema(), model)?;
+    let mut names = BTreeSet::from([NOTHING, EVERYTHING, DAS]);
+    if let Some(set) = sets.iter().find(|set| !names.insert(&set.name)) {
+        return Err(Error::DuplicateSet(set.name.clone()));
+    }
     let read: BTreeSet<Node> = sites
         .nodes()
         .into_iter()

@@ -17,7 +17,7 @@ pub const FILE: &str = "masks.json";
 pub(super) const NOTHING: &str = "none";
 
 /// Name of the exchange of the whole activation.
-pub(super) const EVERYTHING: &str = "everything";
+pub(super) const EVERYTHING: &str = "whole-activation";
 
 /// Name of the family of learned directions.
 pub(super) const DAS: &str = "das";

@@ -19,8 +19,8 @@ pub(super) fn write(out: &mut String, rows: &[Row<'_>]) {
     }
     let _ = writeln!(
         out,
-        "\nCHECKS (sites and seeds or draws with the verdict; in brackets the fewest and the most when one threshold\n\
-         is a quarter lower or higher; what `random` gets is said of the activations, not of training)"
+        "\nCHECKS (sites and seeds or draws with the verdict; in brackets the fewest and the most when one\n\
+         threshold is a quarter lower or higher; what `random` gets is said of the activations)"
     );
     for metric in metrics {
         let of_metric: Vec<&Row<'_>> = judged

@@ -130,7 +130,7 @@ fn width(attributes: &[Attribute]) -> usize {
 pub fn groups(report: &Report) -> Vec<Group> {
     let mut groups = vec![Group {
         title: "approximation".to_owned(),
-        width: 7,
+        width: 6,
         columns: vec![
             plain("suff", Metric::Sufficiency, None),
             plain("|1-s|", Metric::SufficiencyGap, None),
