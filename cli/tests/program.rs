@@ -339,7 +339,7 @@ fn pipeline_gives_the_same_report_in_two_folders() {
         .collect();
     for name in [
         "none",
-        "random",
+        "random-draw0",
         "sae-relu-seed0",
         "sae-topk-seed2",
         "supervised-lstsq",

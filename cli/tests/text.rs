@@ -127,7 +127,17 @@ fn autoencoders_of_running_text_are_trained_spliced_and_compared_with_the_world(
         ),
     ] {
         let refused = saelab(&[
-            "splice", config, "--set", few, "--set", set, "--model", model, "--run", &run,
+            "splice",
+            config,
+            "--set",
+            few,
+            "--set",
+            set,
+            "--model",
+            model,
+            "--run",
+            &run,
+            "--replace",
         ]);
         let line = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(

@@ -72,7 +72,10 @@ impl TextFile {
             source["path"] = serde_json::json!(path.as_slice());
             source["text_field"] = self.source.text_field().into();
         }
-        let together: Vec<&[String]> = self.together.iter().map(|set| set.dictionaries.as_slice()).collect();
+        let set = |set: &Together| {
+            serde_json::json!({"dictionaries": set.dictionaries, "with_error_terms": set.with_error_terms})
+        };
+        let together: Vec<_> = self.together.iter().map(set).collect();
         Made::by(
             command,
             serde_json::json!({"source": source, "together": together, "writes": self.writes}),
