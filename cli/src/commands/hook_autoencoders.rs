@@ -72,9 +72,7 @@ impl TextFile {
             source["path"] = serde_json::json!(path.as_slice());
             source["text_field"] = self.source.text_field().into();
         }
-        let set = |set: &Together| {
-            serde_json::json!({"dictionaries": set.dictionaries, "with_error_terms": set.with_error_terms})
-        };
+        let set = |set: &Together| serde_json::json!({"dictionaries": set.dictionaries, "with_error_terms": set.with_error_terms});
         let together: Vec<_> = self.together.iter().map(set).collect();
         Made::by(
             command,
