@@ -170,7 +170,7 @@ test-python: build
 # One wheel with the program and the package, in target/wheels; and whether both work where it is installed.
 wheel: build
 	test -x target/maturin/bin/maturin || { python3 -m venv target/maturin && target/maturin/bin/pip install --quiet maturin; }
-	cd python && ../target/maturin/bin/maturin build --release --out ../target/wheels
+	cd python && ../target/maturin/bin/maturin build --out ../target/wheels
 	rm -rf target/wheel-trial && python3 -m venv target/wheel-trial
 	target/wheel-trial/bin/pip install --quiet target/wheels/saelab-*.whl
 	target/wheel-trial/bin/saelab --version
