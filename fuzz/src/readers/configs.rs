@@ -60,7 +60,14 @@ pub(super) fn targets() -> Vec<Target> {
 
 /// All committed configs but those of commands whose configs are not read here.
 fn committed() -> Vec<Vec<u8>> {
-    const OTHERS: [&str; 5] = ["pretrain", "circuits", "find", "synthetic", "explain/quick.toml"];
+    const OTHERS: [&str; 6] = [
+        "pretrain",
+        "circuits",
+        "find",
+        "synthetic",
+        "explain/quick.toml",
+        "eval/masks.toml",
+    ];
     let is_read = |path: &Path| !OTHERS.iter().any(|name| path.ends_with(name));
     let folders = entries(&repository("configs"))
         .into_iter()
