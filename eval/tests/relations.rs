@@ -162,7 +162,8 @@ fn seeds_that_split_alike_agree_and_others_do_not() {
             .map(|score| (score.verdict.clone(), score.value))
             .collect()
     };
-    let agrees = vec![(Some("agrees".to_owned()), Some(1.0)); 2];
+    // Judged where Pos is edited: at one of the two sites.
+    let agrees = [(Some("agrees".to_owned()), Some(1.0))];
     assert_eq!(verdicts(Metric::SplittingAgreement, "alike-seed1"), agrees);
     assert_eq!(verdicts(Metric::SplittingAcross, "alike-seed0"), agrees);
     for (verdict, value) in verdicts(Metric::SplittingAgreement, "other-seed1") {
