@@ -196,17 +196,7 @@ pub fn evaluate(
         done = evaluation.steps.done;
         ledger = evaluation.ledger;
     }
-    let known: Vec<DictionaryFacts> = dictionaries
-        .iter()
-        .map(|set| DictionaryFacts {
-            name: set.name.clone(),
-            family: set.family.clone(),
-            identity: set.identity.clone(),
-            folders: set.folders.clone(),
-            reads: set.reads.clone(),
-            seeded: set.seeded,
-        })
-        .collect();
+    let known: Vec<DictionaryFacts> = dictionaries.iter().map(DictionaryFacts::from).collect();
     derive(&mut ledger, &sites.sites, &known, config);
     let pairs: Vec<_> = config
         .compare

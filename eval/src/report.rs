@@ -9,6 +9,7 @@
 use crate::Error;
 use crate::best_latent::BestLatent;
 use crate::config::EvalConfig;
+use crate::dictionary_set::DictionarySet;
 use crate::metric::{Method, Metric, Test};
 use activations::Node;
 use causal::Clean;
@@ -101,6 +102,19 @@ pub struct DictionaryFacts {
     pub reads: BTreeMap<Node, Node>,
     /// Whether another seed would have given another dictionary.
     pub seeded: bool,
+}
+
+impl From<&DictionarySet> for DictionaryFacts {
+    fn from(set: &DictionarySet) -> Self {
+        Self {
+            name: set.name.clone(),
+            family: set.family.clone(),
+            identity: set.identity.clone(),
+            folders: set.folders.clone(),
+            reads: set.reads.clone(),
+            seeded: set.seeded,
+        }
+    }
 }
 
 /// The difference of two families of dictionary sets in one metric, averaged over seeds, sites and attributes.

@@ -32,7 +32,7 @@ const KINDS: [Kind; 5] = [
 ];
 
 /// The names in the order in which they first occur.
-fn in_order<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+pub(crate) fn in_order<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut found = Vec::new();
     for name in names {
         if !found.contains(&name) {

@@ -211,7 +211,7 @@ pub fn measure(
     }
     let dictionaries: Vec<DictionaryFacts> = sets
         .iter()
-        .map(facts)
+        .map(DictionaryFacts::from)
         .chain((0..config.das_seeds).map(das_facts))
         .collect();
     let selection = |metric| Selection {
@@ -246,17 +246,6 @@ pub fn measure(
         dictionaries,
         scores: ledger.into_entries().into_iter().map(|entry| entry.score).collect(),
     })
-}
-
-fn facts(set: &DictionarySet) -> DictionaryFacts {
-    DictionaryFacts {
-        name: set.name.clone(),
-        family: set.family.clone(),
-        identity: set.identity.clone(),
-        folders: set.folders.clone(),
-        reads: set.reads.clone(),
-        seeded: set.seeded,
-    }
 }
 
 fn das_name(seed: usize) -> String {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::agreement::{GROUNDED, TRUE};
 use super::explained::{DictionaryExplained, LatentExplained, Method, MethodExplained};
 use super::predicts::Predicts;
+use crate::find_table::in_order;
 use crate::statistic::Estimate;
 
 /// Columns: the score and its head.
@@ -79,16 +80,6 @@ pub fn table(all: &[DictionaryExplained], resamples: usize, seed: u64) -> String
             that label (F1 of at least 0.8); true: those of them whose explanation agrees with it (at least 0.8); few: latents that were \
             tried and have too few contexts of either kind\n";
     out
-}
-
-fn in_order<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut found = Vec::new();
-    for name in names {
-        if !found.contains(&name) {
-            found.push(name);
-        }
-    }
-    found
 }
 
 fn stands(latent: &LatentExplained) -> bool {

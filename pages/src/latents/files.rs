@@ -220,13 +220,7 @@ fn histogram(contexts: &LatentContexts) -> Value {
 /// A context: its value, the place of the active token, its tokens, and what is above 0 at which of them. The tokens behind the end of
 /// the window are none.
 fn in_words(context: &Context, source: &Source<'_>, words: &mut Words<'_>) -> Value {
-    let ids = source
-        .windows
-        .get(context.window as usize)
-        .map_or(&[][..], |window| &window.ids);
-    let start = (context.start as usize).min(ids.len());
-    let end = (start + context.values.len()).min(ids.len());
-    let tokens: Vec<usize> = ids[start..end].iter().map(|&id| words.place(id)).collect();
+    let tokens: Vec<usize> = source.tokens_of(context).iter().map(|&id| words.place(id)).collect();
     let active = context
         .values
         .iter()

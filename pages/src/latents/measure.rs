@@ -11,7 +11,7 @@ use tasks::{Sample, Task};
 use text::Tokenizer;
 
 use super::coactivation::Coactivation;
-use super::contexts::{Contexts, ContextsConfig, LatentContexts};
+use super::contexts::{Context, Contexts, ContextsConfig, LatentContexts};
 use super::predicates::Predicates;
 use super::{effects, logits, neighbours};
 use crate::Error;
@@ -55,6 +55,19 @@ pub struct Source<'a> {
     pub task: Option<&'a dyn Task>,
     /// Prompts on which the effect on the answer is estimated.
     pub prompts: usize,
+}
+
+impl Source<'_> {
+    /// The ids of the tokens of a context; fewer than its values where it reaches past the end of the window.
+    pub(super) fn tokens_of(&self, context: &Context) -> &[u32] {
+        let ids = self
+            .windows
+            .get(context.window as usize)
+            .map_or(&[][..], |window| &window.ids);
+        let start = (context.start as usize).min(ids.len());
+        let end = (start + context.values.len()).min(ids.len());
+        &ids[start..end]
+    }
 }
 
 /// What was found of one latent.

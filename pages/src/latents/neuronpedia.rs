@@ -95,23 +95,18 @@ fn feature(index: usize, latent: &Latent, rows: u64, source: &Source<'_>) -> Val
 }
 
 fn activation(context: &Context, max: f32, source: &Source<'_>) -> Value {
-    let ids = source
-        .windows
-        .get(context.window as usize)
-        .map_or(&[][..], |window| &window.ids);
-    let start = (context.start as usize).min(ids.len());
-    let end = (start + context.values.len()).min(ids.len());
+    let ids = source.tokens_of(context);
     let values: Vec<f32> = context
         .values
         .iter()
-        .take(end - start)
+        .take(ids.len())
         .map(|value| if value.is_nan() { 0.0 } else { *value })
         .collect();
     let width = max / BINS as f32;
     let bin = ((context.value / width).floor() as usize).min(BINS - 1) as f32;
     json!({
         "bin_min": bin * width, "bin_max": (bin + 1.0) * width, "bin_contains": 1.0 / BINS as f32,
-        "tokens": ids[start..end].iter().map(|&id| name(source, id)).collect::<Vec<_>>(),
+        "tokens": ids.iter().map(|&id| name(source, id)).collect::<Vec<_>>(),
         "values": values, "qualifying_token_index": context.position - context.start,
     })
 }

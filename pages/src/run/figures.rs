@@ -48,14 +48,8 @@ fn points(report: &Report, each: impl Fn(&Row<'_>, usize) -> Option<Point>) -> V
     rows.iter().enumerate().filter_map(|(at, row)| each(row, at)).collect()
 }
 
-/// Axis 1: sufficiency and necessity by site.
-pub(crate) fn approximation(report: &Report) -> Figure {
-    let shown = [
-        (Metric::Sufficiency, "sufficiency"),
-        (Metric::Necessity, "necessity"),
-        (Metric::Fvu, "FVU"),
-        (Metric::L0, "L0"),
-    ];
+/// The points of some metrics, which can be filtered by the metrics' names, in the order of the list.
+fn points_by_metric(report: &Report, shown: &[(Metric, &str)]) -> Vec<Point> {
     let of = |row: &Row<'_>, at| {
         let (_, name) = shown.iter().find(|(metric, _)| *metric == row.score.metric)?;
         Some(Point {
@@ -69,6 +63,18 @@ pub(crate) fn approximation(report: &Report) -> Figure {
             .iter()
             .position(|(_, name)| point.filter.as_deref() == Some(*name))
     });
+    points
+}
+
+/// Axis 1: sufficiency and necessity by site.
+pub(crate) fn approximation(report: &Report) -> Figure {
+    let shown = [
+        (Metric::Sufficiency, "sufficiency"),
+        (Metric::Necessity, "necessity"),
+        (Metric::Fvu, "FVU"),
+        (Metric::L0, "L0"),
+    ];
+    let points = points_by_metric(report, &shown);
     Figure {
         id: "approximation",
         title: "Approximation by site".to_owned(),
@@ -234,19 +240,7 @@ pub(crate) fn checks(report: &Report) -> Figure {
         (Metric::SplittingAgreement, "agreement of seeds"),
         (Metric::SplittingAcross, "agreement of samples"),
     ];
-    let of = |row: &Row<'_>, at| {
-        let (_, name) = shown.iter().find(|(metric, _)| *metric == row.score.metric)?;
-        Some(Point {
-            filter: Some((*name).to_owned()),
-            ..point(row, at, place(row))?
-        })
-    };
-    let mut points = points(report, of);
-    points.sort_by_key(|point| {
-        shown
-            .iter()
-            .position(|(_, name)| point.filter.as_deref() == Some(*name))
-    });
+    let points = points_by_metric(report, &shown);
     Figure {
         id: "checks",
         title: "Occlusion and over-splitting".to_owned(),
