@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::build;
+use crate::places::{shown, shown_in};
 
 /// Its name.
 pub(crate) const MADE: &str = "made.json";
@@ -75,7 +76,7 @@ impl ModelMade {
             None => (named_in_config(folder), None),
         };
         Self {
-            asked: asked.display().to_string(),
+            asked: shown(&asked.display().to_string()),
             name,
             revision,
             hash: model.hash().to_owned(),
@@ -106,7 +107,7 @@ impl Made {
     pub(crate) fn by(command: &str, settings: Value) -> Self {
         Self {
             command: command.to_owned(),
-            settings,
+            settings: shown_in(settings),
             model: None,
             parents: BTreeMap::new(),
             program: Program::this(),

@@ -12,6 +12,7 @@ mod metrics;
 mod misfit;
 mod output;
 mod picture;
+mod places;
 mod progress;
 
 use std::process::ExitCode;
@@ -19,7 +20,13 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     memory::keep_freed_memory();
     let args = args::Args::parse_grouped();
-    match start().and_then(|()| commands::run(args)) {
+    let done = start().and_then(|()| commands::run(args));
+    // What was written is put, also where the command failed, as it would stand in a folder here.
+    let put = places::finish();
+    if let (Err(_), Err(error)) = (&done, &put) {
+        output::error(error);
+    }
+    match done.and(put) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::error(&error);

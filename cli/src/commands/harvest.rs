@@ -17,7 +17,7 @@ use super::estimate;
 use super::{Context, run_folder, share};
 use crate::config::{self, ConfigError};
 use crate::made::{MADE, Made, ModelMade};
-use crate::output;
+use crate::{output, places};
 
 /// Arguments of `saelab harvest`.
 #[derive(Debug, clap::Args)]
@@ -94,13 +94,18 @@ impl Harvest {
         let estimate = estimate::of_harvest(&plan, &model, &tokenizer, context)?;
         output::note(&format!("harvest: {estimate}"));
         let bar = context.progress.bar("harvest", 0);
-        let manifest = harvest(&model, &tokenizer, &plan, &self.out, &mut |event| match event {
+        let mut on_event = |event| match event {
             Event::Progress(progress) => {
                 bar.set_length(progress.total as u64);
                 bar.set_position(progress.done as u64);
             }
             Event::Lock(locking) => note_lock(locking, &self.out),
-        })?;
+        };
+        let mut manifest = harvest(&model, &tokenizer, &plan, &self.out, &mut on_event)?;
+        // Parts elsewhere may have put the shards that are missing here.
+        while manifest.is_none() && places::refresh(&self.out)? {
+            manifest = harvest(&model, &tokenizer, &plan, &self.out, &mut on_event)?;
+        }
         bar.finish_and_clear();
         // A store that was complete already was made by what its file says.
         if let Some(manifest) = manifest.as_ref().filter(|_| !self.out.join(MADE).exists()) {

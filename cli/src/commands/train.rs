@@ -23,7 +23,7 @@ use super::{Context, share};
 use crate::config::{self, ConfigError};
 use crate::interrupt::Watch;
 use crate::made::Made;
-use crate::output;
+use crate::{output, places};
 
 /// Arguments of `saelab train`.
 #[derive(Debug, clap::Args)]
@@ -109,6 +109,12 @@ impl Train {
         let key = share::key(&[], &hashes, &format!("{} {}", store.hash(), joined(sites)))?;
         let list = WorkList::open(&share::folder(&run.0), "train", &key, units)?;
         let worker = list.worker(share, share::usage)?;
+        // Claims of workers elsewhere are not seen here, so none of theirs is taken over.
+        let worker = if places::is_remote(&run.0) {
+            worker.own_only()
+        } else {
+            worker
+        };
         let mut grid = GridShare {
             train: self,
             config,
