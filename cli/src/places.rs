@@ -23,13 +23,32 @@ const NAMES: Names = Names {
         "SHA256SUMS",
     ],
     accounts: &["made.json", "run.json", "metrics.jsonl", "events.out.tfevents."],
+    web: &[
+        "cfg.json",
+        "chat_template.jinja",
+        "config.json",
+        "dictionary.safetensors",
+        "generation_config.json",
+        "harvest.json",
+        "made.json",
+        "manifest.json",
+        "merges.txt",
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "sae.safetensors",
+        "sae_weights.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "tokens.parquet",
+        "vocab.json",
+    ],
 };
 /// How long a process that was asked to end goes on putting what it has written.
 const LAST_WORDS: Duration = Duration::from_secs(45);
 
 static STORAGE: OnceLock<Storage> = OnceLock::new();
 /// Locations on the command line.
-static NAMED: Mutex<Vec<Location>> = Mutex::new(Vec::new());
+static NAMED: Mutex<Vec<(Location, Use)>> = Mutex::new(Vec::new());
 
 /// The storage, with which something is named for the first time.
 fn storage() -> Result<&'static Storage, storage::Error> {
@@ -42,12 +61,17 @@ fn storage() -> Result<&'static Storage, storage::Error> {
 
 /// The command line with locations wherever it takes paths.
 pub(crate) fn with_locations(command: clap::Command) -> clap::Command {
+    let purpose = if command.get_name() == "status" {
+        Use::Status
+    } else {
+        Use::Work
+    };
     let mut command = command.mut_args(|arg| {
         if arg.get_value_parser().type_id() != std::any::TypeId::of::<PathBuf>() {
             return arg;
         }
         let is_output = arg.get_id() == "out";
-        arg.value_parser(PathBufValueParser::new().try_map(move |path| named(path, is_output)))
+        arg.value_parser(PathBufValueParser::new().try_map(move |path| named(path, purpose, is_output)))
     });
     let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
     for name in names {
@@ -57,7 +81,7 @@ pub(crate) fn with_locations(command: clap::Command) -> clap::Command {
 }
 
 /// The local path of what an argument names.
-fn named(path: PathBuf, is_output: bool) -> Result<PathBuf, storage::Error> {
+fn named(path: PathBuf, purpose: Use, is_output: bool) -> Result<PathBuf, storage::Error> {
     let Some(location) = path.to_str().and_then(Location::parse) else {
         return Ok(path);
     };
@@ -65,20 +89,20 @@ fn named(path: PathBuf, is_output: bool) -> Result<PathBuf, storage::Error> {
     if is_output && location.scheme.is_read_only() {
         return Err(storage::Error::ReadOnly { location });
     }
-    let local = storage()?.local(&location);
+    let local = storage()?.local(&location, purpose);
     let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
-    if !named.contains(&location) {
-        named.push(location);
+    if !named.iter().any(|(known, _)| *known == location) {
+        named.push((location, purpose));
     }
     Ok(local)
 }
 
 /// Fetches what the arguments name.
-pub(crate) fn open_named(purpose: Use) -> anyhow::Result<()> {
+pub(crate) fn open_named() -> anyhow::Result<()> {
     let mut named = std::mem::take(&mut *NAMED.lock().unwrap_or_else(PoisonError::into_inner));
     // Outer ones first: what lies in them is there then.
-    named.sort();
-    for location in named {
+    named.sort_by(|(a, _), (b, _)| a.cmp(b));
+    for (location, purpose) in named {
         open(&location, purpose)?;
     }
     Ok(())
@@ -108,7 +132,7 @@ pub(crate) fn input(text: &str) -> anyhow::Result<Option<PathBuf>> {
     };
     let location = location?;
     open(&location, Use::Input)?;
-    Ok(Some(storage()?.local(&location)))
+    Ok(Some(storage()?.local(&location, Use::Input)))
 }
 
 /// Whether what is written at this local path is put elsewhere.

@@ -98,27 +98,32 @@ impl Cache {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The name of a bucket's folder.
-    fn name(&self, location: &Location) -> String {
+    /// The name of a bucket's folder, or of one with names and no contents.
+    fn name(&self, location: &Location, names_only: bool) -> String {
         let Location { scheme, bucket, .. } = location;
         let told = artifacts::sha256_hex(format!("{} {bucket} {}", scheme.as_str(), self.endpoints).as_bytes());
         let bucket: String = bucket
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
             .collect();
-        format!("{}-{bucket}-{}", scheme.as_str(), &told[..8])
+        format!(
+            "{}-{bucket}-{}{}",
+            scheme.as_str(),
+            &told[..8],
+            if names_only { "-names" } else { "" }
+        )
     }
 
     /// The folder of a bucket.
-    pub(crate) fn of_bucket(&self, location: &Location) -> PathBuf {
-        self.folder.join("objects").join(self.name(location))
+    pub(crate) fn of_bucket(&self, location: &Location, names_only: bool) -> PathBuf {
+        self.folder.join("objects").join(self.name(location, names_only))
     }
 
     /// The journal of a bucket.
-    pub(crate) fn records(&self, location: &Location) -> PathBuf {
+    pub(crate) fn records(&self, location: &Location, names_only: bool) -> PathBuf {
         self.folder
             .join("records")
-            .join(format!("{}.jsonl", self.name(location)))
+            .join(format!("{}.jsonl", self.name(location, names_only)))
     }
 
     fn root(&self, path: &Path, ending: &str) -> PathBuf {
@@ -267,10 +272,11 @@ impl Cache {
     }
 
     /// `text` with locations in place of the paths of copies.
-    pub(crate) fn shown(&self, text: &str, buckets: &[Location]) -> String {
+    pub(crate) fn shown(&self, text: &str, buckets: &[(Location, bool)]) -> String {
         let mut text = text.to_owned();
-        for bucket in buckets {
-            let folder = self.of_bucket(bucket);
+        // The name of the one begins with that of the other.
+        for (bucket, names_only) in buckets.iter().rev() {
+            let folder = self.of_bucket(bucket, *names_only);
             text = text.replace(&folder.to_string_lossy().into_owned(), &bucket.of_bucket().to_string());
         }
         text

@@ -96,6 +96,18 @@ impl Bucket {
         }
     }
 
+    /// A file of the object's size, without its bytes.
+    pub(crate) fn name_only(&self, meta: &ObjectMeta) -> Result<(), Error> {
+        let path = self.path(meta.location.as_ref());
+        let failed = |cause| Error::cache(&path, cause);
+        fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
+        let part = path.with_file_name(format!(".partial-{}", artifacts::temporary::unique()));
+        File::create(&part)
+            .and_then(|file| file.set_len(meta.size))
+            .map_err(failed)?;
+        self.keep(meta, &part, &path)
+    }
+
     /// Gives a whole copy its name.
     fn keep(&self, meta: &ObjectMeta, part: &Path, path: &Path) -> Result<(), Error> {
         let failed = |cause| Error::cache(path, cause);

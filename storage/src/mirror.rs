@@ -15,7 +15,7 @@ use crate::cache::{Cache, Hold};
 use crate::get::tag;
 use crate::put::remove_copy;
 use crate::records::{Stamp, is_below};
-use crate::{Error, Location};
+use crate::{Error, Location, Names};
 
 /// Objects that are on their way at once.
 pub(crate) const AT_ONCE: usize = 8;
@@ -31,7 +31,7 @@ pub enum Use {
     Input,
     /// It may write there.
     Work,
-    /// It looks at what workers do.
+    /// It looks at what is there, and what workers do: large files have a size and no contents, in a copy of its own.
     Status,
 }
 
@@ -61,6 +61,12 @@ pub(crate) struct Mirror {
 fn is_local(key: &str) -> bool {
     let is_temporary = |part: &str| part.starts_with(".partial-") || part.starts_with(".replaced-");
     key.split('/').any(is_temporary) || key.ends_with(".lock")
+}
+
+/// Whether an object says what is done, and by whom.
+fn is_told(meta: &ObjectMeta) -> bool {
+    let key = meta.location.as_ref();
+    key.ends_with(".json") || key.split('/').any(|part| part == ".work")
 }
 
 /// Whether a file is a worker's sign of life.
@@ -95,18 +101,23 @@ impl Mirror {
 
     /// Makes the copy what is there now. Where no other process uses it, what a killed one has left and not put goes; else files
     /// that were written here meanwhile stay.
-    pub(crate) async fn pull(&self, cache: &Cache, first: bool) -> Result<Fetched, Error> {
-        let listed = self.bucket.list(&self.key).await?;
+    pub(crate) async fn pull(&self, cache: &Cache, names: &Names, first: bool) -> Result<Fetched, Error> {
+        let listed = self.bucket.list(&self.key, names.web).await?;
         self.bucket.records().refresh()?;
         let listed = self.whole(listed).await?;
-        let forget =
-            first && self.purpose != Use::Status && !cache.is_unput(&self.path()) && cache.is_alone(&self.hold);
+        let forget = first && !cache.is_unput(&self.path()) && cache.is_alone(&self.hold);
         if forget {
             self.bucket.abort_uploads(&self.key).await?;
         }
         let there: BTreeMap<&str, &ObjectMeta> = listed.iter().map(|meta| (meta.location.as_ref(), meta)).collect();
         self.drop_gone(&there, forget)?;
         let missing: Vec<&ObjectMeta> = listed.iter().filter(|meta| !self.is_current(meta, forget)).collect();
+        let (missing, large): (Vec<&ObjectMeta>, Vec<_>) = missing
+            .into_iter()
+            .partition(|meta| !self.bucket.names_only || is_told(meta));
+        for meta in large {
+            self.bucket.name_only(meta)?;
+        }
         let bytes = missing.iter().map(|meta| meta.size).sum();
         cache.make_room(&self.location, bytes)?;
         let fetched = futures_util::stream::iter(missing.iter().map(|meta| self.bucket.fetch(meta)));

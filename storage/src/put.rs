@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path as Key;
 use object_store::{
-    Attributes, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions,
-    PutResult, UpdateVersion,
+    Attributes, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutResult,
+    UpdateVersion,
 };
 
 use crate::Error;
@@ -234,14 +234,6 @@ impl Bucket {
                 let meta = meta.ok_or_else(|| self.damaged(name.as_ref(), "it is gone"))?;
                 Ok((tag(&meta), meta.version))
             }
-        }
-    }
-
-    async fn head(&self, name: &Key) -> Result<Option<ObjectMeta>, Error> {
-        match self.objects.whole.head(name).await {
-            Ok(meta) => Ok(Some(meta)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.error(name.as_ref(), &error)),
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Names {
     /// Beginnings of the names of files that say how something was made, with times and hosts: where two processes have made the same, one
     /// of them is as good as the other.
     pub accounts: &'static [&'static str],
+    /// Files by which a folder on a web server is known, which lists nothing; those of JSON name further files.
+    pub web: &'static [&'static str],
 }
 
 /// The locations that a process uses.
@@ -47,7 +49,8 @@ struct Shared {
     names: Names,
     /// Told of troubles that may pass.
     on_trouble: fn(&Error),
-    buckets: Mutex<BTreeMap<Location, Arc<Bucket>>>,
+    /// Of each bucket also one of which only is known what there is ([`Use::Status`]).
+    buckets: Mutex<BTreeMap<(Location, bool), Arc<Bucket>>>,
     mirrors: Mutex<Vec<Arc<Mirror>>>,
     put: Mutex<Put>,
 }
@@ -96,9 +99,9 @@ impl Storage {
         }
     }
 
-    /// The local path that stands for a location.
-    pub fn local(&self, location: &Location) -> PathBuf {
-        let folder = self.shared.cache.of_bucket(location);
+    /// The local path that stands for a location in this use.
+    pub fn local(&self, location: &Location, purpose: Use) -> PathBuf {
+        let folder = self.shared.cache.of_bucket(location, purpose == Use::Status);
         match location.key.is_empty() {
             true => folder,
             false => folder.join(&location.key),
@@ -113,9 +116,11 @@ impl Storage {
     /// A bucket that is not there, credentials that are missing or refused, a store that cannot be reached, bytes that are
     /// not those that were put, more than the cache may hold, and whatever the disk says.
     pub fn open(&self, location: &Location, purpose: Use) -> Result<Fetched, Error> {
-        let bucket = self.bucket(location)?;
+        let bucket = self.bucket(location, purpose)?;
         let mirror = Arc::new(Mirror::new(&bucket, location, purpose, &self.shared.cache)?);
-        let fetched = self.handle()?.block_on(mirror.pull(&self.shared.cache, true))?;
+        let fetched = self
+            .handle()?
+            .block_on(mirror.pull(&self.shared.cache, &self.shared.names, true))?;
         lock(&self.shared.mirrors).push(mirror);
         if purpose == Use::Work && !location.scheme.is_read_only() {
             self.begin_putting()?;
@@ -137,7 +142,7 @@ impl Storage {
             if mirror.purpose == Use::Work {
                 self.shared.pass(&handle, mirror, true)?;
             }
-            let found = handle.block_on(mirror.pull(&self.shared.cache, false))?;
+            let found = handle.block_on(mirror.pull(&self.shared.cache, &self.shared.names, false))?;
             fetched.files += found.files;
             fetched.bytes += found.bytes;
         }
@@ -182,18 +187,19 @@ impl Storage {
 
     /// `text` with locations in place of the local paths that stand for them.
     pub fn shown(&self, text: &str) -> String {
-        let buckets: Vec<Location> = lock(&self.shared.buckets).keys().cloned().collect();
+        let buckets: Vec<(Location, bool)> = lock(&self.shared.buckets).keys().cloned().collect();
         self.shared.cache.shown(text, &buckets)
     }
 
-    fn bucket(&self, location: &Location) -> Result<Arc<Bucket>, Error> {
+    fn bucket(&self, location: &Location, purpose: Use) -> Result<Arc<Bucket>, Error> {
         let mut buckets = lock(&self.shared.buckets);
-        if let Some(bucket) = buckets.get(&location.of_bucket()) {
+        let name = (location.of_bucket(), purpose == Use::Status);
+        if let Some(bucket) = buckets.get(&name) {
             return Ok(bucket.clone());
         }
         let objects = Objects::connect(location)?;
-        let bucket = Arc::new(Bucket::new(location, objects, &self.shared.cache)?);
-        buckets.insert(location.of_bucket(), bucket.clone());
+        let bucket = Arc::new(Bucket::new(location, objects, &self.shared.cache, name.1)?);
+        buckets.insert(name, bucket.clone());
         Ok(bucket)
     }
 
@@ -261,8 +267,10 @@ impl Storage {
     /// For tests: with a store that is none of the net's.
     #[cfg(test)]
     fn with_bucket(self, location: &Location, objects: Objects) -> Self {
-        let bucket = Bucket::new(location, objects, &self.shared.cache).unwrap();
-        lock(&self.shared.buckets).insert(location.of_bucket(), Arc::new(bucket));
+        for names_only in [false, true] {
+            let bucket = Bucket::new(location, objects.clone(), &self.shared.cache, names_only).unwrap();
+            lock(&self.shared.buckets).insert((location.of_bucket(), names_only), Arc::new(bucket));
+        }
         self
     }
 }
@@ -290,3 +298,6 @@ fn refuse_written(mirror: &Mirror) -> Result<(), Error> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

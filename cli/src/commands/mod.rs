@@ -93,10 +93,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         device_name: args.device,
         progress: Progress::new(args.no_progress),
     };
-    places::open_named(match args.command {
-        Command::Status(_) => storage::Use::Status,
-        _ => storage::Use::Work,
-    })?;
+    places::open_named()?;
     match args.command {
         Command::Model(command) => command.run(&context),
         Command::Pretrain(command) => command.run(&context),
