@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands;
-use crate::places;
+use crate::locations;
 
 /// The headings of `--help` and the commands below each: what is used every day comes first.
 const GROUPS: [(&str, &[&str]); 4] = [
@@ -56,7 +56,7 @@ impl Args {
 
 /// The command line as clap has it, with the subcommands under their headings.
 pub(crate) fn command() -> clap::Command {
-    let command = places::with_locations(Args::command());
+    let command = locations::anywhere(Args::command());
     let mut template = String::from("{about-with-newline}\n{usage-heading} {usage}\n");
     // A command that no group lists is shown all the same.
     let listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use crate::{misfit, places};
+use crate::misfit;
 
 /// A config or command line that cannot be meant; the program ends with exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -24,17 +24,17 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path, sets: &[String]) -> Result<
     }
     let mut value = Value::Table(table);
     check_counts("", &value).map_err(fail)?;
-    fetch_inputs(&mut value).map_err(|error| fail(format!("{error:#}")))?;
+    fetch_inputs(&mut value).map_err(|error| fail(error.to_string()))?;
     value.clone().try_into().map_err(|error: toml::de::Error| {
         fail(misfit::describe::<T>(&value, &error).unwrap_or_else(|| one_line(&error, None)))
     })
 }
 
 /// Fetches what values name at `s3://` and the like; a local path takes the place of the value.
-fn fetch_inputs(value: &mut Value) -> anyhow::Result<()> {
+fn fetch_inputs(value: &mut Value) -> Result<(), storage::Error> {
     match value {
         Value::String(text) => {
-            if let Some(local) = places::input(text)? {
+            if let Some(local) = storage::process::input(text)? {
                 *text = local.to_string_lossy().into_owned();
             }
             Ok(())

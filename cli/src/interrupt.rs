@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::{output, places};
+use crate::{locations, output};
 
 /// Trainings that look at [`REQUESTED`].
 static WATCHES: AtomicUsize = AtomicUsize::new(0);
@@ -43,7 +43,7 @@ pub(crate) fn listen() -> anyhow::Result<()> {
             return;
         }
         artifacts::end_temporaries();
-        places::finish_in_time();
+        locations::finish_in_time();
         output::note("error: interrupted; what was finished is kept, run the same command again to resume (`saelab pretrain` with --resume)");
         std::process::exit(1);
     })

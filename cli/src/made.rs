@@ -9,9 +9,9 @@ use std::path::Path;
 use lm::Model;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use storage::process::{shown, shown_in};
 
 use crate::build;
-use crate::places::{shown, shown_in};
 
 /// Its name.
 pub(crate) const MADE: &str = "made.json";

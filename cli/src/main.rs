@@ -6,23 +6,24 @@ mod commands;
 mod config;
 mod config_keys;
 mod interrupt;
+mod locations;
 mod made;
 mod memory;
 mod metrics;
 mod misfit;
 mod output;
 mod picture;
-mod places;
 mod progress;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     memory::keep_freed_memory();
+    storage::process::tell(output::note);
     let args = args::Args::parse_grouped();
     let done = start().and_then(|()| commands::run(args));
     // What was written is put, also where the command failed, as it would stand in a folder here.
-    let put = places::finish();
+    let put = storage::process::finish().map(drop).map_err(anyhow::Error::from);
     if let (Err(_), Err(error)) = (&done, &put) {
         output::error(error);
     }

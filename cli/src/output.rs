@@ -3,8 +3,7 @@
 use std::io::{self, Write};
 
 use anyhow::Context;
-
-use crate::places::shown;
+use storage::process::shown;
 
 /// The longest line of an error or remark, in characters. What stands in a file may be of any length.
 const LONGEST: usize = 2000;

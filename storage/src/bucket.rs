@@ -136,8 +136,11 @@ impl Bucket {
         while let Some(next) = names.pop_first() {
             let name = self.name(&next)?;
             asked.insert(next.clone());
-            let Some(meta) = self.head(&name).await? else {
-                continue;
+            let meta = match self.head(&name).await {
+                Ok(Some(meta)) => meta,
+                // Some servers refuse what is not there.
+                Ok(None) | Err(Error::Refused { .. }) => continue,
+                Err(error) => return Err(error),
             };
             if next.ends_with(".json") && meta.size < LARGEST_LIST {
                 let failed = |error| self.error(&next, &error);

@@ -12,7 +12,7 @@
 //! * Objects carry the SHA-256 of their bytes, which is compared when they come back.
 //!
 //! The trait over kinds of stores is object_store's; what is not local is asked through a runtime on one thread, which is started with
-//! the first location.
+//! the first location. [`process`] holds the storage of a program.
 
 mod bucket;
 mod cache;
@@ -22,6 +22,7 @@ mod get;
 mod location;
 mod mirror;
 mod pass;
+pub mod process;
 mod put;
 mod records;
 mod secrets;

@@ -17,7 +17,7 @@ use super::estimate;
 use super::{Context, run_folder, share};
 use crate::config::{self, ConfigError};
 use crate::made::{MADE, Made, ModelMade};
-use crate::{output, places};
+use crate::output;
 
 /// Arguments of `saelab harvest`.
 #[derive(Debug, clap::Args)]
@@ -103,7 +103,7 @@ impl Harvest {
         };
         let mut manifest = harvest(&model, &tokenizer, &plan, &self.out, &mut on_event)?;
         // Parts elsewhere may have put the shards that are missing here.
-        while manifest.is_none() && places::refresh(&self.out)? {
+        while manifest.is_none() && storage::process::refresh(&self.out)? {
             manifest = harvest(&model, &tokenizer, &plan, &self.out, &mut on_event)?;
         }
         bar.finish_and_clear();

@@ -5,7 +5,6 @@ use burn::tensor::Device;
 use crate::args::{Args, Command};
 use crate::build;
 use crate::config::ConfigError;
-use crate::places;
 use crate::progress::Progress;
 
 mod baselines;
@@ -93,7 +92,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         device_name: args.device,
         progress: Progress::new(args.no_progress),
     };
-    places::open_named()?;
+    storage::process::open_named()?;
     match args.command {
         Command::Model(command) => command.run(&context),
         Command::Pretrain(command) => command.run(&context),

@@ -23,7 +23,7 @@ use super::{Context, share};
 use crate::config::{self, ConfigError};
 use crate::interrupt::Watch;
 use crate::made::Made;
-use crate::{output, places};
+use crate::output;
 
 /// Arguments of `saelab train`.
 #[derive(Debug, clap::Args)]
@@ -110,7 +110,7 @@ impl Train {
         let list = WorkList::open(&share::folder(&run.0), "train", &key, units)?;
         let worker = list.worker(share, share::usage)?;
         // Claims of workers elsewhere are not seen here, so none of theirs is taken over.
-        let worker = if places::is_remote(&run.0) {
+        let worker = if storage::process::is_remote(&run.0) {
             worker.own_only()
         } else {
             worker

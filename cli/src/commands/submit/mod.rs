@@ -17,7 +17,7 @@ use super::harvest::{Harvest, Prepared};
 use super::run_folder::{self, RunFolder};
 use super::{Context, estimate, train, training_rows};
 use crate::config::ConfigError;
-use crate::{output, places};
+use crate::output;
 use slurm::{Array, Script};
 
 /// Seconds that every task may take beyond its work: to start, to load, to wait for a slow disk.
@@ -72,7 +72,7 @@ impl Submit {
         if let Some(option) = self.sbatch.iter().find(|option| option.contains(['\n', '\r'])) {
             return Err(ConfigError(format!("--sbatch {option}: an option is one line")).into());
         }
-        if places::is_remote(&self.run) {
+        if storage::process::is_remote(&self.run) {
             let reason = "the logs of jobs and what they wait for are files on a disk that all machines see; name a folder there (the \
                           tasks' own commands, `harvest` and `train --shard`, take locations)";
             return Err(ConfigError(format!("--run {}: {reason}", self.run.display())).into());
