@@ -5,7 +5,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
@@ -21,8 +20,6 @@ use crate::{Error, Location, Names};
 pub(crate) const AT_ONCE: usize = 8;
 /// An object of this name says that what lies beside and below it is being put, or removed.
 pub(crate) const MARK: &str = ".partial-put";
-/// A mark that is so old was left by a process that was killed.
-const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a command does with a location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,15 +99,21 @@ impl Mirror {
     /// Makes the copy what is there now. Where no other process uses it, what a killed one has left and not put goes; else files
     /// that were written here meanwhile stay.
     pub(crate) async fn pull(&self, cache: &Cache, names: &Names, first: bool) -> Result<Fetched, Error> {
-        let listed = self.bucket.list(&self.key, names.web).await?;
         self.bucket.records().refresh()?;
-        let listed = self.whole(listed).await?;
+        // Before the listing, so that what is put after it is not taken for gone.
+        let known: BTreeMap<String, Stamp> = {
+            let records = self.bucket.records();
+            let known = records.below(&self.key);
+            known.map(|(key, record)| (key.to_owned(), record.local)).collect()
+        };
+        let listed = self.bucket.list(&self.key, names.web).await?;
+        let listed = self.whole(listed);
         let forget = first && !cache.is_unput(&self.path()) && cache.is_alone(&self.hold);
         if forget {
             self.bucket.abort_uploads(&self.key).await?;
         }
         let there: BTreeMap<&str, &ObjectMeta> = listed.iter().map(|meta| (meta.location.as_ref(), meta)).collect();
-        self.drop_gone(&there, forget)?;
+        self.drop_gone(known, &there, forget)?;
         let missing: Vec<&ObjectMeta> = listed.iter().filter(|meta| !self.is_current(meta, forget)).collect();
         let (missing, large): (Vec<&ObjectMeta>, Vec<_>) = missing
             .into_iter()
@@ -129,23 +132,11 @@ impl Mirror {
     }
 
     /// The objects that are to be copied: those that were put whole.
-    async fn whole(&self, listed: Vec<ObjectMeta>) -> Result<Vec<ObjectMeta>, Error> {
-        let marks = listed.iter().filter_map(|meta| {
-            let folder = meta.location.as_ref().strip_suffix(MARK)?;
-            let age = SystemTime::now().duration_since(SystemTime::from(meta.last_modified));
-            let is_abandoned = age.is_ok_and(|age| age > ABANDONED_AFTER);
-            Some((folder.trim_end_matches('/').to_owned(), is_abandoned))
-        });
-        let marks: Vec<(String, bool)> = marks.collect();
-        for (folder, _) in marks
+    fn whole(&self, listed: Vec<ObjectMeta>) -> Vec<ObjectMeta> {
+        let marks = listed
             .iter()
-            .filter(|(_, abandoned)| *abandoned && self.purpose == Use::Work)
-        {
-            for meta in listed.iter().filter(|meta| is_below(meta.location.as_ref(), folder)) {
-                self.bucket.delete(meta.location.as_ref()).await?;
-            }
-        }
-        let marks: BTreeSet<String> = marks.into_iter().map(|(folder, _)| folder).collect();
+            .filter_map(|meta| meta.location.as_ref().strip_suffix(MARK));
+        let marks: BTreeSet<String> = marks.map(|folder| folder.trim_end_matches('/').to_owned()).collect();
         let pattern = self
             .location
             .pattern()
@@ -167,7 +158,7 @@ impl Mirror {
             .filter(|meta| is_wanted(meta.location.as_ref()))
             .collect();
         *self.incomplete() = marks;
-        Ok(wanted)
+        wanted
     }
 
     /// Whether the copy of an object need not be fetched.
@@ -186,30 +177,25 @@ impl Mirror {
     }
 
     /// Removes copies whose objects are gone and, to `forget` what was never put, files that never were objects.
-    fn drop_gone(&self, there: &BTreeMap<&str, &ObjectMeta>, forget: bool) -> Result<(), Error> {
+    fn drop_gone(
+        &self,
+        known: BTreeMap<String, Stamp>,
+        there: &BTreeMap<&str, &ObjectMeta>,
+        forget: bool,
+    ) -> Result<(), Error> {
         if self.location.pattern().is_some() {
             // Other files of the folder are not its own; what the pattern names and is gone has to go all the same.
-            let known: Vec<String> = self
-                .bucket
-                .records()
-                .below(&self.key)
-                .map(|(key, _)| key.to_owned())
-                .collect();
             let gone = known
-                .into_iter()
+                .into_keys()
                 .filter(|key| !there.contains_key(key.as_str()) && self.is_named(key));
             return gone.into_iter().try_for_each(|key| self.drop_copy(&key));
         }
         let files = self.files()?;
-        let known: BTreeMap<String, Stamp> = self
-            .bucket
-            .records()
-            .below(&self.key)
-            .map(|(key, record)| (key.to_owned(), record.local))
-            .collect();
         for (key, stamp) in &known {
             let is_same = files.get(key).is_none_or(|local| local == stamp);
-            if !there.contains_key(key.as_str()) && (is_same || forget) {
+            // Claims of this process are not asked for, and are there.
+            let is_own = is_claim(key) && !forget;
+            if !there.contains_key(key.as_str()) && (is_same || forget) && !is_own {
                 self.drop_copy(key)?;
             }
         }

@@ -58,9 +58,14 @@ fn folder_of(key: &str) -> &str {
 }
 
 /// Whether a file is in a hidden folder: it may still grow, and is of use to who continues the work only.
-fn is_growing(key: &str) -> bool {
+fn is_growing(key: &str, root: &str) -> bool {
     let hidden = |part: &str| part.starts_with('.') && part != ".work";
-    folder_of(key).split('/').any(hidden)
+    folder_of(within(key, root)).split('/').any(hidden)
+}
+
+/// A key without that of the folder which the command was given.
+fn within<'a>(key: &'a str, root: &str) -> &'a str {
+    key.strip_prefix(root).unwrap_or(key)
 }
 
 /// What is to be done for `files` to be what the bucket holds, where `known` says what it holds now. A seal is put only if it was
@@ -69,7 +74,7 @@ fn plan(
     files: &BTreeMap<String, Stamp>,
     seen: &BTreeSet<String>,
     known: &BTreeMap<String, Record>,
-    seals: &[&str],
+    (seals, root): (&[&str], &str),
     all: bool,
 ) -> Plan {
     let is_seal = |key: &str| seals.contains(&file_name(key));
@@ -99,7 +104,7 @@ fn plan(
         plan.broken.push(seal.clone());
     }
     // What grows is put with what is whole, so that a checkpoint has the log that belongs to it.
-    if !all && sealing.is_empty() && others.iter().all(|(key, _)| is_growing(key)) {
+    if !all && sealing.is_empty() && others.iter().all(|(key, _)| is_growing(key, root)) {
         others.clear();
     }
     others.sort_by_key(|(key, stamp)| (stamp.modified, *key));
@@ -133,7 +138,7 @@ impl Mirror {
             .below(&self.key)
             .map(|(key, record)| (key.to_owned(), record.clone()))
             .collect();
-        let plan = plan(&files, &seen, &known, names.seals, all);
+        let plan = plan(&files, &seen, &known, (names.seals, &self.key), all);
         self.carry_out(&plan, names).await
     }
 
@@ -186,7 +191,9 @@ impl Mirror {
 
     /// What is done where another process has put something else.
     fn meanwhile(&self, key: &str, names: &Names) -> Meanwhile {
-        let is_of_one_worker = folder_of(key).split('/').any(|part| part.starts_with('.'));
+        let is_of_one_worker = folder_of(within(key, &self.key))
+            .split('/')
+            .any(|part| part.starts_with('.'));
         if is_of_one_worker || self.incomplete().iter().any(|folder| is_below(key, folder)) {
             return Meanwhile::Replace;
         }
@@ -238,7 +245,13 @@ mod tests {
             ("s/manifest.json", 3),
             ("s/harvest.json", 0),
         ]);
-        let first = plan(&there, &seen(&[]), &known(&[("s/harvest.json", 0)]), &SEALS, false);
+        let first = plan(
+            &there,
+            &seen(&[]),
+            &known(&[("s/harvest.json", 0)]),
+            (&SEALS, ""),
+            false,
+        );
         assert_eq!(
             (first.puts, first.seals),
             (vec!["s/h/1".into(), "s/h/0".into()], vec![])
@@ -247,7 +260,7 @@ mod tests {
             &there,
             &seen(&["s/manifest.json"]),
             &known(&[("s/h/1", 1)]),
-            &SEALS,
+            (&SEALS, ""),
             false,
         );
         assert_eq!(last.puts, ["s/harvest.json", "s/h/0"]);
@@ -262,7 +275,7 @@ mod tests {
                 ("s/manifest.json", 3),
                 ("s/harvest.json", 0),
             ]),
-            &SEALS,
+            (&SEALS, ""),
             true,
         );
         assert_eq!(none, Plan::default());
@@ -272,13 +285,13 @@ mod tests {
     fn what_appears_or_changes_as_a_whole_is_marked_meanwhile() {
         let there = files(&[("r/sae/a/weights", 1), ("r/sae/a/config.json", 1)]);
         let seen_weights = seen(&["r/sae/a/weights"]);
-        let new = plan(&there, &seen_weights, &known(&[("r/x", 1)]), &SEALS, false);
+        let new = plan(&there, &seen_weights, &known(&[("r/x", 1)]), (&SEALS, ""), false);
         assert_eq!((new.marked, new.broken), (seen(&["r/sae/a"]), vec![]));
         let replaced = plan(
             &there,
             &seen_weights,
             &known(&[("r/sae/a/weights", 0), ("r/sae/a/config.json", 0)]),
-            &SEALS,
+            (&SEALS, ""),
             false,
         );
         assert_eq!(
@@ -290,7 +303,7 @@ mod tests {
             &files(&[]),
             &seen(&[]),
             &known(&[("c/weights", 1), ("c/x", 1)]),
-            &SEALS,
+            (&SEALS, ""),
             false,
         );
         assert_eq!(
@@ -301,7 +314,7 @@ mod tests {
             &files(&[("s/0", 1)]),
             &seen(&[]),
             &known(&[("s/0", 1), ("s/manifest.json", 1)]),
-            &SEALS,
+            (&SEALS, ""),
             false,
         );
         assert_eq!(
@@ -313,13 +326,14 @@ mod tests {
     #[test]
     fn what_grows_waits_for_what_is_whole() {
         let grows = ("r/sae/.training-x/metrics.jsonl", 5);
-        let alone = plan(&files(&[grows]), &seen(&[]), &known(&[]), &SEALS, false);
+        let alone = plan(&files(&[grows]), &seen(&[]), &known(&[]), (&SEALS, ""), false);
         assert_eq!(alone.puts.len(), 0);
         for (also, all) in [(Some(("r/checkpoints/x", 6)), false), (None, true)] {
             let there: Vec<_> = [Some(grows), also].into_iter().flatten().collect();
-            let put = plan(&files(&there), &seen(&[]), &known(&[]), &SEALS, all);
+            let put = plan(&files(&there), &seen(&[]), &known(&[]), (&SEALS, ""), all);
             assert_eq!(put.puts.first().map(String::as_str), Some(grows.0));
         }
-        assert!(!is_growing("r/.work/train/00000.claim") && is_growing("r/.training-x/made.json"));
+        assert!(!is_growing("r/.work/train/00000.claim", "r") && is_growing("r/.training-x/made.json", "r"));
+        assert!(!is_growing(".hidden/r/x", ".hidden/r"));
     }
 }

@@ -53,6 +53,8 @@ struct Shared {
     buckets: Mutex<BTreeMap<(Location, bool), Arc<Bucket>>>,
     mirrors: Mutex<Vec<Arc<Mirror>>>,
     put: Mutex<Put>,
+    /// Held by the thread that looks through files and puts them.
+    passing: Mutex<()>,
 }
 
 /// The thread that drives all connections.
@@ -93,6 +95,7 @@ impl Storage {
                 buckets: Mutex::new(BTreeMap::new()),
                 mirrors: Mutex::new(Vec::new()),
                 put: Mutex::new(Put::default()),
+                passing: Mutex::new(()),
             }),
             runtime: Mutex::new(None),
             putting: Mutex::new(None),
@@ -117,6 +120,14 @@ impl Storage {
     /// not those that were put, more than the cache may hold, and whatever the disk says.
     pub fn open(&self, location: &Location, purpose: Use) -> Result<Fetched, Error> {
         let bucket = self.bucket(location, purpose)?;
+        let is_open = |mirror: &Arc<Mirror>| {
+            let is_part = mirror.location.pattern().is_none() && is_below(&location.key, &mirror.key);
+            let is_used_so = mirror.purpose == purpose || (mirror.purpose, purpose) == (Use::Work, Use::Input);
+            Arc::ptr_eq(&mirror.bucket, &bucket) && is_used_so && (is_part || mirror.location == *location)
+        };
+        if lock(&self.shared.mirrors).iter().any(is_open) {
+            return Ok(Fetched::default());
+        }
         let mirror = Arc::new(Mirror::new(&bucket, location, purpose, &self.shared.cache)?);
         let fetched = self
             .handle()?
@@ -142,6 +153,7 @@ impl Storage {
             if mirror.purpose == Use::Work {
                 self.shared.pass(&handle, mirror, true)?;
             }
+            let _passing = lock(&self.shared.passing);
             let found = handle.block_on(mirror.pull(&self.shared.cache, &self.shared.names, false))?;
             fetched.files += found.files;
             fetched.bytes += found.bytes;
@@ -276,8 +288,9 @@ impl Storage {
 }
 
 impl Shared {
-    /// One pass over a mirror, unless an outer one of the same bucket does it.
+    /// One pass over a mirror.
     fn pass(&self, handle: &Handle, mirror: &Mirror, all: bool) -> Result<(), Error> {
+        let _passing = lock(&self.passing);
         let put = handle.block_on(mirror.pass(&self.names, all))?;
         lock(&self.put).add(put);
         Ok(())
