@@ -75,7 +75,8 @@ pub(crate) fn command() -> clap::Command {
         }
     }
     template.push_str(
-        "\nOptions:\n{options}\n\n`saelab COMMAND --help` says more of one of them, `saelab config explain` all keys of all configs.\n",
+        "\nOptions:\n{options}\n\n`saelab COMMAND --help` says more of one of them, `saelab config explain` all keys of all configs.\n\
+         A path may be a location (s3://, gs://, az://, https://): docs/cluster.md.\n",
     );
     command.help_template(template)
 }
