@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use activations::{Node, Store};
 use dictionaries::{Autoencoder, Dictionary, Format, Origin};
-use eval::{DictionarySet, Edit};
+use eval::{DictionarySet, Edit, TaskDictionary};
 use supervised::SupervisedDictionary;
 
 use crate::error::WithContext as _;
@@ -16,7 +16,7 @@ use crate::training_site::TrainingSite;
 use crate::{Context, Result};
 
 /// A dictionary a node.
-pub(super) type ByNode = BTreeMap<Node, Box<dyn Dictionary>>;
+pub(super) type ByNode = BTreeMap<Node, Box<TaskDictionary>>;
 
 /// Every supervised dictionary and every autoencoder of the experiment; what stands in the folder of another place is left out.
 pub(super) fn load(

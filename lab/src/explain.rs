@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use activations::store::Row;
 use activations::{Node, SourceConfig, Store};
 use burn::tensor::{Device, Tensor};
-use dictionaries::{Autoencoder, Dictionary, Origin, RandomDictionary};
+use dictionaries::{Autoencoder, Encoder, LabelledEncoder, Origin, RandomDictionary};
 use explain::Status;
 use explain::agent::Agent;
 use explain::latents::{
@@ -113,9 +113,9 @@ impl Codes {
             Self::Learnt(autoencoder) => autoencoder.codes(vectors),
             Self::Supervised(dictionary) => {
                 let labels: Vec<Labels> = rows.iter().map(|row| row.labels.clone().unwrap_or_default()).collect();
-                dictionary.encode(vectors, &labels)
+                dictionary.encode_labelled(vectors, &labels)
             }
-            Self::Random(dictionary) => dictionary.encode(vectors, &[]),
+            Self::Random(dictionary) => dictionary.encode(vectors),
             Self::Labels => {
                 let known = known.expect("features of labels are made where labels are known");
                 let mut codes = vec![0.0; rows.len() * known.count()];

@@ -8,7 +8,7 @@ use activations::{Node, SourceConfig};
 use artifacts::HeldFolder;
 use burn::tensor::{Tensor, activation::relu};
 use dictionaries::baseline::RandomSize;
-use dictionaries::{Dictionary, Directions, RandomDictionary, Rows};
+use dictionaries::{Dictionary, Directions, Encoder, RandomDictionary, Rows};
 use eval::{Probes, Truth, WorldSample};
 use serde::Serialize;
 use tasks::world::World;
@@ -139,7 +139,7 @@ impl Settings {
                     let family = format!("random, {n_latents} rows");
                     let directions = Directions::of(&random).rows;
                     let name = format!("{family}, draw {draw}");
-                    add(family, name, &directions, &|x| random.encode(x, &[]))?;
+                    add(family, name, &directions, &|x| random.encode(x))?;
                 }
             }
             let mean = sample.mean(); // [1, D]

@@ -7,7 +7,7 @@ use activations::store::TokenWindow;
 use activations::{Node, Store};
 use dictionaries::{Autoencoder, Dictionary, Origin};
 use eval::report::REPORT;
-use eval::{DictionarySet, Report as EvalReport};
+use eval::{DictionarySet, Report as EvalReport, TaskDictionary};
 use lm::{HookPoint, Model};
 use pages::latents::{self, Place, Source, Subject, neuronpedia};
 use pages::run::Run;
@@ -46,7 +46,7 @@ struct Chosen {
     folder: String,
     place: Place,
     writes: HookPoint,
-    dictionary: Box<dyn Dictionary>,
+    dictionary: Box<TaskDictionary>,
     supervised: Option<(String, SupervisedDictionary)>,
 }
 

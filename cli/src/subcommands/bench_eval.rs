@@ -7,7 +7,7 @@ use activations::Node;
 use causal::interventions::Runner;
 use causal::{Site, Sites};
 use dictionaries::{Dictionary, RandomDictionary};
-use eval::{DictionarySet, Earlier, Edit, EvalConfig, EvalFile, Method, evaluate};
+use eval::{DictionarySet, Earlier, Edit, EvalConfig, EvalFile, Method, evaluate, TaskDictionary};
 use lm::Model;
 use tasks::{Attribute, IoiTask, TaskSource};
 
@@ -103,7 +103,7 @@ impl BenchEval {
 
     fn random(&self, model: &Model, sites: &Sites, seed: u64, context: &Context) -> DictionarySet {
         let name = format!("random-seed{seed}");
-        let dictionary = |node: &Node| -> Box<dyn Dictionary> {
+        let dictionary = |node: &Node| -> Box<TaskDictionary> {
             let mean = vec![0.0; node.width(model.spec())];
             Box::new(RandomDictionary::new(
                 &mean,

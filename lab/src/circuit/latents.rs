@@ -10,8 +10,8 @@ use activations::{Node, Store};
 use causal::interventions::Runner;
 use circuits::finer::{Latents as Scores, Vector, node_latents};
 use circuits::{Metric, TaskPairs, task_pairs};
-use dictionaries::{Codes, Dictionary, Directions, encode};
-use eval::control;
+use dictionaries::{Codes, Directions, encode};
+use eval::{TaskDictionary, control};
 use eval::interpretability::{Criterion, choose};
 use lm::Model;
 use serde::Serialize;
@@ -133,8 +133,14 @@ impl Settings {
         task: &dyn Task,
         node: Node,
         attribute: Attribute,
-        dictionary: &dyn Dictionary,
+        dictionary: &TaskDictionary,
     ) -> Result<Row> {
+        let encoder = dictionary.as_encoder().with_context(|| {
+            format!(
+                "--dictionary {}: its codes are read from labels; name one that reads activations",
+                self.dictionary
+            )
+        })?;
         let of = TaskPairs {
             attribute,
             at: Vec::new(),
@@ -158,7 +164,7 @@ impl Settings {
             error,
             total,
             patched,
-        } = node_latents(model, &pairs, (Metric::LogitDiff, self.steps, BATCH), &at, dictionary)?;
+        } = node_latents(model, &pairs, (Metric::LogitDiff, self.steps, BATCH), &at, encoder)?;
         let runner = Runner::new(model, BATCH);
         let coded = |prompts: &[tasks::Prompt]| -> Result<_> {
             let mut recorded = runner.record(prompts, &BTreeSet::from([node]))?;
