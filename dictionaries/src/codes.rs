@@ -122,7 +122,11 @@ pub fn encode<L>(dictionary: &dyn LabelledEncoder<L>, activations: &Rows, labels
 
 /// Sparse codes of activations `[N, D]`, the reconstructions `[N, D]` decoded from them, and what the dictionary passes on
 /// directly, where it does, which is part of the reconstructions.
-pub fn reconstruct<L>(dictionary: &dyn LabelledEncoder<L>, activations: &Rows, labels: &[L]) -> (Codes, Rows, Option<Rows>) {
+pub fn reconstruct<L>(
+    dictionary: &dyn LabelledEncoder<L>,
+    activations: &Rows,
+    labels: &[L],
+) -> (Codes, Rows, Option<Rows>) {
     let mut codes = Codes {
         n_latents: dictionary.n_latents(),
         rows: Vec::with_capacity(activations.len()),

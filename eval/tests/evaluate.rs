@@ -16,7 +16,9 @@ use causal::interventions::Runner;
 use common::{Identity, World, node, sets, sites, world};
 use dictionaries::{Dictionary, Encoder, LabelledEncoder};
 use eval::config::Compare;
-use eval::{DictionarySet, Earlier, Edit, Error, EvalFile, Evaluated, Method, Metric, Parts, Score, evaluate, TaskDictionary};
+use eval::{
+    DictionarySet, Earlier, Edit, Error, EvalFile, Evaluated, Method, Metric, Parts, Score, TaskDictionary, evaluate,
+};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tasks::{Attribute, ByAttribute, Labels, Sample, Task};

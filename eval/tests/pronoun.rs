@@ -11,7 +11,7 @@ use activations::NodeRows;
 use causal::interventions::Runner;
 use causal::{LocateFile, Sites, locate};
 use dictionaries::Dictionary;
-use eval::{DictionarySet, Earlier, Edit, EvalFile, Metric, evaluate, TaskDictionary};
+use eval::{DictionarySet, Earlier, Edit, EvalFile, Metric, TaskDictionary, evaluate};
 use lm::Model;
 use supervised::{Method, fit};
 use tasks::{Attribute, Labels, Role, Sample, Task, TaskName, TaskSource};

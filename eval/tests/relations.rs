@@ -15,7 +15,9 @@ use common::{World, sets, sites, world};
 use dictionaries::{Codes, Dictionary, Directions, Encoder, LabelledEncoder, Rows};
 use eval::config::Compare;
 use eval::control::{Ranking, apply, greedy, guided, mean_per_candidate, with_offsets};
-use eval::{DictionarySet, Earlier, Edit, EvalFile, Evaluated, Legacy, Method, Metric, Score, evaluate, table, TaskDictionary};
+use eval::{
+    DictionarySet, Earlier, Edit, EvalFile, Evaluated, Legacy, Method, Metric, Score, TaskDictionary, evaluate, table,
+};
 use tasks::{Attribute, Labels};
 
 fn settings() -> EvalFile {

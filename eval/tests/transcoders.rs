@@ -12,7 +12,7 @@ use causal::interventions::{Runner, Want, mean};
 use causal::{Site, Sites};
 use common::{World, node, world};
 use dictionaries::{Dictionary, Encoder, Rows};
-use eval::{DictionarySet, Earlier, Edit, EvalFile, Method, Metric, Report, evaluate, TaskDictionary};
+use eval::{DictionarySet, Earlier, Edit, EvalFile, Method, Metric, Report, TaskDictionary, evaluate};
 use kernels::cpu;
 use lm::{HookPoint, Model, Patch, Request, Start, TokenBatch};
 use tasks::{Attribute, Labels, Sample, Task, TaskSource};

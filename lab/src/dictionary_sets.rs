@@ -1,15 +1,15 @@
 //! The dictionaries of an experiment's folder, as sets that an evaluation takes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use activations::{Node, Store};
 use dictionaries::{Autoencoder, Dictionary, Format, Origin};
 use eval::{DictionarySet, Edit, TaskDictionary};
 use supervised::SupervisedDictionary;
 
-use crate::error::WithContext as _;
 use crate::hook_autoencoders;
+use crate::identity::{hash_of, hash_of_autoencoder};
 use crate::left_out::LeftOut;
 use crate::run_folder::{self, RunFolder};
 use crate::training_site::TrainingSite;
@@ -238,37 +238,6 @@ fn all_transcoders(run: &RunFolder, name: &str, context: &Context) -> Result<Vec
         });
     }
     Ok(all)
-}
-
-/// Hash of the files that make an autoencoder what it is.
-pub(super) fn hash_of_autoencoder(dir: &Path, origin: &Origin) -> Result<String> {
-    hash_of(&files_of(dir, origin)?)
-}
-
-/// The files that make an autoencoder what it is; of a folder of another library all of them.
-fn files_of(dir: &Path, origin: &Origin) -> Result<Vec<PathBuf>> {
-    if let Origin::Trained(_) = origin {
-        return Ok(["sae_weights.safetensors", "cfg.json"]
-            .map(|file| dir.join(file))
-            .to_vec());
-    }
-    let entries = std::fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
-    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
-    let mut paths = paths
-        .collect::<Result<Vec<_>, _>>()
-        .with_context(|| format!("cannot list {}", dir.display()))?;
-    paths.retain(|path| path.is_file());
-    paths.sort();
-    Ok(paths)
-}
-
-/// Hash of the contents of all files.
-fn hash_of(paths: &[PathBuf]) -> Result<String> {
-    let mut all = String::new();
-    for path in paths {
-        all += &artifacts::sha256_file(path)?;
-    }
-    Ok(artifacts::sha256_hex(all.as_bytes()))
 }
 
 /// Hash of which dictionary stands at which node.

@@ -9,8 +9,8 @@ use dictionaries::{Autoencoder, Dictionary, Format, Origin, Trained};
 use lm::{HookPoint, LoadOptions, Model};
 use serde::Deserialize;
 
-use crate::dictionary_sets;
 use crate::error::WithContext as _;
+use crate::identity;
 use crate::left_out::{LeftOut, Misplaced};
 use crate::made::Made;
 use crate::run_folder::{self, RunFolder};
@@ -171,7 +171,7 @@ pub(crate) fn load(
     let (autoencoder, origin) = open(dir, context)?;
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     check_site(dir, &origin, &[name.parse()?])?;
-    let identity = dictionary_sets::hash_of_autoencoder(dir, &origin)?;
+    let identity = identity::hash_of_autoencoder(dir, &origin)?;
     let writes = written(dir, &autoencoder, &origin, at, writes)?;
     let trained = match origin {
         Origin::Trained(trained) => Some(trained),

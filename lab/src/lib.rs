@@ -34,6 +34,7 @@ mod finished_notes;
 pub mod fit;
 pub mod harvest;
 pub mod hook_autoencoders;
+mod identity;
 pub mod interrupt;
 pub mod language_model;
 pub mod left_out;

@@ -25,7 +25,7 @@ use crate::training_site::TrainingSite as Site;
 use crate::{ConfigError, ConfigFile, Context, Result};
 
 /// Settings of the stage.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Config, for example configs/ioi/train.toml.
     pub config: ConfigFile,

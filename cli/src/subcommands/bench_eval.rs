@@ -7,7 +7,7 @@ use activations::Node;
 use causal::interventions::Runner;
 use causal::{Site, Sites};
 use dictionaries::{Dictionary, RandomDictionary};
-use eval::{DictionarySet, Earlier, Edit, EvalConfig, EvalFile, Method, evaluate, TaskDictionary};
+use eval::{DictionarySet, Earlier, Edit, EvalConfig, EvalFile, Method, TaskDictionary, evaluate};
 use lm::Model;
 use tasks::{Attribute, IoiTask, TaskSource};
 
