@@ -42,7 +42,7 @@ fn node() -> Node {
 }
 
 /// Squared error over the squared distance from the mean, written out.
-fn fvu(dictionary: &dyn Dictionary, rows: &Rows) -> (f64, f64) {
+fn fvu(dictionary: &TaskDictionary, rows: &Rows) -> (f64, f64) {
     let (codes, rebuilt, _) = reconstruct(dictionary, rows, &labels(rows));
     let mean = rows.mean();
     let (mut error, mut variance) = (0.0, 0.0);
