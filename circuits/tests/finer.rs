@@ -15,7 +15,6 @@ use circuits::finer::{EdgeParts, Parts, Vector, destination_neurons, node_latent
 use circuits::{Ablation, Edge, Graph, Method, Metric, Pair, ScoreOptions, Scores, score};
 use dictionaries::{Dictionary, Encoder};
 use lm::{HookPoint, Logits, Model, Patch, Request, Start, TokenBatch};
-use tasks::Labels;
 
 fn fixture() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/eap-llama/expected.safetensors")

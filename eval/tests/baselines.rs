@@ -11,6 +11,7 @@ use activations::Node;
 use burn::tensor::Device;
 use dictionaries::baseline::{Matched, RandomSize, neurons, pca};
 use dictionaries::{Dictionary, Directions, RandomDictionary, Rows, encode, reconstruct};
+use eval::TaskDictionary;
 use eval::control::{apply, greedy};
 use tasks::Labels;
 

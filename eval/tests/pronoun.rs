@@ -10,7 +10,6 @@
 use activations::NodeRows;
 use causal::interventions::Runner;
 use causal::{LocateFile, Sites, locate};
-use dictionaries::Dictionary;
 use eval::{DictionarySet, Earlier, Edit, EvalFile, Metric, TaskDictionary, evaluate};
 use lm::Model;
 use supervised::{Method, fit};

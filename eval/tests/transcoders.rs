@@ -15,7 +15,7 @@ use dictionaries::{Dictionary, Encoder, Rows};
 use eval::{DictionarySet, Earlier, Edit, EvalFile, Method, Metric, Report, TaskDictionary, evaluate};
 use kernels::cpu;
 use lm::{HookPoint, Model, Patch, Request, Start, TokenBatch};
-use tasks::{Attribute, Labels, Sample, Task, TaskSource};
+use tasks::{Attribute, Sample, Task, TaskSource};
 
 const READS: &str = "blocks.1.mlp.hook_post@END";
 const WRITES: &str = "blocks.1.hook_mlp_out@END";

@@ -48,6 +48,7 @@ pub struct Settings {
     /// Also write explanations and detection scores as delphi has them: a folder.
     pub delphi: Option<PathBuf>,
 
+    /// A language model that explains too, where one is asked.
     pub language: LanguageModel,
 }
 

@@ -24,6 +24,7 @@ pub struct Settings {
     /// Who decides unit tests: `exec` executes what explanations claim, `lm` asks the language model.
     pub judge: JudgeName,
 
+    /// A language model that explains or judges, where one is asked.
     pub language: LanguageModel,
 }
 

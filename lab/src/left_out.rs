@@ -6,7 +6,7 @@ use dictionaries::Format;
 
 use crate::run_folder;
 use crate::training_site::TrainingSite;
-use crate::{Context, Error, Result};
+use crate::{Context, Result};
 
 /// What stands in a folder is not of the place that the folder's name says.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +107,7 @@ fn is_place(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Error;
 
     #[test]
     fn places_are_hooks_heads_and_nodes() {

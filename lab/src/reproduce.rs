@@ -17,20 +17,6 @@ use crate::{Context, Outcome, Result};
 /// Prompts of a pass.
 const BATCH: usize = 50;
 
-/// Arguments of `saelab reproduce`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Reproduce {
-    #[command(subcommand)]
-    paper: Paper,
-}
-
-/// Papers with numbers that can stand beside ours.
-#[derive(Debug, clap::Subcommand)]
-enum Paper {
-    /// Makelov, Lange, Nanda, arXiv 2405.08366: the indirect object in GPT-2 small
-    Makelov(Makelov),
-}
-
 /// Settings of the stage.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -47,19 +33,12 @@ pub struct Settings {
     pub fit_on: usize,
 }
 
-impl Reproduce {
+impl Settings {
     /// Runs the stage.
     ///
     /// # Errors
-    /// Settings that cannot be meant; files that cannot be read or written; what stands in the way.
+    /// Settings that cannot be meant; files that cannot be read; what stands in the way.
     pub fn run(self, context: &Context) -> Result<Outcome<Evaluated>> {
-        let Paper::Makelov(makelov) = self.paper;
-        makelov.run(context)
-    }
-}
-
-impl Settings {
-    fn run(self, context: &Context) -> Result<Outcome<Evaluated>> {
         let config = self.config()?;
         let options = LoadOptions {
             refactor_attention: true,

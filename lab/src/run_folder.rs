@@ -176,7 +176,7 @@ impl Iterator for Texts {
 
 impl Texts {
     /// How many lines or rows were skipped so far, where any were.
-    pub fn skipped(&self) -> Option<String> {
+    pub(crate) fn skipped(&self) -> Option<String> {
         match self {
             Self::Corpus(documents) => match documents.skipped() {
                 Skipped {

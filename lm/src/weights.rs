@@ -248,6 +248,7 @@ pub(crate) fn hashed(spec: &Spec) -> BTreeMap<String, HostTensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::Part;
 
     #[test]
     fn tensors_come_back_as_they_were_whatever_the_pieces() {

@@ -4,7 +4,6 @@ use lab::{ConfigError, Context};
 
 use crate::args::{Args, Command};
 use crate::build;
-use lab::ConfigError;
 
 use crate::progress::Terminal;
 

@@ -12,7 +12,7 @@ use lm::train::{TrainConfig, Trainer};
 use lm::{Model, Spec};
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
-use tasks::{Attribute, IoiTask, Labels, Sample, Task, TaskSource, lists};
+use tasks::{Attribute, IoiTask, Sample, Task, TaskSource, lists};
 use text::Tokenizer;
 
 pub(crate) struct World {

@@ -58,7 +58,6 @@ struct Written {
 }
 
 impl Settings {
-    #[expect(clippy::expect_used, reason = "clap asks for the folder where latents are asked for")]
     /// Runs the stage.
     ///
     /// # Errors
@@ -104,7 +103,9 @@ impl Settings {
             }
             By::Latents => {
                 let source = one(|edge| edge.source, "source")?;
-                let folder = self.dictionary.as_ref().expect("a folder of a dictionary");
+                let folder = self.dictionary.as_ref().ok_or_else(|| {
+                    ConfigError("--by latents: name the folder of a dictionary with --dictionary".to_owned())
+                })?;
                 let (dictionary, _) = Autoencoder::open(folder, &context.device)?;
                 let parts = match self.reads {
                     Some(hook) => Parts::Transcoder(&dictionary, hook),

@@ -81,6 +81,7 @@ pub(super) fn on_answer(
 mod tests {
     use super::*;
     use burn::tensor::{Device, Tensor};
+    use dictionaries::{Dictionary, Encoder};
     use lm::{Patch, Start, TokenBatch};
     use std::path::Path;
     use tasks::{Sample, TaskSource};

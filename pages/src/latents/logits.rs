@@ -71,7 +71,6 @@ mod tests {
     use burn::tensor::{Device, Tensor};
     use dictionaries::{Dictionary, Encoder};
     use std::path::Path;
-    use tasks::Labels;
 
     /// Two directions, and nothing else.
     struct Two(Vec<f32>);
