@@ -2,26 +2,24 @@
 
 mod args;
 mod build;
-mod commands;
-mod config;
 mod config_keys;
 mod interrupt;
 mod locations;
-mod made;
 mod memory;
-mod metrics;
-mod misfit;
 mod output;
-mod picture;
 mod progress;
+mod subcommands;
 
 use std::process::ExitCode;
+
+use lab::ConfigError;
+use lab::language_model::EndpointFailed;
 
 fn main() -> ExitCode {
     memory::keep_freed_memory();
     storage::process::tell(output::note);
     let args = args::Args::parse_grouped();
-    let done = start().and_then(|()| commands::run(args));
+    let done = start().and_then(|()| subcommands::run(args));
     // What was written is put, also where the command failed, as it would stand in a folder here.
     let put = storage::process::finish().map(drop).map_err(anyhow::Error::from);
     if let (Err(_), Err(error)) = (&done, &put) {
@@ -31,9 +29,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::error(&error);
-            if error.is::<config::ConfigError>() {
+            let of_stage = error.downcast_ref::<lab::Error>();
+            if error.is::<ConfigError>() || of_stage.is_some_and(lab::Error::is_config) {
                 ExitCode::from(2)
-            } else if error.is::<commands::language_model::EndpointFailed>() {
+            } else if error.is::<EndpointFailed>() {
                 ExitCode::from(3)
             } else {
                 ExitCode::FAILURE
