@@ -3,12 +3,13 @@
 //! A command gets the local path of a copy in place of a location, and what it says is translated back where it is written
 //! ([`crate::output`]), so commands know local paths only. Values of configs are looked at where configs are read.
 
+use std::any::TypeId;
 use std::path::PathBuf;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
-use storage::{Location, Use, process};
+use storage::{Use, process};
 
 use crate::output;
 
@@ -21,29 +22,14 @@ pub(crate) fn anywhere(command: clap::Command) -> clap::Command {
         "status" => Use::Status,
         _ => Use::Work,
     };
-    let mut command = command.mut_args(|arg| {
-        if arg.get_value_parser().type_id() != std::any::TypeId::of::<PathBuf>() {
+    let with_locations = command.mut_args(|arg| {
+        if arg.get_value_parser().type_id() != TypeId::of::<PathBuf>() {
             return arg;
         }
         let is_output = arg.get_id() == "out";
-        arg.value_parser(PathBufValueParser::new().try_map(move |path| local(path, purpose, is_output)))
+        arg.value_parser(PathBufValueParser::new().map(move |path| process::named(path, purpose, is_output)))
     });
-    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
-    for name in names {
-        command = command.mut_subcommand(name, anywhere);
-    }
-    command
-}
-
-/// The local path of what an argument names.
-fn local(path: PathBuf, purpose: Use, is_output: bool) -> Result<PathBuf, storage::Error> {
-    if is_output
-        && let Some(Ok(location)) = path.to_str().and_then(Location::parse)
-        && location.scheme.is_read_only()
-    {
-        return Err(storage::Error::ReadOnly { location });
-    }
-    process::named(path, purpose)
+    with_locations.mut_subcommands(anywhere)
 }
 
 /// Puts what was written, for a process that was asked to end: not for longer than [`LAST_WORDS`].

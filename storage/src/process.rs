@@ -41,7 +41,7 @@ const NAMES: Names = Names {
 static STORAGE: OnceLock<Storage> = OnceLock::new();
 static TOLD: OnceLock<fn(&str)> = OnceLock::new();
 /// Locations that were named and are not opened yet.
-static NAMED: Mutex<Vec<(Location, Use)>> = Mutex::new(Vec::new());
+static NAMED: Mutex<Vec<Result<(Location, Use), Error>>> = Mutex::new(Vec::new());
 
 /// Has remarks of one line told to `note`: what was fetched, and troubles that may pass. Nobody is told where this is not said.
 pub fn tell(note: fn(&str)) {
@@ -63,31 +63,32 @@ fn storage() -> Result<&'static Storage, Error> {
     Ok(STORAGE.get_or_init(|| made))
 }
 
-/// The local path that stands for what `path` names, which [`open_named`] opens; `path` itself where that is no location.
-///
-/// # Errors
-///
-/// A location that none can be, and settings of the cache.
-pub fn named(path: PathBuf, purpose: Use) -> Result<PathBuf, Error> {
+/// The local path that stands for what `path` names, which [`open_named`] opens; `path` itself where that is no location. What is wrong
+/// with a location is told there, too: whoever parses a command line would repeat it with what it may hold of secrets.
+pub fn named(path: PathBuf, purpose: Use, is_output: bool) -> PathBuf {
     let Some(location) = path.to_str().and_then(Location::parse) else {
-        return Ok(path);
+        return path;
     };
-    let location = location?;
-    let local = storage()?.local(&location, purpose);
-    let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
-    if !named.iter().any(|(known, _)| *known == location) {
-        named.push((location, purpose));
-    }
-    Ok(local)
+    let found = location.and_then(|location| match is_output && location.scheme.is_read_only() {
+        true => Err(Error::ReadOnly { location }),
+        false => Ok((storage()?.local(&location, purpose), location)),
+    });
+    let (local, named) = match found {
+        Ok((local, location)) => (local, Ok((location, purpose))),
+        Err(error) => (path, Err(error)),
+    };
+    NAMED.lock().unwrap_or_else(PoisonError::into_inner).push(named);
+    local
 }
 
 /// Opens what was [`named`].
 ///
 /// # Errors
 ///
-/// As of [`Storage::open`].
+/// Locations that cannot be meant, and as of [`Storage::open`].
 pub fn open_named() -> Result<(), Error> {
-    let mut named = std::mem::take(&mut *NAMED.lock().unwrap_or_else(PoisonError::into_inner));
+    let named = std::mem::take(&mut *NAMED.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut named = named.into_iter().collect::<Result<Vec<_>, Error>>()?;
     // Outer ones first: what lies in them is there then.
     named.sort_by(|(a, _), (b, _)| a.cmp(b));
     named
