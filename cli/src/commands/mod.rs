@@ -30,6 +30,7 @@ pub(crate) mod find;
 mod finished_notes;
 pub(crate) mod fit;
 pub(crate) mod harvest;
+mod held_out_file;
 mod hook_autoencoders;
 pub(crate) mod inspect;
 pub(crate) mod language_model;
@@ -62,6 +63,7 @@ mod training_folder;
 mod training_log;
 mod training_rows;
 mod training_site;
+mod training_source;
 pub(crate) mod truth;
 pub(crate) mod verify_model;
 

@@ -19,6 +19,7 @@ use super::training_folder::{Standing, TrainingFolder, TrainingLock};
 use super::training_log::TrainingLog;
 use super::training_rows::TrainingRows;
 use super::training_site::TrainingSite as Site;
+use super::training_source::TrainingSource;
 use super::{Context, share};
 use crate::config::{self, ConfigError};
 use crate::interrupt::Watch;
@@ -36,6 +37,13 @@ pub(crate) struct Train {
     /// Store of activations, if it is not that of the experiment's folder
     #[arg(long)]
     activations: Option<PathBuf>,
+    /// Harvest config of a text: the model runs beside the training, which reads its activations as they come; none are stored without
+    /// --keep. The bytes are those of `saelab harvest`, then `saelab train --stream`
+    #[arg(long, conflicts_with_all = ["activations", "shard"])]
+    harvest: Option<PathBuf>,
+    /// Keep what --harvest computes: the store that `saelab harvest` writes, in activations/ of the experiment's folder
+    #[arg(long, requires = "harvest")]
+    keep: bool,
     /// Sites file; of a store made from text the hooks of its nodes, without it every hook
     #[arg(long)]
     sites: Option<PathBuf>,
@@ -61,18 +69,21 @@ pub(crate) struct Train {
 
 impl Train {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let config = read_config(&self.config, &self.set, self.stream)?;
+        let config = read_config(&self.config, &self.set, self.stream || self.harvest.is_some())?;
         let run = RunFolder(self.run.clone());
-        let activations = self.activations.clone().unwrap_or_else(|| run.activations());
-        let store = Store::open(&activations)?;
-        let sites = self.sites(&store)?;
+        let source = match &self.harvest {
+            Some(harvest) => TrainingSource::harvested(harvest, &run, self.keep, context)?,
+            None => TrainingSource::stored(&self.activations.clone().unwrap_or_else(|| run.activations()))?,
+        };
+        let sites = self.sites(&source.store)?;
         if let Some(share) = self.shard {
-            return self.train_share(share, &sites, &config, &run, &store, context);
+            return self.train_share(share, &sites, &config, &run, &source, context);
         }
         // Before the first step of any of them.
         for &site in &sites {
             for variant in &config.variants {
-                TrainingFolder::new(&run, variant, site, &config, store.hash()).check(&context.device, self.replace)?;
+                TrainingFolder::new(&run, variant, site, &config, source.store.hash())
+                    .check(&context.device, self.replace)?;
             }
         }
         let start = Instant::now();
@@ -83,9 +94,10 @@ impl Train {
             sites.len()
         ));
         for site in sites {
-            self.train_site(site, &config, &run, &store, context)
+            self.train_site(site, &config, &run, &source, context)
                 .with_context(|| format!("train {site}"))?;
         }
+        source.finish()?;
         let memory = output::peak_memory_mb().map_or(String::new(), |peak| format!(" and {peak} MB of memory"));
         output::note(&format!(
             "train: took {:.0} s{memory}",
@@ -101,9 +113,10 @@ impl Train {
         sites: &[Site],
         config: &TrainConfig,
         run: &RunFolder,
-        store: &Store,
+        source: &TrainingSource,
         context: &Context,
     ) -> anyhow::Result<()> {
+        let store = &source.store;
         let (units, places) = units(sites, config, store);
         let hashes: Vec<String> = config.variants.iter().map(|variant| config.hash(variant)).collect();
         let key = share::key(&[], &hashes, &format!("{} {}", store.hash(), joined(sites)))?;
@@ -113,7 +126,7 @@ impl Train {
             train: self,
             config,
             run,
-            store,
+            source,
             context,
             places,
         };
@@ -166,9 +179,10 @@ impl Train {
         site: Site,
         config: &TrainConfig,
         run: &RunFolder,
-        store: &Store,
+        source: &TrainingSource,
         context: &Context,
     ) -> anyhow::Result<()> {
+        let store = &source.store;
         let folder = |variant: &Variant| TrainingFolder::new(run, variant, site, config, store.hash());
         let checkpoints = checkpoints(run, site, config, store);
         let unfinished = || -> anyhow::Result<Vec<Variant>> {
@@ -196,13 +210,18 @@ impl Train {
             return Ok(checkpoints.remove()?);
         }
         let targets: BTreeSet<_> = variants.iter().filter_map(|variant| variant.target).collect();
-        let (rows, split) = match self.stream {
-            true => TrainingRows::streamed(store, site, targets, config)?,
+        let (mut rows, split) = match config.stream {
+            true => {
+                let rows = TrainingRows::streamed(store, site, targets, config)?;
+                source.tell(&rows, site, config).map_err(refused)?;
+                let sample = rows.sample()?;
+                (rows, sample)
+            }
             false => TrainingRows::in_memory(store, site, targets, config)?,
         };
         output::note(&rows.note(config));
         let (n_rows, width, split_targets) = (split.inputs.len(), split.inputs.width, split.targets.len());
-        let grid = match self.stream {
+        let grid = match config.stream {
             true => rows
                 .stream(config)
                 .map_err(Error::from)
@@ -216,14 +235,16 @@ impl Train {
         let cost = TrainingCost {
             rows: n_rows,
             store_rows: store.manifest().rows,
+            measured: match config.stream {
+                true => n_rows + rows.held_out_rows(),
+                false => n_rows,
+            },
             width,
             hooks: 1 + split_targets,
-            pool: self.stream.then(|| rows.pool_bytes(config)),
+            pool: config.stream.then(|| rows.pool_bytes(config)),
         };
         cost.tell(&variants, config, context);
         let first = self.resume(&mut grid, site, &checkpoints)?;
-        let activations = self.activations.clone().unwrap_or_else(|| run.activations());
-        let of_model = Made::read(&activations).and_then(|made| made.model);
         for variant in &variants {
             let folder = folder(variant);
             folder.begin()?;
@@ -231,7 +252,7 @@ impl Train {
             let settings = serde_json::json!({
                 "site": site.to_string(), "train": config.settings(variant), "harvest": store.manifest().provenance.settings,
             });
-            let made = Made::by("train", settings).with_model(of_model.clone());
+            let made = Made::by("train", settings).with_model(source.model.clone());
             made.with_parent("activations", store.hash())
                 .write(&folder.unfinished)?;
         }
@@ -244,7 +265,7 @@ impl Train {
             log.write(done - 1, &outcomes, grid.waited())?;
             // To measure takes long only where the store is read again.
             if (done.is_multiple_of(config.checkpoint_every) && done < config.steps)
-                || (done == config.steps && self.stream)
+                || (done == config.steps && config.stream)
             {
                 grid.save(&checkpoints)?;
             }
@@ -264,8 +285,8 @@ impl Train {
             .map(|variant| (variant.name.clone(), log.last_fall(&variant.name)))
             .collect();
         drop(log);
-        let finished = match self.stream {
-            true => grid.finish_on(&mut |shard| rows.shard(shard))?,
+        let finished = match config.stream {
+            true => grid.finish_on(&mut |shard| rows.held_out_of(shard, &run.0))?,
             false => grid.finish()?,
         };
         let mut told = BTreeSet::new();
@@ -275,7 +296,7 @@ impl Train {
                 site: site.to_string(),
                 parent: store.hash().to_owned(),
                 model: store.manifest().provenance.model_hash.clone(),
-                model_name: of_model.as_ref().and_then(|model| model.name.clone()),
+                model_name: source.model.as_ref().and_then(|model| model.name.clone()),
                 harvest: store.manifest().provenance.settings.clone(),
                 config: config.hash(variant),
                 settings: config.settings(variant),
@@ -383,7 +404,7 @@ struct GridShare<'a> {
     train: &'a Train,
     config: &'a TrainConfig,
     run: &'a RunFolder,
-    store: &'a Store,
+    source: &'a TrainingSource,
     context: &'a Context,
     places: BTreeMap<String, (Site, usize)>,
 }
@@ -394,7 +415,7 @@ impl Work for GridShare<'_> {
     fn is_done(&mut self, unit: &Unit) -> anyhow::Result<bool> {
         let (site, place) = self.places[&unit.name];
         let variant = &self.config.variants[place];
-        let folder = TrainingFolder::new(self.run, variant, site, self.config, self.store.hash());
+        let folder = TrainingFolder::new(self.run, variant, site, self.config, self.source.store.hash());
         Ok(folder.check(&self.context.device, self.train.replace)? == Standing::Finished)
     }
 
@@ -408,7 +429,9 @@ impl Work for GridShare<'_> {
             variants: variants.collect(),
             ..self.config.clone()
         };
-        let trained = self.train.train_site(site, &config, self.run, self.store, self.context);
+        let trained = self
+            .train
+            .train_site(site, &config, self.run, self.source, self.context);
         trained.with_context(|| format!("train {site}"))
     }
 }
