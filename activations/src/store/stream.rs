@@ -331,6 +331,9 @@ impl Plan {
         sender: &SyncSender<Result<(Batch, Throughput), Error>>,
         stop: Arc<AtomicBool>,
     ) -> Result<(), Error> {
+        if step >= self.steps {
+            return Ok(());
+        }
         let mut open = self.empty(step);
         let (mut cost, mut since) = (Throughput::default(), Instant::now());
         let feed = self.store.source().map(|source| {
@@ -377,7 +380,7 @@ impl Plan {
                     let next = self.empty(open.step + 1);
                     let full = std::mem::replace(&mut open, next);
                     cost.busy = since.elapsed();
-                    if sender.send(Ok((full, cost))).is_err() {
+                    if sender.send(Ok((full, cost))).is_err() || open.step >= self.steps {
                         return Ok(());
                     }
                     (cost, since) = (Throughput::default(), Instant::now());
