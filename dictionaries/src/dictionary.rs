@@ -32,6 +32,18 @@ pub trait Dictionary: Send + Sync {
     /// - output: `[B, F]`
     fn encode(&self, activations: Tensor<2>, labels: &[Labels]) -> Tensor<2>;
 
+    /// How codes follow a change of the activations, to first order: latents that are not active do not change. None where that is not
+    /// known of the dictionary.
+    ///
+    /// # Shapes
+    ///
+    /// - activations: `[B, D]`
+    /// - change: of each activation, `[B, D]`
+    /// - output: `[B, F]`
+    fn code_change(&self, _activations: Tensor<2>, _change: Tensor<2>) -> Option<Tensor<2>> {
+        None
+    }
+
     /// Activations rebuilt from codes; affine in the codes.
     ///
     /// # Shapes

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use circuits::{Circuit, CircuitFile, ScoreFile, Scores, evaluate, read_graph_json};
+use circuits::{Circuit, CircuitFile, ScoreFile, Scores, evaluate, read_graph_json, read_graph_pt};
 
 use super::super::{Context, run_folder};
 use super::ModelArg;
@@ -12,7 +12,7 @@ use crate::{config, output};
 /// Arguments of `saelab circuit import`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Import {
-    /// Graph in EAP-IG's JSON, or importances of MIB in the same form
+    /// Graph of EAP-IG's library or importances of MIB: JSON, or .pt
     graph: PathBuf,
     /// Config that names the pairs and the metric that the scores are of; `method` is what they are called in tables
     #[arg(long)]
@@ -35,7 +35,10 @@ impl Import {
         let config: CircuitConfig = config::read(&self.config, &self.set)?;
         let (model, tokenizer) =
             run_folder::load_model(&self.model.model, self.model.weights.options(), &context.device)?;
-        let (circuit, scores) = read_graph_json(&self.graph, model.spec())?;
+        let (circuit, scores) = match self.graph.extension().is_some_and(|extension| extension == "pt") {
+            true => read_graph_pt(&self.graph, model.spec())?,
+            false => read_graph_json(&self.graph, model.spec())?,
+        };
         let (pairs, options) = (config.pairs.open(&tokenizer)?, config.options());
         // What the pairs measure is measured here; the file only has scores.
         let found = evaluate(&model, &pairs, &[], options.metric, options.batch, &|_| ())?;

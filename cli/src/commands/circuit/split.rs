@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use circuits::finer::{self, EdgeParts, Parts};
-use circuits::{Edge, Graph, Node};
+use circuits::{Edge, Graph};
 use dictionaries::Autoencoder;
 use lm::HookPoint;
 use serde::Serialize;
@@ -32,8 +32,8 @@ pub(super) struct Split {
     /// What they are taken apart into
     #[arg(long)]
     by: By,
-    /// Folder of an autoencoder of the source's hook_mlp_out or hook_z, or of a transcoder that stands for the source
-    #[arg(long, required_if_eq("by", "latents"))]
+    /// Folder of an autoencoder of the source's or destination's hook_mlp_out or hook_z, or of a transcoder that stands for it
+    #[arg(long, required_if_eq_any([("by", "latents"), ("by", "to-latents")]))]
     dictionary: Option<PathBuf>,
     /// The hook that a transcoder reads
     #[arg(long, requires = "dictionary")]
@@ -58,6 +58,8 @@ enum By {
     Neurons,
     /// The neurons of the MLP that they lead to
     ToNeurons,
+    /// The latents of a dictionary that is spliced in where they lead to, and its error term
+    ToLatents,
     /// The latents of a dictionary of what they come from, and its error term
     Latents,
 }
@@ -72,7 +74,6 @@ struct Written {
 }
 
 impl Split {
-    #[expect(clippy::expect_used, reason = "clap asks for the folder where latents are asked for")]
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let config: CircuitConfig = config::read(&self.config, &self.set)?;
         let (model, tokenizer) =
@@ -105,23 +106,26 @@ impl Split {
                 let source = one(|edge| edge.source, "source")?;
                 finer::source_parts(&model, &pairs, &options, source, &destinations, Parts::Neurons)?
             }
-            By::ToNeurons => {
-                let destination = one(|edge| edge.destination, "destination")?;
-                let Node::Mlp { layer } = graph.destination(destination).node else {
-                    return Err(ConfigError("--by to-neurons: name edges that lead to an MLP".to_owned()).into());
-                };
-                let sources: Vec<usize> = edges.iter().map(|edge| edge.source).collect();
-                finer::destination_neurons(&model, &pairs, &options, &sources, layer)?
-            }
             By::Latents => {
                 let source = one(|edge| edge.source, "source")?;
-                let folder = self.dictionary.as_ref().expect("a folder of a dictionary");
-                let (dictionary, _) = Autoencoder::open(folder, &context.device)?;
-                let parts = match self.reads {
-                    Some(hook) => Parts::Transcoder(&dictionary, hook),
-                    None => Parts::Latents(&dictionary),
-                };
-                finer::source_parts(&model, &pairs, &options, source, &destinations, parts)?
+                let dictionary = self.open(context)?;
+                finer::source_parts(
+                    &model,
+                    &pairs,
+                    &options,
+                    source,
+                    &destinations,
+                    self.latents(&dictionary),
+                )?
+            }
+            By::ToNeurons | By::ToLatents => {
+                let destination = one(|edge| edge.destination, "destination")?;
+                let sources: Vec<usize> = edges.iter().map(|edge| edge.source).collect();
+                let into = |parts| finer::destination_parts(&model, &pairs, &options, &sources, destination, parts);
+                match self.by {
+                    By::ToLatents => into(self.latents(&self.open(context)?))?,
+                    _ => into(Parts::Neurons)?,
+                }
             }
         };
         let tables: Vec<String> = found.iter().map(|parts| self.table(&graph, parts)).collect();
@@ -142,11 +146,25 @@ impl Split {
         Ok(())
     }
 
+    #[expect(clippy::expect_used, reason = "clap asks for the folder where latents are asked for")]
+    fn open(&self, context: &Context) -> anyhow::Result<Autoencoder> {
+        let folder = self.dictionary.as_ref().expect("a folder of a dictionary");
+        Ok(Autoencoder::open(folder, &context.device)?.0)
+    }
+
+    /// The latents of a dictionary: of a transcoder where the hook that it reads is named.
+    fn latents<'a>(&self, dictionary: &'a Autoencoder) -> Parts<'a> {
+        match self.reads {
+            Some(hook) => Parts::Transcoder(dictionary, hook),
+            None => Parts::Latents(dictionary),
+        }
+    }
+
     fn table(&self, graph: &Graph, edge: &EdgeParts) -> String {
         let name = |part: usize| match self.by {
             By::Positions => format!("position -{}", part + 1),
             By::Neurons | By::ToNeurons => format!("neuron {part}"),
-            By::Latents => format!("latent {part}"),
+            By::Latents | By::ToLatents => format!("latent {part}"),
         };
         let mut order: Vec<usize> = (0..edge.parts.len()).collect();
         order.sort_by(|&a, &b| edge.parts[b].abs().total_cmp(&edge.parts[a].abs()));
@@ -161,7 +179,7 @@ impl Split {
                 format!("{} others", order.len() - self.shown)
             );
         }
-        if self.by == By::Latents {
+        if matches!(self.by, By::Latents | By::ToLatents) {
             out += &format!("  {:<26} {:>10.4}\n", "error term", edge.rest);
         }
         out
