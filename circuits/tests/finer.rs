@@ -13,9 +13,8 @@ use std::path::PathBuf;
 use burn::tensor::{Device, Tensor};
 use circuits::finer::{EdgeParts, Parts, Vector, destination_parts, node_latents, positions, source_parts};
 use circuits::{Ablation, Edge, Graph, Method, Metric, Pair, ScoreOptions, Scores, score};
-use dictionaries::Dictionary;
+use dictionaries::{Dictionary, Encoder};
 use lm::{HookPoint, Logits, Model, Patch, Request, Start, TokenBatch};
-use tasks::Labels;
 
 fn fixture() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/eap-llama/expected.safetensors")
@@ -130,17 +129,19 @@ impl Dictionary for Invented {
         kernels::cpu()
     }
 
-    fn encode(&self, activations: Tensor<2>, _labels: &[Labels]) -> Tensor<2> {
+    fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
+        codes.matmul(self.decoder.clone()) + 0.5
+    }
+}
+
+impl Encoder for Invented {
+    fn encode(&self, activations: Tensor<2>) -> Tensor<2> {
         (activations.matmul(self.encoder.clone()) + 0.1).clamp_min(0.0)
     }
 
     fn code_change(&self, activations: Tensor<2>, change: Tensor<2>) -> Option<Tensor<2>> {
-        let is_active = self.encode(activations, &[]).greater_scalar(0.0).float(); // [B, F]
+        let is_active = self.encode(activations).greater_scalar(0.0).float(); // [B, F]
         Some(change.matmul(self.encoder.clone()) * is_active)
-    }
-
-    fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
-        codes.matmul(self.decoder.clone()) + 0.5
     }
 }
 
@@ -293,7 +294,7 @@ fn latents_of_a_destination_are_those_of_central_differences() {
             let [_, t, d] = difference.dims();
             let codes = |share: f32| {
                 let x = shifted(read, difference.clone() * share).tensor3(encoded).unwrap();
-                dictionary.encode(x.reshape([t, d]), &[]) // [T, F]
+                dictionary.encode(x.reshape([t, d])) // [T, F]
             };
             let change = (codes(step) - codes(-step)) / (2.0 * step); // [T, F]
             for (place, &latent) in best.iter().enumerate() {

@@ -6,7 +6,7 @@
 //! gradient where the node adds is its score, so latents and error term add up to the edge.
 
 use burn::tensor::Tensor;
-use dictionaries::Dictionary;
+use dictionaries::Encoder;
 use lm::{HookPoint, Model, Request, Trace};
 
 use super::{Parts, difference_of, doubles, mean_over_pairs};
@@ -22,7 +22,7 @@ struct Splice<'a> {
     model: &'a Model,
     /// The destination.
     name: Destination,
-    dictionary: &'a dyn Dictionary,
+    dictionary: &'a dyn Encoder,
     place: Place,
     directions: Tensor<2>, // [F, D]
 }
