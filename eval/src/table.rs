@@ -137,7 +137,10 @@ pub fn compared(found: &Compared) -> String {
         if found.runs.len() > 1 && pairs().next().is_none() {
             continue;
         }
-        let _ = writeln!(out, "\n{metric}: differences with 95 % intervals; real by Holm's procedure over all of them");
+        let _ = writeln!(
+            out,
+            "\n{metric}: differences with 95 % intervals; real by Holm's procedure over all of them"
+        );
         for pair in pairs() {
             let verdict = pair.verdict();
             let _ = writeln!(
