@@ -138,6 +138,16 @@ fn credentials(scheme: Scheme) -> &'static str {
     }
 }
 
+/// Parts of the codes with which stores refuse a request.
+const REFUSALS: [&str; 6] = [
+    "AccessDenied",
+    "AccessKey",
+    "Authentication",
+    "Authorization",
+    "Signature",
+    "Token",
+];
+
 impl Error {
     pub(crate) fn cache(path: &Path, cause: io::Error) -> Self {
         let path = path.to_owned();
@@ -153,9 +163,14 @@ impl Error {
             return Self::NoBucket { location };
         }
         // Asked last, where no other credentials were found.
-        if ["169.254.", "metadata.google.internal", "/latest/api/token"]
-            .iter()
-            .any(|part| text.contains(part))
+        if [
+            "169.254.",
+            "metadata.google.internal",
+            "/latest/api/token",
+            "Account must be specified",
+        ]
+        .iter()
+        .any(|part| text.contains(part))
         {
             let scheme = location.scheme;
             return Self::NoCredentials { location, scheme };
@@ -170,10 +185,7 @@ impl Error {
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
                 Self::Refused { location, reason }
             }
-            _ if code.is_some_and(|code| {
-                code.contains("AccessKey") || code.contains("Signature") || code.contains("Token")
-            }) =>
-            {
+            _ if code.is_some_and(|code| REFUSALS.iter().any(|part| code.contains(part))) => {
                 Self::Refused { location, reason }
             }
             object_store::Error::Generic { .. } if is_transport(&text) => {
