@@ -112,13 +112,13 @@ pub(crate) enum Command {
     Convert(commands::convert::Convert),
     /// Show what a folder of a sparse autoencoder holds
     Inspect(commands::inspect::Inspect),
-    /// Measure cross-entropy on text with reconstructions in place of activations
+    /// Score autoencoders of a text: cross-entropy with reconstructions in place of activations
     Splice(commands::splice::Splice),
     /// Score latents against the labels that the written world has of every token
     Truth(commands::truth::TruthArgs),
     /// Probe the world's labels with few latents: beside the ceiling of a probe of the vector and the floor of random rows
     Probe(commands::probe::ProbeArgs),
-    /// Score dictionaries on approximation, control and interpretability
+    /// Score dictionaries of a task on approximation, control and interpretability (those of a text: splice)
     Eval(commands::eval::Eval),
     /// Learn masks over latents from the model's gradients: which latents carry an attribute
     Masks(commands::masks::MasksArgs),

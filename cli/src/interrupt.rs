@@ -11,6 +11,8 @@ use crate::output;
 /// Trainings that look at [`REQUESTED`].
 static WATCHES: AtomicUsize = AtomicUsize::new(0);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
+/// Whether the command answers until it is ended.
+static ANSWERING: AtomicBool = AtomicBool::new(false);
 
 /// Held by a training that ends by itself when it is asked to.
 #[derive(Debug)]
@@ -34,6 +36,23 @@ impl Drop for Watch {
     }
 }
 
+/// Held by a command that answers until it is ended: a signal is then its ordinary end.
+#[derive(Debug)]
+pub(crate) struct Answering(());
+
+impl Answering {
+    pub(crate) fn new() -> Self {
+        ANSWERING.store(true, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        ANSWERING.store(false, Ordering::SeqCst);
+    }
+}
+
 /// Has a signal end the process with one line and without temporary files, or, where a training watches, ask it to end.
 pub(crate) fn listen() -> anyhow::Result<()> {
     let hang_up_is_ignored = signals::hang_up_is_ignored();
@@ -43,7 +62,11 @@ pub(crate) fn listen() -> anyhow::Result<()> {
             return;
         }
         artifacts::end_temporaries();
-        output::note("error: interrupted; what was finished is kept, run the same command again to resume (`saelab pretrain` with --resume)");
+        if ANSWERING.load(Ordering::SeqCst) {
+            output::note("ended");
+            std::process::exit(0);
+        }
+        output::note("error: interrupted; files that were finished are kept, and the same command run again reuses them (`saelab pretrain` with --resume)");
         std::process::exit(1);
     })
     .map_err(|error| {

@@ -57,6 +57,14 @@ fn shortened(text: &str) -> String {
     format!("{start}{left_out}{end}")
 }
 
+/// A number and what it counts: `1 hook`, `2 hooks`.
+pub(crate) fn counted(n: usize, what: &str) -> String {
+    match n {
+        1 => format!("1 {what}"),
+        n => format!("{n} {what}s"),
+    }
+}
+
 /// The most memory the process has held, in MB, where the system tells.
 pub(crate) fn peak_memory_mb() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

@@ -9,7 +9,7 @@ use eval::report::{REPORT, RESAMPLES};
 use eval::{Method, Metric, Report, table};
 use pages::comparison::{self, Side};
 
-use super::{Context, compare_spliced};
+use super::{Context, compare_spliced, run_folder};
 use crate::config::ConfigError;
 use crate::output;
 
@@ -98,6 +98,7 @@ impl Compare {
 
 /// A report with the resamples that were written with it.
 pub(super) fn read(run: &Path) -> anyhow::Result<Evaluation> {
+    run_folder::check_evaluated(run)?;
     let report = Report::read(&run.join(REPORT))?;
     report.check_columns(run)?;
     Ok(Evaluation {

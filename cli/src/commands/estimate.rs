@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use activations::HarvestPlan;
 use dictionaries::Variant;
-use lm::Model;
+use lm::{Model, PassCost};
 use sae::TrainConfig;
 use text::Tokenizer;
 
@@ -38,6 +38,33 @@ fn fastest(mut run: impl FnMut()) -> f64 {
     (0..3).map(time).fold(f64::INFINITY, f64::min)
 }
 
+/// Seconds of a floating-point operation of this machine in a product of the size that a model's layers have.
+fn seconds_per_flop(context: &Context) -> f64 {
+    let (m, k, n) = (1024, 256, 1024);
+    let matrix = |rows, columns| kernels::from_vec::<2>(vec![1.0; rows * columns], [rows, columns], &context.device);
+    let (a, b) = (matrix(m, k), matrix(k, n));
+    let product = fastest(|| {
+        kernels::to_vec(kernels::matmul(a.clone(), b.clone()));
+    });
+    product / (2 * m * k * n) as f64
+}
+
+/// Passes over a text that `saelab splice` takes: one of the untouched model, five for the two ablations of each of `places`, two for
+/// each of `n` dictionaries, and both for each of `sets` that stand in one pass.
+pub(crate) fn splice_passes(places: usize, n: usize, sets: usize) -> usize {
+    1 + 5 * places + 2 * n + 7 * sets
+}
+
+/// What so many passes of a text will take.
+pub(crate) fn of_passes(one: PassCost, passes: usize, context: &Context) -> Estimate {
+    let seconds = (one.flops * passes as f64 * seconds_per_flop(context)).ceil();
+    Estimate {
+        seconds,
+        memory: 0.0,
+        what: format!("{} tokens, about {seconds:.0} s", one.tokens),
+    }
+}
+
 /// What the part of a harvest that a plan names will take: the time from one product of this machine.
 pub(crate) fn of_harvest(
     plan: &HarvestPlan,
@@ -46,17 +73,11 @@ pub(crate) fn of_harvest(
     context: &Context,
 ) -> Result<Estimate, activations::Error> {
     let cost = plan.cost(model, tokenizer)?;
-    let (m, k, n) = (1024, 256, 1024);
-    let matrix = |rows, columns| kernels::from_vec::<2>(vec![1.0; rows * columns], [rows, columns], &context.device);
-    let (a, b) = (matrix(m, k), matrix(k, n));
-    let product = fastest(|| {
-        kernels::to_vec(kernels::matmul(a.clone(), b.clone()));
-    });
     let share = 1.0 / plan.part.of as f64;
-    let seconds = (cost.flops * product / (2 * m * k * n) as f64 * share).ceil();
+    let seconds = (cost.flops * share * seconds_per_flop(context)).ceil();
     let (disk, memory) = (cost.disk as f64 * share, cost.window as f64);
     let what = format!(
-        "{} tokens, {} vectors a hook, about {seconds:.0} s, {:.0} MB of disk and {:.0} MB of memory to shuffle in",
+        "{} tokens, {} vectors of each hook, about {seconds:.0} s, {:.0} MB of disk and {:.0} MB of memory to shuffle in",
         cost.tokens,
         cost.rows,
         disk / 1e6,

@@ -112,7 +112,11 @@ impl Harvest {
             output::note(&format!("harvest: {skipped}"));
         }
         output::note(&match manifest {
-            Some(manifest) => format!("harvest: {} hooks in {}", manifest.hooks.len(), self.out.display()),
+            Some(manifest) => format!(
+                "harvest: {} in {}",
+                output::counted(manifest.hooks.len(), "hook"),
+                self.out.display()
+            ),
             None => format!(
                 "harvest: part {} of {} is in {}, other parts are not; run them, or the same command without --shard",
                 part.index + 1,

@@ -22,7 +22,7 @@ use crate::made::Made;
 pub(crate) struct HookArgs {
     /// Config that names the text, for example configs/quality/splice.toml
     pub(crate) config: PathBuf,
-    /// Model folder in Hugging Face layout, or the name of a model that was pulled
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled
     #[arg(long)]
     pub(crate) model: PathBuf,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub(crate) struct HookArgs {
     pub(crate) set: Vec<String>,
 }
 
-/// The text on which autoencoders of whole hooks are measured.
+/// The text on which autoencoders that were trained on a text (on all positions of a hook) are measured.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TextFile {

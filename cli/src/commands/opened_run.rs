@@ -67,7 +67,7 @@ impl OpenedRun {
         context: &Context,
     ) -> anyhow::Result<Vec<DictionarySet>> {
         let nodes = self.sites.nodes();
-        let mut sets = dictionary_sets::load(run, &self.store, &nodes, &mut LeftOut::new("eval"), context)?;
+        let mut sets = dictionary_sets::load(run, &self.store, &nodes, &[], &mut LeftOut::new("eval"), context)?;
         let baselines = baselines::make(config, &sets, &self.store, &nodes, context)?;
         sets.extend(baselines);
         Ok(sets)

@@ -27,7 +27,7 @@ use crate::output;
 pub(crate) struct Report {
     /// Folder of the experiment; receives report.html and latents/
     run: PathBuf,
-    /// Model folder, or the name of a model that was pulled: makes the pages of latents
+    /// Model (a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled): makes the pages of latents
     #[arg(long)]
     model: Option<PathBuf>,
     #[command(flatten)]
@@ -62,13 +62,31 @@ struct Chosen {
 impl Report {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let is_evaluated = self.run.join(REPORT).exists();
-        if let Some(model) = &self.model {
-            self.latents(model, context)?;
+        match &self.model {
+            Some(model) => self.latents(model, context)?,
+            None if !is_evaluated => {
+                anyhow::ensure!(self.run.is_dir(), "{}: there is no such folder", self.run.display());
+                anyhow::bail!(
+                    "{} holds no {REPORT}, which the page of a run is made of and `saelab eval` writes; pages of latents need none, but \
+                     --model MODEL",
+                    self.run.display()
+                );
+            }
+            None => {}
         }
         if !is_evaluated && self.model.is_some() {
             output::note(
                 "report: the run was not evaluated, so there is no page about it; `saelab eval` makes its report.json",
             );
+            let pages = latents::pages(&self.run);
+            if let Some((first, _)) = pages.first() {
+                let first = self.run.join(first);
+                output::result(&format!(
+                    "report: {} of latents, the first is {}",
+                    output::counted(pages.len(), "page"),
+                    first.display()
+                ))?;
+            }
             return Ok(());
         }
         let page = Run::read(&self.run)?.write(&self.run)?;
@@ -77,13 +95,15 @@ impl Report {
 
     fn latents(&self, model: &Path, context: &Context) -> anyhow::Result<()> {
         let run = RunFolder(self.run.clone());
-        let store = Store::open(self.activations.as_deref().unwrap_or(&run.activations()))?;
+        let activations = self.activations.clone().unwrap_or_else(|| run.activations());
+        let store = Store::open(&activations)
+            .context("pages of latents need a store of activations, named with --activations")?;
         let (model, tokenizer) = run_folder::load_model(model, self.weights.options(), &context.device)?;
         let provenance = &store.manifest().provenance;
         anyhow::ensure!(
             provenance.model_hash == model.hash() && provenance.tokenizer_hash == tokenizer.hash(),
             "{} was harvested from another model or tokenizer than --model names; name that model",
-            self.activations.as_deref().unwrap_or(&run.activations()).display()
+            activations.display()
         );
         let task = self.task(&store, &tokenizer)?;
         let chosen = self.chosen(&run, &store, context)?;
@@ -238,7 +258,7 @@ fn at_nodes(
         .or(supervised.first())
         .cloned();
     let mut all = Vec::new();
-    for set in dictionary_sets::load(run, store, &nodes, &mut LeftOut::new("report"), context)? {
+    for set in dictionary_sets::load(run, store, &nodes, &[], &mut LeftOut::new("report"), context)? {
         let DictionarySet {
             name,
             family,

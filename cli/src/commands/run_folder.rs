@@ -7,6 +7,7 @@ use activations::{SourceConfig, Store};
 use anyhow::Context as _;
 use burn::tensor::Device;
 use causal::Sites;
+use eval::report::REPORT;
 use hub::{Hub, HubModel};
 use lm::{Dtype, LoadOptions, Model};
 use serde_json::Value;
@@ -65,6 +66,18 @@ impl RunFolder {
     pub(crate) fn checkpoints(&self) -> PathBuf {
         self.0.join("checkpoints")
     }
+}
+
+/// Refuses a folder without a report, and says what makes one.
+pub(crate) fn check_evaluated(run: &Path) -> anyhow::Result<()> {
+    let path = run.display();
+    anyhow::ensure!(run.is_dir(), "{path}: there is no such folder");
+    anyhow::ensure!(
+        run.join(REPORT).exists(),
+        "{path} holds no {REPORT}; `saelab eval` writes it for dictionaries of a task, `saelab splice` a splice.json for autoencoders of \
+         a text"
+    );
+    Ok(())
 }
 
 /// Names of the folders in `dir` that are not hidden, sorted; none when `dir` does not exist.

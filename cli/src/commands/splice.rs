@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::hook_autoencoders::{self, AtHook, HookArgs, Loaded, TextFile, Together};
 use super::left_out::LeftOut;
 use super::run_folder::{self, RunFolder};
-use super::{Context, finished_notes};
+use super::{Context, estimate, finished_notes};
 use crate::config::ConfigError;
 use crate::made::{Made, ModelMade};
 use crate::{config, output};
@@ -207,6 +207,12 @@ impl Splice {
         let path = run.0.join("splice.json");
         made.check_place(&path, Made::read_from(&run.0.join(SPLICE_MADE)).as_ref(), args.replace)?;
         let n = sites.iter().map(|site| site.autoencoders.len()).sum::<usize>();
+        let passes = estimate::splice_passes(sites.len(), n, file.together.len());
+        output::note(&format!(
+            "splice: {}: {passes} passes of {}",
+            output::counted(n, "autoencoder"),
+            estimate::of_passes(SpliceText::pass_cost(&model, &windows), passes, context)
+        ));
         let bar = context.progress.bar("splice", n + file.together.len());
         let text = SpliceText::new(&model, &special, &windows)?;
         let mut tasks = Tasks {

@@ -77,10 +77,10 @@ impl Train {
         }
         let start = Instant::now();
         output::note(&format!(
-            "train: {} autoencoders of {} steps at {} sites",
-            config.variants.len(),
+            "train: {} of {} steps at {}",
+            output::counted(config.variants.len(), "autoencoder"),
             config.steps,
-            sites.len()
+            output::counted(sites.len(), "site")
         ));
         for site in sites {
             self.train_site(site, &config, &run, &store, context)
@@ -122,11 +122,11 @@ impl Train {
             grid.is_done(unit)?;
         }
         output::note(&format!(
-            "train: {} of {} autoencoders of {} steps at {} sites",
+            "train: {} of {} of {} steps at {}",
             worker.own().len(),
-            list.units().len(),
+            output::counted(list.units().len(), "autoencoder"),
             config.steps,
-            sites.len()
+            output::counted(sites.len(), "site")
         ));
         let outcome = worker.run(&mut grid)?;
         output::note(&format!(
@@ -180,7 +180,17 @@ impl Train {
             }
             Ok(unfinished)
         };
-        if unfinished()?.is_empty() {
+        let to_train = unfinished()?.len();
+        if to_train < config.variants.len() {
+            output::note(&format!(
+                "train: {site}: {} already trained with these settings",
+                match config.variants.len() - to_train {
+                    1 => "1 autoencoder is".to_owned(),
+                    n => format!("{n} autoencoders are"),
+                }
+            ));
+        }
+        if to_train == 0 {
             return Ok(checkpoints.remove()?);
         }
         let mut names: Vec<&str> = config.variants.iter().map(|variant| variant.name.as_str()).collect();
@@ -305,7 +315,7 @@ impl Train {
         match grid.resume(checkpoints)? {
             Resumed::Nothing => Ok(0),
             Resumed::At(step) => {
-                output::note(&format!("train: {site} goes on at step {step} of its checkpoint"));
+                output::note(&format!("train: {site} resumes from its checkpoint of step {step}"));
                 Ok(step)
             }
             Resumed::Other { path, differences } if self.resume => anyhow::bail!(

@@ -90,6 +90,7 @@ impl Latents {
             &run,
             &store,
             &sites.nodes(),
+            &[],
             &mut LeftOut::new("circuit latents"),
             context,
         )?;
