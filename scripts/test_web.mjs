@@ -154,7 +154,7 @@ try {
     await page.waitForFunction(() => document.documentElement.dataset.drawn === "true");
     const behind = new Set(url.split("#latents-")[1].split(","));
     const listed = await page.$$eval("#list tbody tr", (all) => all.map((row) => row.dataset.latent));
-    check(listed.length === behind.size && listed.every((latent) => behind.has(latent)), `latents behind a score: ${listed.length} of ${behind.size}`);
+    check(listed.length === Math.min(100, behind.size) && listed.every((latent) => behind.has(latent)), `latents behind a score: ${listed.length} of ${behind.size}`);
     await page.waitForSelector("#one .context");
   }
   await page.click("#only button");
