@@ -137,7 +137,10 @@ pub fn compared(found: &Compared) -> String {
         if found.runs.len() > 1 && pairs().next().is_none() {
             continue;
         }
-        let _ = writeln!(out, "\n{metric}: differences, with intervals at Holm's levels, over sites (or pairs of site and attribute)");
+        let _ = writeln!(
+            out,
+            "\n{metric}: differences, with intervals at Holm's levels, over sites (or pairs of site and attribute)"
+        );
         for pair in pairs() {
             let verdict = pair.verdict();
             let _ = writeln!(
