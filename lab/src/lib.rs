@@ -69,7 +69,6 @@ pub mod truth;
 pub mod usage;
 pub mod verify_model;
 mod wording;
-mod wording;
 
 pub use config::{ConfigError, ConfigFile};
 pub use context::Context;
