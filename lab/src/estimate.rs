@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Instant;
 
 use crate::{Context, Result};
-use activations::HarvestPlan;
+use activations::{Cost, HarvestPlan};
 use dictionaries::Variant;
 use lm::{Model, PassCost};
 use sae::TrainConfig;
@@ -73,7 +73,7 @@ pub(crate) fn of_harvest(
 ) -> Result<Estimate, activations::Error> {
     let cost = plan.cost(model, tokenizer)?;
     let share = 1.0 / plan.part.of as f64;
-    let seconds = (cost.flops * share * seconds_per_flop(context)).ceil();
+    let seconds = (seconds_of(&cost, context) * share).ceil();
     let (disk, memory) = (cost.disk as f64 * share, cost.window as f64);
     let what = format!(
         "{} tokens, {} vectors of each hook, about {seconds:.0} s, {:.0} MB of disk and {:.0} MB of memory to shuffle in",
@@ -83,6 +83,11 @@ pub(crate) fn of_harvest(
         memory / 1e6
     );
     Ok(Estimate { seconds, memory, what })
+}
+
+/// The time of what a model computes, from one product of this machine.
+pub(crate) fn seconds_of(cost: &Cost, context: &Context) -> f64 {
+    cost.flops * seconds_per_flop(context)
 }
 
 /// Products of the encoder that a step of a variant takes (`saelab bench train`).
