@@ -32,7 +32,7 @@ pub struct TextSettings {
     pub replace: bool,
 }
 
-/// The text on which autoencoders of whole hooks are measured.
+/// The text on which autoencoders that were trained on a text (on all positions of a hook) are measured.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextFile {
