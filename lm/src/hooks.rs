@@ -254,8 +254,10 @@ fn nearest(name: &str) -> String {
     let of_block = OF_BLOCK.iter().map(|(part, _)| format!("blocks.{layer}.{part}"));
     let all = OF_MODEL.iter().map(|(known, _)| (*known).to_owned()).chain(of_block);
     let similarity = |known: &String| strsim::normalized_damerau_levenshtein(known, name);
-    all.max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
-        .expect("there are hooks")
+    match all.max_by(|a, b| similarity(a).total_cmp(&similarity(b))) {
+        Some(nearest) => nearest,
+        None => unreachable!("there are hooks"),
+    }
 }
 
 impl FromStr for HookPoint {
