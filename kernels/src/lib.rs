@@ -26,6 +26,8 @@ mod adam_gpu;
 mod assignment;
 mod bf16;
 #[cfg(target_arch = "x86_64")]
+mod bf16_amx;
+#[cfg(target_arch = "x86_64")]
 mod bf16_avx512;
 mod device;
 mod encode;

@@ -199,6 +199,8 @@ fn circumstances(start: Instant, context: &Context) -> serde_json::Value {
     serde_json::json!({
         "date": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         "device": context.device_name,
+        "instruction_set": kernels::instruction_set(),
+        "bf16_instruction_set": kernels::bf16_instruction_set(),
         "git_revision": build::GIT_REVISION,
         "host": host.ok(),
         "sources": build::SOURCES,

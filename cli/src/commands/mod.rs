@@ -74,12 +74,12 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// All of program and machine that figures depend on: the sources, the device, and the instruction set, which changes the
+    /// All of program and machine that figures depend on: the sources, the device, and the instruction sets, which change the
     /// last digits.
     pub(crate) fn program(&self) -> String {
         let device = match self.device_name.as_str() {
-            "cpu" => kernels::instruction_set(),
-            other => other,
+            "cpu" => format!("{} {}", kernels::instruction_set(), kernels::bf16_instruction_set()),
+            other => other.to_owned(),
         };
         format!("{} {device}", build::SOURCES)
     }
