@@ -17,9 +17,11 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
-use crate::bf16_amx::{Lines, Tiles};
+use crate::bf16_amx::Tiles;
 #[cfg(target_arch = "x86_64")]
 use crate::bf16_avx512::Panels;
+#[cfg(target_arch = "x86_64")]
+use crate::bf16_tiles::Lines;
 use crate::gemm::{Matrix, gemm_over};
 
 /// The least magnitude that is not taken as zero, 2^-126, as bits.

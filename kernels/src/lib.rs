@@ -29,6 +29,8 @@ mod bf16;
 mod bf16_amx;
 #[cfg(target_arch = "x86_64")]
 mod bf16_avx512;
+#[cfg(target_arch = "x86_64")]
+mod bf16_tiles;
 mod device;
 mod encode;
 mod entries;
