@@ -20,6 +20,7 @@
 
 mod agreement;
 mod by_language;
+mod class;
 mod delphi;
 mod detection;
 mod example;
@@ -43,6 +44,7 @@ mod truth_labels;
 mod vocabulary;
 
 pub use agreement::{GROUNDED, Grounding, TRUE, agreement, behaviour, ground};
+pub use class::Class;
 pub use delphi::write as write_delphi;
 pub use detection::{Detection, detection};
 pub use example::{Contexts, Example, Examples, Sizes};
@@ -53,7 +55,7 @@ pub use function::{LatentFunction, Reader};
 pub use fuzzing::{Fuzzing, fuzzing, marks};
 pub use generation::{Generated, TEXTS, generate};
 pub use neuronpedia::write as write_neuronpedia;
-pub use predicate::{Class, Conjunction, Literal, MOST, MOST_TOKENS, Predicate};
+pub use predicate::{Conjunction, Literal, MOST, MOST_TOKENS, Predicate};
 pub use predicts::{Predicts, predicts};
 pub use says::{PromptLabels, Says};
 pub use scan::{Active, Half, LabelCounts, LatentScan, SLICE, Scan, ScanConfig, ScanTime, Slice, scan};
