@@ -33,7 +33,7 @@ use crate::agent::Agent;
 use crate::black_box::BlackBox;
 use crate::explanation::Status;
 
-/// Settings, as a config file gives them.
+/// How latents are explained and how the explanations are scored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExplainFile {
