@@ -92,7 +92,7 @@ eval: build $(PULLED) $(LOCATED)
 
 eval-ioi: eval
 	$(SAELAB) phenomena configs/phenomena/quick.toml --out $(RUN)/phenomena
-	$(SAELAB) report $(RUN) --model $(MODEL)
+	$(SAELAB) report $(RUN) --model $(MODEL) --sites $(SITES)
 
 # The same job at two known sites with few prompts and steps: whether all of it runs on a pretrained model, not a result.
 smollm2-quick:
@@ -196,7 +196,7 @@ test-web: build
 	$(WEB)/python/bin/pip install --quiet numpy
 	$(WEB)/python/bin/pip install --quiet --no-deps sae-dashboard==0.8.0
 	rm -rf $(WEB)/neuronpedia
-	$(SAELAB) report $(RUN) --model $(MODEL) --neuronpedia $(WEB)/neuronpedia
+	$(SAELAB) report $(RUN) --model $(MODEL) --sites $(SITES) --neuronpedia $(WEB)/neuronpedia
 	$(WEB)/python/bin/python scripts/interop_neuronpedia.py $(WEB)/neuronpedia
 	node scripts/test_web.mjs $(SAELAB) $(RUN) $(WEB)/screenshots
 

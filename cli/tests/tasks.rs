@@ -105,3 +105,48 @@ fn a_task_from_files_is_harvested_and_its_faults_are_named_before_anything_is_wr
     );
     assert!(!std::path::Path::new(&sites).exists());
 }
+
+// `saelab report --model` took the name of a task file for a built-in task.
+#[test]
+fn latents_of_a_task_from_files_have_pages_once_the_sites_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().to_string_lossy().into_owned();
+    let store = format!("{run}/activations");
+    let sites = "configs/sites/small-world-agreement.toml";
+    let harvest = ["harvest", "configs/agreement/harvest.toml", "--set", "source.n=300"];
+    succeeds(saelab(&[&harvest[..], &["--out", &store]].concat()).output().unwrap());
+    let train = [
+        "train",
+        "configs/ioi/train.toml",
+        "--set",
+        "steps=10",
+        "--set",
+        "batch=64",
+    ];
+    succeeds(
+        saelab(&[&train[..], &["--run", &run, "--sites", sites]].concat())
+            .output()
+            .unwrap(),
+    );
+
+    let report = [
+        "report",
+        &run,
+        "--model",
+        "models/small-world",
+        "--dictionary",
+        "sae-topk-seed0",
+    ];
+    succeeds(saelab(&[&report[..], &["--sites", sites]].concat()).output().unwrap());
+    assert!(
+        folder
+            .path()
+            .join("latents/sae-topk-seed0/blocks.3.hook_resid_post@END/index.html")
+            .exists()
+    );
+
+    let output = saelab(&[&report[..], &["--sites", PRONOUN]].concat()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("task pronoun"), "{said}");
+}

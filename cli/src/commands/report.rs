@@ -35,6 +35,9 @@ pub(crate) struct Report {
     /// Store of activations that latents are looked at on [default: RUN/activations]
     #[arg(long, requires = "model")]
     activations: Option<PathBuf>,
+    /// Sites file, which names the task; needed where the task is read from a file or the run was not evaluated
+    #[arg(long, requires = "model")]
+    sites: Option<PathBuf>,
     /// Dictionary whose latents are looked at, may be given several times [default: of each trained family the first seed]
     #[arg(long, requires = "model")]
     dictionary: Vec<String>,
@@ -82,7 +85,7 @@ impl Report {
             "{} was harvested from another model or tokenizer than --model names; name that model",
             self.activations.as_deref().unwrap_or(&run.activations()).display()
         );
-        let task = task(&store, &tokenizer)?;
+        let task = self.task(&store, &tokenizer)?;
         let chosen = self.chosen(&run, &store, context)?;
         let windows = store.windows()?;
         let windows: Vec<TokenWindow> = windows.read(0..windows.len())?;
@@ -137,11 +140,34 @@ impl Report {
         Ok(())
     }
 
+    /// The task of the prompts of a store, `None` for a store of text: that of the sites file, or the one that the store names.
+    fn task(&self, store: &Store, tokenizer: &Tokenizer) -> anyhow::Result<Option<Box<dyn Task>>> {
+        if store.manifest().roles.is_empty() {
+            return Ok(None);
+        }
+        if let Some(path) = &self.sites {
+            let (sites, schema) = run_folder::read_sites(path)?;
+            run_folder::check_task(store, &sites, &schema)?;
+            return Ok(Some(sites.task.open(tokenizer)?));
+        }
+        let named = &store.manifest().provenance.settings["source"]["task"];
+        let Some(name) = named.as_str() else {
+            return Ok(Some(TaskSource::default().open(tokenizer)?));
+        };
+        // A store keeps the name of a task file, not its path.
+        let source: TaskSource = name.parse().map_err(|_| {
+            ConfigError(format!(
+                "the prompts are those of task `{name}`, which was read from a file; name its sites file with --sites"
+            ))
+        })?;
+        Ok(Some(source.open(tokenizer)?))
+    }
+
     /// The dictionaries of the run that the store has activations for: those that are named, or of each family the first seed.
     fn chosen(&self, run: &RunFolder, store: &Store, context: &Context) -> anyhow::Result<Vec<Chosen>> {
         let all = match store.manifest().roles.is_empty() {
             true => at_hooks(run, store, context)?,
-            false => at_nodes(run, store, context)?,
+            false => at_nodes(run, store, self.sites.as_deref(), context)?,
         };
         let known: BTreeSet<String> = all.iter().map(|(_, chosen)| chosen.set.clone()).collect();
         if let Some(unknown) = self.dictionary.iter().find(|name| !known.contains(*name)) {
@@ -183,32 +209,33 @@ fn model_name(model: &Option<PathBuf>) -> String {
     name.map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
-/// The task of the prompts of a store; none of text.
-fn task(store: &Store, tokenizer: &Tokenizer) -> anyhow::Result<Option<Box<dyn Task>>> {
-    if store.manifest().roles.is_empty() {
-        return Ok(None);
-    }
-    let named = &store.manifest().provenance.settings["source"]["task"];
-    let source: TaskSource = match named.as_str() {
-        Some(name) => name.parse()?,
-        None => TaskSource::default(),
+/// The family of each trained dictionary at each node of the sites, and the dictionary. The sites are those of the file, or those
+/// of the evaluation.
+fn at_nodes(
+    run: &RunFolder,
+    store: &Store,
+    sites: Option<&Path>,
+    context: &Context,
+) -> anyhow::Result<Vec<(String, Chosen)>> {
+    let report = run.0.join(REPORT);
+    let report = match report.exists() || sites.is_none() {
+        true => Some(EvalReport::read(&report).context("without --sites the sites of a run are those of its report")?),
+        false => None,
     };
-    Ok(Some(source.open(tokenizer)?))
-}
-
-/// The family of each trained dictionary at each node of the evaluation's sites, and the dictionary.
-fn at_nodes(run: &RunFolder, store: &Store, context: &Context) -> anyhow::Result<Vec<(String, Chosen)>> {
-    let report = EvalReport::read(&run.0.join(REPORT)).context("the sites of the run are those of its report")?;
-    let nodes: BTreeSet<Node> = report
-        .sites
+    let nodes: BTreeSet<Node> = match (sites, &report) {
+        (Some(path), _) => run_folder::read_sites(path)?.0.nodes(),
+        (None, Some(report)) => report
+            .sites
+            .iter()
+            .flat_map(|site| site.nodes.iter().copied())
+            .collect(),
+        (None, None) => unreachable!("without --sites the report was read"),
+    };
+    let supervised = run_folder::folders(&run.supervised())?;
+    let reference = supervised
         .iter()
-        .flat_map(|site| site.nodes.iter().copied())
-        .collect();
-    let reference = run_folder::folders(&run.supervised())?;
-    let reference = reference
-        .iter()
-        .find(|name| **name == report.config.reference)
-        .or(reference.first())
+        .find(|name| report.as_ref().is_some_and(|report| **name == report.config.reference))
+        .or(supervised.first())
         .cloned();
     let mut all = Vec::new();
     for set in dictionary_sets::load(run, store, &nodes, &mut LeftOut::new("report"), context)? {
