@@ -32,12 +32,15 @@ for _ in $(seq 120); do
     sleep 1
 done
 base=$(tail -1 "$out/address")/v1
-asks=(configs/find/quick.toml --set numeric=1 --set strings=1 --set entities=2 --set relations=1 --set text=0 --judge lm
-    --lm smollm2 --timeout 600 --max-tokens 20000)
-for explainer in lm:milan lm:aia; do
+asks=(configs/find/quick.toml --set numeric=0 --set strings=1 --set entities=1 --set relations=0 --set text=0 --lm smollm2
+    --timeout 600 --max-tokens 20000)
+# One batch of exemplars with the model as judge too, then the agent, whose explanations are executed.
+for how in "lm:milan lm" "lm:aia exec"; do
+    read -r explainer judge <<< "$how"
     tape="$out/$explainer.jsonl"
-    "$saelab" find "${asks[@]}" --explainer "$explainer" --base-url "$base" --record "$tape" --out "$out/recorded" > "$out/recorded.txt"
-    "$saelab" find "${asks[@]}" --explainer "$explainer" --replay "$tape" --out "$out/replayed" > "$out/replayed.txt"
+    "$saelab" find "${asks[@]}" --explainer "$explainer" --judge "$judge" --base-url "$base" --record "$tape" \
+        --out "$out/recorded" > "$out/recorded.txt"
+    "$saelab" find "${asks[@]}" --explainer "$explainer" --judge "$judge" --replay "$tape" --out "$out/replayed" > "$out/replayed.txt"
     cmp "$out/recorded.txt" "$out/replayed.txt"
     cmp "$out/recorded/find.jsonl" "$out/replayed/find.jsonl"
     cat "$out/replayed.txt"

@@ -42,6 +42,7 @@ fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// T14.
 #[test]
 fn the_offline_run_opens_no_socket_and_gives_the_same_twice() {
     let folder = tempfile::tempdir().unwrap();
