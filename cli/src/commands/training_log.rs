@@ -1,6 +1,7 @@
 //! What a training says while it runs: metrics of every autoencoder of a site, and progress.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -97,21 +98,40 @@ impl TrainingLog {
         Ok(())
     }
 
-    /// By how much of itself a member's loss fell from the third quarter of the steps to the last, on the lines that were written; none
-    /// where too few of them were, as in a short training or one that was resumed late.
+    /// By how much of itself a member's loss fell from the third quarter of the steps to the last: of the medians of the lines that
+    /// were written, since resampled dead latents raise single steps a thousandfold. None where too few lines were written, as in
+    /// a short training or one that was resumed late.
     pub(crate) fn last_fall(&self, name: &str) -> Option<f64> {
         let losses = self.losses.get(name)?;
-        let mean = |from: usize, to: usize| {
-            let of: Vec<f64> = losses
-                .iter()
-                .filter(|(step, _)| (from..to).contains(step))
-                .map(|(_, loss)| *loss)
-                .collect();
-            (of.len() >= FEWEST_LINES).then(|| of.iter().sum::<f64>() / of.len() as f64)
-        };
         let (half, quarter) = (self.steps / 2, self.steps / 4);
-        let before = mean(half, half + quarter)?;
+        let before = median(losses, half..half + quarter)?;
         (before > 0.0).then_some(())?;
-        Some(1.0 - mean(half + quarter, self.steps)? / before)
+        Some(1.0 - median(losses, half + quarter..self.steps)? / before)
+    }
+}
+
+/// The median loss of the lines of some steps, if they are enough.
+fn median(losses: &[(usize, f64)], steps: Range<usize>) -> Option<f64> {
+    let mut of: Vec<f64> = losses
+        .iter()
+        .filter(|(step, _)| steps.contains(step))
+        .map(|(_, loss)| *loss)
+        .collect();
+    of.sort_by(f64::total_cmp);
+    (of.len() >= FEWEST_LINES).then(|| of[of.len() / 2])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_does_not_see_the_step_at_which_dead_latents_were_resampled() {
+        let losses: Vec<(usize, f64)> = (0..FEWEST_LINES + 2)
+            .map(|step| (step, if step == 1 { 1e6 } else { 10.0 - step as f64 / 100.0 }))
+            .collect();
+        let found = median(&losses, 0..losses.len()).unwrap();
+        assert!((9.0..10.0).contains(&found), "{found}");
+        assert_eq!(median(&losses, 0..FEWEST_LINES - 1), None);
     }
 }
