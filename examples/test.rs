@@ -10,7 +10,7 @@ fn the_pipeline_harvests_trains_and_evaluates() {
     let out = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_pipeline"))
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .arg(out.path().join("activations"))
+        .arg(out.path().join("run"))
         .output()
         .unwrap();
     let (said, errors) = (

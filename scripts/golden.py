@@ -5,7 +5,7 @@
 
 `smollm2` reads what `transformers` computed of SmolLM2-135M-Instruct (Q4_1) in float32: prompts, losses, residual streams, hooks,
 tokenizer cases and prompts of the indirect-object task. `gpt2` reads next-token logits of GPT-2 small. Only the standard library is
-needed. The format is described in cli/src/commands/verify_model.rs.
+needed. The format is described in lab/src/verify_model.rs.
 """
 
 import json

@@ -7,8 +7,17 @@ use artifacts::HostTensor;
 use lm::Model;
 use serde_json::json;
 
-use crate::score::BatchScores;
 use crate::{Error, Pair, ScoreOptions};
+
+/// The scores of one batch.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct BatchScores {
+    pub(crate) rows: Vec<usize>,
+    /// Of each pair all edges, `[B, edges]`.
+    pub(crate) values: Vec<f32>,
+    pub(crate) clean: Vec<f64>,
+    pub(crate) corrupted: Vec<f64>,
+}
 
 /// A folder of finished batches. Their names begin with a hash of everything that decides the scores, so none of other settings is
 /// ever taken.

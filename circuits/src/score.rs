@@ -12,7 +12,7 @@ use lm::{Grouping, Model, Passes};
 
 use crate::attribution::Runs;
 use crate::graph::Graph;
-use crate::kept::Kept;
+use crate::kept::{BatchScores, Kept};
 use crate::runs::{Batch, numbers};
 use crate::{Ablation, Error, Method, Pair, ScoreOptions, ablation, exact, flow, pairs, patched};
 
@@ -31,16 +31,6 @@ pub struct Scores {
     pub clean: Vec<f64>,
     /// The metric of each pair's corrupted run, with what is right for the clean one.
     pub corrupted: Vec<f64>,
-}
-
-/// The scores of one batch.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct BatchScores {
-    pub(crate) rows: Vec<usize>,
-    /// Of each pair all edges, `[B, edges]`.
-    pub(crate) values: Vec<f32>,
-    pub(crate) clean: Vec<f64>,
-    pub(crate) corrupted: Vec<f64>,
 }
 
 /// Scores every edge of a model on `pairs`; `on_progress` hears how many pairs are done.

@@ -13,9 +13,8 @@ use std::path::PathBuf;
 use burn::tensor::{Device, Tensor};
 use circuits::finer::{EdgeParts, Parts, Vector, destination_neurons, node_latents, positions, source_parts};
 use circuits::{Ablation, Edge, Graph, Method, Metric, Pair, ScoreOptions, Scores, score};
-use dictionaries::Dictionary;
+use dictionaries::{Dictionary, Encoder};
 use lm::{HookPoint, Logits, Model, Patch, Request, Start, TokenBatch};
-use tasks::Labels;
 
 fn fixture() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/eap-llama/expected.safetensors")
@@ -130,12 +129,14 @@ impl Dictionary for Invented {
         kernels::cpu()
     }
 
-    fn encode(&self, activations: Tensor<2>, _labels: &[Labels]) -> Tensor<2> {
-        (activations.matmul(self.encoder.clone()) + 0.1).clamp_min(0.0)
-    }
-
     fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
         codes.matmul(self.decoder.clone()) + 0.5
+    }
+}
+
+impl Encoder for Invented {
+    fn encode(&self, activations: Tensor<2>) -> Tensor<2> {
+        (activations.matmul(self.encoder.clone()) + 0.1).clamp_min(0.0)
     }
 }
 

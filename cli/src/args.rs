@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands;
+use crate::subcommands;
 
 /// The headings of `--help` and the commands below each: what is used every day comes first.
 const GROUPS: [(&str, &[&str]); 4] = [
@@ -83,77 +83,77 @@ pub(crate) fn command() -> clap::Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Fetch a model from the Hugging Face hub
-    Model(commands::model::ModelArgs),
+    Model(subcommands::model::ModelArgs),
     /// Train a small language model on the written world
-    Pretrain(commands::pretrain::Pretrain),
+    Pretrain(subcommands::pretrain::Pretrain),
     /// Measure the six behaviours of a model trained on the written world
-    Behaviours(commands::behaviours::Behaviours),
+    Behaviours(subcommands::behaviours::Behaviours),
     /// Run a model and write the tensors at named hooks
-    Trace(commands::trace::Trace),
+    Trace(subcommands::trace::Trace),
     /// Compare a model with values of another implementation: PASS, or what differs
-    VerifyModel(commands::verify_model::VerifyModel),
+    VerifyModel(subcommands::verify_model::VerifyModel),
     /// Find the sites where a model keeps the attributes of a task
-    Locate(commands::locate::Locate),
+    Locate(subcommands::locate::Locate),
     /// Run a model on prompts or text and store its activations
-    Harvest(commands::harvest::Harvest),
+    Harvest(subcommands::harvest::Harvest),
     /// Turn a store of activations into other forms
-    Store(commands::store::StoreArgs),
+    Store(subcommands::store::StoreArgs),
     /// Fit supervised dictionaries on stored activations
-    Fit(commands::fit::Fit),
+    Fit(subcommands::fit::Fit),
     /// Train sparse autoencoders on stored activations
-    Train(commands::train::Train),
+    Train(subcommands::train::Train),
     /// Print, or submit, the Slurm jobs of a harvest and a training grid
-    Submit(commands::submit::Submit),
+    Submit(subcommands::submit::Submit),
     /// Say what of an experiment is done, running or failed, and what it cost
-    Status(commands::status::Status),
+    Status(subcommands::status::Status),
     /// Run an autoencoder, of saelab or another library, on vectors from a file
-    Encode(commands::encode::Encode),
+    Encode(subcommands::encode::Encode),
     /// Convert a sparse autoencoder between saelab, SAELens, sparsify and dictionary_learning
-    Convert(commands::convert::Convert),
+    Convert(subcommands::convert::Convert),
     /// Show what a folder of a sparse autoencoder holds
-    Inspect(commands::inspect::Inspect),
+    Inspect(subcommands::inspect::Inspect),
     /// Measure cross-entropy on text with reconstructions in place of activations
-    Splice(commands::splice::Splice),
+    Splice(subcommands::splice::Splice),
     /// Score latents against the labels that the written world has of every token
-    Truth(commands::truth::TruthArgs),
+    Truth(subcommands::truth::TruthArgs),
     /// Probe the world's labels with few latents: beside the ceiling of a probe of the vector and the floor of random rows
-    Probe(commands::probe::ProbeArgs),
+    Probe(subcommands::probe::ProbeArgs),
     /// Score dictionaries on approximation, control and interpretability
-    Eval(commands::eval::Eval),
+    Eval(subcommands::eval::Eval),
     /// Learn masks over latents from the model's gradients: which latents carry an attribute
-    Masks(commands::masks::MasksArgs),
+    Masks(subcommands::masks::MasksArgs),
     /// Compare evaluated dictionaries or runs, and say which differences are real
-    Compare(commands::compare::Compare),
+    Compare(subcommands::compare::Compare),
     /// Measure whether the intervals of few seeds hold the mean of many
-    Coverage(commands::coverage::CoverageArgs),
+    Coverage(subcommands::coverage::CoverageArgs),
     /// Write the page about a run, and pages of its latents
-    Report(commands::report::Report),
+    Report(subcommands::report::Report),
     /// Serve the pages of all runs in a folder on this machine
-    Serve(commands::serve::Serve),
+    Serve(subcommands::serve::Serve),
     /// Find and check circuits: the edges between heads and MLPs behind a behaviour
-    Circuit(commands::circuit::CircuitArgs),
+    Circuit(subcommands::circuit::CircuitArgs),
     /// Explain functions whose description is known, and judge the explanations
-    Find(commands::find::Find),
+    Find(subcommands::find::Find),
     /// Explain what the latents of dictionaries are active on, and score the explanations
-    Explain(commands::explain::Explain),
+    Explain(subcommands::explain::Explain),
     /// Train the toy models of feature occlusion and over-splitting
-    Phenomena(commands::phenomena::Phenomena),
+    Phenomena(subcommands::phenomena::Phenomena),
     /// Train autoencoders on activations whose features are known, and score what they find
-    Synthetic(commands::synthetic::Synthetic),
+    Synthetic(subcommands::synthetic::Synthetic),
     /// Print one table of what splice, truth and eval measured, seeds averaged
-    Quality(commands::quality::Quality),
+    Quality(subcommands::quality::Quality),
     /// Measure what a paper reports and print it beside the published numbers
-    Reproduce(commands::reproduce::Reproduce),
+    Reproduce(subcommands::reproduce::Reproduce),
     /// Say what the keys of configs mean
-    Config(commands::config_explain::ConfigArgs),
+    Config(subcommands::config_explain::ConfigArgs),
     /// Print a script by which a shell completes the command line
-    Completions(commands::shell::Completions),
+    Completions(subcommands::shell::Completions),
     /// Write man pages, one for each command
-    Man(commands::shell::Man),
+    Man(subcommands::shell::Man),
     /// List the devices that this program can use here
-    Devices(commands::devices::Devices),
+    Devices(subcommands::devices::Devices),
     /// Measure how fast this machine computes, reads and trains
-    Bench(commands::bench::Bench),
+    Bench(subcommands::bench::Bench),
 }
 
 #[cfg(test)]

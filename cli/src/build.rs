@@ -1,11 +1,22 @@
 //! What this program was built from; the build script finds it out.
 
+use lab::made::Program;
+
 /// SHA-256 of all sources of the workspace and of `Cargo.lock`, in hexadecimal digits: another one where any code is another,
 /// with or without git. What depends on the code, such as a cache of results, is named after it.
-pub(crate) const SOURCES: &str = env!("SAELAB_SOURCES");
+const SOURCES: &str = env!("SAELAB_SOURCES");
 
 /// The commit of the sources, with `-dirty` behind it where they differ from it; none where they were built outside git.
-pub(crate) const GIT_REVISION: Option<&str> = option_env!("SAELAB_GIT_REVISION");
+const GIT_REVISION: Option<&str> = option_env!("SAELAB_GIT_REVISION");
+
+/// This program, as it was built.
+pub(crate) fn program() -> Program {
+    Program {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        git_revision: GIT_REVISION.filter(|revision| !revision.is_empty()).map(str::to_owned),
+        sources: SOURCES.to_owned(),
+    }
+}
 
 #[cfg(test)]
 mod tests {

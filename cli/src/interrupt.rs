@@ -1,44 +1,15 @@
 //! Ctrl-C and the signals that ask a process to end.
 //!
 //! Every artefact is written under a temporary name first, so what stands under its own name is whole: the process may end at any
-//! time. A training first writes a checkpoint: while it holds a [`Watch`], the first signal is a request, and the second ends the
-//! process.
-
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+//! time. A training first writes a checkpoint ([`lab::interrupt`]): the first signal is a request, and the second ends the process.
 
 use crate::output;
-
-/// Trainings that look at [`REQUESTED`].
-static WATCHES: AtomicUsize = AtomicUsize::new(0);
-static REQUESTED: AtomicBool = AtomicBool::new(false);
-
-/// Held by a training that ends by itself when it is asked to.
-#[derive(Debug)]
-pub(crate) struct Watch(());
-
-impl Watch {
-    pub(crate) fn new() -> Self {
-        WATCHES.fetch_add(1, Ordering::SeqCst);
-        Self(())
-    }
-
-    /// Whether the process was asked to end.
-    pub(crate) fn is_requested(&self) -> bool {
-        REQUESTED.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        WATCHES.fetch_sub(1, Ordering::SeqCst);
-    }
-}
 
 /// Has a signal end the process with one line and without temporary files, or, where a training watches, ask it to end.
 pub(crate) fn listen() -> anyhow::Result<()> {
     let hang_up_is_ignored = signals::hang_up_is_ignored();
     ctrlc::set_handler(|| {
-        if WATCHES.load(Ordering::SeqCst) > 0 && !REQUESTED.swap(true, Ordering::SeqCst) {
+        if lab::interrupt::request() {
             output::note("interrupted: a checkpoint is written after this step; once more ends at once");
             return;
         }

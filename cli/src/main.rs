@@ -2,30 +2,29 @@
 
 mod args;
 mod build;
-mod commands;
-mod config;
 mod config_keys;
 mod interrupt;
-mod made;
 mod memory;
-mod metrics;
-mod misfit;
 mod output;
-mod picture;
 mod progress;
+mod subcommands;
 
 use std::process::ExitCode;
+
+use lab::ConfigError;
+use lab::language_model::EndpointFailed;
 
 fn main() -> ExitCode {
     memory::keep_freed_memory();
     let args = args::Args::parse_grouped();
-    match start().and_then(|()| commands::run(args)) {
+    match start().and_then(|()| subcommands::run(args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::error(&error);
-            if error.is::<config::ConfigError>() {
+            let of_stage = error.downcast_ref::<lab::Error>();
+            if error.is::<ConfigError>() || of_stage.is_some_and(lab::Error::is_config) {
                 ExitCode::from(2)
-            } else if error.is::<commands::language_model::EndpointFailed>() {
+            } else if error.is::<EndpointFailed>() {
                 ExitCode::from(3)
             } else {
                 ExitCode::FAILURE

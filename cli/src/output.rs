@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use anyhow::Context;
+use lab::Outcome;
 
 /// The longest line of an error or remark, in characters. What stands in a file may be of any length.
 const LONGEST: usize = 2000;
@@ -15,6 +16,13 @@ pub(crate) fn result(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("cannot write to standard output"),
     }
+}
+
+/// Writes what a stage found: its results to stdout, then its remarks to stderr.
+pub(crate) fn outcome<T>(outcome: &Outcome<T>) -> anyhow::Result<()> {
+    outcome.results.iter().try_for_each(|text| result(text))?;
+    outcome.remarks.iter().for_each(|remark| note(remark));
+    Ok(())
 }
 
 /// Writes a remark to stderr, on one line: the cost of what begins, where something was written.
@@ -55,23 +63,6 @@ fn shortened(text: &str) -> String {
     let start: String = text.chars().take(LONGEST - end - left_out.len()).collect();
     let end: String = text.chars().skip(length - end).collect();
     format!("{start}{left_out}{end}")
-}
-
-/// The most memory the process has held, in MB, where the system tells.
-pub(crate) fn peak_memory_mb() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kb| kb / 1024)
-}
-
-/// Seconds of processor time that all threads of the process have had, where the system tells.
-pub(crate) fn processor_seconds() -> Option<f64> {
-    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // Behind the name, which may hold anything but ends with the last bracket: user and system time are numbers 12 and 13.
-    let (_, fields) = text.rsplit_once(')')?;
-    let mut ticks = fields.split_whitespace().skip(11);
-    let (user, system) = (ticks.next()?.parse::<f64>().ok()?, ticks.next()?.parse::<f64>().ok()?);
-    Some((user + system) / 100.0)
 }
 
 #[cfg(test)]

@@ -1,67 +1,100 @@
-//! Progress bars on stderr; silent when stderr is no terminal or with `--no-progress`.
+//! What stages say while they run: remarks on stderr, and progress bars there, which are silent when stderr is no terminal or with
+//! `--no-progress`.
 
 use std::io::IsTerminal;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use lab::{Bar, Reporter};
 
-/// Whether bars are drawn.
+use crate::output;
+
+/// The terminal, and whether bars are drawn there.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Progress {
-    visible: bool,
+pub(crate) struct Terminal {
+    draws_bars: bool,
 }
 
-impl Progress {
+impl Terminal {
     /// Bars unless `hidden` or stderr is no terminal.
     pub(crate) fn new(hidden: bool) -> Self {
         Self {
-            visible: !hidden && std::io::stderr().is_terminal(),
+            draws_bars: !hidden && std::io::stderr().is_terminal(),
         }
     }
 
-    /// A bar of `total` steps named `what`.
-    pub(crate) fn bar(self, what: &str, total: usize) -> ProgressBar {
-        if !self.visible {
+    fn progress_bar(self, what: &str, total: usize) -> ProgressBar {
+        if !self.draws_bars {
             return ProgressBar::hidden();
         }
         let bar = ProgressBar::new(total as u64).with_message(what.to_owned());
-        match ProgressStyle::with_template("{msg:<28} {bar:30} {pos}/{len} {elapsed} (left {eta})") {
-            Ok(style) => bar.with_style(style),
-            Err(_) => bar,
-        }
+        styled(bar, "{msg:<28} {bar:30} {pos}/{len} {elapsed} (left {eta})")
+    }
+}
+
+impl Reporter for Terminal {
+    fn note(&self, text: &str) {
+        output::note(text);
     }
 
-    /// A bar of `total` steps, and below it room for one line a member.
-    pub(crate) fn group(self, what: &str, total: usize) -> Group {
-        let bars = self.visible.then(MultiProgress::new);
-        let main = self.bar(what, total);
-        Group {
-            main: match &bars {
-                Some(bars) => bars.add(main),
-                None => main,
+    fn bar(&self, what: &str, total: usize) -> Box<dyn Bar> {
+        Box::new(Drawn {
+            bar: self.progress_bar(what, total),
+            group: None,
+        })
+    }
+
+    fn group(&self, what: &str, total: usize) -> Box<dyn Bar> {
+        let group = self.draws_bars.then(MultiProgress::new);
+        let bar = self.progress_bar(what, total);
+        Box::new(Drawn {
+            bar: match &group {
+                Some(group) => group.add(bar),
+                None => bar,
             },
-            bars,
-        }
+            group,
+        })
     }
 }
 
-/// A bar with lines below it.
-#[derive(Debug)]
-pub(crate) struct Group {
-    bars: Option<MultiProgress>,
-    /// The bar of the whole.
-    pub(crate) main: ProgressBar,
+/// A bar, and the bars that stand with it.
+struct Drawn {
+    bar: ProgressBar,
+    group: Option<MultiProgress>,
 }
 
-impl Group {
-    /// One more line; it shows its message.
-    pub(crate) fn line(&self) -> ProgressBar {
-        let Some(bars) = &self.bars else {
-            return ProgressBar::hidden();
+impl Bar for Drawn {
+    fn set_length(&self, total: u64) {
+        self.bar.set_length(total);
+    }
+
+    fn set_position(&self, done: u64) {
+        self.bar.set_position(done);
+    }
+
+    fn inc(&self, steps: u64) {
+        self.bar.inc(steps);
+    }
+
+    fn set_message(&self, text: String) {
+        self.bar.set_message(text);
+    }
+
+    fn line(&self) -> Box<dyn Bar> {
+        let bar = match &self.group {
+            Some(group) => styled(group.add(ProgressBar::new_spinner()), "  {msg}"),
+            None => ProgressBar::hidden(),
         };
-        let line = bars.add(ProgressBar::new_spinner());
-        match ProgressStyle::with_template("  {msg}") {
-            Ok(style) => line.with_style(style),
-            Err(_) => line,
-        }
+        Box::new(Self { bar, group: None })
+    }
+
+    fn finish_and_clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
     }
 }

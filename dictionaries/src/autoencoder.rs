@@ -4,9 +4,8 @@
 
 use burn::tensor::{Device, Tensor};
 use kernels::matmul;
-use tasks::Labels;
 
-use crate::{Activation, Architecture, Dictionary, Normalisation, Parameters};
+use crate::{Activation, Architecture, Dictionary, Encoder, Normalisation, Parameters};
 
 /// A sparse autoencoder, or a transcoder.
 #[derive(Debug, Clone)]
@@ -128,10 +127,6 @@ impl Dictionary for Autoencoder {
         self.parameters.w_dec.device()
     }
 
-    fn encode(&self, activations: Tensor<2>, _labels: &[Labels]) -> Tensor<2> {
-        self.codes(activations)
-    }
-
     fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
         matmul(codes, self.parameters.w_dec.clone()) + self.parameters.b_dec.clone().unsqueeze() // [B, D]
     }
@@ -143,5 +138,11 @@ impl Dictionary for Autoencoder {
 
     fn directions(&self) -> Tensor<2> {
         self.parameters.w_dec.clone()
+    }
+}
+
+impl Encoder for Autoencoder {
+    fn encode(&self, activations: Tensor<2>) -> Tensor<2> {
+        self.codes(activations)
     }
 }

@@ -3,9 +3,8 @@
 //! Shape legend: `N` rows, `D` width of an activation, `F` latents.
 
 use burn::tensor::{Device, Tensor};
-use tasks::Labels;
 
-use crate::{Dictionary, Rows};
+use crate::{Dictionary, LabelledEncoder, Rows};
 
 /// Rows that are encoded at once: bounds the dense codes to `CHUNK * F` floats.
 const CHUNK: usize = 512;
@@ -109,8 +108,8 @@ pub fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
 }
 
-/// Sparse codes of activations `[N, D]` with one [`Labels`] per row.
-pub fn encode(dictionary: &dyn Dictionary, activations: &Rows, labels: &[Labels]) -> Codes {
+/// Sparse codes of activations `[N, D]` with one label per row.
+pub fn encode<L>(dictionary: &dyn LabelledEncoder<L>, activations: &Rows, labels: &[L]) -> Codes {
     let mut codes = Codes {
         n_latents: dictionary.n_latents(),
         rows: Vec::with_capacity(activations.len()),
@@ -123,7 +122,11 @@ pub fn encode(dictionary: &dyn Dictionary, activations: &Rows, labels: &[Labels]
 
 /// Sparse codes of activations `[N, D]`, the reconstructions `[N, D]` decoded from them, and what the dictionary passes on
 /// directly, where it does, which is part of the reconstructions.
-pub fn reconstruct(dictionary: &dyn Dictionary, activations: &Rows, labels: &[Labels]) -> (Codes, Rows, Option<Rows>) {
+pub fn reconstruct<L>(
+    dictionary: &dyn LabelledEncoder<L>,
+    activations: &Rows,
+    labels: &[L],
+) -> (Codes, Rows, Option<Rows>) {
     let mut codes = Codes {
         n_latents: dictionary.n_latents(),
         rows: Vec::with_capacity(activations.len()),
@@ -147,29 +150,29 @@ pub fn reconstruct(dictionary: &dyn Dictionary, activations: &Rows, labels: &[La
 }
 
 /// Encodes at most [`CHUNK`] rows at a time; `each` is given them, `[B, D]`, and their codes, `[B, F]`.
-fn in_chunks(
-    dictionary: &dyn Dictionary,
+fn in_chunks<L>(
+    dictionary: &dyn LabelledEncoder<L>,
     activations: &Rows,
-    labels: &[Labels],
+    labels: &[L],
     mut each: impl FnMut(Tensor<2>, Tensor<2>),
 ) {
     let device: Device = dictionary.device();
     for start in (0..activations.len()).step_by(CHUNK) {
         let range = start..(start + CHUNK).min(activations.len());
         let rows = activations.tensor(range.clone(), &device); // [B, D]
-        let codes = dictionary.encode(rows.clone(), &labels[range]); // [B, F]
+        let codes = dictionary.encode_labelled(rows.clone(), &labels[range]); // [B, F]
         each(rows, codes);
     }
 }
 
 /// Mean number of active latents, and squared error of the reconstruction over the squared distance from the mean, on
-/// activations `[N, D]` with one [`Labels`] per row; `targets` are what is to be reconstructed, the activations themselves but for
+/// activations `[N, D]` with one label per row; `targets` are what is to be reconstructed, the activations themselves but for
 /// a transcoder.
-pub fn sparsity_and_error(
-    dictionary: &dyn Dictionary,
+pub fn sparsity_and_error<L>(
+    dictionary: &dyn LabelledEncoder<L>,
     activations: &Rows,
     targets: &Rows,
-    labels: &[Labels],
+    labels: &[L],
 ) -> (f64, f64) {
     let (codes, rebuilt, _) = reconstruct(dictionary, activations, labels);
     let mean = Rows::repeat(&targets.mean(), targets.len());

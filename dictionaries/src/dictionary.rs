@@ -3,9 +3,9 @@
 //! Shapes: `B` rows of a batch, `D` width of an activation, `F` latents.
 
 use burn::tensor::{Device, Tensor};
-use tasks::Labels;
 
-/// A set of `F` directions, with a way from activations to codes and an affine way back.
+/// A set of `F` directions, with an affine way from codes back to activations. How codes come about says [`Encoder`] or
+/// [`LabelledEncoder`].
 pub trait Dictionary: Send + Sync {
     /// Width `D` of the activations.
     fn d_in(&self) -> usize;
@@ -20,17 +20,6 @@ pub trait Dictionary: Send + Sync {
 
     /// The device that the parameters live on; [`Dictionary::directions`] works there.
     fn device(&self) -> Device;
-
-    /// Codes of activations.
-    ///
-    /// `labels` holds one entry per row: a supervised dictionary reads its codes from them, a learned one ignores them.
-    ///
-    /// # Shapes
-    ///
-    /// - activations: `[B, D]`
-    /// - labels: `B`
-    /// - output: `[B, F]`
-    fn encode(&self, activations: Tensor<2>, labels: &[Labels]) -> Tensor<2>;
 
     /// Activations rebuilt from codes; affine in the codes.
     ///
@@ -68,5 +57,42 @@ pub trait Dictionary: Send + Sync {
         let units = Tensor::<2>::eye(self.n_latents(), &device); // [F, F]
         let offset = self.decode(Tensor::<2>::zeros([1, self.n_latents()], &device)); // [1, D]
         self.decode(units) - offset // [F, D]
+    }
+}
+
+/// A dictionary that reads its codes from activations.
+pub trait Encoder: Dictionary {
+    /// Codes of activations.
+    ///
+    /// # Shapes
+    ///
+    /// - activations: `[B, D]`
+    /// - output: `[B, F]`
+    fn encode(&self, activations: Tensor<2>) -> Tensor<2>;
+}
+
+/// A dictionary that is given a label `L` of every row beside its activation: a supervised one reads its codes from labels. Every
+/// [`Encoder`] is one, and does not look at them.
+pub trait LabelledEncoder<L>: Dictionary {
+    /// Codes of activations with one label per row.
+    ///
+    /// # Shapes
+    ///
+    /// - activations: `[B, D]`
+    /// - labels: `B`
+    /// - output: `[B, F]`
+    fn encode_labelled(&self, activations: Tensor<2>, labels: &[L]) -> Tensor<2>;
+
+    /// The same dictionary, where it reads its codes from activations alone.
+    fn as_encoder(&self) -> Option<&dyn Encoder>;
+}
+
+impl<L, D: Encoder> LabelledEncoder<L> for D {
+    fn encode_labelled(&self, activations: Tensor<2>, _: &[L]) -> Tensor<2> {
+        self.encode(activations)
+    }
+
+    fn as_encoder(&self) -> Option<&dyn Encoder> {
+        Some(self)
     }
 }

@@ -1,6 +1,6 @@
 //! Dictionaries of activations: what all of them can do, sparse autoencoders as they are used, and baselines that nobody trained.
 //!
-//! * [`Dictionary`]: `F` directions, with a way from activations to codes and an affine way back.
+//! * [`Dictionary`]: `F` directions, with an affine way from codes back to activations; [`Encoder`]: one that reads its codes from activations.
 //! * [`Autoencoder`]: parameters, encode and decode of a finished sparse autoencoder or transcoder. [`Autoencoder::save`] and
 //!   [`Autoencoder::load`] keep it in a folder that SAELens reads, beside an [`Origin`] that says how it was made;
 //!   [`Autoencoder::read`] and [`Autoencoder::write`] do so in the [`Format`]s of other libraries.
@@ -30,7 +30,7 @@ pub use autoencoder::Autoencoder;
 pub use baseline::RandomDictionary;
 pub use checkpoint::Origin;
 pub use codes::{Codes, Directions, dot, encode, reconstruct, sparsity_and_error};
-pub use dictionary::Dictionary;
+pub use dictionary::{Dictionary, Encoder, LabelledEncoder};
 pub use error::Error;
 pub use formats::{Format, NamedHook};
 pub use normalisation::Normalisation;

@@ -1,12 +1,13 @@
 //! Dictionaries of one kind at several nodes, under the name that they have in reports.
 //!
-//! The evaluation knows dictionaries only through the [`Dictionary`] trait, so every kind is measured the same way
+//! The evaluation knows dictionaries only as [`TaskDictionary`], so every kind is measured the same way
 //! (Makelov, Lange, Nanda, [arXiv 2405.08366](https://arxiv.org/abs/2405.08366)).
 
 use activations::Node;
 use causal::site::Site;
-use dictionaries::Dictionary;
+use dictionaries::LabelledEncoder;
 use std::collections::BTreeMap;
+use tasks::Labels;
 
 /// How a dictionary is used to exchange the value of an attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,9 @@ pub enum Edit {
     /// codes from labels.
     Supervised,
 }
+
+/// A dictionary of activations of a task's prompts, whose codes come from them or from the prompts' labels.
+pub type TaskDictionary = dyn LabelledEncoder<Labels>;
 
 /// Dictionaries of one kind, one for each node.
 pub struct DictionarySet {
@@ -33,7 +37,7 @@ pub struct DictionarySet {
     /// How its edits are made.
     pub edit: Edit,
     /// The dictionary at each node, which gives back what stands there.
-    pub by_node: BTreeMap<Node, Box<dyn Dictionary>>,
+    pub by_node: BTreeMap<Node, Box<TaskDictionary>>,
     /// The node that a transcoder reads, by the node that it writes: what stands there in the same clean run is encoded.
     pub reads: BTreeMap<Node, Node>,
 }

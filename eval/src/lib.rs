@@ -58,7 +58,7 @@ pub mod truth;
 
 pub use best_latent::BestLatent;
 pub use config::{Baseline, EvalConfig, EvalFile};
-pub use dictionary_set::{DictionarySet, Edit};
+pub use dictionary_set::{DictionarySet, Edit, TaskDictionary};
 pub use error::Error;
 pub use evaluate::{Earlier, Evaluated, Observer, evaluate};
 pub use legacy::Legacy;

@@ -11,6 +11,7 @@ use activations::Node;
 use burn::tensor::Device;
 use dictionaries::baseline::{Matched, RandomSize, neurons, pca};
 use dictionaries::{Dictionary, Directions, RandomDictionary, Rows, encode, reconstruct};
+use eval::TaskDictionary;
 use eval::control::{apply, greedy};
 use tasks::Labels;
 
@@ -42,7 +43,7 @@ fn node() -> Node {
 }
 
 /// Squared error over the squared distance from the mean, written out.
-fn fvu(dictionary: &dyn Dictionary, rows: &Rows) -> (f64, f64) {
+fn fvu(dictionary: &TaskDictionary, rows: &Rows) -> (f64, f64) {
     let (codes, rebuilt, _) = reconstruct(dictionary, rows, &labels(rows));
     let mean = rows.mean();
     let (mut error, mut variance) = (0.0, 0.0);

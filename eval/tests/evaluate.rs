@@ -14,9 +14,11 @@ use burn::tensor::{Device, Tensor};
 use causal::Sites;
 use causal::interventions::Runner;
 use common::{Identity, World, node, sets, sites, world};
-use dictionaries::Dictionary;
+use dictionaries::{Dictionary, Encoder, LabelledEncoder};
 use eval::config::Compare;
-use eval::{DictionarySet, Earlier, Edit, Error, EvalFile, Evaluated, Method, Metric, Parts, Score, evaluate};
+use eval::{
+    DictionarySet, Earlier, Edit, Error, EvalFile, Evaluated, Method, Metric, Parts, Score, TaskDictionary, evaluate,
+};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tasks::{Attribute, ByAttribute, Labels, Sample, Task};
@@ -432,13 +434,15 @@ impl Dictionary for Overflowing {
         kernels::cpu()
     }
 
-    fn encode(&self, activations: Tensor<2>, _: &[Labels]) -> Tensor<2> {
-        Tensor::ones([activations.dims()[0], 2], &self.device()).mul_scalar(1e20)
-    }
-
     fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
         let directions = Tensor::ones([2, self.0], &self.device()).mul_scalar(1e19);
         codes.matmul(directions)
+    }
+}
+
+impl Encoder for Overflowing {
+    fn encode(&self, activations: Tensor<2>) -> Tensor<2> {
+        Tensor::ones([activations.dims()[0], 2], &self.device()).mul_scalar(1e20)
     }
 }
 
@@ -602,7 +606,17 @@ impl Dictionary for ByLabels {
         kernels::cpu()
     }
 
-    fn encode(&self, _activations: Tensor<2>, labels: &[Labels]) -> Tensor<2> {
+    fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
+        kernels::matmul(codes, self.directions.clone()) + self.mean.clone()
+    }
+
+    fn directions(&self) -> Tensor<2> {
+        self.directions.clone()
+    }
+}
+
+impl LabelledEncoder<Labels> for ByLabels {
+    fn encode_labelled(&self, _activations: Tensor<2>, labels: &[Labels]) -> Tensor<2> {
         let mut codes = vec![0.0; labels.len() * self.moved.len()];
         for (row, labels) in codes.chunks_exact_mut(self.moved.len()).zip(labels) {
             for (attribute, value) in labels.iter() {
@@ -613,12 +627,8 @@ impl Dictionary for ByLabels {
         kernels::from_vec(codes, [labels.len(), self.moved.len()], &kernels::cpu())
     }
 
-    fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
-        kernels::matmul(codes, self.directions.clone()) + self.mean.clone()
-    }
-
-    fn directions(&self) -> Tensor<2> {
-        self.directions.clone()
+    fn as_encoder(&self) -> Option<&dyn Encoder> {
+        None
     }
 }
 
@@ -640,7 +650,7 @@ fn a_supervised_dictionary_in_disguise_scores_as_itself() {
         edit,
         by_node: recorded
             .iter()
-            .map(|(node, rows)| -> (Node, Box<dyn Dictionary>) {
+            .map(|(node, rows)| -> (Node, Box<TaskDictionary>) {
                 (
                     *node,
                     Box::new(ByLabels::fit(rows, &labels, n_values.clone(), disguised)),

@@ -10,8 +10,7 @@
 use activations::NodeRows;
 use causal::interventions::Runner;
 use causal::{LocateFile, Sites, locate};
-use dictionaries::Dictionary;
-use eval::{DictionarySet, Earlier, Edit, EvalFile, Metric, evaluate};
+use eval::{DictionarySet, Earlier, Edit, EvalFile, Metric, TaskDictionary, evaluate};
 use lm::Model;
 use supervised::{Method, fit};
 use tasks::{Attribute, Labels, Role, Sample, Task, TaskName, TaskSource};
@@ -38,7 +37,7 @@ fn supervised(model: &Model, task: &dyn Task, sites: &Sites) -> DictionarySet {
             labels: labels.clone(),
         };
         let dictionary = fit(&rows, task.sizes(), Method::Mean, &kernels::cpu()).unwrap();
-        (node, Box::new(dictionary) as Box<dyn Dictionary>)
+        (node, Box::new(dictionary) as Box<TaskDictionary>)
     });
     DictionarySet {
         name: "supervised-mean".to_owned(),

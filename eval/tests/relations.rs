@@ -12,10 +12,12 @@ mod common;
 use burn::tensor::{Device, Tensor};
 use causal::interventions::Runner;
 use common::{World, sets, sites, world};
-use dictionaries::{Codes, Dictionary, Directions, Rows};
+use dictionaries::{Codes, Dictionary, Directions, Encoder, LabelledEncoder, Rows};
 use eval::config::Compare;
 use eval::control::{Ranking, apply, greedy, guided, mean_per_candidate, with_offsets};
-use eval::{DictionarySet, Earlier, Edit, EvalFile, Evaluated, Legacy, Method, Metric, Score, evaluate, table};
+use eval::{
+    DictionarySet, Earlier, Edit, EvalFile, Evaluated, Legacy, Method, Metric, Score, TaskDictionary, evaluate, table,
+};
 use tasks::{Attribute, Labels};
 
 fn settings() -> EvalFile {
@@ -102,7 +104,14 @@ impl Dictionary for SplitPos {
         kernels::cpu()
     }
 
-    fn encode(&self, _activations: Tensor<2>, labels: &[Labels]) -> Tensor<2> {
+    fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
+        let rows = codes.dims()[0];
+        kernels::from_vec(vec![0.0; rows * self.width], [rows, self.width], &kernels::cpu()) // [B, D]
+    }
+}
+
+impl LabelledEncoder<Labels> for SplitPos {
+    fn encode_labelled(&self, _activations: Tensor<2>, labels: &[Labels]) -> Tensor<2> {
         let mut codes = vec![0.0; labels.len() * 20];
         for (row, labels) in codes.chunks_exact_mut(20).zip(labels) {
             let [pos, name] = [Attribute::POS, self.by].map(|attribute| labels.get(attribute).unwrap());
@@ -111,9 +120,8 @@ impl Dictionary for SplitPos {
         kernels::from_vec(codes, [labels.len(), 20], &kernels::cpu()) // [B, F]
     }
 
-    fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
-        let rows = codes.dims()[0];
-        kernels::from_vec(vec![0.0; rows * self.width], [rows, self.width], &kernels::cpu()) // [B, D]
+    fn as_encoder(&self) -> Option<&dyn Encoder> {
+        None
     }
 }
 
@@ -133,7 +141,7 @@ fn seeds_that_split_alike_agree_and_others_do_not() {
             .into_iter()
             .map(|node| {
                 let width = node.width(model.spec());
-                (node, Box::new(SplitPos { by, width }) as Box<dyn Dictionary>)
+                (node, Box::new(SplitPos { by, width }) as Box<TaskDictionary>)
             })
             .collect(),
     };

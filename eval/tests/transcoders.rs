@@ -11,11 +11,11 @@ use burn::tensor::{Device, Tensor};
 use causal::interventions::{Runner, Want, mean};
 use causal::{Site, Sites};
 use common::{World, node, world};
-use dictionaries::{Dictionary, Rows};
-use eval::{DictionarySet, Earlier, Edit, EvalFile, Method, Metric, Report, evaluate};
+use dictionaries::{Dictionary, Encoder, Rows};
+use eval::{DictionarySet, Earlier, Edit, EvalFile, Method, Metric, Report, TaskDictionary, evaluate};
 use kernels::cpu;
 use lm::{HookPoint, Model, Patch, Request, Start, TokenBatch};
-use tasks::{Attribute, Labels, Sample, Task, TaskSource};
+use tasks::{Attribute, Sample, Task, TaskSource};
 
 const READS: &str = "blocks.1.mlp.hook_post@END";
 const WRITES: &str = "blocks.1.hook_mlp_out@END";
@@ -69,16 +69,18 @@ impl Dictionary for SecondLayer {
         cpu()
     }
 
-    fn encode(&self, activations: Tensor<2>, _labels: &[Labels]) -> Tensor<2> {
-        activations
-    }
-
     fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
         codes.matmul(self.weight.clone() * (1.0 - self.skip)) + self.bias.clone()
     }
 
     fn direct(&self, activations: Tensor<2>) -> Option<Tensor<2>> {
         (self.skip != 0.0).then(|| activations.matmul(self.weight.clone() * self.skip))
+    }
+}
+
+impl Encoder for SecondLayer {
+    fn encode(&self, activations: Tensor<2>) -> Tensor<2> {
+        activations
     }
 }
 
@@ -90,7 +92,7 @@ fn set(name: &str, edit: Edit, dictionary: SecondLayer, reads: Node) -> Dictiona
         folders: BTreeMap::new(),
         seeded: false,
         edit,
-        by_node: BTreeMap::from([(node(WRITES), Box::new(dictionary) as Box<dyn Dictionary>)]),
+        by_node: BTreeMap::from([(node(WRITES), Box::new(dictionary) as Box<TaskDictionary>)]),
         reads: BTreeMap::from([(node(WRITES), reads)]),
     }
 }

@@ -32,6 +32,7 @@ pub mod judge;
 pub mod latents;
 pub mod numeric;
 pub mod planted;
+mod planted_text;
 pub mod problem;
 pub mod problems;
 pub mod statistic;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::black_box::{BlackBox, Function, Kind};
 use crate::explanation::Explanation;
 use crate::numeric::Corruption;
-use crate::planted::TokenAnswers;
+use crate::planted_text::TokenAnswers;
 
 /// One choice of a unit test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

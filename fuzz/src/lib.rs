@@ -15,13 +15,7 @@
     reason = "a fuzzer that cannot write its scratch files has nothing else to do than to stop"
 )]
 
-// The program's own modules: a binary has no library that could be used instead.
-#[path = "../../cli/src/config.rs"]
-#[allow(dead_code, reason = "the program uses all of it")]
-mod config;
 pub mod memory;
-#[path = "../../cli/src/misfit.rs"]
-mod misfit;
 pub mod mutate;
 mod readers;
 mod scratch;

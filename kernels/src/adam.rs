@@ -12,14 +12,13 @@ use burn::tensor::{Device, Tensor};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+use crate::adam_state::{Factors, Moments, SMALLEST_NORM};
 use crate::host::{self, flex_slice_mut, into_flex};
 use crate::vector::{dot, simd};
 use crate::{Scalar, from_vec, to_vec};
 
 /// Numbers that one task of the thread pool takes at a time, about.
 const NUMBERS_PER_TASK: usize = 1 << 14;
-/// Keeps the length of a decoder row away from zero.
-pub(crate) const SMALLEST_NORM: f32 = 1e-8;
 
 /// Hyperparameters that stay constant during a run; the learning rate is given at each step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,15 +66,6 @@ impl Update {
             unit_rows: false,
         }
     }
-}
-
-/// First and second moment of one parameter, flattened.
-#[derive(Debug, Clone)]
-pub struct Moments {
-    /// Running mean of the gradient, `[n]`.
-    pub first: Tensor<1>,
-    /// Running mean of the squared gradient, `[n]`.
-    pub second: Tensor<1>,
 }
 
 /// The optimiser: one slot of [`Moments`] a parameter.
@@ -174,20 +164,6 @@ impl Adam {
             .collect();
         Self { config, step, slots }
     }
-}
-
-/// What a step multiplies by, from the hyperparameters and the number of the step.
-pub(crate) struct Factors {
-    pub(crate) beta_1: f32,
-    pub(crate) beta_2: f32,
-    pub(crate) epsilon: f32,
-    /// Learning rate over the correction of the first moment.
-    pub(crate) rate: f32,
-    /// Root of one over the correction of the second moment.
-    pub(crate) root: f32,
-    pub(crate) shrink: f32,
-    pub(crate) gradient_scale: Scalar,
-    pub(crate) unit_rows: bool,
 }
 
 impl Factors {

@@ -7,7 +7,7 @@ use burn_cubecl::cubecl::{self, prelude::*};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::{CubeBackend, tensor::CubeTensor};
 
-use crate::adam::{Factors, Moments, SMALLEST_NORM};
+use crate::adam_state::{Factors, Moments, SMALLEST_NORM};
 use crate::gpu::{UNITS, at_most, cube, cubes, primitive, sum_units, units};
 
 /// Numbers that a cube takes where there are no rows to keep together.

@@ -23,6 +23,7 @@ mod active_gpu;
 mod adam;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod adam_gpu;
+mod adam_state;
 mod assignment;
 mod bf16;
 #[cfg(target_arch = "x86_64")]
@@ -59,7 +60,8 @@ mod vector;
 mod weight;
 
 pub use active::ActiveSet;
-pub use adam::{Adam, AdamConfig, Moments, Update, squared_norm};
+pub use adam::{Adam, AdamConfig, Update, squared_norm};
+pub use adam_state::Moments;
 pub use assignment::assign;
 pub use bf16::bf16_instruction_set;
 pub use device::{Backend, DeviceError, Found, cpu, is_cpu, is_gpu, open};

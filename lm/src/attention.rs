@@ -6,7 +6,8 @@ use burn::tensor::{Bool, Tensor, activation};
 use kernels::{Attention, HeadNorms, Heads, Rotation, causal_attention, linear_heads};
 
 use crate::decoder::{Pass, hidden_keys};
-use crate::weights::{Linear, Part, Slot};
+use crate::entry::{Part, Slot};
+use crate::weights::Linear;
 use crate::{HookPoint, NormAt};
 
 /// Score of a masked key: far below any real one, yet finite, so that no row becomes NaN.

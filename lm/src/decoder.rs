@@ -14,11 +14,12 @@ use std::rc::Rc;
 use burn::tensor::{Device, Tensor, TensorData, module};
 use kernels::{Rotation, Weight, linear_activated, linear_gated, rms_norm};
 
+use crate::entry::{Part, Slot};
 use crate::rotary::Rotary;
 use crate::run::{Past, indices};
 use crate::spec::NormKind;
 use crate::tap::{Extent, Tap};
-use crate::weights::{Linear, Part, Slot, Weights};
+use crate::weights::{Linear, Weights};
 use crate::{Error, HookPoint, Logits, NormAt, Request, Spec, Start, TokenBatch, Trace};
 
 /// One forward pass.

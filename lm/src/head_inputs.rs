@@ -5,9 +5,9 @@
 
 use burn::tensor::Tensor;
 
+use crate::entry::{Part, Slot};
 use crate::run::wrong;
 use crate::spec::NormKind;
-use crate::weights::{Part, Slot};
 use crate::{Error, HookPoint, Model, NormAt};
 
 /// What a gradient makes of the number that a norm divides by.

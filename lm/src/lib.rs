@@ -14,6 +14,7 @@ mod attention;
 mod checkpoint;
 mod decoder;
 mod dtype;
+mod entry;
 mod error;
 mod families;
 mod gguf_checkpoint;

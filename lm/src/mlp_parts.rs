@@ -5,8 +5,8 @@
 
 use burn::tensor::Tensor;
 
+use crate::entry::{Part, Slot};
 use crate::spec::NormKind;
-use crate::weights::{Part, Slot};
 use crate::{HookPoint, Model};
 
 impl Model {

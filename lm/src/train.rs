@@ -13,11 +13,12 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 use kernels::{Adam, AdamConfig, Scalar, Update, random, squared_norm, to_vec};
 use rayon::prelude::*;
 
+use crate::entry::Entry;
 use crate::families::entries;
 use crate::interchange::{self, Interchange, N_LOSSES, Pair};
 use crate::model::from_host;
 use crate::shards::WEIGHTS;
-use crate::weights::{Entry, Weights};
+use crate::weights::Weights;
 use crate::{Error, Logits, Model, Request, Spec, Start, TokenBatch, to_hugging_face};
 
 /// Hyperparameters of a run.

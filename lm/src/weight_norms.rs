@@ -8,7 +8,7 @@
 use burn::tensor::Tensor;
 use kernels::Weight;
 
-use crate::weights::{Part, Slot};
+use crate::entry::{Part, Slot};
 use crate::{Model, NormAt};
 
 /// Frobenius norms of the matrices of a block.

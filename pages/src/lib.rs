@@ -15,6 +15,7 @@
 pub mod comparison;
 mod error;
 mod figure;
+mod folders;
 mod glossary;
 pub mod latents;
 mod means;

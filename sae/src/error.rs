@@ -57,3 +57,14 @@ pub enum Error {
     #[error(transparent)]
     Activations(#[from] activations::Error),
 }
+
+impl Error {
+    /// Weights that are not finite, or that give nothing finite, after the last step or one before.
+    pub(crate) fn diverged(name: &str, steps: usize) -> Self {
+        Self::Diverged {
+            name: name.to_owned(),
+            step: steps.saturating_sub(1),
+            loss: f32::NAN,
+        }
+    }
+}

@@ -123,7 +123,7 @@ impl Grid {
                     summary,
                 }),
                 // Weights so large that no reconstruction is finite.
-                false => Err(diverged(&variant.name, config.steps)),
+                false => Err(Error::diverged(&variant.name, config.steps)),
             }
         });
         finished.collect()
@@ -148,7 +148,7 @@ impl Held {
         if let Architecture::BatchTopk { k } | Architecture::Matryoshka { k, .. } = variant.architecture {
             match calibrate(&mut model, k, &self.inputs.rows, self.n_train, &self.device) {
                 // The activations are finite, so it is the weights that are not.
-                Err(Error::NotFinite { .. }) => return Err(diverged(&variant.name, steps)),
+                Err(Error::NotFinite { .. }) => return Err(Error::diverged(&variant.name, steps)),
                 other => other?,
             }
         }
@@ -179,15 +179,6 @@ impl Held {
             number += 1;
         }
         Ok(())
-    }
-}
-
-/// Weights that are not finite, or that give nothing finite, after the last step or one before.
-pub(crate) fn diverged(name: &str, steps: usize) -> Error {
-    Error::Diverged {
-        name: name.to_owned(),
-        step: steps.saturating_sub(1),
-        loss: f32::NAN,
     }
 }
 

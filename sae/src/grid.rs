@@ -18,7 +18,6 @@ use rayon::prelude::*;
 use crate::architecture::Training as _;
 use crate::batch::Batch;
 use crate::config::refuse;
-use crate::finish::diverged;
 use crate::resample::resample;
 use crate::rows::{Rows, Scaled, Split};
 use crate::trainer::{Start, Trainer};
@@ -263,7 +262,7 @@ impl Grid {
         let broken = |(_, trainer): &&(Variant, Trainer)| !trainer.parameters().are_finite();
         match self.members.iter().find(broken) {
             None => Ok(()),
-            Some((variant, trainer)) => Err(diverged(&variant.name, trainer.steps_done())),
+            Some((variant, trainer)) => Err(Error::diverged(&variant.name, trainer.steps_done())),
         }
     }
 }

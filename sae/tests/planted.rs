@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use dictionaries::{Architecture, Autoencoder, Dictionary, Origin, Trained, Variant};
+use dictionaries::{Architecture, Autoencoder, Dictionary, Encoder, Origin, Trained, Variant};
 use kernels::{Precision, cpu, from_vec, random, to_vec};
 use lm::HookPoint;
 use rand::RngExt;
@@ -184,7 +184,7 @@ fn check_checkpoint(architecture: Architecture, values: &[f32]) {
         assert_eq!(&cfg["metadata"][key], expected, "{key}");
     }
     let x = || from_vec(values[..10 * WIDTH].to_vec(), [10, WIDTH], &cpu());
-    assert_eq!(to_vec(loaded.encode(x(), &[])), to_vec(model.encode(x(), &[])));
+    assert_eq!(to_vec(loaded.encode(x())), to_vec(model.encode(x())));
 
     let path = folder.path().join("sae_weights.safetensors");
     let bytes = std::fs::read(&path).unwrap();

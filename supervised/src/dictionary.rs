@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use activations::NodeRows;
 use burn::tensor::{Device, Tensor};
-use dictionaries::Dictionary;
+use dictionaries::{Dictionary, Encoder, LabelledEncoder};
 use tasks::{Attribute, Labels};
 
 use crate::columns::Columns;
@@ -123,7 +123,17 @@ impl Dictionary for SupervisedDictionary {
         self.features.device()
     }
 
-    fn encode(&self, activations: Tensor<2>, labels: &[Labels]) -> Tensor<2> {
+    fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
+        kernels::matmul(codes, self.features.clone()) + self.mean.clone() // [B, D]
+    }
+
+    fn directions(&self) -> Tensor<2> {
+        self.features.clone() // [F, D]
+    }
+}
+
+impl LabelledEncoder<Labels> for SupervisedDictionary {
+    fn encode_labelled(&self, activations: Tensor<2>, labels: &[Labels]) -> Tensor<2> {
         let mut codes = vec![0.0; labels.len() * self.columns.len()];
         for (row, labels) in codes.chunks_exact_mut(self.columns.len().max(1)).zip(labels) {
             self.columns.active(labels).for_each(|column| row[column] = 1.0);
@@ -131,11 +141,7 @@ impl Dictionary for SupervisedDictionary {
         kernels::from_vec(codes, [labels.len(), self.columns.len()], &activations.device()) // [B, F]
     }
 
-    fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
-        kernels::matmul(codes, self.features.clone()) + self.mean.clone() // [B, D]
-    }
-
-    fn directions(&self) -> Tensor<2> {
-        self.features.clone() // [F, D]
+    fn as_encoder(&self) -> Option<&dyn Encoder> {
+        None
     }
 }

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use activations::NodeRows;
-use dictionaries::Dictionary;
+use dictionaries::{Dictionary, LabelledEncoder};
 use rand::RngExt;
 use supervised::{Columns, Error, Method, Origin, Parametrization, SupervisedDictionary, fit};
 use tasks::{Attribute, ByAttribute, Labels, Role};
@@ -173,7 +173,7 @@ fn features(dictionary: &SupervisedDictionary) -> Vec<f32> {
 fn squared_error(dictionary: &SupervisedDictionary, rows: &NodeRows) -> f64 {
     let device = dictionary.device();
     let activations = kernels::from_vec(rows.values.clone(), [rows.labels.len(), WIDTH], &device);
-    let rebuilt = kernels::to_vec(dictionary.decode(dictionary.encode(activations, &rows.labels)));
+    let rebuilt = kernels::to_vec(dictionary.decode(dictionary.encode_labelled(activations, &rows.labels)));
     rebuilt
         .iter()
         .zip(&rows.values)
@@ -216,7 +216,8 @@ fn share_of_pos(parametrization: Parametrization, method: Method) -> f64 {
     let columns = Columns::new(parametrization, n_values(), Role::END).unwrap();
     let dictionary = fit(&rows, columns, method, &kernels::cpu()).unwrap();
     let none = kernels::from_vec(vec![0.0; 2 * WIDTH], [2, WIDTH], &kernels::cpu());
-    let rebuilt = kernels::to_vec(dictionary.decode(dictionary.encode(none, &[[2, 3, 0], [2, 3, 1]].map(Labels::ioi))));
+    let rebuilt =
+        kernels::to_vec(dictionary.decode(dictionary.encode_labelled(none, &[[2, 3, 0], [2, 3, 1]].map(Labels::ioi))));
     let pos = 9 * WIDTH;
     let norm = |a: &[f32], b: &[f32]| {
         a.iter()
@@ -280,7 +281,8 @@ fn codes_are_the_labels() {
     let dictionary = fit(&rows, n_values(), Method::Mean, &kernels::cpu()).unwrap();
     assert_eq!((dictionary.d_in(), dictionary.n_latents()), (WIDTH, 11));
     let activations = kernels::from_vec(vec![0.0; 2 * WIDTH], [2, WIDTH], &kernels::cpu());
-    let codes = kernels::to_vec(dictionary.encode(activations.clone(), &[[4, 0, 1], [0, 9, 0]].map(Labels::ioi)));
+    let codes =
+        kernels::to_vec(dictionary.encode_labelled(activations.clone(), &[[4, 0, 1], [0, 9, 0]].map(Labels::ioi)));
     let expected = [
         [0., 0., 0., 0., 1., 1., 0., 0., 0., 0., 1.],
         [1., 0., 0., 0., 0., 0., 0., 0., 0., 1., 0.], // value 9 of S does not exist: none of its codes is on
@@ -288,8 +290,9 @@ fn codes_are_the_labels() {
     assert_eq!(codes, expected.concat());
     assert_eq!(dictionary.range(Attribute::S), 5..9);
     assert_eq!(dictionary.feature(Attribute::S, 9), [0.0; WIDTH]);
-    let decoded =
-        kernels::to_vec(dictionary.decode(dictionary.encode(activations, &[[4, 0, 1], [0, 9, 0]].map(Labels::ioi))));
+    let decoded = kernels::to_vec(
+        dictionary.decode(dictionary.encode_labelled(activations, &[[4, 0, 1], [0, 9, 0]].map(Labels::ioi))),
+    );
     for (index, decoded) in decoded.into_iter().take(WIDTH).enumerate() {
         let sum = dictionary.mean()[index]
             + dictionary.feature(Attribute::IO, 4)[index]

@@ -12,6 +12,6 @@ mod windows;
 
 pub use corpus::{Corpus, Document, OnBadLine, Skipped};
 pub use error::Error;
-pub use packing::{Fill, LongDocuments, Packing, Window};
+pub use packing::{Fill, LongDocuments, Packing};
 pub use tokenizer::{Chat, ChatDate, ChatMessages, ChatTemplate, SpecialToken, Tokenizer};
-pub use windows::Windows;
+pub use windows::{Window, Windows};

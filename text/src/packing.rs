@@ -4,17 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::windows::{Windows, WindowsWriter};
+use crate::windows::{Found, Window, Windows, WindowsWriter};
 use crate::{Document, Error, SpecialToken, Tokenizer};
-
-/// A window of text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Window {
-    /// Token ids; the first is the beginning-of-text token where the tokenizer has one.
-    pub ids: Vec<u32>,
-    /// The documents in it: the position at which each begins, and its number.
-    pub documents: Vec<(u32, u32)>,
-}
 
 /// How documents become windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,15 +193,6 @@ impl Packing {
         }
         Ok(counts)
     }
-}
-
-/// What was found in the documents of some windows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Found {
-    /// Documents that spell a special token.
-    pub(crate) spelled_special: usize,
-    /// Characters that have no token and are lost.
-    pub(crate) lost_characters: usize,
 }
 
 /// Why a document cannot be encoded, and where it stands; a special token that it spells may be the cause.

@@ -12,13 +12,30 @@ use rand::seq::SliceRandom;
 use tempfile::SpooledTempFile;
 
 use crate::Error;
-use crate::packing::{Found, Window};
 
 /// Bytes of windows that are held before the file is begun: those of 16 million tokens.
 const MEMORY: usize = 64 << 20;
 
 /// Most windows of one length that lie together: several batches.
 const GROUP: usize = 256;
+
+/// A window of text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// Token ids; the first is the beginning-of-text token where the tokenizer has one.
+    pub ids: Vec<u32>,
+    /// The documents in it: the position at which each begins, and its number.
+    pub documents: Vec<(u32, u32)>,
+}
+
+/// What was found in the documents of some windows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Documents that spell a special token.
+    pub(crate) spelled_special: usize,
+    /// Characters that have no token and are lost.
+    pub(crate) lost_characters: usize,
+}
 
 /// Windows in the order of a store: groups of one length, which batches are made of, in random order, so that the first
 /// shards of a store hold the same mixture of lengths as its last ones; in a group the documents' order.

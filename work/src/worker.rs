@@ -1,7 +1,6 @@
 //! A worker: one process that does units of a list until nothing is left for it.
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
 use std::fs;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// What units are, for the worker that does them.
 pub trait Work {
     /// Why a unit was not done.
-    type Error: From<Error> + Display;
+    type Error: From<Error> + std::error::Error;
 
     /// Whether the result of a unit is there.
     ///
@@ -242,7 +241,7 @@ impl<'l> Worker<'l> {
                 seconds: seconds * part,
                 processor_seconds: processor.map(|(after, before)| (after - before) * part),
                 peak_memory_mb: after.peak_memory_mb,
-                error: result.as_ref().err().map(|error| format!("{error:#}")),
+                error: result.as_ref().err().map(with_causes),
             };
             claim.end(list, ended)?;
             match result {
@@ -261,4 +260,10 @@ impl<'l> Worker<'l> {
         }
         Ok(())
     }
+}
+
+/// The message of an error with those of its causes.
+fn with_causes(error: &impl std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |message, cause| format!("{message}: {cause}"))
 }

@@ -5,7 +5,7 @@
 //! error term score adds up to what patching the vector changes, as the parts become many.
 
 use burn::tensor::Tensor;
-use dictionaries::Dictionary;
+use dictionaries::Encoder;
 use lm::{Grouping, HookPoint, Model, Passes, Patch, Request};
 
 use super::doubles;
@@ -47,7 +47,7 @@ pub fn node_latents(
     pairs: &[Pair],
     (metric, steps, batch): (Metric, usize, usize),
     at: &Vector,
-    dictionary: &dyn Dictionary,
+    dictionary: &dyn Encoder,
 ) -> Result<Latents, Error> {
     check(model, pairs, steps, at, dictionary)?;
     let f = dictionary.n_latents();
@@ -80,7 +80,7 @@ pub fn node_latents(
         let of_patched = numbers(metric.values(patched(1.0, Vec::new())?.logits_at()?))
             .into_iter()
             .sum::<f64>();
-        let codes = dictionary.encode(corrupted, &[]) - dictionary.encode(clean.clone(), &[]); // [B, F]
+        let codes = dictionary.encode(corrupted) - dictionary.encode(clean.clone()); // [B, F]
         let along = gradient.clone().matmul(directions.clone().transpose()); // [B, F]
         let rest = whole.clone() - codes.clone().matmul(directions.clone()); // [B, D]
         let mut sums = doubles((codes * along).sum_dim(0)); // [1, F]
@@ -107,7 +107,7 @@ pub fn node_latents(
     })
 }
 
-fn check(model: &Model, all: &[Pair], steps: usize, at: &Vector, dictionary: &dyn Dictionary) -> Result<(), Error> {
+fn check(model: &Model, all: &[Pair], steps: usize, at: &Vector, dictionary: &dyn Encoder) -> Result<(), Error> {
     pairs::check(all, model.spec())?;
     let refused = |reason: String| Err(Error::Setting(format!("{}: {reason}", at.hook)));
     at.hook.check(model.spec())?;

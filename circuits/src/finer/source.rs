@@ -1,7 +1,7 @@
 //! Edges by parts of their source: neurons of an MLP, latents of a dictionary.
 
 use burn::tensor::Tensor;
-use dictionaries::Dictionary;
+use dictionaries::Encoder;
 use lm::{HookPoint, Model};
 
 use super::{EdgeParts, difference_of, doubles, edge_gradients, mean_over_pairs};
@@ -15,9 +15,9 @@ pub enum Parts<'a> {
     /// The neurons of an MLP.
     Neurons,
     /// The latents of an autoencoder of `hook_mlp_out` for an MLP, or of the head's `hook_z` for a head.
-    Latents(&'a dyn Dictionary),
+    Latents(&'a dyn Encoder),
     /// The latents of a transcoder that reads this hook and stands for an MLP. What it passes on directly belongs to the rest.
-    Transcoder(&'a dyn Dictionary, HookPoint),
+    Transcoder(&'a dyn Encoder, HookPoint),
 }
 
 /// A part `p` adds `change[p]` times `directions[p]`; what the parts leave over is `rest`.
@@ -95,7 +95,7 @@ impl<'a> Split<'a> {
     fn new(model: &Model, node: Node, parts: Parts<'a>) -> Result<Self, Error> {
         let refused = |reason: &str| Error::Setting(format!("{node} has no such parts: {reason}"));
         let normed = "the model norms what its layers add, so parts do not add up";
-        let fits = |dictionary: &dyn Dictionary, width: usize| match dictionary.d_out() == width {
+        let fits = |dictionary: &dyn Encoder, width: usize| match dictionary.d_out() == width {
             true => Ok(()),
             false => Err(refused(&format!(
                 "the dictionary gives vectors of width {}, not {width}",
@@ -150,7 +150,7 @@ impl<'a> Split<'a> {
         let change = match self.parts {
             Parts::Neurons => corrupted - clean, // [B T, M]
             Parts::Latents(dictionary) | Parts::Transcoder(dictionary, _) => {
-                dictionary.encode(corrupted, &[]) - dictionary.encode(clean, &[]) // [B T, F]
+                dictionary.encode(corrupted) - dictionary.encode(clean) // [B T, F]
             }
         };
         let of_parts = change.clone().matmul(self.directions.clone()); // [B T, D]

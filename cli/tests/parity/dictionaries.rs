@@ -3,7 +3,7 @@
 use activations::NodeRows;
 use burn::tensor::Device;
 use dictionaries::baseline::{neurons, pca};
-use dictionaries::{Dictionary, RandomDictionary};
+use dictionaries::{LabelledEncoder, RandomDictionary};
 use kernels::{cpu, to_vec};
 use supervised::{Columns, Method, Parametrization, fit};
 use tasks::{ByAttribute, Labels, Role};
@@ -33,7 +33,7 @@ pub(crate) fn cases() -> Vec<Case> {
             ));
         }
     }
-    let baseline = |name: &str, make: fn(&Device) -> Box<dyn Dictionary>| {
+    let baseline = |name: &str, make: fn(&Device) -> Box<dyn LabelledEncoder<Labels>>| {
         Case::new(name, Closeness::Pass, move |device| {
             applied(make(device).as_ref(), device)
         })
@@ -69,10 +69,10 @@ fn rows() -> NodeRows {
     }
 }
 
-fn applied(dictionary: &dyn Dictionary, device: &Device) -> Numbers {
+fn applied(dictionary: &dyn LabelledEncoder<Labels>, device: &Device) -> Numbers {
     let rows = rows();
     let x = kernels::from_vec(rows.values, [rows.labels.len(), WIDTH], device); // [B, D]
-    let codes = dictionary.encode(x, &rows.labels); // [B, F]
+    let codes = dictionary.encode_labelled(x, &rows.labels); // [B, F]
     vec![
         ("codes".to_owned(), to_vec(codes.clone())),
         ("reconstruction".to_owned(), to_vec(dictionary.decode(codes))),

@@ -9,10 +9,9 @@
 //!
 //! Shape legend: `B` rows of a batch, `D` width of a node, `F = 2 D` latents.
 
-use crate::Dictionary;
+use crate::{Dictionary, Encoder};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
-use tasks::Labels;
 
 /// Both directions of every axis of an orthonormal basis.
 pub struct SignedBasis {
@@ -47,11 +46,6 @@ impl Dictionary for SignedBasis {
         self.axes.device()
     }
 
-    fn encode(&self, activations: Tensor<2>, _labels: &[Labels]) -> Tensor<2> {
-        let coordinates = kernels::matmul(activations - self.mean.clone(), self.axes.clone().transpose()); // [B, D]
-        Tensor::cat(vec![relu(coordinates.clone()), relu(-coordinates)], 1) // [B, F]
-    }
-
     fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
         kernels::matmul(codes, self.directions.clone()) + self.mean.clone() // [B, D]
     }
@@ -62,5 +56,12 @@ impl Dictionary for SignedBasis {
 
     fn directions(&self) -> Tensor<2> {
         self.directions.clone() // [F, D]
+    }
+}
+
+impl Encoder for SignedBasis {
+    fn encode(&self, activations: Tensor<2>) -> Tensor<2> {
+        let coordinates = kernels::matmul(activations - self.mean.clone(), self.axes.clone().transpose()); // [B, D]
+        Tensor::cat(vec![relu(coordinates.clone()), relu(-coordinates)], 1) // [B, F]
     }
 }

@@ -12,10 +12,9 @@
 
 use super::checked;
 use super::pursuit::Pursuit;
-use crate::{Dictionary, Error, Rows};
+use crate::{Dictionary, Encoder, Error, Rows};
 use activations::Node;
 use burn::tensor::{Device, Tensor};
-use tasks::Labels;
 
 /// A dictionary of random unit directions.
 #[derive(Debug, Clone)]
@@ -186,7 +185,17 @@ impl Dictionary for RandomDictionary {
         self.w_dec.device()
     }
 
-    fn encode(&self, activations: Tensor<2>, _labels: &[Labels]) -> Tensor<2> {
+    fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
+        kernels::matmul(codes, self.w_dec.clone()) + self.b_dec.clone() // [B, D]
+    }
+
+    fn directions(&self) -> Tensor<2> {
+        self.w_dec.clone() // [F, D]
+    }
+}
+
+impl Encoder for RandomDictionary {
+    fn encode(&self, activations: Tensor<2>) -> Tensor<2> {
         let (_, agreements) = self.centred(&Rows::from_tensor(activations)); // [B, F]
         let (n, f) = (agreements.len(), self.n_latents());
         let mut codes = vec![0.0; n * f];
@@ -196,13 +205,5 @@ impl Dictionary for RandomDictionary {
             }
         }
         kernels::from_vec(codes, [n, f], &self.device()) // [B, F]
-    }
-
-    fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
-        kernels::matmul(codes, self.w_dec.clone()) + self.b_dec.clone() // [B, D]
-    }
-
-    fn directions(&self) -> Tensor<2> {
-        self.w_dec.clone() // [F, D]
     }
 }

@@ -6,13 +6,13 @@ use activations::Node;
 use burn::tensor::{Device, Tensor};
 use causal::interventions::Runner;
 use causal::{Site, Sites};
-use dictionaries::{Dictionary, RandomDictionary};
-use eval::{DictionarySet, Edit};
+use dictionaries::{Dictionary, Encoder, RandomDictionary};
+use eval::{DictionarySet, Edit, TaskDictionary};
 use lm::train::{TrainConfig, Trainer};
 use lm::{Model, Spec};
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
-use tasks::{Attribute, IoiTask, Labels, Sample, Task, TaskSource, lists};
+use tasks::{Attribute, IoiTask, Sample, Task, TaskSource, lists};
 use text::Tokenizer;
 
 pub(crate) struct World {
@@ -77,12 +77,14 @@ impl Dictionary for Identity {
         kernels::cpu()
     }
 
-    fn encode(&self, activations: Tensor<2>, _labels: &[Labels]) -> Tensor<2> {
-        activations
-    }
-
     fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
         codes
+    }
+}
+
+impl Encoder for Identity {
+    fn encode(&self, activations: Tensor<2>) -> Tensor<2> {
+        activations
     }
 }
 
@@ -118,12 +120,12 @@ pub(crate) fn sites(model: &Model) -> Sites {
 
 pub(crate) fn sets(model: &Model) -> Vec<DictionarySet> {
     let nodes = sites(model).nodes();
-    let identity = |node: &Node| -> Box<dyn Dictionary> { Box::new(Identity(node.width(model.spec()))) };
-    let random = |node: &Node| -> Box<dyn Dictionary> {
+    let identity = |node: &Node| -> Box<TaskDictionary> { Box::new(Identity(node.width(model.spec()))) };
+    let random = |node: &Node| -> Box<TaskDictionary> {
         let mean = vec![0.0; node.width(model.spec())];
         Box::new(RandomDictionary::new(&mean, 64, 4, 0, node, &kernels::cpu()))
     };
-    let set = |name: &str, edit, make: &dyn Fn(&Node) -> Box<dyn Dictionary>| DictionarySet {
+    let set = |name: &str, edit, make: &dyn Fn(&Node) -> Box<TaskDictionary>| DictionarySet {
         name: name.to_owned(),
         family: name.to_owned(),
         identity: name.to_owned(),

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::class::Class;
 use super::points::{Bits, Points};
-use super::predicate::{Class, FURTHEST, Literal, MOST_TOKENS};
+use super::predicate::{FURTHEST, Literal, MOST_TOKENS};
 use super::vocabulary::Vocabulary;
 
 /// Literals that are kept.

@@ -21,6 +21,7 @@
 
 mod agreement;
 mod by_language;
+mod class;
 mod config;
 mod delphi;
 mod detection;
@@ -46,6 +47,7 @@ mod truth_labels;
 mod vocabulary;
 
 pub use agreement::{GROUNDED, Grounding, TRUE, agreement, behaviour, ground};
+pub use class::Class;
 pub use config::{ExplainConfig, ExplainFile};
 pub use delphi::write as write_delphi;
 pub use detection::{Detection, detection};
@@ -58,7 +60,7 @@ pub use fuzzing::{Fuzzing, fuzzing, marks};
 pub use generation::{Generated, TEXTS, generate};
 pub use neuronpedia::write as write_neuronpedia;
 pub use planted_codes::PlantedCodes;
-pub use predicate::{Class, Conjunction, Literal, MOST, MOST_TOKENS, Predicate};
+pub use predicate::{Conjunction, Literal, MOST, MOST_TOKENS, Predicate};
 pub use predicts::{Predicts, Whose, predicts};
 pub use says::{PromptLabels, Says};
 pub use scan::{Active, Half, LabelCounts, LatentScan, SLICE, Scan, ScanConfig, ScanTime, Slice, scan};

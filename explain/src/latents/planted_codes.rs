@@ -11,7 +11,8 @@ use rayon::prelude::*;
 use super::predicate::Predicate;
 use super::vocabulary::Vocabulary;
 use crate::Error;
-use crate::planted::{predicates, strength};
+use crate::planted::predicates;
+use crate::planted_text::strength;
 
 /// Standard deviation of a code around the strength of its predicate, as a share of it.
 const NOISE: f32 = 0.2;

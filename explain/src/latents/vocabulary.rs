@@ -2,7 +2,7 @@
 
 use text::Tokenizer;
 
-use super::predicate::Class;
+use super::class::Class;
 use crate::Error;
 
 /// Texts by token id, and the classes that each is of.

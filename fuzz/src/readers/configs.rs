@@ -2,39 +2,19 @@
 
 use std::path::Path;
 
-use activations::{HarvestConfig, HarvestFile, SourceConfig};
+use activations::{HarvestConfig, HarvestFile};
 use causal::{LocateConfig, Sites};
 use eval::EvalConfig;
+use lab::config;
+use lab::hook_autoencoders::TextFile;
 use sae::{TrainConfig, TrainFile};
-use serde::Deserialize;
 use supervised::{FitConfig, FitFile};
 use tasks::TaskSource;
 use toys::PhenomenaConfig;
 
 use super::{any, message};
 use crate::scratch::{Scratch, bytes, entries, repository};
-use crate::{Form, Reader, Target, config};
-
-/// As `splice` and `truth` have it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "read, and not used")]
-struct TextFile {
-    source: SourceConfig,
-    #[serde(default)]
-    together: Vec<Together>,
-    #[serde(default)]
-    writes: std::collections::BTreeMap<String, lm::HookPoint>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "read, and not used")]
-struct Together {
-    dictionaries: Vec<String>,
-    #[serde(default)]
-    with_error_terms: Vec<String>,
-}
+use crate::{Form, Reader, Target};
 
 pub(super) fn targets() -> Vec<Target> {
     vec![

@@ -9,7 +9,7 @@ use super::config::Config;
 use super::llama::{Defaults, attention, gated_mlp, last, serial, window};
 use super::qwen::layer_types;
 use super::rope::{self, Keys};
-use crate::weights::{Entry, Form, Kind, Part, Slot};
+use crate::entry::{Entry, Form, Kind, Part, Slot};
 use crate::{Error, Spec};
 
 /// What both leave out of their configs.

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::Family;
 use super::config::Config;
+use crate::entry::{Entry, Kind, Part, Slot};
 use crate::spec::{LayerSpec, NormKind};
-use crate::weights::{Entry, Kind, Part, Slot};
 use crate::{Error, Spec};
 
 /// The config of a GPT-2.

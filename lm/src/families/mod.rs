@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use self::config::Config;
 pub use self::gpt2::to_hugging_face;
-use crate::weights::Entry;
+use crate::entry::Entry;
 use crate::{Error, Spec};
 
 /// A family of models: the form of their checkpoints.

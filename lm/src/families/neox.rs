@@ -6,8 +6,8 @@
 use super::Family;
 use super::config::Config;
 use super::rope::{self, Keys};
+use crate::entry::{Entry, Form, Kind, Part, Slot};
 use crate::spec::{LayerSpec, NormKind};
-use crate::weights::{Entry, Form, Kind, Part, Slot};
 use crate::{Error, Spec};
 
 /// The config of a GPT-NeoX.

@@ -9,7 +9,7 @@
 
 use activations::HookRows;
 use activations::store::Row;
-use dictionaries::Dictionary;
+use eval::TaskDictionary;
 use tasks::Labels;
 
 /// Rows that are encoded at once: bounds the dense codes to `BATCH * F` floats.
@@ -161,7 +161,7 @@ impl Contexts {
     /// - rows: `[N, D]`
     pub fn encode(
         &mut self,
-        dictionary: &dyn Dictionary,
+        dictionary: &TaskDictionary,
         rows: &HookRows,
         each: &mut dyn FnMut(&[Row], &[SparseCodes]),
     ) {
@@ -175,7 +175,7 @@ impl Contexts {
                 .iter()
                 .map(|row| row.labels.clone().unwrap_or_default())
                 .collect();
-            let codes = kernels::to_vec(dictionary.encode(batch, &labels)); // [B * F]
+            let codes = kernels::to_vec(dictionary.encode_labelled(batch, &labels)); // [B * F]
             let codes: Vec<SparseCodes> = codes.chunks_exact(dictionary.n_latents().max(1)).map(sparse).collect();
             each(&rows.rows[start..end], &codes);
             self.add(&rows.rows[start..end], &codes);

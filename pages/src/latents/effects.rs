@@ -2,7 +2,7 @@
 //! difference (attribution patching with zero as the baseline, for all latents from one backward pass).
 
 use activations::Node;
-use dictionaries::Dictionary;
+use eval::TaskDictionary;
 use lm::{Grouping, Logits, Model, Passes, Request};
 use tasks::{Labels, Prompt};
 
@@ -15,7 +15,7 @@ const BATCH: usize = 32;
 /// Mean change of the logit difference when a latent is taken away, over the prompts on which it is active, and their number, `F`.
 pub(super) fn on_answer(
     node: Node,
-    dictionary: &dyn Dictionary,
+    dictionary: &TaskDictionary,
     directions: &Directions,
     prompts: &[Prompt],
     model: &Model,
@@ -58,7 +58,7 @@ pub(super) fn on_answer(
     let mut sums = vec![(0.0, 0usize); n_latents];
     for (rows, activations, gradient) in per_batch {
         let labels: Vec<Labels> = rows.iter().map(|&row| prompts[row].labels.clone()).collect();
-        let codes = kernels::to_vec(dictionary.encode(activations, &labels)); // [B * F]
+        let codes = kernels::to_vec(dictionary.encode_labelled(activations, &labels)); // [B * F]
         let slopes = kernels::to_vec(kernels::matmul(gradient, directions.raw.clone().transpose())); // [B * F]
         for (place, (code, slope)) in codes
             .iter()
@@ -81,6 +81,7 @@ pub(super) fn on_answer(
 mod tests {
     use super::*;
     use burn::tensor::{Device, Tensor};
+    use dictionaries::{Dictionary, Encoder};
     use lm::{Patch, Start, TokenBatch};
     use std::path::Path;
     use tasks::{Sample, TaskSource};
@@ -99,11 +100,14 @@ mod tests {
         fn device(&self) -> Device {
             kernels::cpu()
         }
-        fn encode(&self, activations: Tensor<2>, _: &[Labels]) -> Tensor<2> {
-            activations.clamp_min(0.0)
-        }
         fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
             codes
+        }
+    }
+
+    impl Encoder for Positive {
+        fn encode(&self, activations: Tensor<2>) -> Tensor<2> {
+            activations.clamp_min(0.0)
         }
     }
 

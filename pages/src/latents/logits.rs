@@ -69,9 +69,8 @@ pub(super) fn direct(writes: HookPoint, directions: &Directions, model: &Model) 
 mod tests {
     use super::*;
     use burn::tensor::{Device, Tensor};
-    use dictionaries::Dictionary;
+    use dictionaries::{Dictionary, Encoder};
     use std::path::Path;
-    use tasks::Labels;
 
     /// Two directions, and nothing else.
     struct Two(Vec<f32>);
@@ -86,12 +85,15 @@ mod tests {
         fn device(&self) -> Device {
             kernels::cpu()
         }
-        fn encode(&self, activations: Tensor<2>, _: &[Labels]) -> Tensor<2> {
-            Tensor::zeros([activations.dims()[0], 2], &kernels::cpu())
-        }
         fn decode(&self, codes: Tensor<2>) -> Tensor<2> {
             let rows = kernels::from_vec(self.0.clone(), [2, self.d_in()], &kernels::cpu());
             kernels::matmul(codes, rows)
+        }
+    }
+
+    impl Encoder for Two {
+        fn encode(&self, activations: Tensor<2>) -> Tensor<2> {
+            Tensor::zeros([activations.dims()[0], 2], &kernels::cpu())
         }
     }
 

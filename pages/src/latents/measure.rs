@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use activations::store::TokenWindow;
 use activations::{HookRows, Node, Store};
-use dictionaries::Dictionary;
+use eval::TaskDictionary;
 use lm::{HookPoint, Model};
 use supervised::SupervisedDictionary;
 use tasks::{Sample, Task};
@@ -36,7 +36,7 @@ pub struct Subject<'a> {
     /// The hook that its directions are vectors of, which is another one for a transcoder.
     pub writes: HookPoint,
     /// The dictionary.
-    pub dictionary: &'a dyn Dictionary,
+    pub dictionary: &'a TaskDictionary,
     /// A supervised dictionary of the same site, with its name.
     pub supervised: Option<(&'a str, &'a SupervisedDictionary)>,
 }

@@ -20,8 +20,8 @@ use std::path::Path;
 
 use maud::html;
 
+use crate::folders::folders;
 use crate::glossary::{term, term_as};
-use crate::run::folders;
 use crate::shell::Shell;
 use crate::text;
 

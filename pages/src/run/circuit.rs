@@ -6,8 +6,9 @@ use circuits::{CircuitFile, Faithfulness, draw};
 use maud::{Markup, PreEscaped, html};
 use serde_json::Value;
 
-use super::{folders, optional, or_trouble};
+use super::{optional, or_trouble};
 use crate::figure::{Figure, Kind, Point};
+use crate::folders::folders;
 use crate::{Error, number, text};
 
 /// A folder of a circuit.

@@ -5,8 +5,8 @@ use std::path::Path;
 use maud::html;
 use serde_json::Value;
 
-use super::folders;
 use crate::figure::{Figure, Kind, Point};
+use crate::folders::folders;
 
 /// Quantities that are shown: the name in the file, and on the page.
 const SHOWN: &[(&str, &str)] = &[

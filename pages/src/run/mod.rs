@@ -161,15 +161,3 @@ fn optional<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Er
 fn or_trouble<T, E: std::fmt::Display>(part: Result<T, E>, troubles: &mut Vec<String>) -> Option<T> {
     part.map_err(|error| troubles.push(error.to_string())).ok()
 }
-
-/// Names of the folders in `dir` that are not hidden, sorted; none when `dir` does not exist or cannot be listed.
-pub(crate) fn folders(dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let folders = entries.filter(|entry| entry.path().is_dir());
-    let mut names: Vec<String> = folders
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| !name.starts_with('.'))
-        .collect();
-    names.sort();
-    names
-}

@@ -9,8 +9,8 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::paths;
+use crate::folders::folders;
 use crate::glossary::term;
-use crate::run::folders;
 use crate::shell::Shell;
 use crate::table::{Filter, Row, Table};
 use crate::{Error, number, text};

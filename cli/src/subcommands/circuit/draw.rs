@@ -1,0 +1,25 @@
+//! `saelab circuit draw`: a picture of a circuit.
+
+use std::path::PathBuf;
+
+use crate::output;
+
+/// Arguments of `saelab circuit draw`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Draw {
+    /// Circuit of `saelab circuit select`
+    circuit: PathBuf,
+    /// SVG file to write, with a DOT file of the same name beside it; beside the circuit where none is named
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+impl Draw {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let settings = lab::circuit::draw::Settings {
+            circuit: self.circuit,
+            out: self.out,
+        };
+        output::outcome(&settings.run()?)
+    }
+}

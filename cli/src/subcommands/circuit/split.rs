@@ -1,0 +1,83 @@
+//! `saelab circuit split`: edges by positions, neurons, or latents of a dictionary.
+
+use std::path::PathBuf;
+
+use lab::ConfigFile;
+use lm::HookPoint;
+
+use super::ModelArg;
+use crate::output;
+use crate::subcommands::Context;
+
+/// Arguments of `saelab circuit split`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Split {
+    /// Config, for example configs/circuits/ioi.toml
+    config: PathBuf,
+    #[command(flatten)]
+    model: ModelArg,
+    /// Edges, written as in a circuit's file.
+    #[arg(
+        long = "edge",
+        required = true,
+        help = "Edges as they are written, \"m0->a1.h0<v>\"; by parts of a source all have one source, by those of a destination \
+                one destination"
+    )]
+    edges: Vec<String>,
+    /// What they are taken apart into
+    #[arg(long)]
+    by: By,
+    /// Folder of an autoencoder of the source's hook_mlp_out or hook_z, or of a transcoder that stands for the source
+    #[arg(long, required_if_eq("by", "latents"))]
+    dictionary: Option<PathBuf>,
+    /// The hook that a transcoder reads
+    #[arg(long, requires = "dictionary")]
+    reads: Option<HookPoint>,
+    /// Parts of each edge that are printed
+    #[arg(long, default_value_t = 10)]
+    shown: usize,
+    /// JSON file to write
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Override a config key: key=value
+    #[arg(long)]
+    set: Vec<String>,
+}
+
+/// What edges are taken apart into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum By {
+    /// The positions that they carry, from the last one backwards
+    Positions,
+    /// The neurons of the MLP that they come from
+    Neurons,
+    /// The neurons of the MLP that they lead to
+    ToNeurons,
+    /// The latents of a dictionary of what they come from, and its error term
+    Latents,
+}
+
+impl Split {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
+        let settings = lab::circuit::split::Settings {
+            config: ConfigFile {
+                path: self.config,
+                set: self.set,
+            },
+            model: self.model.model,
+            load: self.model.weights.options(),
+            edges: self.edges,
+            by: match self.by {
+                By::Positions => lab::circuit::split::By::Positions,
+                By::Neurons => lab::circuit::split::By::Neurons,
+                By::ToNeurons => lab::circuit::split::By::ToNeurons,
+                By::Latents => lab::circuit::split::By::Latents,
+            },
+            dictionary: self.dictionary,
+            reads: self.reads,
+            shown: self.shown,
+            out: self.out,
+        };
+        output::outcome(&settings.run(context)?)
+    }
+}

@@ -1,0 +1,34 @@
+//! `saelab synthetic`: autoencoders on activations whose features are known.
+
+use std::path::PathBuf;
+
+use lab::ConfigFile;
+
+use super::Context;
+use crate::output;
+
+/// Arguments of `saelab synthetic`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Synthetic {
+    /// Config, for example configs/synthetic/quick.toml
+    config: PathBuf,
+    /// Folder of the results; autoencoders that are finished there are not trained again
+    #[arg(long)]
+    out: PathBuf,
+    /// Override a config key: key=value
+    #[arg(long)]
+    set: Vec<String>,
+}
+
+impl Synthetic {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
+        let settings = lab::synthetic::Settings {
+            config: ConfigFile {
+                path: self.config,
+                set: self.set,
+            },
+            out: self.out,
+        };
+        output::outcome(&settings.run(context)?)
+    }
+}

@@ -1,0 +1,44 @@
+//! The arguments of the commands that look at autoencoders of whole hooks on text.
+
+use std::path::PathBuf;
+
+use lab::ConfigFile;
+use lab::hook_autoencoders::TextSettings;
+
+use super::weights::WeightArgs;
+
+/// Arguments of the commands that look at them on text.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TextArgs {
+    /// Config that names the text, for example configs/quality/splice.toml
+    config: PathBuf,
+    /// Model folder in Hugging Face layout, or the name of a model that was pulled
+    #[arg(long)]
+    model: PathBuf,
+    #[command(flatten)]
+    weights: WeightArgs,
+    /// Folder of the experiment: its autoencoders that were trained on whole hooks are looked at, the result is written there
+    #[arg(long)]
+    run: PathBuf,
+    /// Overwrite a result of another text or model
+    #[arg(long)]
+    replace: bool,
+    /// Override a config key: key=value
+    #[arg(long)]
+    set: Vec<String>,
+}
+
+impl TextArgs {
+    pub(crate) fn settings(self) -> TextSettings {
+        TextSettings {
+            config: ConfigFile {
+                path: self.config,
+                set: self.set,
+            },
+            model: self.model,
+            load: self.weights.options(),
+            run: self.run,
+            replace: self.replace,
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! `saelab status`: what of an experiment is done, running or failed, and what it cost.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use activations::store::{Files, Store};
+use serde::Serialize;
+use work::{Stage, State, UnitStatus};
+
+use crate::error::WithContext as _;
+use crate::run_folder::{self, RunFolder};
+use crate::share;
+use crate::{Outcome, Result};
+
+/// Units of a state that the table names; `--json` has all.
+const NAMED: usize = 10;
+
+/// Settings of the stage.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Folder of an experiment, or of a store.
+    pub run: PathBuf,
+    /// Print all that is known of every unit, as JSON.
+    pub json: bool,
+}
+
+/// What is known of an experiment.
+#[derive(Debug, Serialize)]
+struct Found {
+    stores: Vec<StoreFound>,
+    /// Autoencoders that stand finished in `sae/`, whoever made them.
+    autoencoders: usize,
+    stages: Vec<StageFound>,
+}
+
+#[derive(Debug, Serialize)]
+struct StoreFound {
+    folder: PathBuf,
+    /// Files that are there, and that there will be.
+    files: usize,
+    of: usize,
+    complete: bool,
+}
+
+/// A stage that was dealt over workers.
+#[derive(Debug, Serialize)]
+struct StageFound {
+    folder: PathBuf,
+    #[serde(flatten)]
+    stage: Stage,
+}
+
+impl Settings {
+    /// Runs the stage.
+    ///
+    /// # Errors
+    /// Settings that cannot be meant; files that cannot be read or written; what stands in the way.
+    pub fn run(self) -> Result<Outcome<()>> {
+        ensure!(self.run.is_dir(), "{}: there is no such folder", self.run.display());
+        let found = Found::read(&self.run)?;
+        if found.stores.is_empty() && found.autoencoders == 0 && found.stages.is_empty() {
+            bail!(
+                "{} holds no store, no autoencoders and no work list; name the folder of an experiment",
+                self.run.display()
+            );
+        }
+        match self.json {
+            true => Ok(Outcome::new(
+                (),
+                serde_json::to_string_pretty(&found).context("cannot be written as JSON")?,
+            )),
+            false => Ok(Outcome::new((), found.table())),
+        }
+    }
+}
+
+impl Found {
+    fn read(run: &Path) -> Result<Self> {
+        let mut folders = vec![run.to_owned()];
+        folders.extend(run_folder::folders(run)?.into_iter().map(|name| run.join(name)));
+        let (mut stores, mut stages) = (Vec::new(), Vec::new());
+        for folder in folders {
+            for stage in Stage::read_all(&share::folder(&folder))? {
+                let folder = folder.clone();
+                stages.push(StageFound { folder, stage });
+            }
+            if let Some(Files { there, of, complete }) = Store::files(&folder)? {
+                stores.push(StoreFound {
+                    folder,
+                    files: there,
+                    of,
+                    complete,
+                });
+            }
+        }
+        // In the order of the data.
+        stages.sort_by_key(|found| found.stage.stage != "harvest");
+        let sae = RunFolder(run.to_owned()).sae();
+        let mut autoencoders = 0;
+        for name in run_folder::folders(&sae)? {
+            let sites = run_folder::folders(&sae.join(&name))?;
+            let is_finished = |site: &String| sae.join(&name).join(site).join("sae_weights.safetensors").exists();
+            autoencoders += sites.iter().filter(|site| is_finished(site)).count();
+        }
+        Ok(Self {
+            stores,
+            autoencoders,
+            stages,
+        })
+    }
+
+    fn table(&self) -> String {
+        let mut out = String::new();
+        // Writing to a string cannot fail.
+        for store in &self.stores {
+            let end = if store.complete { "complete" } else { "not complete" };
+            let _ = writeln!(
+                out,
+                "{}: store, {} of {} files, {end}",
+                store.folder.display(),
+                store.files,
+                store.of
+            );
+        }
+        if self.autoencoders > 0 {
+            let _ = writeln!(out, "sae: {} autoencoders finished", self.autoencoders);
+        }
+        if self.stages.is_empty() {
+            let _ = writeln!(
+                out,
+                "no work lists: no stage was run with --shard, so nobody wrote down what it cost"
+            );
+            return out;
+        }
+        let _ = writeln!(
+            out,
+            "\n{:<10} {:>6} {:>6} {:>8} {:>7} {:>7} {:>8} {:>10} {:>10} {:>10} {:>8}",
+            "stage", "units", "done", "running", "failed", "lost", "waiting", "time", "processor", "in vain", "memory"
+        );
+        for StageFound { stage, .. } in &self.stages {
+            let sum = |of: &dyn Fn(&UnitStatus) -> Option<f64>| stage.units.iter().filter_map(of).sum::<f64>();
+            let is_done = |unit: &UnitStatus| unit.state == State::Done;
+            let memory = stage.units.iter().filter_map(|unit| unit.peak_memory_mb).max();
+            let _ = writeln!(
+                out,
+                "{:<10} {:>6} {:>6} {:>8} {:>7} {:>7} {:>8} {:>10} {:>10} {:>10} {:>8}",
+                stage.stage,
+                stage.units.len(),
+                stage.count(State::Done),
+                stage.count(State::Running),
+                stage.count(State::Failed),
+                stage.count(State::Lost),
+                stage.count(State::Waiting),
+                duration(sum(&|unit| unit.seconds.filter(|_| is_done(unit)))),
+                duration(sum(&|unit| unit.processor_seconds)),
+                duration(sum(&|unit| Some(unit.lost_seconds))),
+                memory.map_or_else(|| "-".to_owned(), |mb| format!("{mb} MB"))
+            );
+        }
+        for state in [State::Failed, State::Lost, State::Running] {
+            self.name_units(state, &mut out);
+        }
+        out
+    }
+
+    /// A line for each unit in a state, up to [`NAMED`].
+    fn name_units(&self, state: State, out: &mut String) {
+        let units = self.stages.iter().flat_map(|found| &found.stage.units);
+        let units: Vec<&UnitStatus> = units.filter(|unit| unit.state == state).collect();
+        for unit in units.iter().take(NAMED) {
+            let word = match state {
+                State::Failed => "failed",
+                State::Lost => "lost",
+                _ => "running",
+            };
+            let end = match (&unit.error, unit.seconds) {
+                (Some(error), _) => format!(": {error}"),
+                (None, Some(seconds)) => format!(" for {}", duration(seconds)),
+                (None, None) => String::new(),
+            };
+            let _ = writeln!(
+                out,
+                "{word}: {}, worker {} on {}, attempt {}{end}",
+                unit.name,
+                unit.worker.as_deref().unwrap_or("?"),
+                unit.host.as_deref().unwrap_or("?"),
+                unit.attempts
+            );
+        }
+        if units.len() > NAMED {
+            let _ = writeln!(out, "and {} more; --json names all", units.len() - NAMED);
+        }
+    }
+}
+
+/// Seconds in the unit that suits them.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        0.0 => "-".to_owned(),
+        seconds if seconds < 120.0 => format!("{seconds:.1} s"),
+        seconds if seconds < 7200.0 => format!("{:.1} min", seconds / 60.0),
+        seconds => format!("{:.1} h", seconds / 3600.0),
+    }
+}
