@@ -37,20 +37,26 @@ for name, operations, share, faster in (
     print(f"| {name} | {both[0]:,.0f} | {both[1]:,.0f} | {both[0] / 96:,.0f}, {both[1] / 96:,.0f} |")
 print(f"| both | {total[0]:,.0f} | {total[1]:,.0f} | {total[0] / 96:,.0f}, {total[1] / 96:,.0f} |")
 
-NETS = (("10 Gbit/s", 1.25e9), ("100 Gbit/s", 12.5e9))
+NETS = (("10", 1.25e9), ("100", 12.5e9), ("400", 50e9))  # Gbit/s, bytes a second
 WORKERS, RATE = 8, PRODUCT * 48 / CORES  # nodes of 48 times two cores, as if products scaled with cores
-print(f"\n{WORKERS} nodes of 96 cores, batch {BATCH} for each (by rows) or for all (by latents), k = {K}:\n")
-print("| F | parameters and Adam | by rows: all gradients | by rows: active latents only | by latents | product by rows | product by latents |")
-print("| --- | --- | --- | --- | --- | --- | --- |")
-for f in (65_536, 262_144, 1_048_576):
-    parameters = 2 * f * D + f + D
-    ring = 2 * (WORKERS - 1) / WORKERS
-    dense = ring * parameters * 4
-    # Latents that are active in any row of a batch, if all were equally likely: an upper bound.
-    active = f * (1 - (1 - 1 / f) ** (BATCH * WORKERS * K))
-    sparse = ring * active * (2 * D + 1) * 4
-    by_latents = ring * BATCH * D * 4 + WORKERS * BATCH * K * 8
-    rows, latents = (2 * BATCH * D * f / RATE, 2 * BATCH * D * f / WORKERS / RATE)
-    sent = ["%.2f GB: %s s" % (b / 1e9, ", ".join(f"{b / speed:.2f}" for _, speed in NETS)) for b in (dense, sparse, by_latents)]
-    print(f"| {f:,} | {parameters * 12 / 1e9:.1f} GB | {sent[0]} | {sent[1]} | {sent[2]} | {rows:.2f} s | {latents:.2f} s |")
-print("\nsent by each worker in a step, and how long that takes at", " and ".join(name for name, _ in NETS))
+GPU = 2e14  # operations a second of a GPU, assumed as in docs/design/training.md
+ring = 2 * (WORKERS - 1) / WORKERS  # what each sends and receives of what all sum
+print(f"\n{WORKERS} nodes, batch {BATCH} for each (by rows) or for all (by latents), k = {K}:\n")
+print("| D | F | parameters and Adam | by rows: all gradients | by rows: active latents only | by latents | product by rows: 96 cores, GPU | by latents |")
+print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+for d in (2304, 4096):
+    for f in (65_536, 262_144, 1_048_576):
+        parameters = 2 * f * d + f + d
+        # Latents that are active in any row of a batch, if all were equally likely: an upper bound.
+        active = f * (1 - (1 - 1 / f) ** (BATCH * WORKERS * K))
+        sent = (
+            ring * parameters * 4,
+            ring * active * (2 * d + 1) * 4,
+            # Partial reconstructions [B, D] are summed; everyone tells everyone its k best of each row: value and number.
+            ring * BATCH * d * 4 + (WORKERS - 1) * BATCH * K * 8,
+        )
+        told = ["%.2f GB: %s s" % (b / 1e9, ", ".join(f"{b / speed:.3g}" for _, speed in NETS)) for b in sent]
+        rows = 2 * BATCH * d * f
+        products = [", ".join(f"{operations / rate:.3g} s" for rate in (RATE, GPU)) for operations in (rows, rows / WORKERS)]
+        print(f"| {d:,} | {f:,} | {parameters * 12 / 1e9:.1f} GB | {' | '.join(told)} | {' | '.join(products)} |")
+print("\nsent by each node in a step, and how long that takes at", ", ".join(name for name, _ in NETS), "Gbit/s")

@@ -17,7 +17,7 @@ pub use config::{Bos, HarvestConfig, HarvestFile, Patterns, Selection, SourceCon
 pub use dtype::Dtype;
 pub use duplicates::KnownVectors;
 pub use error::Error;
-pub use harvest::{Cost, Event, HarvestPlan, Progress, Source, harvest};
+pub use harvest::{Cost, Event, HarvestPlan, Kept, Progress, Source, harvest};
 pub use node::Node;
 pub use order::BatchOrder;
 pub use store::{Filter, HeldOut, HookRows, Manifest, NodeRows, Part, Store, StoreWriter, Stream, StreamConfig};

@@ -59,6 +59,14 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     )
 }
 
+/// As [`write_new`], for what may be lost with the power of the machine: the disk is not waited for, which takes milliseconds.
+pub fn write_new_unsynced(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    written(
+        path,
+        prepared(path, |file| file.write_all(bytes)).and_then(Temporary::link_new),
+    )
+}
+
 /// Removes a file, if it is there.
 pub fn remove_file(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {

@@ -22,7 +22,9 @@ pub mod temporary;
 mod tensors;
 
 pub use error::Error;
-pub use files::{prepared, read, remove_file, remove_folder, write_atomic, write_new, write_together, written};
+pub use files::{
+    prepared, read, remove_file, remove_folder, write_atomic, write_new, write_new_unsynced, write_together, written,
+};
 pub use guard::caught;
 pub use hash::{Sha256Hex, digest_file, sha256_file, sha256_hex};
 pub use held_folder::HeldFolder;

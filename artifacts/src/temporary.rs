@@ -240,6 +240,11 @@ impl Temporary {
     /// Gives the file its name unless another one has it, which then stays.
     pub fn persist_new(self) -> io::Result<()> {
         self.file.sync_all()?;
+        self.link_new()
+    }
+
+    /// [`Temporary::persist_new`] without waiting for the disk.
+    pub(crate) fn link_new(self) -> io::Result<()> {
         // A link is refused where the name is taken, in one step; dropping this removes the temporary name.
         match fs::hard_link(&self.path, &self.target) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),

@@ -281,6 +281,191 @@ fn an_interrupted_training_goes_on_where_it_was() {
     assert!(whole == stopped, "the weights differ");
 }
 
+/// What a training leaves of each autoencoder: the weights, and the rest without what differs by nature: the name of the activations,
+/// times, and what made it.
+fn left(run: &Path) -> Vec<(PathBuf, Vec<u8>, Vec<serde_json::Value>)> {
+    let mut found = Vec::new();
+    for (path, weights) in weights(run) {
+        let dir = run.join(path.parent().unwrap());
+        let read = |file: &str| std::fs::read_to_string(dir.join(file)).unwrap();
+        let mut texts = vec![read("cfg.json"), read("config.json")];
+        texts.extend(read("metrics.jsonl").lines().map(str::to_owned));
+        let mut values: Vec<serde_json::Value> = texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+        for value in &mut values {
+            for key in ["tokens_per_s", "waiting", "time"] {
+                value.as_object_mut().unwrap().remove(key);
+            }
+            if let Some(origin) = value.get_mut("origin") {
+                assert_eq!(origin["parent"].as_str().unwrap().len(), 64);
+                origin["parent"].take();
+            }
+        }
+        found.push((path, weights, values));
+    }
+    found
+}
+
+/// All files below a folder.
+fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let (path, name) = entry
+            .map(|entry| (entry.path(), PathBuf::from(entry.file_name())))
+            .unwrap();
+        match path.is_dir() {
+            true => found.extend(files(&path).into_iter().map(|(path, bytes)| (name.join(path), bytes))),
+            false => found.push((name, std::fs::read(path).unwrap())),
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Bytes of all files below a folder.
+fn bytes_below(dir: &Path) -> u64 {
+    // A file may go while it is looked at.
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    });
+    sizes.sum()
+}
+
+/// Files below a folder, but those of checkpoints and of autoencoders, finished or in training.
+fn others(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    // A folder may go while it is looked at.
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        match entry.file_name().to_str() {
+            Some("sae" | "checkpoints") => {}
+            _ => found.push(entry.path()),
+        }
+    }
+    found
+}
+
+/// The model beside the training, undisturbed, killed and interrupted: the bytes of the harvest and the training one after the other, and
+/// nothing but checkpoints and autoencoders on disk at any time.
+#[cfg(unix)]
+#[test]
+fn a_training_beside_its_harvest_ends_with_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let batch_topk = "\n[[autoencoder]]\narchitecture = \"batch-topk\"\nk = 4\ntarget = \"blocks.2.hook_mlp_out\"\n";
+    std::fs::write(path("train.toml"), format!("{TRAIN}{batch_topk}")).unwrap();
+    // More shards than the sample has, which says mean and scale.
+    let harvest = r#"
+        model = "models/small-world"
+        hooks = ["blocks.2.hook_resid_pre", "blocks.2.hook_mlp_out"]
+        rows_per_shard = 2000
+        shuffle_window = 2000
+        dtype = "f16"
+        special_tokens = "mark"
+        source = { kind = "world", documents = 1000 }
+    "#;
+    std::fs::write(path("harvest.toml"), harvest).unwrap();
+    let (config, harvest, store) = (path("train.toml"), path("harvest.toml"), path("store"));
+    succeeds(saelab(&["harvest", &harvest, "--out", &store]).output().unwrap());
+    succeeds(
+        saelab(&[
+            "train",
+            &config,
+            "--run",
+            &path("after"),
+            "--activations",
+            &store,
+            "--stream",
+        ])
+        .output()
+        .unwrap(),
+    );
+    let expected = left(&folder.path().join("after"));
+    assert_eq!(expected.len(), 2 * 5);
+
+    let train = |run: &str| {
+        saelab(&[
+            "train",
+            &config,
+            "--run",
+            &path(run),
+            "--harvest",
+            &harvest,
+            "--no-progress",
+        ])
+    };
+    let start = Instant::now();
+    let said = succeeds(train("beside").output().unwrap());
+    let whole = start.elapsed();
+    for part in ["times the text", "to find mean and scale", "no activations are stored"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(left(&folder.path().join("beside")) == expected);
+    assert_eq!(others(&folder.path().join("beside")), [] as [PathBuf; 0]);
+
+    // Of both sites.
+    let disk = said
+        .lines()
+        .filter_map(|line| line.split_once(" MB of disk for")?.0.rsplit(' ').next());
+    let disk: f64 = disk.map(|number| number.parse::<f64>().unwrap()).sum();
+    let (mut stopped, mut peak) = (0, 0);
+    for (share, signal) in [
+        (0.3, "-KILL"),
+        (0.6, "-INT"),
+        (0.8, "-KILL"),
+        (0.7, "-KILL"),
+        (0.5, "-INT"),
+    ] {
+        let mut child = train("stopped").stderr(std::process::Stdio::null()).spawn().unwrap();
+        let start = Instant::now();
+        while start.elapsed() < whole.mul_f64(share) && child.try_wait().unwrap().is_none() {
+            assert_eq!(others(&folder.path().join("stopped")), [] as [PathBuf; 0]);
+            peak = peak.max(bytes_below(&folder.path().join("stopped")));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        stopped += i32::from(child.try_wait().unwrap().is_none());
+        let _ = std::process::Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status();
+        child.wait().unwrap();
+    }
+    assert!(stopped > 1, "{stopped} of 5 processes were stopped");
+    // Both are rounded to whole MB before.
+    let peak = peak as f64 / 1e6;
+    assert!(
+        disk > 1.0 && peak > 0.0 && peak < disk + 1.0,
+        "{peak} MB on disk, {disk} MB said"
+    );
+    succeeds(train("stopped").output().unwrap());
+    assert!(left(&folder.path().join("stopped")) == expected);
+
+    // Kept, it is the store of the harvest.
+    let kept = path("kept");
+    succeeds(
+        saelab(&["train", &config, "--run", &kept, "--harvest", &harvest, "--keep"])
+            .output()
+            .unwrap(),
+    );
+    assert!(left(Path::new(&kept)) == expected);
+    assert!(files(Path::new(&store)) == files(&Path::new(&kept).join("activations")));
+
+    // A window of several shards cannot be made a shard at a time, and prompts are kept.
+    let text = std::fs::read_to_string(&harvest).unwrap();
+    std::fs::write(path("wide.toml"), text.replace("window = 2000", "window = 5000")).unwrap();
+    let wide = path("wide.toml");
+    for (harvest, expected) in [
+        (wide.as_str(), "set both to 6000"),
+        ("configs/ioi/harvest.toml", "harvest them first"),
+    ] {
+        let train = saelab(&["train", &config, "--run", &path("no"), "--harvest", harvest])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&train.stderr).into_owned();
+        assert!(!train.status.success() && said.contains(expected), "{said}");
+    }
+}
+
 /// Waits for what a running process is about to do.
 fn wait_until(child: &mut Child, done: impl Fn() -> bool) {
     let start = Instant::now();

@@ -72,7 +72,8 @@ pub struct Summary {
     pub cosine: f64,
     /// Mean number of active latents of a row.
     pub l0: f64,
-    /// Share of latents that no row activates, held out or not; rows marked as special do not count.
+    /// Share of latents that no row activates, held out or not; rows marked as special do not count. Of the rows that a streamed
+    /// training was trained on its sample is looked at.
     pub dead: f64,
     /// Share of latents that more than a tenth of the measured rows activate.
     pub dense: f64,
@@ -80,7 +81,7 @@ pub struct Summary {
     pub rows: usize,
     /// Whether these rows were held out. False where nothing was: then they are the rows that were trained on.
     pub held_out: bool,
-    /// Rows, measured or not.
+    /// Rows that were looked at, measured or not.
     pub all_rows: usize,
     /// Those of them whose `|x|` is more than ten times the median.
     pub long_rows: usize,

@@ -57,7 +57,9 @@ impl Bootstrap {
 ///
 /// `None` when no resample is defined.
 pub fn interval(resampled: &[f64]) -> Option<(f64, f64)> {
-    quantiles(resampled, LEVEL)
+    let mut sorted: Vec<f64> = resampled.iter().copied().filter(|value| value.is_finite()).collect();
+    sorted.sort_by(f64::total_cmp);
+    quantiles_of_sorted(&sorted, LEVEL)
 }
 
 /// Wilson's 95 % interval of a share of `n` prompts (<https://doi.org/10.2307/2276774>): where all are alike, resamples are too, and
@@ -70,10 +72,8 @@ pub fn wilson(share: f64, n: usize) -> (f64, f64) {
     ((middle - half).min(share).max(0.0), (middle + half).max(share).min(1.0))
 }
 
-/// The percentile interval that leaves out `level` of the resampled values, half at either end.
-pub(crate) fn quantiles(resampled: &[f64], level: f64) -> Option<(f64, f64)> {
-    let mut sorted: Vec<f64> = resampled.iter().copied().filter(|value| value.is_finite()).collect();
-    sorted.sort_by(f64::total_cmp);
+/// The percentile interval that leaves out `level` of resampled values in ascending order, half at either end.
+pub(crate) fn quantiles_of_sorted(sorted: &[f64], level: f64) -> Option<(f64, f64)> {
     let last = sorted.len().checked_sub(1)?;
     let at = |share: f64| sorted[(share * last as f64).round() as usize];
     Some((at(level / 2.0), at(1.0 - level / 2.0)))

@@ -9,7 +9,9 @@ use crate::ledger::{Entry, Selection, members};
 use crate::legacy::Legacy;
 use crate::metric::{Method, Metric};
 use crate::report::Report;
-use crate::statistics::{Difference, FEWEST_SEEDS, Measured, Verdict, difference, enough, holm, kendall_tau};
+use crate::statistics::{
+    Difference, FEWEST_SEEDS, LEVEL, Measured, Place, Verdict, difference, enough, holm, kendall_tau,
+};
 use artifacts::rounded;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -72,17 +74,22 @@ pub struct Pair {
     pub difference: f64,
     /// Whether it is 0 in every resample: both are the same to the last digit.
     pub identical: bool,
-    /// Lower end of the interval at Holm's level.
+    /// Lower end of the 95 % interval.
     pub low: Option<f64>,
-    /// Upper end.
+    /// Upper end of it.
     pub high: Option<f64>,
+    /// Lower end of the interval at the level that Holm's procedure over all differences of the metric allows it.
+    pub holm_low: Option<f64>,
+    /// Upper end of it.
+    pub holm_high: Option<f64>,
     /// Whether all pairs of seeds agree in sign; true of a single pair.
     pub seeds_agree: bool,
     /// Whether either family has a seed and fewer than three of them: then nothing is called real.
     pub too_few_seeds: bool,
     /// Whether the metric has more differences than the resamples can tell apart: then nothing is called real either.
     pub too_few_resamples: bool,
-    /// Whether the difference is real: the interval, and those of all stronger differences, exclude zero, and the seeds agree.
+    /// Whether the difference is real: the interval at Holm's level, and those of all stronger differences, exclude zero, and the seeds
+    /// agree.
     pub real: bool,
     /// Sites, or (site, attribute) pairs, that are averaged.
     pub places: usize,
@@ -367,7 +374,7 @@ fn of_metric(sources: &[Source<'_>], selection: Selection, pairing: Pairing<'_>)
             if !are_paired(&sources[i], &sources[j], sources, pairing) {
                 continue;
             }
-            let Some(found) = difference(&measured[i], &measured[j], selection.metric.is_share(), 0) else {
+            let Some(found) = difference(&measured[i], &measured[j], selection.metric) else {
                 continue;
             };
             if found.value() >= 0.0 {
@@ -384,14 +391,17 @@ fn of_metric(sources: &[Source<'_>], selection: Selection, pairing: Pairing<'_>)
         let (left, right) = (&sources[left], &sources[right]);
         let too_few_seeds = left.too_few_seeds || right.too_few_seeds;
         let too_few_resamples = !enough(found.resamples, differences.len());
+        let ends = found.interval(LEVEL);
         Pair {
             metric: selection.metric,
             left: left.name.clone(),
             right: right.name.clone(),
             difference: rounded(found.value()),
-            identical: found.value() == 0.0 && found.draws.iter().all(|draw| *draw == 0.0),
-            low: verdict.interval.map(|(low, _)| rounded(low)),
-            high: verdict.interval.map(|(_, high)| rounded(high)),
+            identical: found.is_nothing(),
+            low: ends.map(|(low, _)| rounded(low)),
+            high: ends.map(|(_, high)| rounded(high)),
+            holm_low: verdict.interval.map(|(low, _)| rounded(low)),
+            holm_high: verdict.interval.map(|(_, high)| rounded(high)),
             seeds_agree: found.seeds_agree,
             too_few_seeds,
             too_few_resamples,
@@ -412,8 +422,8 @@ fn stability(sources: &[Source<'_>], selection: Selection) -> Stability {
         .filter(|of_seed| of_seed.iter().all(|places| !places.is_empty()))
         .collect();
     let mut all = measured.iter().flatten();
-    let shared: Vec<String> = all.next().map_or_else(Vec::new, |first| {
-        let everywhere = |place: &&String| measured.iter().flatten().all(|places| places.contains_key(*place));
+    let shared: Vec<Place> = all.next().map_or_else(Vec::new, |first| {
+        let everywhere = |place: &&Place| measured.iter().flatten().all(|places| places.contains_key(*place));
         first.keys().filter(everywhere).cloned().collect()
     });
     let mean = |places: &Measured<'_>| {

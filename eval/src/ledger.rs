@@ -12,7 +12,7 @@ use crate::bootstrap::{interval, wilson};
 use crate::config::Compare;
 use crate::metric::{Method, Metric};
 use crate::report::{Comparison, DictionaryFacts, FamilyMean, Score};
-use crate::statistics::{self, Difference, FEWEST_SEEDS, LEVEL, Measured, holm};
+use crate::statistics::{self, Difference, FEWEST_SEEDS, LEVEL, Measured, Place, holm};
 use artifacts::rounded;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -116,9 +116,12 @@ impl Selection {
                 .filter(|entry| entry.score.dictionary == *name && self.takes(&entry.score));
             let place = |entry: &'e Entry| {
                 let score = &entry.score;
-                let mut place = score.site.clone();
-                place.extend(score.attribute.map(|attribute| format!(" {attribute}")));
-                place.extend(score.threshold.map(|threshold| format!(" {threshold}")));
+                let attribute = score.attribute.map(|attribute| attribute.to_string());
+                let threshold = score.threshold.map(|threshold| threshold.to_string());
+                let place = Place {
+                    site: score.site.clone(),
+                    of: attribute.into_iter().chain(threshold).collect::<Vec<_>>().join(" "),
+                };
                 // What has too few prompts for an interval has none in a difference either.
                 let enough = if score.n < FEWEST {
                     &[]
@@ -235,7 +238,7 @@ impl Ledger {
             .iter()
             .map(|(pair, selection)| {
                 let [left, right] = [&pair.left, &pair.right].map(|family| of(family, *selection));
-                statistics::difference(&left, &right, selection.metric.is_share(), 0)
+                statistics::difference(&left, &right, selection.metric)
             })
             .collect();
         let defined: Vec<Difference> = found.iter().flatten().cloned().collect();
@@ -280,17 +283,15 @@ impl Ledger {
             let members = members(dictionaries, family);
             let measured = selection.of_family(&self.entries, &members);
             let metric = selection.metric;
-            let found = statistics::family_mean(&measured, metric.is_share(), 0)?;
+            let found = statistics::family_mean(&measured, metric)?;
             let (low, high) = found.interval(LEVEL).unzip();
-            // No share is beyond its ends, whatever t says.
-            let inside = |end: f64| if metric.is_share() { end.clamp(0.0, 1.0) } else { end };
             Some(FamilyMean {
                 family: family.to_owned(),
                 metric,
                 k: selection.k,
                 value: rounded(found.value()),
-                low: low.map(|low| rounded(inside(low))),
-                high: high.map(|high| rounded(inside(high))),
+                low: low.map(rounded),
+                high: high.map(rounded),
                 seeds: members.len(),
                 places: found.places,
             })

@@ -145,6 +145,37 @@ impl Metric {
     }
 }
 
+impl Metric {
+    /// The least and the most that the score can be; infinite where it has no end.
+    pub fn range(self) -> (f64, f64) {
+        match self {
+            _ if self.is_share() => (0.0, 1.0),
+            Self::F1
+            | Self::Precision
+            | Self::Recall
+            | Self::AveragePrecision
+            | Self::Interpreted
+            | Self::InterpretedMcc
+            | Self::Silent
+            | Self::OverSplitting
+            | Self::SplittingAgreement
+            | Self::SplittingAcross => (0.0, 1.0),
+            Self::Mcc => (-1.0, 1.0),
+            Self::SufficiencyGap
+            | Self::L0
+            | Self::Fvu
+            | Self::EditKl
+            | Self::EditMagnitude
+            | Self::EditDistance
+            | Self::MaskLatents
+            | Self::Width
+            | Self::Alive => (0.0, f64::INFINITY),
+            Self::Necessity | Self::Occlusion => (f64::NEG_INFINITY, 1.0),
+            _ => (f64::NEG_INFINITY, f64::INFINITY),
+        }
+    }
+}
+
 /// How the latents of an edit are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

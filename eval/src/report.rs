@@ -134,8 +134,8 @@ pub struct Comparison {
     pub right_value: Option<f64>,
     /// Mean of the differences.
     pub difference: Option<f64>,
-    /// Lower end of the paired 95 % interval: t over seeds, bootstrap over prompts ([`crate::statistics`]); for F1 and its like
-    /// over the scored half of the interpretability sample, the choice of latents held fixed.
+    /// Lower end of the paired 95 % interval: t over seeds, bootstrap over prompts ([`crate::statistics`]), inside the range of the
+    /// score; for F1 and its like over the scored half of the interpretability sample, the choice of latents held fixed.
     pub low: Option<f64>,
     /// Upper end of the interval.
     pub high: Option<f64>,

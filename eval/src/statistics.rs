@@ -1,31 +1,34 @@
-//! Which differences between dictionaries are real: seeds, bootstrap over prompts; Holm's correction; stability of the ranking.
+//! Which differences between dictionaries are real: intervals over seeds and prompts; Holm's correction; stability of the ranking.
 //!
-//! A family is what dictionaries share that differ by their seed only. A draw is one resample of the prompts, the same for
-//! both families, so that they are paired by prompt, and for each family a mean over all seeds that there could be: the mean
-//! of its `n` seeds plus `s / sqrt(n)` times a draw from Student's t with `n - 1` degrees of freedom, `s` being the standard
-//! deviation between its seeds (two such families: Behrens and Fisher's distribution). Seeds drawn with replacement, as the
-//! prompts are, would not do: three of them never leave the range of the three, and such an interval of "95 %" covers 70 %.
-//! A family of one seed adds nothing, and its interval takes that seed as given.
+//! A family is what dictionaries share that differ by their seed only. An interval of the difference of two families is about the means over
+//! all seeds that there could be, and about all prompts. It has two parts.
+//!
+//! * **Prompts**: the percentile interval of the paired bootstrap, in which resample `r` shows the same prompts to both families.
+//! * **Seeds**: Student's t times the standard error of the mean over seeds. Every site has a dictionary of its own, so the sites of one
+//!   seed are as independent as the seeds of one site: the variance between seeds is estimated at each site (over the mean of its
+//!   attributes), the variances are added, and the degrees of freedom are those of Welch and Satterthwaite
+//!   (<https://doi.org/10.2307/3002019>). Three seeds at five sites have up to ten, where three means over the sites have two.
+//!
+//! The two are independent, and their distances from the difference are added in squares at either end (Zou and Donner's recovery of
+//! variance estimates, <https://doi.org/10.1002/sim.3095>), and no end is beyond the range of what is measured. A family of one
+//! seed adds nothing, and its interval takes that seed as given. The p-value is the level whose interval just reaches zero.
 //!
 //! Shares of prompts that are predicted right are near 0 or 1 for most seeds and somewhere else for a few: three seeds that all reach 1
-//! say little of the fourth, and t between them covers too seldom. To the variance between seeds of a share two seeds are added that
-//! count [`UNSEEN`] of the seeds each and reach 0 and 1, as Agresti and Coull add prompts (<https://doi.org/10.2307/2685469>); the mean stays that of
-//! the seeds. `saelab coverage` measures what that comes to on real seeds.
+//! say little of the fourth, and t between them covers too seldom. To the variance between seeds of a share at a site two seeds are added
+//! that count [`UNSEEN`] of the seeds each and reach 0 and 1, as Agresti and Coull add prompts (<https://doi.org/10.2307/2685469>); the
+//! mean stays that of the seeds. `saelab coverage` measures what all this comes to on real seeds.
 //!
 //! Many differences tested at once are held to Holm's step-down levels (<https://www.jstor.org/stable/4615733>).
 //!
-//! Shape legend: `R` draws.
+//! Shape legend: `R` resamples of the prompts.
 
-use crate::bootstrap::quantiles;
-use kernels::random::ChaCha8Rng;
-use std::collections::BTreeMap;
-
-/// Draws of a difference between families of several seeds: the end of an interval of 95 % for three seeds then comes out within
-/// a hundredth of what it is.
-const DRAWS: usize = 40_000;
+use crate::bootstrap::quantiles_of_sorted;
+use crate::metric::Metric;
+use statrs::distribution::{ContinuousCDF, StudentsT};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a seed that was not seen, and reaches nothing or everything, counts for each one that was.
-const UNSEEN: f64 = 0.05;
+const UNSEEN: f64 = 0.01;
 
 /// Seeds without which a family's spread is not known well enough to call a difference real.
 pub const FEWEST_SEEDS: usize = 3;
@@ -33,26 +36,46 @@ pub const FEWEST_SEEDS: usize = 3;
 /// Level of the whole list of tests.
 pub const LEVEL: f64 = 0.05;
 
-/// What one dictionary reaches in one metric, by place (a site, or a site and an attribute).
-pub type Measured<'a> = BTreeMap<String, (f64, &'a [f32])>;
+/// Where something is measured.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Name of the site.
+    pub site: String,
+    /// Attribute and threshold, where there are any.
+    pub of: String,
+}
+
+/// What one dictionary reaches in one metric, by place: its score, and the score in each resample of the prompts, `[R]`.
+pub type Measured<'a> = BTreeMap<Place, (f64, &'a [f32])>;
 
 /// Two families, subtracted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Difference {
     /// Means of the two families.
     pub values: [f64; 2],
-    /// The difference in each draw, `[R]`, without those that are undefined.
-    pub draws: Vec<f64>,
-    /// Resamples of the prompts that the draws go round.
+    /// The difference in each resample of the prompts, in ascending order, without those that are undefined.
+    draws: Vec<f64>,
+    /// Resamples of the prompts, defined or not.
     pub resamples: usize,
+    /// What the seeds add; none where each family has a single one.
+    seeds: Option<Spread>,
+    /// The least and the most that the difference can be.
+    within: (f64, f64),
     /// Whether it has the same sign for every pair of seeds.
     pub seeds_agree: bool,
     /// Places at which every seed of both families is defined.
     pub places: usize,
 }
 
+/// Variance of a mean over seeds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Spread {
+    variance: f64,
+    degrees: f64,
+}
+
 /// The mean of a family over its seeds and places: its difference from zero.
-pub fn family_mean(family: &[Measured<'_>], is_share: bool, seed: u64) -> Option<Difference> {
+pub fn family_mean(family: &[Measured<'_>], metric: Metric) -> Option<Difference> {
     let resamples = family
         .iter()
         .flat_map(BTreeMap::values)
@@ -65,14 +88,17 @@ pub fn family_mean(family: &[Measured<'_>], is_share: bool, seed: u64) -> Option
         .keys()
         .map(|place| (place.clone(), (0.0, zeros.as_slice())))
         .collect();
-    difference(family, &[zero], is_share, seed)
+    let found = difference(family, &[zero], metric)?;
+    Some(Difference {
+        within: metric.range(),
+        ..found
+    })
 }
 
-/// Subtracts `right` from `left`; both hold one [`Measured`] a seed. `None` without a common place or without seeds. `is_share`: what
-/// is measured is a share of prompts ([`crate::Metric::is_share`]).
-pub fn difference(left: &[Measured<'_>], right: &[Measured<'_>], is_share: bool, seed: u64) -> Option<Difference> {
+/// Subtracts `right` from `left`; both hold one [`Measured`] a seed. `None` without a common place or without seeds.
+pub fn difference(left: &[Measured<'_>], right: &[Measured<'_>], metric: Metric) -> Option<Difference> {
     let first = left.first()?;
-    let common: Vec<&String> = first
+    let common: Vec<&Place> = first
         .keys()
         .filter(|place| left.iter().chain(right).all(|of_seed| of_seed.contains_key(*place)))
         .collect();
@@ -80,75 +106,97 @@ pub fn difference(left: &[Measured<'_>], right: &[Measured<'_>], is_share: bool,
         return None;
     }
     let n = common.len() as f64;
-    let of_seed = |measured: &Measured<'_>| -> (f64, Vec<f64>) {
-        let parts: Vec<&(f64, &[f32])> = common.iter().map(|place| &measured[*place]).collect();
-        let draws = parts.iter().map(|part| part.1.len()).min().unwrap_or(0);
-        let draw = |r: usize| parts.iter().map(|part| f64::from(part.1[r])).sum::<f64>() / n;
-        (
-            parts.iter().map(|part| part.0).sum::<f64>() / n,
-            (0..draws).map(draw).collect(),
-        )
-    };
+    let of_seed = |measured: &Measured<'_>| common.iter().map(|place| measured[*place].0).sum::<f64>() / n;
     let sides = [left, right].map(|side| side.iter().map(of_seed).collect::<Vec<_>>());
-    let mean = |side: &[(f64, Vec<f64>)]| side.iter().map(|of| of.0).sum::<f64>() / side.len() as f64;
-    let values = [mean(&sides[0]), mean(&sides[1])];
+    let values = sides
+        .each_ref()
+        .map(|side| side.iter().sum::<f64>() / side.len() as f64);
     let signs = sides[0]
         .iter()
-        .flat_map(|l| sides[1].iter().map(|r| (l.0 - r.0).partial_cmp(&0.0)));
+        .flat_map(|l| sides[1].iter().map(move |r| (l - r).partial_cmp(&0.0)));
     let signs: Vec<_> = signs.collect();
-    let mut rng = kernels::random::rng(seed, "statistics/seeds");
-    let resamples = sides.iter().flatten().map(|of| of.1.len()).min().unwrap_or(0);
-    let errors = [0, 1].map(|side: usize| {
-        let of_seeds: Vec<f64> = sides[side].iter().map(|of| of.0).collect();
-        standard_error(&of_seeds, values[side], is_share.then_some(common.len()))
-    });
-    // The tails of t are long, and few draws know little of them: the resamples are gone round several times.
-    let draws = match errors.iter().any(Option::is_some) && resamples > 0 {
-        true => DRAWS.next_multiple_of(resamples),
-        false => resamples,
-    };
-    let mut means = [0, 1].map(|side: usize| {
-        let of = &sides[side];
-        let mean = |r: usize| of.iter().map(|of| of.1[r]).sum::<f64>() / of.len() as f64;
-        let means: Vec<f64> = (0..resamples).map(mean).collect(); // [R of the prompts]
-        (0..draws).map(|draw| means[draw % resamples]).collect::<Vec<f64>>()
-    });
-    for ((means, error), of) in means.iter_mut().zip(errors).zip(&sides) {
-        if let Some(error) = error {
-            let t = student_t(of.len() - 1, draws, &mut rng);
-            means.iter_mut().zip(t).for_each(|(mean, t)| *mean += error * t);
-        }
-    }
-    let [l, r] = &means;
-    let draws = l.iter().zip(r).map(|(l, r)| l - r);
+    let [l, r] = [left, right].map(|side| resampled_mean(side, &common));
+    let mut draws: Vec<f64> = l.iter().zip(&r).map(|(l, r)| l - r).collect();
+    let resamples = draws.len();
+    draws.retain(|difference| difference.is_finite());
+    draws.sort_by(f64::total_cmp);
+    let (least, most) = metric.range();
     Some(Difference {
         values,
-        draws: draws.filter(|difference| difference.is_finite()).collect(),
+        draws,
         resamples,
+        seeds: added(
+            &[left, right]
+                .map(|side| spread_by_site(side, &common, metric.is_share()))
+                .concat(),
+        ),
+        within: (least - most, most - least),
         seeds_agree: signs.windows(2).all(|pair| pair[0] == pair[1]) && signs[0] != Some(std::cmp::Ordering::Equal),
         places: common.len(),
     })
 }
 
-/// Standard deviation of the mean of several seeds; none of a single one. `places`: of a share, over how many places it is a mean.
-fn standard_error(of_seeds: &[f64], mean: f64, places: Option<usize>) -> Option<f64> {
-    let n = of_seeds.len() as f64;
-    let squares: f64 = of_seeds.iter().map(|value| (value - mean).powi(2)).sum();
-    let unseen = places.map_or(0.0, |places| {
-        n * UNSEEN * (mean.powi(2) + (1.0 - mean).powi(2)) / places as f64
-    });
-    let weight = n * places.map_or(1.0, |_| 1.0 + 2.0 * UNSEEN);
-    (n > 1.0).then(|| ((squares + unseen) / (weight - 1.0) / weight).sqrt())
+/// Mean over the seeds and places of a family in each resample of the prompts, `[R]`.
+fn resampled_mean(side: &[Measured<'_>], common: &[&Place]) -> Vec<f64> {
+    let parts: Vec<&[f32]> = side
+        .iter()
+        .flat_map(|measured| common.iter().map(|place| measured[*place].1))
+        .collect();
+    let resamples = parts.iter().map(|part| part.len()).min().unwrap_or(0);
+    let mean = |r: usize| parts.iter().map(|part| f64::from(part[r])).sum::<f64>() / parts.len() as f64;
+    (0..resamples).map(mean).collect() // [R]
 }
 
-/// `n` draws from Student's t: a normal number over the root mean square of `degrees` others.
-fn student_t(degrees: usize, n: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
-    let of = |normal: &[f32]| {
-        let squares: f64 = normal[1..].iter().map(|x| f64::from(*x).powi(2)).sum();
-        f64::from(normal[0]) / (squares / degrees as f64).sqrt()
+/// What each site adds to the variance of a family's mean over seeds, which is a mean over all of `common`; nothing of a single seed.
+fn spread_by_site(side: &[Measured<'_>], common: &[&Place], is_share: bool) -> Vec<Spread> {
+    if side.len() < 2 {
+        return Vec::new();
+    }
+    let sites: BTreeSet<&str> = common.iter().map(|place| place.site.as_str()).collect();
+    let of_site = |site: &str| {
+        let here: Vec<&&Place> = common.iter().filter(|place| place.site == site).collect();
+        let of_seed = |measured: &Measured<'_>| {
+            let sum: f64 = here.iter().map(|place| measured[**place].0).sum();
+            sum / here.len() as f64
+        };
+        let of_seeds: Vec<f64> = side.iter().map(of_seed).collect();
+        let weight = here.len() as f64 / common.len() as f64;
+        Spread {
+            variance: weight.powi(2) * variance_of_mean(&of_seeds, is_share),
+            degrees: of_seeds.len() as f64 - 1.0,
+        }
     };
-    let normal = kernels::random::normal(rng, n * (degrees + 1), 1.0);
-    normal.chunks_exact(degrees + 1).map(of).collect()
+    sites.into_iter().map(of_site).collect()
+}
+
+/// Variance of the mean of several seeds at one site.
+fn variance_of_mean(of_seeds: &[f64], is_share: bool) -> f64 {
+    let n = of_seeds.len() as f64;
+    let mean = of_seeds.iter().sum::<f64>() / n;
+    let squares: f64 = of_seeds.iter().map(|value| (value - mean).powi(2)).sum();
+    let unseen = if is_share { UNSEEN } else { 0.0 };
+    let ends = n * unseen * (mean.powi(2) + (1.0 - mean).powi(2));
+    let weight = n * (1.0 + 2.0 * unseen);
+    (squares + ends) / (weight - 1.0) / weight
+}
+
+/// The sum of independent variances, with Welch and Satterthwaite's degrees of freedom.
+fn added(parts: &[Spread]) -> Option<Spread> {
+    let variance: f64 = parts.iter().map(|part| part.variance).sum();
+    let squares: f64 = parts.iter().map(|part| part.variance.powi(2) / part.degrees).sum();
+    (variance > 0.0).then(|| Spread {
+        variance,
+        degrees: variance.powi(2) / squares,
+    })
+}
+
+impl Spread {
+    /// Half the interval that leaves out `level`.
+    #[expect(clippy::expect_used, reason = "degrees are at least 1: there are two seeds")]
+    fn half(&self, level: f64) -> f64 {
+        let t = StudentsT::new(0.0, 1.0, self.degrees).expect("degrees of freedom are positive");
+        t.inverse_cdf(1.0 - level / 2.0) * self.variance.sqrt()
+    }
 }
 
 impl Difference {
@@ -157,25 +205,59 @@ impl Difference {
         self.values[0] - self.values[1]
     }
 
+    /// Whether the families are the same to the last digit in every resample.
+    pub fn is_nothing(&self) -> bool {
+        self.value() == 0.0 && self.draws.iter().all(|draw| *draw == 0.0)
+    }
+
     /// The other way round.
     #[must_use]
     pub fn reversed(mut self) -> Self {
         self.values.reverse();
+        self.draws.reverse();
         self.draws.iter_mut().for_each(|draw| *draw = -*draw);
+        self.within = (-self.within.1, -self.within.0);
         self
     }
 
-    /// Twice the smaller share of draws on one side of zero, at most 1; no less than the resamples of the prompts can tell.
+    /// The least level whose interval excludes zero, at most 1; no less than the resamples of the prompts can tell.
     pub fn p_value(&self) -> f64 {
-        let n = self.draws.len() as f64 + 1.0;
-        let beyond = |test: fn(&f64) -> bool| (self.draws.iter().filter(|d| test(d)).count() as f64 + 1.0) / n;
-        let p_value = 2.0 * beyond(|d| *d <= 0.0).min(beyond(|d| *d >= 0.0));
-        p_value.max(least_p_value(self.resamples)).min(1.0)
+        let (mut low, mut high) = (least_p_value(self.resamples).min(1.0), 1.0);
+        if !self.excludes_zero(high) {
+            return 1.0;
+        }
+        if self.excludes_zero(low) {
+            return low;
+        }
+        // An interval lies within that of any smaller level.
+        while high - low > 1e-6 {
+            let middle = f64::midpoint(low, high);
+            match self.excludes_zero(middle) {
+                true => high = middle,
+                false => low = middle,
+            }
+        }
+        high
     }
 
-    /// The interval that leaves out `level` of the draws, half at either end.
+    fn excludes_zero(&self, level: f64) -> bool {
+        self.interval(level).is_some_and(|(low, high)| low > 0.0 || high < 0.0)
+    }
+
+    /// The interval that leaves out `level`, half of it at either end; `None` without resamples.
     pub fn interval(&self, level: f64) -> Option<(f64, f64)> {
-        quantiles(&self.draws, level)
+        let (low, high) = quantiles_of_sorted(&self.draws, level)?;
+        let Some(seeds) = &self.seeds else {
+            return Some((self.inside(low), self.inside(high)));
+        };
+        let (value, half) = (self.value(), seeds.half(level));
+        let below = (value - low).max(0.0).hypot(half);
+        let above = (high - value).max(0.0).hypot(half);
+        Some((self.inside(value - below), self.inside(value + above)))
+    }
+
+    fn inside(&self, end: f64) -> f64 {
+        end.clamp(self.within.0, self.within.1)
     }
 }
 
@@ -203,7 +285,8 @@ pub struct Verdict {
 pub fn holm(differences: &[Difference]) -> Vec<Verdict> {
     let m = differences.len();
     let mut order: Vec<usize> = (0..m).collect();
-    order.sort_by(|&a, &b| differences[a].p_value().total_cmp(&differences[b].p_value()));
+    let p_values: Vec<f64> = differences.iter().map(Difference::p_value).collect();
+    order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));
     let nothing = Verdict {
         interval: None,
         real: false,
@@ -213,11 +296,10 @@ pub fn holm(differences: &[Difference]) -> Vec<Verdict> {
     for (rank, place) in order.into_iter().enumerate() {
         let difference = &differences[place];
         let level = LEVEL / (m - rank) as f64;
-        let interval = difference.interval(level);
-        // The p-value knows how many draws there are: few of them cannot speak for a strict level, whatever their range.
-        open &= difference.p_value() <= level && interval.is_some_and(|(low, high)| low > 0.0 || high < 0.0);
+        // The p-value knows how many resamples there are: few of them cannot speak for a strict level, whatever their range.
+        open &= p_values[place] <= level && difference.excludes_zero(level);
         verdicts[place] = Verdict {
-            interval,
+            interval: difference.interval(level),
             real: open && difference.seeds_agree,
         };
     }
@@ -242,13 +324,20 @@ pub fn kendall_tau(a: &[f64], b: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kernels::random::ChaCha8Rng;
     use rand::RngExt;
 
-    /// A family of seeds: value of each, and its resamples by shifting `noise`.
+    fn place(site: usize, of: &str) -> Place {
+        Place {
+            site: format!("site {site}"),
+            of: of.to_owned(),
+        }
+    }
+
+    /// A family of seeds at one site: value of each, and its resamples.
     fn family<'a>(resamples: &'a [Vec<f32>], values: &[f64]) -> Vec<Measured<'a>> {
-        let of = |(resampled, value): (&'a Vec<f32>, &f64)| {
-            Measured::from([("site".to_owned(), (*value, resampled.as_slice()))])
-        };
+        let of =
+            |(resampled, value): (&'a Vec<f32>, &f64)| Measured::from([(place(0, ""), (*value, resampled.as_slice()))]);
         resamples.iter().zip(values).map(of).collect()
     }
 
@@ -263,14 +352,14 @@ mod tests {
     fn a_difference_within_the_spread_of_seeds_is_not_real() {
         let (a, b) = ([0.5, 0.7, 0.9], [0.4, 0.65, 0.8]);
         let (ra, rb) = (resampled(&a), resampled(&b));
-        let within = difference(&family(&ra, &a), &family(&rb, &b), false, 0).unwrap();
+        let within = difference(&family(&ra, &a), &family(&rb, &b), Metric::Sufficiency).unwrap();
         // In pairs of prompts alone the difference would look sure: every draw shifts all values alike.
         assert!(!within.seeds_agree);
         let (low, high) = within.interval(LEVEL).unwrap();
         assert!(low < 0.0 && high > 0.0, "{low} {high}");
         let (c, d) = ([0.90, 0.91, 0.92], [0.5, 0.52, 0.51]);
         let (rc, rd) = (resampled(&c), resampled(&d));
-        let beyond = difference(&family(&rc, &c), &family(&rd, &d), false, 0).unwrap();
+        let beyond = difference(&family(&rc, &c), &family(&rd, &d), Metric::Sufficiency).unwrap();
         assert!(beyond.seeds_agree && (beyond.value() - 0.4).abs() < 1e-9);
         let verdicts = holm(&[within, beyond]);
         assert_eq!(verdicts.map_real(), [false, true]);
@@ -294,6 +383,8 @@ mod tests {
             values: [0.1, 0.0],
             draws,
             resamples: 2000,
+            seeds: None,
+            within: (-1.0, 1.0),
             seeds_agree: true,
             places: 1,
         };
@@ -326,7 +417,7 @@ mod tests {
                     family(&all[..left], &values[..left]),
                     family(&all[left..], &values[left..]),
                 );
-                holm(&[difference(&l, &r, false, trial).unwrap()])[0].real
+                holm(&[difference(&l, &r, Metric::Sufficiency).unwrap()])[0].real
             });
             counts.push(alarms.count());
         }
@@ -335,41 +426,110 @@ mod tests {
         assert!(counts[1] >= 7 && counts[2] >= 7, "{counts:?}");
     }
 
-    /// Seeds whose edits nearly all work at most seeds and hardly at a few: intervals of three and of ten cover the mean of all.
-    #[test]
-    fn intervals_of_shares_cover_what_few_seeds_do() {
-        for (often, low, seeds) in [(0.8, 0.3, 3), (0.5, 0.1, 3), (0.9, 0.5, 3), (0.8, 0.3, 10)] {
-            let expected = often * 0.98 + (1.0 - often) * low;
-            let covered = (0..400_u64).filter(|&trial| {
-                let mut rng = kernels::random::rng(trial, "shares");
-                let values: Vec<f64> = (0..seeds)
-                    .map(|_| {
-                        if rng.random_range(0.0..1.0) < often {
-                            rng.random_range(0.96..1.0)
-                        } else {
-                            low
-                        }
-                    })
-                    .collect();
-                let all = resampled(&values);
-                let found = family_mean(&family(&all, &values), true, trial).unwrap();
-                let (from, to) = found.interval(LEVEL).unwrap();
-                (from..=to).contains(&expected)
-            });
-            let share = covered.count() as f64 / 400.0;
-            assert!(share >= 0.92, "{often} {low} {seeds}: {share}");
+    /// What a seed's edits reach: nearly everything `often`, about `low` else.
+    fn reached(often: f64, low: f64, rng: &mut ChaCha8Rng) -> f64 {
+        match rng.random_range(0.0..1.0) < often {
+            true => rng.random_range(0.96..1.0),
+            false => low + rng.random_range(-0.03..0.03),
         }
     }
 
-    #[test]
-    fn draws_of_t_have_its_quantiles() {
-        // The 97.5 % quantiles of t with 2 and 4 degrees of freedom are 4.303 and 2.776.
-        for (degrees, quantile) in [(2, 4.303), (4, 2.776)] {
-            let draws = student_t(degrees, 20_000, &mut kernels::random::rng(3, "t"));
-            let beyond = draws.iter().filter(|t| t.abs() > quantile);
-            let share = beyond.count() as f64 / 20_000.0;
-            assert!((share - 0.05).abs() < 0.006, "{degrees}: {share}");
+    /// Of 400 families of so many seeds and sites: how many intervals hold the mean of all seeds, and their mean width.
+    fn covered(often: f64, low: f64, seeds: usize, sites: usize) -> (f64, f64) {
+        let expected = often * 0.98 + (1.0 - often) * low;
+        let (mut covered, mut width) = (0, 0.0);
+        for trial in 0..400 {
+            let mut rng = kernels::random::rng(trial, "shares");
+            let values: Vec<Vec<f64>> = (0..seeds)
+                .map(|_| (0..sites).map(|_| reached(often, low, &mut rng)).collect())
+                .collect();
+            let resamples: Vec<Vec<f32>> = values.iter().flatten().map(|value| vec![*value as f32; 10]).collect();
+            let of_seed = |seed: usize| -> Measured<'_> {
+                let at = |site: usize| (values[seed][site], resamples[seed * sites + site].as_slice());
+                (0..sites).map(|site| (place(site, ""), at(site))).collect()
+            };
+            let family: Vec<Measured<'_>> = (0..seeds).map(of_seed).collect();
+            let (from, to) = family_mean(&family, Metric::EditAccuracy)
+                .unwrap()
+                .interval(LEVEL)
+                .unwrap();
+            assert!(from >= 0.0 && to <= 1.0, "{from} {to}");
+            covered += usize::from((from..=to).contains(&expected));
+            width += (to - from) / 400.0;
         }
+        (covered as f64 / 400.0, width)
+    }
+
+    #[test]
+    fn intervals_of_shares_cover_what_few_seeds_do() {
+        for (often, low) in [(0.9, 0.5), (0.8, 0.6), (0.8, 0.3), (0.95, 0.5)] {
+            for (seeds, sites) in [(3, 1), (3, 5), (10, 5)] {
+                let (share, width) = covered(often, low, seeds, sites);
+                assert!(
+                    share >= 0.92,
+                    "{often} {low}, {seeds} seeds at {sites} sites: {share}, width {width}"
+                );
+            }
+        }
+        // Five sites know more than one: three means of five, each t with two degrees, would have 0.26 here.
+        let (_, width) = covered(0.9, 0.5, 3, 5);
+        assert!(width < 0.2, "{width}");
+    }
+
+    #[test]
+    fn sites_are_seeds_of_their_own_and_attributes_are_not() {
+        // Two sites with the same variance between three seeds: twice the degrees of one. Welch and Satterthwaite by hand.
+        let values = [[0.1, 0.4], [0.2, 0.2], [0.3, 0.3]];
+        let none = [0.0_f32; 4];
+        let of = |places: [Place; 2]| -> Vec<Measured<'_>> {
+            let of_seed = |of_seed: &[f64; 2]| {
+                let at = |(place, value): (&Place, &f64)| (place.clone(), (*value, none.as_slice()));
+                places.iter().zip(of_seed).map(at).collect()
+            };
+            values.iter().map(of_seed).collect()
+        };
+        let spread = |family: &[Measured<'_>]| {
+            let common: Vec<&Place> = family[0].keys().collect();
+            added(&spread_by_site(family, &common, false)).unwrap()
+        };
+        let two = spread(&of([place(0, ""), place(1, "")]));
+        assert!(
+            (two.variance - 2.0 * 0.01 / 3.0 / 4.0).abs() < 1e-12 && (two.degrees - 4.0).abs() < 1e-9,
+            "{two:?}"
+        );
+        // One site with two attributes: the means of the seeds are 0.25, 0.2 and 0.3.
+        let one = spread(&of([place(0, "IO"), place(0, "Pos")]));
+        assert!(
+            (one.variance - 0.0025 / 3.0).abs() < 1e-12 && one.degrees == 2.0,
+            "{one:?}"
+        );
+        // The 97.5 % quantile of t with two degrees is 4.303.
+        assert!((one.half(LEVEL) - 4.302_653 * one.variance.sqrt()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_p_value_is_the_level_whose_interval_reaches_zero() {
+        let values = [0.3, 0.5, 0.4];
+        let all = resampled(&values);
+        let found = family_mean(&family(&all, &values), Metric::Sufficiency).unwrap();
+        let p_value = found.p_value();
+        assert!(p_value > 0.001 && p_value < 0.05, "{p_value}");
+        assert!(found.excludes_zero(p_value + 1e-3) && !found.excludes_zero(p_value - 2e-3));
+        let back = found.clone().reversed();
+        assert!((back.p_value() - p_value).abs() < 1e-3);
+        assert_eq!(back.interval(0.2).map(|(low, high)| (-high, -low)), found.interval(0.2));
+    }
+
+    #[test]
+    fn no_interval_leaves_the_range() {
+        let (a, b) = ([1.0, 0.6, 0.9], [0.0, 0.1, 0.5]);
+        let (ra, rb) = (resampled(&a), resampled(&b));
+        let found = difference(&family(&ra, &a), &family(&rb, &b), Metric::F1).unwrap();
+        let (low, high) = found.interval(1e-4).unwrap();
+        assert_eq!((low, high), (-1.0, 1.0));
+        let mean = family_mean(&family(&ra, &a), Metric::Mcc).unwrap();
+        assert_eq!(mean.interval(1e-4), Some((-1.0, 1.0)));
+        assert_eq!(mean.interval(1e-4), mean.clone().interval(1e-5));
     }
 
     #[test]

@@ -137,7 +137,10 @@ pub fn compared(found: &Compared) -> String {
         if found.runs.len() > 1 && pairs().next().is_none() {
             continue;
         }
-        let _ = writeln!(out, "\n{metric}: differences, with intervals at Holm's levels");
+        let _ = writeln!(
+            out,
+            "\n{metric}: differences with 95 % intervals; real by Holm's procedure over all of them"
+        );
         for pair in pairs() {
             let verdict = pair.verdict();
             let _ = writeln!(
@@ -275,7 +278,7 @@ fn means(out: &mut String, report: &Report, width: usize) {
     }
 }
 
-/// All comparisons, each with its interval at Holm's level.
+/// All comparisons, each with its 95 % interval.
 fn comparisons(out: &mut String, report: &Report) {
     let n = report.comparisons.len();
     if n == 0 {
@@ -283,8 +286,8 @@ fn comparisons(out: &mut String, report: &Report) {
     }
     let _ = writeln!(
         out,
-        "\nCOMPARISONS (means over sites and attributes; paired intervals over seeds or draws and prompts, at\n\
-         the level that Holm's procedure over all {n} allows each; *: real, excludes zero and seeds agree)"
+        "\nCOMPARISONS (means over sites and attributes; paired 95 % intervals over seeds or draws and prompts;\n\
+         *: real, excludes zero at the level that Holm's procedure over all {n} allows it, and seeds agree)"
     );
     report
         .comparisons
@@ -449,8 +452,8 @@ fn compare(out: &mut String, comparison: &Comparison) {
         fine(comparison.left_value),
         fine(comparison.right_value),
         fine(comparison.difference),
-        fine(comparison.holm_low),
-        fine(comparison.holm_high),
+        fine(comparison.low),
+        fine(comparison.high),
         if comparison.real { " *" } else { "" },
         comparison.pairs,
     );

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Instant;
 
 use crate::{Context, Result};
-use activations::HarvestPlan;
+use activations::{Cost, HarvestPlan};
 use dictionaries::Variant;
 use lm::Model;
 use sae::TrainConfig;
@@ -45,14 +45,8 @@ pub(crate) fn of_harvest(
     context: &Context,
 ) -> Result<Estimate, activations::Error> {
     let cost = plan.cost(model, tokenizer)?;
-    let (m, k, n) = (1024, 256, 1024);
-    let matrix = |rows, columns| kernels::from_vec::<2>(vec![1.0; rows * columns], [rows, columns], &context.device);
-    let (a, b) = (matrix(m, k), matrix(k, n));
-    let product = fastest(|| {
-        kernels::to_vec(kernels::matmul(a.clone(), b.clone()));
-    });
     let share = 1.0 / plan.part.of as f64;
-    let seconds = (cost.flops * product / (2 * m * k * n) as f64 * share).ceil();
+    let seconds = (seconds_of(&cost, context) * share).ceil();
     let (disk, memory) = (cost.disk as f64 * share, cost.window as f64);
     let what = format!(
         "{} tokens, {} vectors a hook, about {seconds:.0} s, {:.0} MB of disk and {:.0} MB of memory to shuffle in",
@@ -62,6 +56,17 @@ pub(crate) fn of_harvest(
         memory / 1e6
     );
     Ok(Estimate { seconds, memory, what })
+}
+
+/// The time of what a model computes, from one product of this machine.
+pub(crate) fn seconds_of(cost: &Cost, context: &Context) -> f64 {
+    let (m, k, n) = (1024, 256, 1024);
+    let matrix = |rows, columns| kernels::from_vec::<2>(vec![1.0; rows * columns], [rows, columns], &context.device);
+    let (a, b) = (matrix(m, k), matrix(k, n));
+    let product = fastest(|| {
+        kernels::to_vec(kernels::matmul(a.clone(), b.clone()));
+    });
+    cost.flops * product / (2 * m * k * n) as f64
 }
 
 /// Products of the encoder that a step of a variant takes (`saelab bench train`).

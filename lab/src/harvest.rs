@@ -35,7 +35,7 @@ pub(crate) struct Prepared {
     pub(crate) tokenizer: Tokenizer,
     pub(crate) plan: HarvestPlan,
     /// What was skipped in the files, in words.
-    skipped: Option<String>,
+    pub(crate) skipped: Option<String>,
 }
 
 impl Settings {
@@ -104,7 +104,8 @@ impl Settings {
         if let Some(manifest) = manifest.as_ref().filter(|_| !self.out.join(MADE).exists()) {
             // Under the store's lock: whoever else harvests there clears away what is half written.
             let _lock = Lock::take(&self.out.join(SETTINGS_FILE), Sharing::Alone, &mut |_| ()).ok();
-            self.made(manifest, &model, context)?.write(&self.out)?;
+            self.made(manifest, self.model_made(&model)?, context)?
+                .write(&self.out)?;
         }
         if let Some(skipped) = skipped {
             context.note(&format!("harvest: {skipped}"));
@@ -121,20 +122,25 @@ impl Settings {
         Ok(())
     }
 
+    /// The model as it was asked for.
+    pub(crate) fn model_made(&self, model: &Model) -> Result<ModelMade> {
+        let asked = self.config()?.model;
+        Ok(ModelMade::new(&asked, &run_folder::model_folder(&asked)?, model))
+    }
+
     /// What made a store.
-    fn made(&self, manifest: &Manifest, model: &Model, context: &Context) -> Result<Made> {
+    pub(crate) fn made(&self, manifest: &Manifest, of_model: ModelMade, context: &Context) -> Result<Made> {
         let config = self.config()?;
         let mut settings = manifest.provenance.settings.clone();
         if let SourceConfig::Text { path, .. } = &config.source {
             settings["source"]["path"] = serde_json::json!(path.as_slice());
             settings["source"]["text_field"] = config.source.text_field().into();
         }
-        let of_model = ModelMade::new(&config.model, &run_folder::model_folder(&config.model)?, model);
         let made = Made::by(context, "harvest", settings).with_model(Some(of_model));
         Ok(made.with_parent("tokenizer", &manifest.provenance.tokenizer_hash))
     }
 
-    fn config(&self) -> Result<HarvestConfig, ConfigError> {
+    pub(crate) fn config(&self) -> Result<HarvestConfig, ConfigError> {
         let file: HarvestFile = self.config.read()?;
         HarvestConfig::try_from(file).map_err(|error| self.config.refused(error))
     }
@@ -243,7 +249,7 @@ impl Settings {
 }
 
 /// Says what the lock of the store's folder means for this harvest.
-fn note_lock(locking: Locking, out: &Path, context: &Context) {
+pub(crate) fn note_lock(locking: Locking, out: &Path, context: &Context) {
     let out = out.display();
     context.note(&match locking {
         Locking::Waits => format!("harvest: another harvest is writing {out}; waiting until it has ended"),

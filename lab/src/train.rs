@@ -22,6 +22,7 @@ use crate::training_folder::{Standing, TrainingFolder, TrainingLock};
 use crate::training_log::TrainingLog;
 use crate::training_rows::TrainingRows;
 use crate::training_site::TrainingSite as Site;
+use crate::training_source::TrainingSource;
 use crate::{ConfigError, ConfigFile, Context, Error, Result, usage};
 
 /// Settings of the stage.
@@ -33,6 +34,11 @@ pub struct Settings {
     pub run: PathBuf,
     /// Store of activations, if it is not that of the experiment's folder.
     pub activations: Option<PathBuf>,
+    /// Harvest config of a text: the model runs beside the training, which reads its activations as they come. The bytes are those of
+    /// a harvest and then a training with `stream`.
+    pub harvest: Option<PathBuf>,
+    /// Whether what `harvest` computes is kept, as a store in activations/ of the experiment's folder.
+    pub keep: bool,
     /// Sites file; of a store made from text the hooks of its nodes, without it every hook.
     pub sites: Option<PathBuf>,
     /// Fail where a checkpoint of the same autoencoders with other settings is there and none with these; with the same settings
@@ -54,18 +60,21 @@ impl Settings {
     /// # Errors
     /// Settings that cannot be meant; files that cannot be read or written; what stands in the way.
     pub fn run(self, context: &Context) -> Result<()> {
-        let config = read_config(&self.config, self.stream)?;
+        let config = read_config(&self.config, self.stream || self.harvest.is_some())?;
         let run = RunFolder(self.run.clone());
-        let activations = self.activations.clone().unwrap_or_else(|| run.activations());
-        let store = Store::open(&activations)?;
-        let sites = self.sites(&store)?;
+        let source = match &self.harvest {
+            Some(harvest) => TrainingSource::harvested(harvest, &run, self.keep, context)?,
+            None => TrainingSource::stored(&self.activations.clone().unwrap_or_else(|| run.activations()))?,
+        };
+        let sites = self.sites(&source.store)?;
         if let Some(share) = self.shard {
-            return self.train_share(share, &sites, &config, &run, &store, context);
+            return self.train_share(share, &sites, &config, &run, &source, context);
         }
         // Before the first step of any of them.
         for &site in &sites {
             for variant in &config.variants {
-                TrainingFolder::new(&run, variant, site, &config, store.hash()).check(&context.device, self.replace)?;
+                TrainingFolder::new(&run, variant, site, &config, source.store.hash())
+                    .check(&context.device, self.replace)?;
             }
         }
         let start = Instant::now();
@@ -76,9 +85,10 @@ impl Settings {
             sites.len()
         ));
         for site in sites {
-            self.train_site(site, &config, &run, &store, context)
+            self.train_site(site, &config, &run, &source, context)
                 .with_context(|| format!("train {site}"))?;
         }
+        source.finish(context)?;
         let memory = usage::peak_memory_mb().map_or(String::new(), |peak| format!(" and {peak} MB of memory"));
         context.note(&format!(
             "train: took {:.0} s{memory}",
@@ -94,9 +104,10 @@ impl Settings {
         sites: &[Site],
         config: &TrainConfig,
         run: &RunFolder,
-        store: &Store,
+        source: &TrainingSource,
         context: &Context,
     ) -> Result<()> {
+        let store = &source.store;
         let (units, places) = units(sites, config, store);
         let hashes: Vec<String> = config.variants.iter().map(|variant| config.hash(variant)).collect();
         let key = share::key(&[], &hashes, &format!("{} {}", store.hash(), joined(sites)))?;
@@ -106,7 +117,7 @@ impl Settings {
             train: self,
             config,
             run,
-            store,
+            source,
             context,
             places,
         };
@@ -159,9 +170,10 @@ impl Settings {
         site: Site,
         config: &TrainConfig,
         run: &RunFolder,
-        store: &Store,
+        source: &TrainingSource,
         context: &Context,
     ) -> Result<()> {
+        let store = &source.store;
         let folder = |variant: &Variant| TrainingFolder::new(run, variant, site, config, store.hash());
         let checkpoints = checkpoints(run, site, config, store);
         let unfinished = || -> Result<Vec<Variant>> {
@@ -189,13 +201,18 @@ impl Settings {
             return Ok(checkpoints.remove()?);
         }
         let targets: BTreeSet<_> = variants.iter().filter_map(|variant| variant.target).collect();
-        let (rows, split) = match self.stream {
-            true => TrainingRows::streamed(store, site, targets, config)?,
+        let (mut rows, split) = match config.stream {
+            true => {
+                let rows = TrainingRows::streamed(store, site, targets, config)?;
+                source.tell(&rows, site, config, context).map_err(refused)?;
+                let sample = rows.sample()?;
+                (rows, sample)
+            }
             false => TrainingRows::in_memory(store, site, targets, config)?,
         };
         context.note(&rows.note(config));
         let (n_rows, width, split_targets) = (split.inputs.len(), split.inputs.width, split.targets.len());
-        let grid = match self.stream {
+        let grid = match config.stream {
             true => rows
                 .stream(config)
                 .map_err(sae::Error::from)
@@ -209,14 +226,16 @@ impl Settings {
         let cost = TrainingCost {
             rows: n_rows,
             store_rows: store.manifest().rows,
+            measured: match config.stream {
+                true => n_rows + rows.held_out_rows(),
+                false => n_rows,
+            },
             width,
             hooks: 1 + split_targets,
-            pool: self.stream.then(|| rows.pool_bytes(config)),
+            pool: config.stream.then(|| rows.pool_bytes(config)),
         };
         cost.tell(&variants, config, context);
         let first = self.resume(&mut grid, site, &checkpoints, context)?;
-        let activations = self.activations.clone().unwrap_or_else(|| run.activations());
-        let of_model = Made::read(&activations).and_then(|made| made.model);
         for variant in &variants {
             let folder = folder(variant);
             folder.begin()?;
@@ -224,7 +243,7 @@ impl Settings {
             let settings = serde_json::json!({
                 "site": site.to_string(), "train": config.settings(variant), "harvest": store.manifest().provenance.settings,
             });
-            let made = Made::by(context, "train", settings).with_model(of_model.clone());
+            let made = Made::by(context, "train", settings).with_model(source.model.clone());
             made.with_parent("activations", store.hash())
                 .write(&folder.unfinished)?;
         }
@@ -237,7 +256,7 @@ impl Settings {
             log.write(done - 1, &outcomes, grid.waited())?;
             // To measure takes long only where the store is read again.
             if (done.is_multiple_of(config.checkpoint_every) && done < config.steps)
-                || (done == config.steps && self.stream)
+                || (done == config.steps && config.stream)
             {
                 grid.save(&checkpoints)?;
             }
@@ -257,8 +276,8 @@ impl Settings {
             .map(|variant| (variant.name.clone(), log.last_fall(&variant.name)))
             .collect();
         drop(log);
-        let finished = match self.stream {
-            true => grid.finish_on(&mut |shard| rows.shard(shard))?,
+        let finished = match config.stream {
+            true => grid.finish_on(&mut |shard| rows.held_out_of(shard, &run.0))?,
             false => grid.finish()?,
         };
         let mut told = BTreeSet::new();
@@ -268,7 +287,7 @@ impl Settings {
                 site: site.to_string(),
                 parent: store.hash().to_owned(),
                 model: store.manifest().provenance.model_hash.clone(),
-                model_name: of_model.as_ref().and_then(|model| model.name.clone()),
+                model_name: source.model.as_ref().and_then(|model| model.name.clone()),
                 harvest: store.manifest().provenance.settings.clone(),
                 config: config.hash(variant),
                 settings: config.settings(variant),
@@ -375,7 +394,7 @@ struct GridShare<'a> {
     train: &'a Settings,
     config: &'a TrainConfig,
     run: &'a RunFolder,
-    store: &'a Store,
+    source: &'a TrainingSource,
     context: &'a Context,
     places: BTreeMap<String, (Site, usize)>,
 }
@@ -386,7 +405,7 @@ impl Work for GridShare<'_> {
     fn is_done(&mut self, unit: &Unit) -> Result<bool> {
         let (site, place) = self.places[&unit.name];
         let variant = &self.config.variants[place];
-        let folder = TrainingFolder::new(self.run, variant, site, self.config, self.store.hash());
+        let folder = TrainingFolder::new(self.run, variant, site, self.config, self.source.store.hash());
         Ok(folder.check(&self.context.device, self.train.replace)? == Standing::Finished)
     }
 
@@ -400,7 +419,9 @@ impl Work for GridShare<'_> {
             variants: variants.collect(),
             ..self.config.clone()
         };
-        let trained = self.train.train_site(site, &config, self.run, self.store, self.context);
+        let trained = self
+            .train
+            .train_site(site, &config, self.run, self.source, self.context);
         trained.with_context(|| format!("train {site}"))
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct TrainingCost {
     pub(crate) rows: usize,
     /// Rows of the store.
     pub(crate) store_rows: usize,
+    /// Rows that are looked at in the end.
+    pub(crate) measured: usize,
     /// Numbers of a row.
     pub(crate) width: usize,
     /// Hooks that are read: inputs, and the targets of transcoders.
@@ -92,9 +94,9 @@ impl TrainingCost {
         let product = (0..3).map(product).fold(f64::INFINITY, f64::min);
         // A sparse step takes 1.5 products and a dense one 7 (`saelab bench train`), and small ones half a millisecond more.
         let step = |variant: &Variant| if variant.architecture.k().is_some() { 1.5 } else { 7.0 } * product + 5e-4;
-        // Where latents are dead all rows are looked at, which is usual with a fixed number of active ones; else those held out.
+        // Where latents are dead all of these rows are looked at, which is usual with a fixed number of active ones; else those held out.
         let looked_at = |variant: &Variant| if variant.architecture.k().is_some() { 1.0 } else { 0.2 };
-        let batches = self.store_rows as f64 / config.batch as f64;
+        let batches = self.measured as f64 / config.batch as f64;
         let of_one =
             |variant: &Variant| step(variant) * config.steps as f64 + looked_at(variant) * batches * 1.5 * product;
         let read = (self.store_rows * d * size_of::<f32>() * self.hooks) as f64 / READ;

@@ -4,14 +4,19 @@
 //! A training that keeps its rows in memory and one that streams them hold out the same documents and see the same batches: those
 //! that [`activations::Stream`] defines. Where all shards are in the sample of a streamed training, mean and scale are the same too, and
 //! both end with the same bytes.
+//!
+//! A streamed training reads the sample before its first step, then what its batches hold, and at the end what is held out. Of a store
+//! that is made meanwhile ([`Store::live`]) that is all that the model reads.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use activations::store::Unit;
+use activations::store::{Row, Unit};
 use activations::{BatchOrder, Filter, HeldOut, HookRows, KnownVectors, Store, Stream, StreamConfig};
 use lm::HookPoint;
 use sae::{Error, Rows, Split, TrainConfig};
 
+use crate::held_out_file::HeldOutFile;
 use crate::training_site::TrainingSite;
 use crate::{ConfigError, Result};
 
@@ -36,6 +41,8 @@ pub(crate) struct TrainingRows<'a> {
     trained: Vec<usize>,
     /// Of a node: rows that were to be held out and are the same vector as one that is trained on, so that nothing is measured on them.
     seen: usize,
+    /// What is held out of a store that is made meanwhile, once it was made.
+    file: Option<HeldOutFile>,
 }
 
 impl<'a> TrainingRows<'a> {
@@ -46,7 +53,9 @@ impl<'a> TrainingRows<'a> {
         targets: BTreeSet<HookPoint>,
         config: &TrainConfig,
     ) -> Result<(Self, Split)> {
-        let mut found = Found::read(store, site, &targets, &TrainingSite::rows)?;
+        let places = std::iter::once(site).chain(targets.iter().map(|&target| site.at(target)));
+        let all = places.map(|place| place.rows(store)).collect::<Result<Vec<_>, _>>()?;
+        let mut found = Found::of(site, all, &targets)?;
         if config.part != [0, 1] {
             let inputs = Rows {
                 width: found.inputs.width,
@@ -81,17 +90,18 @@ impl<'a> TrainingRows<'a> {
             held_out,
             trained,
             seen,
+            file: None,
         };
         Ok((rows, split))
     }
 
-    /// Nothing in memory but a sample of the rows that are trained on, from shards spread over the store.
+    /// Nothing in memory; what is held out is known, and no vector was read.
     pub(crate) fn streamed(
         store: &'a Store,
         site: TrainingSite,
         targets: BTreeSet<HookPoint>,
         config: &TrainConfig,
-    ) -> Result<(Self, Split)> {
+    ) -> Result<Self> {
         if config.part != [0, 1] {
             return Err(ConfigError("`part`: not with --stream, which takes all rows".to_owned()).into());
         }
@@ -105,17 +115,50 @@ impl<'a> TrainingRows<'a> {
             held_out: HeldOut::default(),
             trained: Vec::new(),
             seen: 0,
+            file: None,
         };
         rows.held_out = store.held_out(site.place().0, config.held_out, config.seed)?;
-        let shards = rows.shards();
-        let sampled = sampled_shards(store.manifest().rows_per_shard).min(shards);
-        let spread: BTreeSet<usize> = (0..sampled).map(|i| i * shards / sampled).collect();
-        let mut split = rows.read(&spread)?;
-        split.inputs.values.truncate(split.trained * split.inputs.width);
-        for target in split.targets.values_mut() {
-            target.values.truncate(split.trained * target.width);
-        }
-        Ok((rows, split))
+        Ok(rows)
+    }
+
+    /// The sample of a streamed training: rows that are trained on, of shards spread over the store.
+    pub(crate) fn sample(&self) -> Result<Split, Error> {
+        self.read(&self.sampled(), &|row| !self.held_out.holds(row))
+    }
+
+    /// The shards that the sample is of.
+    fn sampled(&self) -> BTreeSet<usize> {
+        let shards = self.shards();
+        let sampled = sampled_shards(self.store.manifest().rows_per_shard).min(shards);
+        (0..sampled).map(|i| i * shards / sampled).collect()
+    }
+
+    /// Tokens that the model reads for the sample, for the batches and for what is held out; none where the store is on disk.
+    pub(crate) fn tokens(&self, config: &TrainConfig) -> Result<[usize; 3], activations::Error> {
+        let (sample, all) = (self.sampled(), (0..self.shards()).collect());
+        let stream = self.stream(config)?;
+        let of_shard = |shard| self.store.tokens_of(&BTreeSet::from([shard]), &|_| true);
+        Ok([
+            self.store.tokens_of(&sample, &|row| !self.held_out.holds(row))?,
+            stream.shards().map(of_shard).sum::<Result<usize, _>>()?,
+            self.store.tokens_of(&all, &|row| self.held_out.holds(row))?,
+        ])
+    }
+
+    /// Rows that are held out.
+    pub(crate) fn held_out_rows(&self) -> usize {
+        self.held_out.rows()
+    }
+
+    /// Bytes of what is held out, as `f32`.
+    pub(crate) fn held_out_bytes(&self) -> usize {
+        let hooks = &self.store.manifest().hooks;
+        let width = |(hook, head): (HookPoint, Option<usize>)| {
+            let entry = hooks.get(&hook)?;
+            Some(entry.width / head.and(entry.heads).unwrap_or(1))
+        };
+        let width: usize = self.places().into_iter().filter_map(width).sum();
+        self.held_out.rows() * width * size_of::<f32>()
     }
 
     /// The batches of a training that streams.
@@ -123,11 +166,14 @@ impl<'a> TrainingRows<'a> {
         Stream::new(self.store, self.stream_config(config))
     }
 
-    /// Bytes of the shards that a stream has in memory at a time, as `f32`.
+    /// Bytes of the shards that a stream has in memory at a time, as `f32`. Where they are made meanwhile, as many wait, and one more is
+    /// in the making.
     pub(crate) fn pool_bytes(&self, config: &TrainConfig) -> usize {
         let manifest = self.store.manifest();
         let stream = self.stream_config(config);
-        let rows = (stream.pool_shards(self.store) * manifest.rows_per_shard).min(manifest.rows);
+        let pool = stream.pool_shards(self.store);
+        let shards = if self.store.is_live() { 2 * pool + 1 } else { pool };
+        let rows = (shards * manifest.rows_per_shard).min(manifest.rows);
         let widths = stream.hooks.iter().filter_map(|(hook, _)| manifest.hooks.get(hook));
         rows * widths.map(|entry| entry.width * size_of::<f32>()).sum::<usize>()
     }
@@ -145,29 +191,37 @@ impl<'a> TrainingRows<'a> {
 
     fn stream_config(&self, config: &TrainConfig) -> StreamConfig {
         let (hook, head) = self.site.place();
-        let targets = self.targets.iter().map(|&target| self.site.at(target).place());
         let without_held_out = match self.held_out.rows() {
             0 => HeldOut::default(),
             _ => self.held_out.clone(),
         };
         StreamConfig {
-            hooks: std::iter::once((hook, head)).chain(targets).collect(),
+            hooks: self.places(),
             filter: Filter {
                 // Rows that are all wanted are read without looking where they come from.
                 without_special: self.held_out.of() < self.store.manifest().rows,
                 without_held_out,
                 ..Filter::default()
             },
+            steps: config.steps,
             ..StreamConfig::of(hook, head, config.batch, config.seed)
         }
     }
 
-    /// A shard of the store; none behind the last.
-    pub(crate) fn shard(&self, number: usize) -> Result<Option<Split>, Error> {
-        match number < self.shards() {
-            true => self.read(&BTreeSet::from([number])).map(Some),
-            false => Ok(None),
+    /// What is held out of a shard of the store; none behind the last.
+    pub(crate) fn held_out_of(&mut self, number: usize, folder: &Path) -> Result<Option<Split>, Error> {
+        if number >= self.shards() || self.held_out.rows() == 0 {
+            return Ok(None);
         }
+        if let Some(split) = self.file.as_mut().and_then(|file| file.read(number).transpose()) {
+            return split.map(Some);
+        }
+        let split = self.read(&BTreeSet::from([number]), &|row| self.held_out.holds(row))?;
+        if !self.store.is_kept() {
+            let file = self.file.get_or_insert_with(|| HeldOutFile::new(folder));
+            file.write(number, &split)?;
+        }
+        Ok(Some(split))
     }
 
     /// Says how much is held out, and where the figures are of rows that were trained on.
@@ -214,13 +268,17 @@ impl<'a> TrainingRows<'a> {
         entry.map_or(0, |entry| entry.shards.len())
     }
 
-    fn read(&self, shards: &BTreeSet<usize>) -> Result<Split, Error> {
-        let read = |site: &TrainingSite, store: &Store| {
-            let (hook, head) = site.place();
-            store.shards_of(hook, head, shards)
-        };
-        let found = Found::read(self.store, self.site, &self.targets, &read)?;
-        Ok(found.split(&self.held_out))
+    /// Where the inputs are in the store, then the targets in the order of their hooks.
+    fn places(&self) -> Vec<(HookPoint, Option<usize>)> {
+        let targets = self.targets.iter().map(|&target| self.site.at(target).place());
+        std::iter::once(self.site.place()).chain(targets).collect()
+    }
+
+    /// Those of the rows of some shards that are wanted and not marked as special.
+    fn read(&self, shards: &BTreeSet<usize>, wanted: &dyn Fn(&Row) -> bool) -> Result<Split, Error> {
+        let wanted = |row: &Row| !row.special && wanted(row);
+        let all = self.store.rows_of(&self.places(), shards, &wanted)?;
+        Ok(Found::of(self.site, all, &self.targets)?.split(&self.held_out))
     }
 }
 
@@ -232,16 +290,14 @@ struct Found {
 }
 
 impl Found {
-    fn read(
-        store: &Store,
-        site: TrainingSite,
-        targets: &BTreeSet<HookPoint>,
-        read: &dyn Fn(&TrainingSite, &Store) -> Result<HookRows, activations::Error>,
-    ) -> Result<Self, Error> {
-        let inputs = read(&site, store)?;
+    /// The rows of a site, and then those of its targets.
+    fn of(site: TrainingSite, all: Vec<HookRows>, targets: &BTreeSet<HookPoint>) -> Result<Self, Error> {
+        let mut all = all.into_iter();
+        let Some(inputs) = all.next() else {
+            unreachable!("the site's own rows come first")
+        };
         let mut found = BTreeMap::new();
-        for &hook in targets {
-            let target = read(&site.at(hook), store)?;
+        for (&hook, target) in targets.iter().zip(all) {
             if target.rows != inputs.rows {
                 let reason = format!("is {hook}, whose rows in the store are not those of {site}; harvest again");
                 return Err(Error::Config {

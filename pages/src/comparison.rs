@@ -132,7 +132,7 @@ fn differences(found: &Compared) -> Markup {
         }],
     };
     html! {
-        p { "Left minus right, paired by prompt, with intervals at Holm's levels: all differences of a metric are held to 95 % together." }
+        p { "Left minus right, paired by prompt, with 95 % intervals. Whether a difference is real is judged by Holm's procedure over all differences of its metric." }
         (table.render())
     }
 }

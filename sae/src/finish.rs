@@ -32,7 +32,7 @@ pub struct Finished {
     pub summary: Summary,
 }
 
-/// The parts of a store in their order, by number: none behind the last one.
+/// What was held out, part by part in the order of a store: none behind the last one.
 pub type Parts<'a> = dyn FnMut(usize) -> Result<Option<Split>, Error> + 'a;
 
 /// A [`Split`] that is only looked at.
@@ -52,8 +52,8 @@ impl Grid {
         self.finish_with(None)
     }
 
-    /// Ends a streamed training: its members are measured on all parts of a store, which are asked for twice, for their mean and for all
-    /// else.
+    /// Ends a streamed training: its members are measured on the parts, which are asked for twice, for their mean and for all else. The
+    /// sample of rows that were trained on is looked at too: a latent is dead that no row of either activates.
     ///
     /// # Errors
     ///
@@ -65,12 +65,25 @@ impl Grid {
     fn finish_with(self, mut parts: Option<&mut Parts<'_>>) -> Result<Vec<Finished>, Error> {
         self.check()?;
         let side_by_side = is_small(&self.config, &self.inputs, &self.device);
-        let Self { config, members, .. } = self;
+        let Self {
+            config,
+            members,
+            mut inputs,
+            mut targets,
+            ..
+        } = self;
+        if parts.is_some() {
+            // What is held out comes in parts.
+            inputs.rows.truncate(self.n_train);
+            targets
+                .values_mut()
+                .for_each(|target| target.rows.truncate(self.n_train));
+        }
         // Whatever a stream has read ahead is not needed any more.
         drop(self.source);
         let held = Held {
-            inputs: self.inputs,
-            targets: self.targets,
+            inputs,
+            targets,
             n_train: self.n_train,
             device: self.device,
         };
@@ -155,29 +168,28 @@ impl Held {
         Ok((variant, model))
     }
 
-    /// Shows all parts, or, where there are none, the rows that the grid holds.
+    /// Shows all parts, where there are any, and then the rows that the grid holds.
     fn visit(&self, parts: Option<&mut Parts<'_>>, visit: &mut dyn FnMut(&Part<'_>)) -> Result<(), Error> {
-        let Some(parts) = parts else {
-            visit(&Part {
-                inputs: &self.inputs.rows,
-                targets: self
-                    .targets
-                    .iter()
-                    .map(|(hook, scaled)| (*hook, &scaled.rows))
-                    .collect(),
-                trained: self.n_train,
-            });
-            return Ok(());
-        };
-        let mut number = 0;
-        while let Some(split) = parts(number)? {
-            visit(&Part {
-                inputs: &split.inputs,
-                targets: split.targets.iter().map(|(hook, rows)| (*hook, rows)).collect(),
-                trained: split.trained,
-            });
-            number += 1;
+        if let Some(parts) = parts {
+            let mut number = 0;
+            while let Some(split) = parts(number)? {
+                visit(&Part {
+                    inputs: &split.inputs,
+                    targets: split.targets.iter().map(|(hook, rows)| (*hook, rows)).collect(),
+                    trained: split.trained,
+                });
+                number += 1;
+            }
         }
+        visit(&Part {
+            inputs: &self.inputs.rows,
+            targets: self
+                .targets
+                .iter()
+                .map(|(hook, scaled)| (*hook, &scaled.rows))
+                .collect(),
+            trained: self.n_train,
+        });
         Ok(())
     }
 }

@@ -56,6 +56,11 @@ impl Rows {
         }
     }
 
+    /// Leaves the first `rows`.
+    pub(crate) fn truncate(&mut self, rows: usize) {
+        self.values.truncate(rows * self.width);
+    }
+
     /// The numbers of consecutive rows.
     pub(crate) fn slice(&self, rows: Range<usize>) -> &[f32] {
         &self.values[rows.start * self.width..rows.end * self.width]

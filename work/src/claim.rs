@@ -101,7 +101,8 @@ impl Claim {
             ended: Some(ended),
             ..self.record.clone()
         };
-        artifacts::write_new(&list.file(self.unit, &kind), &record.line())?;
+        // The result, not this record, says that the unit is done.
+        artifacts::write_new_unsynced(&list.file(self.unit, &kind), &record.line())?;
         self.give_back(list)
     }
 

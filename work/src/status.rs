@@ -155,6 +155,11 @@ impl UnitStatus {
                     status.attempts += 1;
                     continue;
                 }
+                // Its contents were lost with the power of a machine.
+                Some((Err(_), 0)) if kind == "done" => {
+                    (status.attempts, status.state) = (status.attempts + 1, State::Done);
+                    continue;
+                }
                 Some((Err(reason), _)) => return Err(Error::Damaged { path, reason }),
                 Some((Ok(record), _)) => record,
             };

@@ -217,3 +217,17 @@ fn other_units_under_the_same_key_are_refused() {
     let error = Stage::read_all(&folder.path().join("work")).unwrap_err().to_string();
     assert!(error.contains("00001.done is damaged"), "{error}");
 }
+
+/// Records are not forced to the disk: a machine without power may leave a file of no bytes.
+#[test]
+fn a_record_that_was_lost_with_the_power_still_says_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = list(folder.path());
+    let mut files = Files::new(folder.path());
+    assert_eq!(run(&list, &mut files, "1/1").done, UNITS);
+    fs::write(folder.path().join("work/toy-key/00002.done"), "").unwrap();
+    assert_eq!(status(folder.path()).count(State::Done), UNITS);
+    files.asked.clear();
+    assert_eq!(run(&list, &mut files, "1/1").done, 0);
+    assert_eq!(files.asked, [] as [Vec<String>; 0]);
+}

@@ -7,6 +7,7 @@
 //! Shapes: `B` sequences of a batch, `T` tokens of a sequence, `N` stored vectors of a batch, `W` numbers per stored
 //! vector (all heads of a hook side by side), `H` heads, `Dh` d_head.
 
+mod live;
 mod sequence;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,11 +15,12 @@ use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use burn::tensor::{Int, Tensor, TensorData};
-use lm::{HookPoint, Model, Passes, Request, Spec, Trace};
+use lm::{Batch, HookPoint, Model, Passes, Request, Spec, Trace};
 use serde_json::{Map, Value, json};
 use tasks::{Prompt, Role};
 use text::Tokenizer;
 
+pub use live::Kept;
 use sequence::{Sequence, Sequences, prompt_sequences};
 
 use crate::node::validate_hook;
@@ -189,6 +191,25 @@ impl HarvestPlan {
         Ok(Value::Object(settings))
     }
 
+    /// What the store will hold, and where each row goes.
+    fn layout(&self, model: &Model, tokenizer: &Tokenizer, sequences: &Sequences<'_>) -> Result<Layout, Error> {
+        let roles: BTreeSet<Role> = self.roles.iter().copied().collect();
+        let provenance = Provenance {
+            model_hash: model.hash().to_owned(),
+            tokenizer_hash: tokenizer.hash().to_owned(),
+            settings: self.settings(model, tokenizer, sequences)?,
+        };
+        Ok(Layout {
+            provenance,
+            rows: sequences.rows(),
+            hooks: self.shapes(model.spec())?,
+            dtype: self.dtype,
+            rows_per_shard: self.rows_per_shard,
+            shuffle: self.layout_window().1,
+            roles: roles.into_iter().collect(),
+        })
+    }
+
     /// The hooks and their shapes in this model.
     fn shapes(&self, config: &Spec) -> Result<BTreeMap<HookPoint, HookShape>, Error> {
         let shape = |&hook: &HookPoint| {
@@ -256,24 +277,8 @@ pub fn harvest(
     out: &Path,
     on_event: &mut dyn FnMut(Event),
 ) -> Result<Option<Manifest>, Error> {
-    let hooks = plan.shapes(model.spec())?;
     let sequences = plan.sequences(tokenizer, model.spec().n_ctx)?;
-    let roles: BTreeSet<Role> = plan.roles.iter().copied().collect();
-    let (_, shuffle) = plan.layout_window();
-    let provenance = Provenance {
-        model_hash: model.hash().to_owned(),
-        tokenizer_hash: tokenizer.hash().to_owned(),
-        settings: plan.settings(model, tokenizer, &sequences)?,
-    };
-    let layout = Layout {
-        provenance,
-        rows: sequences.rows(),
-        hooks,
-        dtype: plan.dtype,
-        rows_per_shard: plan.rows_per_shard,
-        shuffle,
-        roles: roles.into_iter().collect(),
-    };
+    let layout = plan.layout(model, tokenizer, &sequences)?;
     let hooks: Vec<HookPoint> = layout.hooks.keys().copied().collect();
     let mut writer = StoreWriter::create(out, layout, &sequences, plan.part, &mut |locking| {
         on_event(Event::Lock(locking));
@@ -339,18 +344,8 @@ fn forward(
         let capture: Vec<HookPoint> = missing.map(|(hook, _)| *hook).collect();
         if !capture.is_empty() {
             let batch = sequences.read(places.clone())?;
-            let ids: Vec<&[u32]> = batch.iter().map(Sequence::ids).collect();
-            let request = Request {
-                capture: capture.clone(),
-                ..Request::default()
-            };
-            let trace = passes.pass(number, of_batch, &ids)?.run(&request)?;
             let rows: Vec<Row> = batch.iter().flat_map(Sequence::rows).collect();
-            let flat = flat_places(&batch);
-            let vectors = capture
-                .into_iter()
-                .map(|hook| Ok((hook, vectors(&trace, hook, &flat)?)));
-            let vectors = vectors.collect::<Result<Vec<_>, Error>>()?;
+            let vectors = read_batch(&passes, number, of_batch, &batch, &capture)?;
             if sender.send(Pushed { start, rows, vectors }).is_err() {
                 return Ok(());
             }
@@ -362,6 +357,25 @@ fn forward(
         }));
     }
     Ok(())
+}
+
+/// Runs the model over one batch; gives the vectors of each hook, `[N, W]`.
+fn read_batch(
+    passes: &Passes<'_>,
+    number: usize,
+    of_batch: Batch,
+    batch: &[Sequence],
+    hooks: &[HookPoint],
+) -> Result<Vec<(HookPoint, Vec<f32>)>, Error> {
+    let ids: Vec<&[u32]> = batch.iter().map(Sequence::ids).collect();
+    let request = Request {
+        capture: hooks.to_vec(),
+        ..Request::default()
+    };
+    let trace = passes.pass(number, of_batch, &ids)?.run(&request)?;
+    let flat = flat_places(batch);
+    let vectors = hooks.iter().map(|&hook| Ok((hook, vectors(&trace, hook, &flat)?)));
+    vectors.collect()
 }
 
 /// Index of each stored vector of a batch in its `[B * T]` positions, `N`.

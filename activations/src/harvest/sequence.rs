@@ -1,5 +1,6 @@
 //! What the model reads in a harvest: one sequence of tokens per prompt or window of text, and the rows stored of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -126,7 +127,7 @@ pub(super) enum Sequences<'a> {
         windows: &'a Windows,
         special: BTreeSet<u32>,
         keep_special: bool,
-        counts: Vec<u32>,
+        counts: Cow<'a, [u32]>,
     },
 }
 
@@ -152,7 +153,7 @@ impl<'a> Sequences<'a> {
             windows,
             special,
             keep_special,
-            counts,
+            counts: counts.into(),
         })
     }
 

@@ -69,12 +69,12 @@ impl Part {
 }
 
 impl Layout {
-    pub(super) fn shards(&self) -> usize {
+    pub(crate) fn shards(&self) -> usize {
         self.rows.div_ceil(self.rows_per_shard)
     }
 
     /// Shards of a window; the last one may have fewer.
-    pub(super) fn window_shards(&self) -> usize {
+    pub(crate) fn window_shards(&self) -> usize {
         self.shuffle.map_or(1, |shuffle| shuffle.shards.max(1))
     }
 
@@ -84,17 +84,17 @@ impl Layout {
     }
 
     /// The rows of a window.
-    pub(super) fn window_rows(&self, window: usize) -> Range<usize> {
+    pub(crate) fn window_rows(&self, window: usize) -> Range<usize> {
         let size = self.rows_per_shard * self.window_shards();
         window * size..((window + 1) * size).min(self.rows)
     }
 
-    pub(super) fn windows(&self) -> usize {
+    pub(crate) fn windows(&self) -> usize {
         self.shards().div_ceil(self.window_shards())
     }
 
     /// For each row of a window in the order of the source, its place in the window.
-    pub(super) fn order(&self, window: usize) -> Vec<u32> {
+    pub(crate) fn order(&self, window: usize) -> Vec<u32> {
         let mut places: Vec<u32> = (0..self.window_rows(window).len() as u32).collect();
         if let Some(Shuffle { seed, .. }) = self.shuffle {
             places.shuffle(&mut kernels::random::rng(seed, &format!("activations/window {window}")));

@@ -111,7 +111,7 @@ impl Files {
 }
 
 /// Path of a shard inside the store's folder.
-pub(super) fn shard_file(hook: HookPoint, shard: usize) -> String {
+pub(crate) fn shard_file(hook: HookPoint, shard: usize) -> String {
     format!("{hook}/{shard:05}.parquet")
 }
 

@@ -11,6 +11,7 @@ use parquet::file::statistics::Statistics as ColumnStatistics;
 use tasks::Role;
 
 use super::held_out::HeldOut;
+use super::live::Feed;
 use super::open_shard::OpenShard;
 use super::reader::{Cut, Store};
 use super::schema::Row;
@@ -159,6 +160,27 @@ impl Pool {
         Ok(pool)
     }
 
+    /// As [`Pool::read`], from shards that are being made; `None` where that was told to stop.
+    pub(super) fn made(feed: &Feed, shards: usize, selection: &Selection) -> Result<Option<Self>, Error> {
+        let mut pool = Self {
+            hooks: vec![Held::default(); selection.hooks.len()],
+            ..Self::default()
+        };
+        let filter = (!selection.filter.is_empty()).then_some(&selection.filter);
+        for _ in 0..shards {
+            let Some(made) = feed.next()? else { return Ok(None) };
+            for (index, data) in made.into_iter().enumerate() {
+                let bytes = data.vectors.len() / data.rows.len().max(1);
+                let rows = match filter.is_some() || selection.rows {
+                    true => data.rows,
+                    false => Vec::new(),
+                };
+                pool.add(index, bytes, &rows, vec![data.vectors.into()], filter);
+            }
+        }
+        Ok(Some(pool))
+    }
+
     /// Adds a row group of the hook at `index`.
     fn add(&mut self, index: usize, bytes: usize, rows: &[Row], pages: Vec<Bytes>, filter: Option<&Filter>) {
         let held = &mut self.hooks[index];
@@ -211,6 +233,10 @@ pub(super) fn counts(store: &Store, hook: HookPoint, filter: &Filter) -> Result<
     let shards = store.shards(hook)?;
     if filter.is_empty() {
         return Ok(shards.iter().map(|(_, expected)| expected.rows).collect());
+    }
+    if let Some(source) = store.source() {
+        let count = |shard| Ok(source.rows(shard)?.iter().filter(|row| filter.holds(row)).count());
+        return (0..shards.len()).map(count).collect();
     }
     shards.iter().map(|(path, expected)| count(path, *expected)).collect()
 }

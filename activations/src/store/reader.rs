@@ -5,11 +5,14 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use lm::HookPoint;
 use tasks::{Labels, Role};
 
 use super::held_out::{Counts, HeldOut};
+use super::live::MakeShards;
 use super::manifest::{Files, Manifest, ShardEntry};
 use super::open_shard::OpenShard;
 use super::schema::Row;
@@ -25,6 +28,8 @@ pub struct Store {
     dir: PathBuf,
     manifest: Manifest,
     hash: String,
+    /// What makes the shards of a store that is not on disk.
+    source: Option<Arc<dyn MakeShards>>,
 }
 
 /// All vectors of one node.
@@ -80,7 +85,43 @@ impl Store {
             dir: dir.to_owned(),
             manifest,
             hash,
+            source: None,
         })
+    }
+
+    /// A store whose shards are made by `source`; its files exist nowhere.
+    pub(crate) fn made_by(manifest: Manifest, hash: String, source: Arc<dyn MakeShards>) -> Self {
+        Self {
+            dir: PathBuf::new(),
+            manifest,
+            hash,
+            source: Some(source),
+        }
+    }
+
+    /// Whether its shards are made when they are asked for.
+    pub fn is_live(&self) -> bool {
+        self.source.is_some()
+    }
+
+    /// Whether its shards are on disk once they were read.
+    pub fn is_kept(&self) -> bool {
+        self.source.as_ref().is_none_or(|source| source.keeps())
+    }
+
+    /// Ends a [`Store::live`] that is kept: writes its manifest, and gives it. `None` where nothing is kept, or where shards are missing
+    /// that nobody has asked for; a harvest to the folder completes it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the disk says.
+    pub fn finish(&self) -> Result<Option<Manifest>, Error> {
+        self.source.as_ref().map_or(Ok(None), |source| source.finish())
+    }
+
+    /// What makes the shards, where they are not on disk.
+    pub(super) fn source(&self) -> Option<&Arc<dyn MakeShards>> {
+        self.source.as_ref()
     }
 
     /// What the store holds.
@@ -128,11 +169,15 @@ impl Store {
     /// A hook that the store does not hold; a damaged shard.
     pub fn held_out(&self, hook: HookPoint, share: f64, seed: u64) -> Result<HeldOut, Error> {
         let mut counts = Counts::default();
-        for (path, expected) in self.shards(hook)? {
+        let mut add = |rows: &[Row]| rows.iter().filter(|row| !row.special).for_each(|row| counts.add(row));
+        for (shard, (path, expected)) in self.shards(hook)?.into_iter().enumerate() {
+            if let Some(source) = &self.source {
+                add(&source.rows(shard)?);
+                continue;
+            }
             let open = OpenShard::on_disk(&path, expected)?;
             for group in 0..open.groups().len() {
-                let rows = open.rows(group)?;
-                rows.iter().filter(|row| !row.special).for_each(|row| counts.add(row));
+                add(&open.rows(group)?);
             }
         }
         Ok(counts.choose(share, seed))
@@ -152,6 +197,82 @@ impl Store {
         self.read(hook, head, None, |shard| shards.contains(&shard))
     }
 
+    /// Some rows of several hooks (each with its head, where it has heads) in some shards, in the order of the store. The model of a
+    /// [`Store::live`] reads nothing for shards without such a row, and what it reads once for all hooks.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::shards_of`]; hooks that do not have the same rows.
+    pub fn rows_of(
+        &self,
+        hooks: &[(HookPoint, Option<usize>)],
+        shards: &BTreeSet<usize>,
+        wanted: &dyn Fn(&Row) -> bool,
+    ) -> Result<Vec<HookRows>, Error> {
+        if self.source.is_some() {
+            return self.made(hooks, shards, wanted);
+        }
+        let read = |&(hook, head): &(HookPoint, Option<usize>)| {
+            let HookRows { width, values, rows } = self.shards_of(hook, head, shards)?;
+            Ok(match rows.iter().all(wanted) {
+                true => HookRows { width, values, rows },
+                false => {
+                    let kept = values.chunks_exact(width).zip(&rows).filter(|(_, row)| wanted(row));
+                    HookRows {
+                        values: kept.flat_map(|(vector, _)| vector).copied().collect(),
+                        rows: rows.iter().filter(|row| wanted(row)).cloned().collect(),
+                        width,
+                    }
+                }
+            })
+        };
+        hooks.iter().map(read).collect()
+    }
+
+    /// Tokens that a model reads anew for [`Store::rows_of`]: none where the store is on disk.
+    ///
+    /// # Errors
+    ///
+    /// The text cannot be read.
+    pub fn tokens_of(&self, shards: &BTreeSet<usize>, wanted: &dyn Fn(&Row) -> bool) -> Result<usize, Error> {
+        let Some(source) = &self.source else { return Ok(0) };
+        shards.iter().map(|&shard| source.tokens(shard, wanted)).sum()
+    }
+
+    /// [`Store::rows_of`] where shards are made.
+    fn made(
+        &self,
+        hooks: &[(HookPoint, Option<usize>)],
+        shards: &BTreeSet<usize>,
+        wanted: &dyn Fn(&Row) -> bool,
+    ) -> Result<Vec<HookRows>, Error> {
+        let cuts = hooks.iter().map(|&(hook, head)| self.cut(hook, head));
+        let cuts = cuts.collect::<Result<Vec<_>, Error>>()?;
+        let empty = |cut: &Cut| HookRows {
+            width: cut.width,
+            values: Vec::new(),
+            rows: Vec::new(),
+        };
+        let mut found: Vec<HookRows> = cuts.iter().map(empty).collect();
+        let (names, stop): (Vec<HookPoint>, _) =
+            (hooks.iter().map(|(hook, _)| *hook).collect(), AtomicBool::new(false));
+        let Some(source) = &self.source else { return Ok(found) };
+        for &shard in shards {
+            let made = source.make(shard, &names, wanted, &stop)?.unwrap_or_default();
+            for ((found, cut), data) in found.iter_mut().zip(&cuts).zip(made) {
+                let bytes = data.vectors.len() / data.rows.len().max(1);
+                let vectors = data.vectors.chunks_exact(bytes.max(1)).zip(data.rows);
+                for (vector, row) in vectors.filter(|(_, row)| wanted(row)) {
+                    self.manifest
+                        .dtype
+                        .decode(&vector[cut.bytes.clone()], &mut found.values); // [D]
+                    found.rows.push(row);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// Reads the vectors of a hook, of one role or of all, in the shards that `wanted` names.
     fn read(
         &self,
@@ -160,6 +281,11 @@ impl Store {
         role: Option<Role>,
         wanted: impl Fn(usize) -> bool,
     ) -> Result<HookRows, Error> {
+        if self.source.is_some() {
+            let all = |row: &Row| role.is_none() || row.role == role;
+            let shards = (0..self.shards(hook)?.len()).filter(|&shard| wanted(shard)).collect();
+            return Ok(self.made(&[(hook, head)], &shards, &all)?.swap_remove(0));
+        }
         let cut = self.cut(hook, head)?;
         let mut found = HookRows {
             width: cut.width,

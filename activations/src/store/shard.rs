@@ -37,11 +37,11 @@ const PAGE_BYTES: usize = 1 << 20;
 
 /// The contents of a shard.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct ShardData {
+pub(crate) struct ShardData {
     /// Origin of each vector, `N`.
-    pub(super) rows: Vec<Row>,
+    pub(crate) rows: Vec<Row>,
     /// The bytes of the vectors, `[N, W]` numbers of the store's type.
-    pub(super) vectors: Vec<u8>,
+    pub(crate) vectors: Vec<u8>,
 }
 
 /// What a shard must say about itself to belong to a store.
@@ -66,6 +66,25 @@ impl Expected<'_> {
 }
 
 impl ShardData {
+    /// Places for so many vectors of so many bytes.
+    pub(crate) fn empty(rows: usize, bytes: usize) -> Self {
+        Self {
+            rows: vec![Row::default(); rows],
+            vectors: vec![0; rows * bytes],
+        }
+    }
+
+    /// Puts a vector and its origin into their place.
+    ///
+    /// # Errors
+    ///
+    /// The index of the first number that the type cannot hold.
+    pub(crate) fn put(&mut self, place: usize, row: Row, vector: &[f32], dtype: Dtype) -> Result<(), usize> {
+        let bytes = vector.len() * dtype.size();
+        self.rows[place] = row;
+        dtype.encode(vector, &mut self.vectors[place * bytes..(place + 1) * bytes])
+    }
+
     /// Statistics of all vectors, and a checksum of the rows and vectors of every row group: one pass.
     fn summary(&self, width: usize, dtype: Dtype) -> (Statistics, Vec<u32>) {
         let bytes = width * dtype.size();

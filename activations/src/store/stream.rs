@@ -8,12 +8,15 @@
 //! Shapes: `B` rows of a batch, `D` numbers of a vector.
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lm::HookPoint;
 
+use super::live::Feed;
 use super::pool::{self, Pool, Selection};
 use super::reader::Store;
 use super::schema::Row;
@@ -40,8 +43,11 @@ pub struct StreamConfig {
     pub filter: Filter,
     /// Whether batches name the origin of their rows, which costs a little.
     pub rows: bool,
-    /// Bytes that the pool may hold; at least one shard of every hook is.
+    /// Bytes that the pool may hold; at least one shard of every hook is. Where shards are made while they are read, as many
+    /// wait to be taken, and one more is in the making.
     pub memory: usize,
+    /// Steps that are asked for at most, so that no shard is made which no step needs; none is given beyond them.
+    pub steps: usize,
 }
 
 impl StreamConfig {
@@ -58,6 +64,7 @@ impl StreamConfig {
             filter: Filter::default(),
             rows: false,
             memory: Self::MEMORY,
+            steps: usize::MAX,
         }
     }
 
@@ -116,6 +123,8 @@ pub struct Stream {
 struct Reading {
     batches: Receiver<Result<(Batch, Throughput), Error>>,
     thread: JoinHandle<()>,
+    /// Tells whatever makes shards to make no more.
+    stop: Arc<AtomicBool>,
 }
 
 /// All that the order of the rows depends on.
@@ -127,6 +136,22 @@ struct Plan {
     /// Rows of an epoch.
     rows: usize,
     batch: usize,
+    /// Steps that are asked for at most.
+    steps: usize,
+    /// Shards of a pool.
+    pool: usize,
+}
+
+/// A pool that is to be read.
+#[derive(Debug, Clone)]
+struct Next {
+    epoch: usize,
+    /// Its number in the epoch.
+    index: usize,
+    shards: Vec<usize>,
+    rows: usize,
+    /// Rows that lie before the first batch.
+    skip: usize,
 }
 
 impl Stream {
@@ -147,7 +172,8 @@ impl Stream {
         };
         let counts = pool::counts(store, first, &config.filter)?.into_iter().enumerate();
         let wanted = counts.map(|(shard, rows)| if config.shards.contains(&shard) { rows } else { 0 });
-        let order = PoolOrder::new(wanted, config.pool_shards(store), config.seed);
+        let pool = config.pool_shards(store);
+        let order = PoolOrder::new(wanted, pool, config.seed);
         let rows = order.rows();
         check_batch(config.batch, rows)?;
         let plan = Plan {
@@ -160,6 +186,8 @@ impl Stream {
             order,
             rows,
             batch: config.batch,
+            steps: config.steps,
+            pool,
         };
         Ok(Self {
             plan,
@@ -177,6 +205,11 @@ impl Stream {
     /// The step that [`Stream::next_batch`] gives next.
     pub fn position(&self) -> usize {
         self.step
+    }
+
+    /// The shards that are read from here to the last step, in that order.
+    pub fn shards(&self) -> impl Iterator<Item = usize> + use<> {
+        self.plan.pools(self.step).flat_map(|next| next.shards)
     }
 
     /// Goes to a step.
@@ -226,11 +259,12 @@ impl Stream {
 
     fn start(&self) -> Result<Reading, Error> {
         let (sender, batches) = sync_channel(AHEAD);
-        let (plan, step) = (self.plan.clone(), self.step);
+        let (plan, step, stop) = (self.plan.clone(), self.step, Arc::new(AtomicBool::new(false)));
+        let stopped = stop.clone();
         let thread = std::thread::Builder::new()
             .name("activations".to_owned())
             .spawn(move || {
-                if let Err(error) = plan.read(step, &sender) {
+                if let Err(error) = plan.read(step, &sender, stopped) {
                     // Nobody listens any more when this fails.
                     let _ = sender.send(Err(error));
                 }
@@ -238,11 +272,12 @@ impl Stream {
             .map_err(|error| Error::Stream {
                 reason: format!("no thread to read with: {error}"),
             })?;
-        Ok(Reading { batches, thread })
+        Ok(Reading { batches, thread, stop })
     }
 
     fn stop(&mut self) {
-        if let Some(Reading { batches, thread }) = self.reading.take() {
+        if let Some(Reading { batches, thread, stop }) = self.reading.take() {
+            stop.store(true, Ordering::Relaxed);
             // The thread ends when it finds the channel closed.
             drop(batches);
             let _ = thread.join();
@@ -257,53 +292,102 @@ impl Drop for Stream {
 }
 
 impl Plan {
-    /// Sends batches from `step` on until nobody listens.
-    fn read(&self, step: usize, sender: &SyncSender<Result<(Batch, Throughput), Error>>) -> Result<(), Error> {
-        let (mut epoch, place) = (step * self.batch / self.rows, step * self.batch % self.rows);
-        // Rows of the epoch that lie before the first batch.
-        let mut skip = place;
+    /// The pools from that of the first row of `step` on, to that of the last row of the last step.
+    fn pools(&self, step: usize) -> impl Iterator<Item = Next> + Send + use<> {
+        let (first, end) = (step.saturating_mul(self.batch), self.steps.saturating_mul(self.batch));
+        let (order, epoch) = (self.order.clone(), first / self.rows);
+        let mut before = epoch * self.rows;
+        let of_epoch = move |epoch| {
+            order
+                .pools(epoch)
+                .into_iter()
+                .enumerate()
+                .map(move |pool| (epoch, pool))
+        };
+        let all = (epoch..)
+            .flat_map(of_epoch)
+            .map(move |(epoch, (index, (shards, rows)))| {
+                let start = before;
+                before += rows;
+                (
+                    start,
+                    Next {
+                        epoch,
+                        index,
+                        shards,
+                        rows,
+                        skip: first.saturating_sub(start),
+                    },
+                )
+            });
+        let wanted = all.take_while(move |(start, _)| *start < end);
+        wanted.map(|(_, next)| next).filter(|next| next.skip < next.rows)
+    }
+
+    /// Sends batches from `step` on until nobody listens, or until the last one that is asked for.
+    fn read(
+        &self,
+        step: usize,
+        sender: &SyncSender<Result<(Batch, Throughput), Error>>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<(), Error> {
+        if step >= self.steps {
+            return Ok(());
+        }
         let mut open = self.empty(step);
         let (mut cost, mut since) = (Throughput::default(), Instant::now());
-        loop {
-            for (index, (shards, rows)) in self.order.pools(epoch).into_iter().enumerate() {
-                if skip >= rows {
-                    skip -= rows;
-                    continue;
+        let feed = self.store.source().map(|source| {
+            let hooks = self.selection.hooks.iter().map(|(hook, _)| *hook).collect();
+            let shards = self.pools(step).flat_map(|next| next.shards);
+            Feed::start(source.clone(), hooks, shards, self.pool, stop)
+        });
+        let feed = feed.transpose()?;
+        for Next {
+            epoch,
+            index,
+            shards,
+            rows,
+            skip,
+        } in self.pools(step)
+        {
+            let pool = match &feed {
+                None => Pool::read(&self.store, &shards, &self.selection)?,
+                Some(feed) => match Pool::made(feed, shards.len(), &self.selection)? {
+                    Some(pool) => pool,
+                    None => return Ok(()),
+                },
+            };
+            if pool.len() != rows {
+                let reason = format!("{rows} rows expected in a pool, found {}", pool.len());
+                return Err(Error::Stream { reason });
+            }
+            cost.stored += pool.stored;
+            cost.skipped += pool.skipped;
+            let order = self.order.rows_of(epoch, index, rows);
+            let mut rows = &order[skip..];
+            while !rows.is_empty() {
+                let held = open.values[0].len() / self.selection.hooks[0].1.width;
+                let (taken, rest) = rows.split_at(rows.len().min(self.batch - held));
+                rows = rest;
+                for (hook, values) in open.values.iter_mut().enumerate() {
+                    pool.gather(&self.store, hook, &self.selection, taken, values); // [B, D]
                 }
-                let pool = Pool::read(&self.store, &shards, &self.selection)?;
-                if pool.len() != rows {
-                    let reason = format!("{rows} rows expected in a pool, found {}", pool.len());
-                    return Err(Error::Stream { reason });
+                if self.selection.rows {
+                    open.rows
+                        .extend(taken.iter().map(|&row| pool.rows[row as usize].clone()));
                 }
-                cost.stored += pool.stored;
-                cost.skipped += pool.skipped;
-                let order = self.order.rows_of(epoch, index, rows);
-                let mut rows = &order[skip..];
-                skip = 0;
-                while !rows.is_empty() {
-                    let held = open.values[0].len() / self.selection.hooks[0].1.width;
-                    let (taken, rest) = rows.split_at(rows.len().min(self.batch - held));
-                    rows = rest;
-                    for (hook, values) in open.values.iter_mut().enumerate() {
-                        pool.gather(&self.store, hook, &self.selection, taken, values); // [B, D]
+                if held + taken.len() == self.batch {
+                    let next = self.empty(open.step + 1);
+                    let full = std::mem::replace(&mut open, next);
+                    cost.busy = since.elapsed();
+                    if sender.send(Ok((full, cost))).is_err() || open.step >= self.steps {
+                        return Ok(());
                     }
-                    if self.selection.rows {
-                        open.rows
-                            .extend(taken.iter().map(|&row| pool.rows[row as usize].clone()));
-                    }
-                    if held + taken.len() == self.batch {
-                        let next = self.empty(open.step + 1);
-                        let full = std::mem::replace(&mut open, next);
-                        cost.busy = since.elapsed();
-                        if sender.send(Ok((full, cost))).is_err() {
-                            return Ok(());
-                        }
-                        (cost, since) = (Throughput::default(), Instant::now());
-                    }
+                    (cost, since) = (Throughput::default(), Instant::now());
                 }
             }
-            epoch += 1;
         }
+        Ok(())
     }
 
     fn empty(&self, step: usize) -> Batch {

@@ -22,6 +22,7 @@ use super::claim::SETTINGS_FILE;
 use super::hashed::{Hashed, Hashes, footer_crc32c_at};
 use super::layout::{HookShape, Layout, Part};
 use super::manifest::{HookEntry, MANIFEST_FILE, Manifest, ShardEntry, shard_file};
+use super::open_shard::OpenShard;
 use super::schema::Row;
 use super::shard::{Expected, FORMAT_VERSION, ShardData};
 use super::tokens::{self, TOKENS_FILE, TokenWindows, TokensEntry};
@@ -206,22 +207,14 @@ impl StoreWriter {
         }
         let size = self.layout.rows_per_shard;
         if writer.open.is_empty() {
-            let shard = |first| {
-                let rows = size.min(within.end - first);
-                ShardData {
-                    rows: vec![Row::default(); rows],
-                    vectors: vec![0; rows * bytes],
-                }
-            };
+            let shard = |first| ShardData::empty(size.min(within.end - first), bytes);
             writer.open = within.clone().step_by(size).map(shard).collect();
         }
         let places = &self.order.1[writer.filled..];
         for (index, ((row, vector), &place)) in rows.iter().zip(values.chunks_exact(width)).zip(places).enumerate() {
             let (shard, place) = (place as usize / size, place as usize % size);
-            let shard = &mut writer.open[shard];
-            shard.rows[place] = row.clone();
-            let out = &mut shard.vectors[place * bytes..(place + 1) * bytes];
-            dtype.encode(vector, out).map_err(|at| Error::NonFinite {
+            let put = writer.open[shard].put(place, row.clone(), vector, dtype);
+            put.map_err(|at| Error::NonFinite {
                 path: self.dir.join(hook.to_string()),
                 row: start + index,
                 value: vector[at],
@@ -301,6 +294,35 @@ impl StoreWriter {
         artifacts::write_json(&path, &manifest)?;
         self.remove_leftovers();
         Ok(Some(manifest))
+    }
+
+    /// The hooks of which a window is still to be written.
+    pub(crate) fn lacks(&self, window: usize) -> Vec<HookPoint> {
+        let hooks = self.hooks.keys().copied();
+        hooks.filter(|&hook| self.wants(hook, window)).collect()
+    }
+
+    /// Forgets the rows of windows that are not full.
+    pub(crate) fn forget(&mut self) {
+        for writer in self.hooks.values_mut() {
+            (writer.open, writer.filled) = (Vec::new(), 0);
+        }
+    }
+
+    /// Whether every shard is on disk.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.missing().next().is_none()
+    }
+
+    /// A shard that is on disk.
+    pub(crate) fn read(&self, hook: HookPoint, shard: usize) -> Result<ShardData, Error> {
+        let HookWriter { shape, shards, .. } = self.writer(hook);
+        let path = self.dir.join(shard_file(hook, shard));
+        let Some(entry) = shards.get(shard).and_then(Option::as_ref) else {
+            return Err(Error::MissingShard { path });
+        };
+        let open = OpenShard::in_memory(&path, self.expected(hook, shape.width, shard), entry.crc32c)?;
+        open.contents()
     }
 
     /// The shards that are not known to be on disk.

@@ -43,21 +43,27 @@ impl CoverageArgs {
         }
         let seeds = eval::ledger::members(&run.report.dictionaries, &self.family).len();
         let mut out = format!(
-            "{} seeds of {} drawn {} times, {} at a time: share of 95 % intervals that hold the mean of the others\n",
+            "{} seeds of {} drawn {} times, {} at a time: share of 95 % intervals that hold the mean of the others (of a \
+             difference from as many others: that hold 0)\n",
             seeds, self.family, self.trials, self.seeds
         );
         // Writing to a string cannot fail.
         let _ = writeln!(
             out,
-            "{:<24}{:>14}{:>8}{:>16}{:>8}",
-            "score", "single places", "width", "mean of places", "width"
+            "{:<24}{:>14}{:>8}{:>16}{:>8}{:>12}{:>8}",
+            "score", "single places", "width", "mean of places", "width", "difference", "width"
         );
         for of in found {
             let name = of.metric.to_string() + &of.k.map_or(String::new(), |k| format!(" k={k}"));
             let _ = writeln!(
                 out,
-                "{name:<24}{:>14.3}{:>8.3}{:>16.3}{:>8.3}",
-                of.share, of.width, of.share_of_means, of.width_of_means
+                "{name:<24}{:>14.3}{:>8.3}{:>16.3}{:>8.3}{:>12.3}{:>8.3}",
+                of.share,
+                of.width,
+                of.share_of_means,
+                of.width_of_means,
+                of.share_of_differences,
+                of.width_of_differences
             );
         }
         output::result(&out)

@@ -18,6 +18,13 @@ pub(crate) struct Train {
     /// Store of activations, if it is not that of the experiment's folder
     #[arg(long)]
     activations: Option<PathBuf>,
+    /// Harvest config of a text: the model runs beside the training, which reads its activations as they come; none are stored without
+    /// --keep. The bytes are those of `saelab harvest`, then `saelab train --stream`
+    #[arg(long, conflicts_with_all = ["activations", "shard"])]
+    harvest: Option<PathBuf>,
+    /// Keep what --harvest computes: the store that `saelab harvest` writes, in activations/ of the experiment's folder
+    #[arg(long, requires = "harvest")]
+    keep: bool,
     /// Sites file; of a store made from text the hooks of its nodes, without it every hook
     #[arg(long)]
     sites: Option<PathBuf>,
@@ -50,6 +57,8 @@ impl Train {
             },
             run: self.run,
             activations: self.activations,
+            harvest: self.harvest,
+            keep: self.keep,
             sites: self.sites,
             resume: self.resume,
             replace: self.replace,

@@ -36,7 +36,7 @@ pub fn table(masks: &Masks) -> String {
     if !masks.comparisons.is_empty() {
         let _ = writeln!(
             out,
-            "\nCOMPARISONS OF SCORES (intervals at the level that Holm's procedure over all {} allows each; *: real)",
+            "\nCOMPARISONS OF SCORES (95 % intervals; *: real by Holm's procedure over all {})",
             masks.comparisons.len()
         );
         for found in &masks.comparisons {
@@ -49,8 +49,8 @@ pub fn table(masks: &Masks) -> String {
                 number(found.left_value),
                 number(found.right_value),
                 number(found.difference),
-                number(found.holm_low),
-                number(found.holm_high),
+                number(found.low),
+                number(found.high),
                 if found.real { " *" } else { "" },
                 found.pairs
             );
