@@ -28,7 +28,7 @@ const STRENGTH: f32 = 5.0;
 pub(crate) struct PlantedText {
     pub(crate) vocabulary: Vocabulary,
     pub(crate) seen: Vec<Arc<[u32]>>,
-    tested: Vec<Arc<[u32]>>,
+    pub(crate) tested: Vec<Arc<[u32]>>,
 }
 
 static TEXT: LazyLock<PlantedText> = LazyLock::new(|| {
