@@ -3,7 +3,29 @@
 //! Every artefact is written under a temporary name first, so what stands under its own name is whole: the process may end at any
 //! time. A training first writes a checkpoint ([`lab::interrupt`]): the first signal is a request, and the second ends the process.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::output;
+
+/// Whether the command answers until it is ended.
+static ANSWERING: AtomicBool = AtomicBool::new(false);
+
+/// Held by a command that answers until it is ended: a signal is then its ordinary end.
+#[derive(Debug)]
+pub(crate) struct Answering(());
+
+impl Answering {
+    pub(crate) fn new() -> Self {
+        ANSWERING.store(true, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        ANSWERING.store(false, Ordering::SeqCst);
+    }
+}
 
 /// Has a signal end the process with one line and without temporary files, or, where a training watches, ask it to end.
 pub(crate) fn listen() -> anyhow::Result<()> {
@@ -14,7 +36,11 @@ pub(crate) fn listen() -> anyhow::Result<()> {
             return;
         }
         artifacts::end_temporaries();
-        output::note("error: interrupted; what was finished is kept, run the same command again to resume (`saelab pretrain` with --resume)");
+        if ANSWERING.load(Ordering::SeqCst) {
+            output::note("ended");
+            std::process::exit(0);
+        }
+        output::note("error: interrupted; files that were finished are kept, and the same command run again reuses them (`saelab pretrain` with --resume)");
         std::process::exit(1);
     })
     .map_err(|error| {

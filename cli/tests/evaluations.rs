@@ -135,6 +135,25 @@ fn a_report_is_compared_with_its_own_resamples_only() {
 }
 
 #[test]
+fn a_run_that_was_not_evaluated_is_told_what_evaluates_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().to_string_lossy().into_owned();
+    for (arguments, part) in [
+        (["compare", &run], "saelab splice"),
+        (["report", &run], "--model MODEL"),
+    ] {
+        let error = refused(&saelab(&arguments).output().unwrap());
+        assert!(
+            error.contains("report.json") && error.contains("saelab eval") && error.contains(part),
+            "{error}"
+        );
+        let nowhere = format!("{run}/nowhere");
+        let error = refused(&saelab(&[arguments[0], &nowhere]).output().unwrap());
+        assert!(error.ends_with("nowhere: there is no such folder"), "{error}");
+    }
+}
+
+#[test]
 fn a_report_of_another_question_stays_until_it_is_to_be_replaced() {
     let run = Run::new();
     succeeds(run.eval_unasked(&run.path, &[]).output().unwrap());

@@ -139,7 +139,7 @@ pub fn compared(found: &Compared) -> String {
         }
         let _ = writeln!(
             out,
-            "\n{metric}: differences with 95 % intervals; real by Holm's procedure over all of them"
+            "\n{metric}: differences with 95 % intervals, over sites (or pairs of site and attribute); real by Holm's procedure over all of them"
         );
         for pair in pairs() {
             let verdict = pair.verdict();

@@ -70,6 +70,7 @@ mod training_source;
 pub mod truth;
 pub mod usage;
 pub mod verify_model;
+mod wording;
 
 pub use config::{ConfigError, ConfigFile};
 pub use context::Context;

@@ -16,11 +16,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::WithContext as _;
+use crate::estimate;
 use crate::finished_notes;
 use crate::hook_autoencoders::{self, AtHook, Loaded, TextFile, TextSettings, Together};
 use crate::left_out::LeftOut;
 use crate::made::{Made, ModelMade};
 use crate::run_folder::{self, RunFolder};
+use crate::wording::counted;
 use crate::{ConfigError, Context, Outcome, Result};
 
 /// Settings of the stage.
@@ -240,6 +242,12 @@ impl Settings {
             settings.replace,
         )?;
         let n = sites.iter().map(|site| site.autoencoders.len()).sum::<usize>();
+        let passes = estimate::splice_passes(sites.len(), n, file.together.len());
+        context.note(&format!(
+            "splice: {}: {passes} passes of {}",
+            counted(n, "autoencoder"),
+            estimate::of_passes(SpliceText::pass_cost(&model, &windows), passes, context)
+        ));
         let bar = context.bar("splice", n + file.together.len());
         let text = SpliceText::new(&model, &special, &windows)?;
         let mut tasks = Tasks {

@@ -10,6 +10,7 @@ use work::{Stage, State, UnitStatus};
 use crate::error::WithContext as _;
 use crate::run_folder::{self, RunFolder};
 use crate::share;
+use crate::wording::counted;
 use crate::{Outcome, Result};
 
 /// Units of a state that the table names; `--json` has all.
@@ -30,6 +31,8 @@ struct Found {
     stores: Vec<StoreFound>,
     /// Autoencoders that stand finished in `sae/`, whoever made them.
     autoencoders: usize,
+    /// Trainings that broke off or still run: their checkpoints.
+    checkpoints: Vec<PathBuf>,
     stages: Vec<StageFound>,
 }
 
@@ -58,7 +61,8 @@ impl Settings {
     pub fn run(self) -> Result<Outcome<()>> {
         ensure!(self.run.is_dir(), "{}: there is no such folder", self.run.display());
         let found = Found::read(&self.run)?;
-        if found.stores.is_empty() && found.autoencoders == 0 && found.stages.is_empty() {
+        if found.stores.is_empty() && found.autoencoders == 0 && found.checkpoints.is_empty() && found.stages.is_empty()
+        {
             bail!(
                 "{} holds no store, no autoencoders and no work list; name the folder of an experiment",
                 self.run.display()
@@ -102,9 +106,16 @@ impl Found {
             let is_finished = |site: &String| sae.join(&name).join(site).join("sae_weights.safetensors").exists();
             autoencoders += sites.iter().filter(|site| is_finished(site)).count();
         }
+        let of_trainings = RunFolder(run.to_owned()).checkpoints();
+        let mut checkpoints = Vec::new();
+        for site in run_folder::folders(&of_trainings)? {
+            let steps = run_folder::folders(&of_trainings.join(&site))?;
+            checkpoints.extend(steps.into_iter().map(|step| of_trainings.join(&site).join(step)));
+        }
         Ok(Self {
             stores,
             autoencoders,
+            checkpoints,
             stages,
         })
     }
@@ -123,7 +134,14 @@ impl Found {
             );
         }
         if self.autoencoders > 0 {
-            let _ = writeln!(out, "sae: {} autoencoders finished", self.autoencoders);
+            let _ = writeln!(out, "sae: {} finished", counted(self.autoencoders, "autoencoder"));
+        }
+        for checkpoint in &self.checkpoints {
+            let _ = writeln!(
+                out,
+                "{}: a training that is not finished; the same `saelab train` resumes it",
+                checkpoint.display()
+            );
         }
         if self.stages.is_empty() {
             let _ = writeln!(
