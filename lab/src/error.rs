@@ -65,6 +65,9 @@ pub enum Error {
     /// Of the crate `sae`.
     #[error(transparent)]
     Sae(#[from] sae::Error),
+    /// Of the crate `storage`.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
     /// Of the crate `supervised`.
     #[error(transparent)]
     Supervised(#[from] supervised::Error),
