@@ -138,16 +138,18 @@ impl Circuit {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn numbers(graph: &Graph, edges: &[(&str, &str, Option<&str>)]) -> Vec<usize> {
+    /// The numbers of edges that are given by their ends.
+    pub(crate) fn numbers(graph: &Graph, edges: &[(&str, &str, Option<&str>)]) -> Vec<usize> {
         let number =
             |(from, to, slot): &(&str, &str, Option<&str>)| graph.edge_number(graph.find(from, to, *slot).unwrap());
         edges.iter().map(number).collect()
     }
 
-    fn names(circuit: &Circuit) -> Vec<String> {
+    /// The edges of a circuit as they are written.
+    pub(crate) fn names(circuit: &Circuit) -> Vec<String> {
         circuit.edges().map(|edge| circuit.graph().name(edge)).collect()
     }
 

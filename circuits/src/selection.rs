@@ -153,16 +153,7 @@ impl FromStr for Rule {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-
-    fn numbers(graph: &Graph, edges: &[(&str, &str, Option<&str>)]) -> Vec<usize> {
-        let number =
-            |(from, to, slot): &(&str, &str, Option<&str>)| graph.edge_number(graph.find(from, to, *slot).unwrap());
-        edges.iter().map(number).collect()
-    }
-
-    fn names(circuit: &Circuit) -> Vec<String> {
-        circuit.edges().map(|edge| circuit.graph().name(edge)).collect()
-    }
+    use crate::circuit::tests::{names, numbers};
 
     #[test]
     fn greedy_takes_no_edge_into_what_it_has_not_reached() {

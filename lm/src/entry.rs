@@ -227,3 +227,72 @@ impl Entry {
         HostTensor::new(self.shape.clone(), (0..n).map(number).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_come_back_as_they_were_whatever_the_pieces() {
+        let qkv = Slot::Block(0, Part::Qkv);
+        let cases: Vec<Vec<Entry>> = vec![
+            vec![Entry::matrix("a", Slot::Embed, [5, 3])],
+            vec![
+                Entry::columns("q", qkv, Kind::Weight, 3, 4).at_column(0, 8),
+                Entry::columns("k", qkv, Kind::Weight, 3, 2).at_column(4, 8),
+                Entry::columns("v", qkv, Kind::Weight, 3, 2).at_column(6, 8),
+            ],
+            vec![
+                Entry::columns("q", qkv, Kind::Bias, 3, 4).at_column(0, 6),
+                Entry::columns("k", qkv, Kind::Bias, 3, 2).at_column(4, 6),
+            ],
+            vec![Entry::vector("n", Slot::FinalNorm, Kind::Weight, 7).in_form(Form::PlusOne)],
+            vec![Entry {
+                form: Form::HeadsOfQkv {
+                    heads: 2,
+                    transposed: true,
+                },
+                ..Entry::columns("qkv", qkv, Kind::Weight, 4, 12)
+            }],
+        ];
+        for group in cases {
+            for piece in [1, 2, 3, 1000] {
+                let mut parameter = vec![f32::NAN; group[0].parameter_shape().iter().product()];
+                let tensors: Vec<HostTensor> = (1..)
+                    .zip(&group)
+                    .map(|(which, entry)| {
+                        let n: usize = entry.shape.iter().product();
+                        let data = (0..n).map(|i| (which * 100 + i) as f32).collect();
+                        HostTensor::new(entry.shape.clone(), data)
+                    })
+                    .collect();
+                for (entry, tensor) in group.iter().zip(&tensors) {
+                    for (index, numbers) in tensor.data.chunks(piece).enumerate() {
+                        entry.place(index * piece, numbers, &mut parameter, |number| number);
+                    }
+                }
+                assert!(parameter.iter().all(|number| !number.is_nan()), "{group:?}");
+                for (entry, tensor) in group.iter().zip(&tensors) {
+                    assert_eq!(entry.taken_from(&parameter), *tensor, "{}", entry.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn heads_of_neox_are_sorted_into_queries_keys_and_values() {
+        let entry = Entry {
+            form: Form::HeadsOfQkv {
+                heads: 2,
+                transposed: false,
+            },
+            ..Entry::vector("qkv", Slot::Block(0, Part::Qkv), Kind::Bias, 12)
+        };
+        let mut parameter = vec![0.0; 12];
+        // Head 0: queries 0 1, keys 2 3, values 4 5; head 1 from 6 on.
+        let stored: Vec<f32> = (0..12).map(|i| i as f32).collect();
+        entry.place(0, &stored, &mut parameter, |number| number);
+        let expected = [0.0, 1.0, 6.0, 7.0, 2.0, 3.0, 8.0, 9.0, 4.0, 5.0, 10.0, 11.0];
+        assert_eq!(parameter, expected);
+    }
+}
