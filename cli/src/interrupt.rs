@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::output;
+use crate::{locations, output};
 
 /// Whether the command answers until it is ended.
 static ANSWERING: AtomicBool = AtomicBool::new(false);
@@ -40,7 +40,8 @@ pub(crate) fn listen() -> anyhow::Result<()> {
             output::note("ended");
             std::process::exit(0);
         }
-        output::note("error: interrupted; files that were finished are kept, and the same command run again reuses them (`saelab pretrain` with --resume)");
+        locations::finish_in_time();
+        output::note("error: interrupted; what was finished is kept, run the same command again to resume (`saelab pretrain` with --resume)");
         std::process::exit(1);
     })
     .map_err(|error| {

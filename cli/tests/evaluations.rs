@@ -104,6 +104,10 @@ fn results(run: &Path) -> Vec<Vec<u8>> {
 fn a_report_is_compared_with_its_own_resamples_only() {
     let run = Run::new();
     succeeds(run.eval(&run.path, &[]).output().unwrap());
+    // Last digits depend on the instruction sets, of which `run.json` says which they were.
+    let circumstances: serde_json::Value = artifacts::read_json(&run.path.join("run.json")).unwrap();
+    assert_eq!(circumstances["instruction_set"], kernels::instruction_set());
+    assert_eq!(circumstances["bf16_instruction_set"], kernels::bf16_instruction_set());
     let (first, compared) = (results(&run.path), run.compare());
     assert!(compared.status.success());
     succeeds(run.eval(&run.path, &["seed=5"]).output().unwrap());

@@ -227,6 +227,8 @@ fn circumstances(start: Instant, context: &Context) -> serde_json::Value {
     serde_json::json!({
         "date": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         "device": context.device_name,
+        "instruction_set": kernels::instruction_set(),
+        "bf16_instruction_set": kernels::bf16_instruction_set(),
         "git_revision": context.program.git_revision.as_deref().unwrap_or_default(),
         "host": host.ok(),
         "sources": context.program.sources,

@@ -93,13 +93,18 @@ impl Settings {
         let estimate = estimate::of_harvest(&plan, &model, &tokenizer, context)?;
         context.note(&format!("harvest: {estimate}"));
         let bar = context.bar("harvest", 0);
-        let manifest = harvest(&model, &tokenizer, &plan, &self.out, &mut |event| match event {
+        let mut on_event = |event| match event {
             Event::Progress(progress) => {
                 bar.set_length(progress.total as u64);
                 bar.set_position(progress.done as u64);
             }
             Event::Lock(locking) => note_lock(locking, &self.out, context),
-        })?;
+        };
+        let mut manifest = harvest(&model, &tokenizer, &plan, &self.out, &mut on_event)?;
+        // Parts elsewhere may have put the shards that are missing here.
+        while manifest.is_none() && storage::process::refresh(&self.out)? {
+            manifest = harvest(&model, &tokenizer, &plan, &self.out, &mut on_event)?;
+        }
         bar.finish_and_clear();
         // A store that was complete already was made by what its file says.
         if let Some(manifest) = manifest.as_ref().filter(|_| !self.out.join(MADE).exists()) {

@@ -9,9 +9,9 @@ use dictionaries::{Autoencoder, Dictionary, Format, Origin, Trained};
 use lm::{HookPoint, LoadOptions, Model};
 use serde::Deserialize;
 
-use crate::error::WithContext as _;
+use crate::error::{Misplaced, WithContext as _};
 use crate::identity;
-use crate::left_out::{LeftOut, Misplaced};
+use crate::left_out::LeftOut;
 use crate::made::Made;
 use crate::run_folder::{self, RunFolder};
 use crate::training_site::TrainingSite;

@@ -38,7 +38,7 @@ pub mod hook_autoencoders;
 mod identity;
 pub mod interrupt;
 pub mod language_model;
-pub mod left_out;
+mod left_out;
 pub mod locate;
 pub mod made;
 pub mod masks;
@@ -74,6 +74,6 @@ mod wording;
 
 pub use config::{ConfigError, ConfigFile};
 pub use context::Context;
-pub use error::{Error, Result};
+pub use error::{Error, Misplaced, Result};
 pub use outcome::Outcome;
 pub use reporter::{Bar, Reporter, Silent};

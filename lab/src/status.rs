@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use activations::store::{Files, Store};
+use report::{Cell, Group, Table};
 use serde::Serialize;
 use work::{Stage, State, UnitStatus};
 
@@ -150,31 +151,36 @@ impl Found {
             );
             return out;
         }
-        let _ = writeln!(
-            out,
-            "\n{:<10} {:>6} {:>6} {:>8} {:>7} {:>7} {:>8} {:>10} {:>10} {:>10} {:>8}",
-            "stage", "units", "done", "running", "failed", "lost", "waiting", "time", "processor", "in vain", "memory"
-        );
+        let columns = [
+            ("units", 6),
+            ("done", 6),
+            ("running", 8),
+            ("failed", 7),
+            ("lost", 7),
+            ("waiting", 8),
+            ("time", 10),
+            ("processor", 10),
+            ("in vain", 10),
+            ("memory", 8),
+        ];
+        let columns = columns.map(|(heading, width)| Group::column(heading, width));
+        let mut table = Table::new("stage", 10, columns.to_vec());
         for StageFound { stage, .. } in &self.stages {
             let sum = |of: &dyn Fn(&UnitStatus) -> Option<f64>| stage.units.iter().filter_map(of).sum::<f64>();
             let is_done = |unit: &UnitStatus| unit.state == State::Done;
             let memory = stage.units.iter().filter_map(|unit| unit.peak_memory_mb).max();
-            let _ = writeln!(
-                out,
-                "{:<10} {:>6} {:>6} {:>8} {:>7} {:>7} {:>8} {:>10} {:>10} {:>10} {:>8}",
-                stage.stage,
-                stage.units.len(),
-                stage.count(State::Done),
-                stage.count(State::Running),
-                stage.count(State::Failed),
-                stage.count(State::Lost),
-                stage.count(State::Waiting),
-                duration(sum(&|unit| unit.seconds.filter(|_| is_done(unit)))),
-                duration(sum(&|unit| unit.processor_seconds)),
-                duration(sum(&|unit| Some(unit.lost_seconds))),
-                memory.map_or_else(|| "-".to_owned(), |mb| format!("{mb} MB"))
-            );
+            let states = [State::Done, State::Running, State::Failed, State::Lost, State::Waiting];
+            let mut cells = vec![Cell::Count(stage.units.len())];
+            cells.extend(states.map(|state| Cell::Count(stage.count(state))));
+            cells.extend([
+                Cell::text(duration(sum(&|unit| unit.seconds.filter(|_| is_done(unit))))),
+                Cell::text(duration(sum(&|unit| unit.processor_seconds))),
+                Cell::text(duration(sum(&|unit| Some(unit.lost_seconds)))),
+                Cell::text(memory.map_or_else(|| "-".to_owned(), |mb| format!("{mb} MB"))),
+            ]);
+            table.push(stage.stage.as_str(), cells);
         }
+        out = out + "\n" + &table.text();
         for state in [State::Failed, State::Lost, State::Running] {
             self.name_units(state, &mut out);
         }

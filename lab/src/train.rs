@@ -114,6 +114,12 @@ impl Settings {
         let key = share::key(&[], &hashes, &format!("{} {}", store.hash(), joined(sites)))?;
         let list = WorkList::open(&share::folder(&run.0), "train", &key, units)?;
         let worker = list.worker(share, share::usage)?;
+        // Claims of workers elsewhere are not seen here, so none of theirs is taken over.
+        let worker = if storage::process::is_remote(&run.0) {
+            worker.own_only()
+        } else {
+            worker
+        };
         let mut grid = GridShare {
             train: self,
             config,
