@@ -66,7 +66,7 @@ help:
 	@echo "make circuit-latents          which latents of an evaluated experiment carry an attribute, and whether its evaluation found them"
 	@echo "make find                     functions with known descriptions, explained offline: scores beside controls and chance (docs/explain.md)"
 	@echo "make explain                  what the latents of make eval-ioi and of six architectures are active on, and whether that is so"
-	@echo "make test-llm                 the agent against a real server: llama-cpp-python of PyPI with SmolLM2 (make smollm2)"
+	@echo "make test-llm                 the agent against a real server: that of llama.cpp, from PyPI, with SmolLM2 (make smollm2)"
 	@echo "make phenomena                the toys of occlusion and over-splitting: all grids (its cost is printed; goes on where it stopped)"
 	@echo "make phenomena-quick          one configuration of each toy"
 	@echo "make synthetic                autoencoders on activations whose features are known (docs/synthetic.md): every architecture and the"
@@ -341,16 +341,20 @@ bench-peers: build
 find: build
 	$(SAELAB) find configs/find/quick.toml --out runs/find
 
-# The latents of `make eval-ioi`, if it was run, from the prompts; those of one dictionary of each architecture from running text.
+# Latents of one dictionary of each architecture on running text, which of them can control, and how well scores of explanations predict
+# whether these are true; then the latents of `make eval-ioi`, if it was run, from the prompts.
 EXPLAIN := runs/explain
 EXPLAIN_MODEL := models/small-world
 explain: build
-	$(SAELAB) harvest configs/explain/harvest-text.toml --out $(EXPLAIN)/activations
-	$(SAELAB) train configs/explain/train.toml --run $(EXPLAIN)
-	$(SAELAB) explain configs/explain/quick.toml --model $(EXPLAIN_MODEL) --run $(EXPLAIN)
+	$(SAELAB) harvest configs/explain/harvest-text.toml --out $(EXPLAIN)/text
+	$(SAELAB) harvest configs/ioi/harvest.toml --set sites=$(QUALITY_SITES) --out $(EXPLAIN)/activations
+	$(SAELAB) fit configs/ioi/fit.toml --run $(EXPLAIN) --sites $(QUALITY_SITES)
+	$(SAELAB) train configs/explain/train.toml --run $(EXPLAIN) --activations $(EXPLAIN)/text
+	$(SAELAB) eval configs/quality/eval.toml --set matched_to=sae-topk --set draws=1 --model $(EXPLAIN_MODEL) --run $(EXPLAIN) --sites $(QUALITY_SITES)
+	$(SAELAB) explain configs/explain/quick.toml --model $(EXPLAIN_MODEL) --run $(EXPLAIN) --activations $(EXPLAIN)/text --picture docs/explain.svg
 	test ! -d runs/ioi-small-world/sae || \
 	    $(SAELAB) explain configs/explain/quick.toml --model $(EXPLAIN_MODEL) --run runs/ioi-small-world
 
-# Not in the gate: a real server of the protocol, compiled by pip. The environment is made once, in target/.
+# Not in the gate: a real server of the protocol, llama.cpp's own, from PyPI. The environment is made once, in target/.
 test-llm: build
 	scripts/test-llm.sh $(SAELAB) $(SMOLLM2)

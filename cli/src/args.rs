@@ -114,13 +114,13 @@ pub(crate) enum Command {
     Convert(subcommands::convert::Convert),
     /// Show what a folder of a sparse autoencoder holds
     Inspect(subcommands::inspect::Inspect),
-    /// Measure cross-entropy on text with reconstructions in place of activations
+    /// Score autoencoders of a text: cross-entropy with reconstructions in place of activations
     Splice(subcommands::splice::Splice),
     /// Score latents against the labels that the written world has of every token
     Truth(subcommands::truth::TruthArgs),
     /// Probe the world's labels with few latents: beside the ceiling of a probe of the vector and the floor of random rows
     Probe(subcommands::probe::ProbeArgs),
-    /// Score dictionaries on approximation, control and interpretability
+    /// Score dictionaries of a task on approximation, control and interpretability (those of a text: splice)
     Eval(subcommands::eval::Eval),
     /// Learn masks over latents from the model's gradients: which latents carry an attribute
     Masks(subcommands::masks::MasksArgs),

@@ -15,6 +15,7 @@ use work::{Share, Unit, Work};
 use crate::error::WithContext as _;
 use crate::estimate;
 use crate::made::{MADE, Made, ModelMade};
+use crate::wording::counted;
 use crate::{ConfigError, ConfigFile, Context, Error, Result};
 use crate::{run_folder, share};
 
@@ -116,7 +117,11 @@ impl Settings {
             context.note(&format!("harvest: {skipped}"));
         }
         context.note(&match manifest {
-            Some(manifest) => format!("harvest: {} hooks in {}", manifest.hooks.len(), self.out.display()),
+            Some(manifest) => format!(
+                "harvest: {} in {}",
+                counted(manifest.hooks.len(), "hook"),
+                self.out.display()
+            ),
             None => format!(
                 "harvest: part {} of {} is in {}, other parts are not; run them, or the same command without --shard",
                 part.index + 1,

@@ -23,6 +23,7 @@ use crate::training_log::TrainingLog;
 use crate::training_rows::TrainingRows;
 use crate::training_site::TrainingSite as Site;
 use crate::training_source::TrainingSource;
+use crate::wording::counted;
 use crate::{ConfigError, ConfigFile, Context, Error, Result, usage};
 
 /// Settings of the stage.
@@ -79,10 +80,10 @@ impl Settings {
         }
         let start = Instant::now();
         context.note(&format!(
-            "train: {} autoencoders of {} steps at {} sites",
-            config.variants.len(),
+            "train: {} of {} steps at {}",
+            counted(config.variants.len(), "autoencoder"),
             config.steps,
-            sites.len()
+            counted(sites.len(), "site")
         ));
         for site in sites {
             self.train_site(site, &config, &run, &source, context)
@@ -132,11 +133,11 @@ impl Settings {
             grid.is_done(unit)?;
         }
         context.note(&format!(
-            "train: {} of {} autoencoders of {} steps at {} sites",
+            "train: {} of {} of {} steps at {}",
             worker.own().len(),
-            list.units().len(),
+            counted(list.units().len(), "autoencoder"),
             config.steps,
-            sites.len()
+            counted(sites.len(), "site")
         ));
         let outcome = worker.run(&mut grid)?;
         context.note(&format!(
@@ -191,7 +192,17 @@ impl Settings {
             }
             Ok(unfinished)
         };
-        if unfinished()?.is_empty() {
+        let to_train = unfinished()?.len();
+        if to_train < config.variants.len() {
+            context.note(&format!(
+                "train: {site}: {} already trained with these settings",
+                match config.variants.len() - to_train {
+                    1 => "1 autoencoder is".to_owned(),
+                    n => format!("{n} autoencoders are"),
+                }
+            ));
+        }
+        if to_train == 0 {
             return Ok(checkpoints.remove()?);
         }
         let mut names: Vec<&str> = config.variants.iter().map(|variant| variant.name.as_str()).collect();
@@ -323,7 +334,7 @@ impl Settings {
         match grid.resume(checkpoints)? {
             Resumed::Nothing => Ok(0),
             Resumed::At(step) => {
-                context.note(&format!("train: {site} goes on at step {step} of its checkpoint"));
+                context.note(&format!("train: {site} resumes from its checkpoint of step {step}"));
                 Ok(step)
             }
             Resumed::Other { path, differences } if self.resume => bail!(

@@ -42,7 +42,7 @@ const CONTEXT: usize = 128;
 /// Settings of the stage.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Model folder, GGUF file, or the name of a model that was pulled.
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled.
     pub model: PathBuf,
     /// How the weights of the model are kept.
     pub load: LoadOptions,
