@@ -93,7 +93,7 @@ impl Settings {
             results.push(format!("{text}: {loss:.4} nats a token on {tokens} tokens"));
         }
         let failures: Vec<String> = groups.iter().filter_map(Group::failure).collect();
-        let found = (!failures.is_empty()).then(|| Differs {
+        let found = (!failures.is_empty()).then_some(Differs {
             model: self.model,
             kinds: failures.len(),
             golden: self.golden,
