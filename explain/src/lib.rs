@@ -10,7 +10,7 @@
 //! | --- | --- |
 //! | [`black_box`] | what may be asked: a budget, a transcript, a seed |
 //! | [`explanation`] | a sentence and a claim that is executed |
-//! | [`numeric`], [`strings`], [`words`], `planted` | the families of functions, and their offline explainers |
+//! | [`numeric`], [`strings`], [`words`], [`planted`] | the families of functions, and their offline explainers |
 //! | [`problem`], [`problems`] | functions with their truth and tests, which no explainer sees |
 //! | [`find_data`] | FIND's own files |
 //! | [`judge`], [`find`], [`find_table`] | unit tests and other scores, the run, its table |
@@ -31,7 +31,7 @@ pub mod find_table;
 pub mod judge;
 pub mod latents;
 pub mod numeric;
-mod planted;
+pub mod planted;
 mod planted_text;
 pub mod problem;
 pub mod problems;

@@ -10,9 +10,25 @@ use rand::RngExt;
 use crate::Error;
 use crate::black_box::{BlackBox, Input, Output};
 use crate::explanation::{Claim, Explanation, Status};
-use crate::latents::{Conjunction, Example, Examples, Literal, Predicate, Search, order_by_experiment};
+use crate::latents::{Conjunction, Example, Examples, Literal, Predicate, Search, Vocabulary, order_by_experiment};
 use crate::planted_text::{Planted, PlantedText, TokenAnswers, slices};
 use crate::problem::{Answers, Problem};
+
+/// The predicates of the first `n` problems of a seed, in the token ids of another vocabulary; `None` where it lacks a word of the world.
+pub fn predicates(n: usize, seed: u64, vocabulary: &Vocabulary) -> Option<Vec<Predicate>> {
+    let ids: HashMap<&str, u32> = (0..vocabulary.len() as u32)
+        .map(|id| (vocabulary.text(id), id))
+        .collect();
+    let of_world = &PlantedText::get().vocabulary;
+    let renamed = |token: u32| ids.get(of_world.text(token)).copied();
+    let drawn = (0..n).map(|index| problem(String::new(), seed, index).truth.claim);
+    drawn
+        .map(|claim| match claim {
+            Some(Claim::Tokens(predicate)) => predicate.renamed(&renamed),
+            _ => None,
+        })
+        .collect()
+}
 
 /// The problem with this number: in turn a set of tokens, either of two, tokens behind others, and a set with an exception.
 pub(crate) fn problem(id: String, seed: u64, index: usize) -> Problem {
@@ -171,6 +187,30 @@ pub(crate) fn explain(of: &mut BlackBox<'_>, seed: u64) -> Result<Explanation, E
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::planted_text::strength;
+    /// A vocabulary in another order gives the same activations of the same words.
+    #[test]
+    fn predicates_are_the_same_in_another_vocabulary() {
+        let text = PlantedText::get();
+        let n = text.vocabulary.len() as u32;
+        let reversed = Vocabulary::new((0..n).rev().map(|id| text.vocabulary.text(id).to_owned()).collect());
+        let same = predicates(8, 3, &text.vocabulary).unwrap();
+        let other = predicates(8, 3, &reversed).unwrap();
+        let mut active = 0;
+        for (same, other) in same.iter().zip(&other) {
+            for ids in &text.tested {
+                let renamed: Vec<u32> = ids.iter().map(|id| n - 1 - id).collect();
+                for at in 0..ids.len() {
+                    let of = strength(same, ids, at, &text.vocabulary);
+                    active += usize::from(of > 0.0);
+                    assert_eq!(of, strength(other, &renamed, at, &reversed));
+                }
+            }
+        }
+        assert!(active > 100, "{active}");
+        assert_eq!(predicates(8, 3, &Vocabulary::new(vec!["a".to_owned()])), None);
+    }
+
     #[test]
     fn planted_predicates_are_found() {
         let mut agreed = Vec::new();

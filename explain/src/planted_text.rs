@@ -28,7 +28,7 @@ const STRENGTH: f32 = 5.0;
 pub(crate) struct PlantedText {
     pub(crate) vocabulary: Vocabulary,
     pub(crate) seen: Vec<Arc<[u32]>>,
-    tested: Vec<Arc<[u32]>>,
+    pub(crate) tested: Vec<Arc<[u32]>>,
 }
 
 static TEXT: LazyLock<PlantedText> = LazyLock::new(|| {
@@ -60,6 +60,11 @@ impl PlantedText {
     }
 }
 
+/// How strongly a planted predicate is active on a token of what is read, without noise.
+pub(crate) fn strength(predicate: &Predicate, ids: &[u32], at: usize, vocabulary: &Vocabulary) -> f32 {
+    STRENGTH * f32::from(predicate.grade(ids, at, vocabulary)) / 10.0
+}
+
 /// A predicate that makes tokens active.
 #[derive(Debug, Clone)]
 pub(crate) struct Planted(pub(crate) Predicate);
@@ -74,9 +79,13 @@ impl Function for Planted {
         let mut answer = |input: &Input| match input {
             Input::Tokens(ids) => {
                 let noise = normal(rng, ids.len(), 0.2);
-                let value = |at: usize| match self.0.grade(ids, at, vocabulary) {
-                    0 => 0.0,
-                    grade => (STRENGTH * f32::from(grade) / 10.0 * (1.0 + noise[at])).max(0.05),
+                let value = |at: usize| {
+                    let strength = strength(&self.0, ids, at, vocabulary);
+                    if strength > 0.0 {
+                        (strength * (1.0 + noise[at])).max(0.05)
+                    } else {
+                        0.0
+                    }
                 };
                 Output::Activations((0..ids.len()).map(value).collect())
             }

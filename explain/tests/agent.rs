@@ -3,7 +3,9 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use explain::agent::{Agent, Cassette, Client, Key, LanguageJudge, Mode, Server};
@@ -198,6 +200,37 @@ fn t5_a_wrong_key_stops_at_once_and_is_never_shown() {
     assert!(!recorded.contains(SECRET) && recorded.contains("[key]"));
 }
 
+/// JSON allows any character to be written with an escape, and some servers write `/` as `\/`.
+#[test]
+fn a_key_that_is_sent_back_with_escapes_is_not_shown() {
+    const SECRET: &str = "sk/very/secret+1234";
+    for (status, escaped) in [
+        (200, "sk\\/very\\/secret+1234"),
+        (400, "\\u0073k/very/secret\\u002b1234"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let tape = folder.path().join("f.jsonl");
+        let answer = completion("[DESCRIPTION]: KEY").to_string().replace("KEY", escaped);
+        let complaint = format!("{{\"error\": {{\"message\": \"wrong key {escaped}\"}}}}");
+        let body = if status == 200 { answer } else { complaint };
+        let of = Scripted::new(vec![Step::Raw(status, Vec::new(), body)]);
+        let mut server = server(&of);
+        server.key = Some((Key::new(SECRET).unwrap(), "MY_KEY".to_owned()));
+        let client = Client::new(server, Cassette::record(&tape).unwrap());
+        let agent = Agent {
+            client: &client,
+            mode: Mode::Aia,
+        };
+        let said = match agent.explain(&mut BlackBox::new(&Appends, "f", 9, 0), &[]) {
+            Ok(found) => format!("{found:?}"),
+            Err(error) => format!("{error} {error:?}"),
+        };
+        let recorded = std::fs::read_to_string(&tape).unwrap();
+        assert!(said.contains("[key]") && !said.contains(SECRET), "{said}");
+        assert!(!recorded.contains(SECRET) && !recorded.contains(escaped), "{recorded}");
+    }
+}
+
 #[test]
 fn t6_answers_that_are_none_are_asked_for_again_and_then_given_up() {
     let good = completion("[DESCRIPTION]: x").to_string();
@@ -248,6 +281,51 @@ fn t6_large_answers_are_bounded() {
         explained(&Client::new(server, Cassette::memory()), 9).0.status,
         Status::EndpointFailed
     );
+}
+
+/// A body that is said to be an exabyte, and one that is said to have chunks that never come.
+#[test]
+fn t6_lengths_that_are_not_true_cost_neither_memory_nor_time() {
+    for head in [
+        "Content-Length: 1152921504606846976\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",
+        "Content-Length: -1\r\n",
+    ] {
+        for body in ["{\"choices\": [", "ffffffffffffffff\r\n{\"choices\""] {
+            let of = Scripted::new(vec![Step::Lie(format!("{head}\r\n{body}"))]);
+            let mut server = server(&of);
+            server.timeout = Duration::from_millis(200);
+            let begun = std::time::Instant::now();
+            let client = Client::new(server, Cassette::memory());
+            assert_eq!(explained(&client, 9).0.status, Status::EndpointFailed, "{head}");
+            assert_eq!(client.requests(), 6);
+            assert!(
+                begun.elapsed() < Duration::from_secs(10),
+                "{head}: {:?}",
+                begun.elapsed()
+            );
+        }
+    }
+}
+
+/// Counts whose sum would overflow end a limit of tokens, and do not wrap around it.
+#[test]
+fn a_server_that_lies_about_tokens_is_out_of_them() {
+    let mut answer = completion("CALL(\"a\")");
+    answer["usage"]["total_tokens"] = json!(u64::MAX);
+    for (most, status, requests) in [
+        (Some(1 << 40), Status::NoDescription, 20),
+        (Some(1 << 32), Status::OutOfTokens, 1),
+    ] {
+        let of = Scripted::new(vec![raw(200, &answer)]);
+        let mut server = server(&of);
+        server.most_tokens = most;
+        let client = Client::new(server, Cassette::memory());
+        assert_eq!(explained(&client, 400).0.status, status);
+        assert_eq!(of.seen().len(), requests);
+        assert_eq!(client.spent(), requests as u64 * (1 << 32));
+    }
 }
 
 #[test]
@@ -330,34 +408,44 @@ fn limits_of_calls_are_told_to_the_model() {
     assert!(last(1).contains("at most 25") && last(2).contains("2 inputs are left"));
 }
 
+/// Descriptions with the line of a choice that is right of them: what the judge of T10 knows.
+static RIGHT: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
+
 #[test]
 fn t10_a_judge_that_knows_the_truth() {
-    // Answers by looking for the pair that the description names.
     fn truth(body: &Value) -> String {
         let text = body["messages"][1]["content"].as_str().unwrap();
         let (description, choices) = text.split_once("\n\n").unwrap();
-        let concepts: Vec<&str> = description
-            .split("have to do with ")
-            .nth(1)
-            .unwrap()
-            .trim()
-            .split(" or with ")
-            .collect();
-        let hold =
-            |word: &str| explain::words::Concepts(concepts.iter().map(|name| (*name).to_owned()).collect()).hold(word);
-        let right = choices
-            .lines()
-            .skip(1)
-            .position(|line| hold(line.split('"').nth(1).unwrap()))
-            .unwrap();
+        let description = description.strip_prefix("The function is described so:\n").unwrap();
+        let is_right = |line: &str| {
+            let pair = (description.to_owned(), line[3..].to_owned());
+            RIGHT.lock().unwrap().contains(&pair)
+        };
+        let right = choices.lines().skip(1).position(is_right).unwrap();
         format!("[ANSWER]: {}", right + 1)
     }
-    let of = Scripted::new(vec![Step::Rule(truth)]);
-    let client = client(&of);
-    let judge = LanguageJudge { client: &client };
-    let scored = run_control(&problems::entities(10, 2), Control::Truth, &judge).unwrap();
-    let mean = scored.iter().map(|scored| scored.scores["unit3"]).sum::<f64>() / scored.len() as f64;
-    assert!(mean >= 0.998, "{mean}");
+    for problems in [
+        problems::strings(10, 2),
+        problems::relations(10, 2),
+        problems::entities(10, 2),
+    ] {
+        for problem in &problems {
+            for test in &problem.tests {
+                let choice = &test.choices[test.correct];
+                let line = match &choice.output {
+                    Some(output) => format!("{:?} -> {output:?}", choice.input),
+                    None => format!("{:?}", choice.input),
+                };
+                RIGHT.lock().unwrap().insert((problem.truth.text.clone(), line));
+            }
+        }
+        let of = Scripted::new(vec![Step::Rule(truth)]);
+        let client = client(&of);
+        let judge = LanguageJudge { client: &client };
+        let scored = run_control(&problems, Control::Truth, &judge).unwrap();
+        let mean = scored.iter().map(|scored| scored.scores["unit3"]).sum::<f64>() / scored.len() as f64;
+        assert!(mean >= 0.998, "{:?}: {mean}", problems[0].kind());
+    }
 }
 
 #[test]

@@ -14,65 +14,20 @@ fn write(folder: &Path, family: &str, file: &str, text: &str) {
     fs::write(folder.join(family).join(file), text).unwrap();
 }
 
+/// The small files of `fixtures/find-dataset`.
 fn small(folder: &Path) {
-    let entry = |dir: &str, name: &str, params: &str, corruption: &str, bounds: &str| {
-        format!(
-            r#"{{"type": "simple", "params": {params}, "name": "{name}", "dir": "{dir}", "approx_mse_error": 0.1, "corruption_type": "{corruption}",
-            "corruption_params": {{"std": 5.0, "boundary": {bounds}}}, "domain": [-100, 100], "noise_type": "uniform", "noise_params": 1,
-            "GPT_description": "", "error_code_generated": 0.0, "error_corrupted_code_generated": 0.0}}"#
-        )
-    };
-    let entries = [
-        entry(
-            "f00000",
-            "absolute((26.8, -8.2))",
-            "[26.8, -8.2]",
-            "interval_smaller",
-            "[31.1]",
-        ),
-        entry(
-            "f00003",
-            "relu;linear;multiply_two((0.3, 5.6, 0.9), (7.6, 9.1))",
-            "[[0.3, 5.6, 0.9], [7.6, 9.1]]",
-            "interval_larger",
-            "[83.0]",
-        ),
-        entry("f00007", "constant(-4)", "-4", "interval_inside", "[-56.1, -42.5]"),
-        entry(
-            "f00017",
-            "floor;rectangle;sum_two(None, (1.6,))",
-            "[null, [1.6]]",
-            "interval_inside",
-            "[59.6, 66.1]",
-        ),
-    ];
-    write(folder, "numeric", "data.json", &format!("[{}]", entries.join(",")));
-    let served = r#"{"f00000": "load_mlp.py", "f00003": "function_code.py", "f00007": "corrupted_function_code.py", "f00017": "noised_function_code.py"}"#;
-    write(folder, "numeric", "func_name_dict.json", served);
-    write(
-        folder,
-        "neurons_entities",
-        "data.json",
-        r#"[{"dir": "f00000", "concept1": "sport organizations", "concept2": null, "initial": ["NFL", "bus"]}]"#,
-    );
-    write(
-        folder,
-        "neurons_entities",
-        "unit_test_data.json",
-        r#"[{"name": "f00000", "test_vec": [["fuel", "Chomsky", "NFL"], ["museum", "NBA", "band"]], "correct_inx": [3, 2]}]"#,
-    );
-    write(
-        folder,
-        "neurons_relations",
-        "data.json",
-        r#"[{"dir": "/data/f00000", "concept1": "a country", "concept2": "its capital", "exeption": "in Asia", "initial": ["Greece"]}]"#,
-    );
-    write(
-        folder,
-        "neurons_relations",
-        "unit_test_data.json",
-        r#"[{"name": "f00000", "test_vec": [[["John Lennon", "Denmark", "Lion"], ["1940", " Copenhagen", "3"]]], "correct_inx": [2]}]"#,
-    );
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/find-dataset");
+    for file in [
+        "numeric/data.json",
+        "numeric/func_name_dict.json",
+        "neurons_entities/data.json",
+        "neurons_entities/unit_test_data.json",
+        "neurons_relations/data.json",
+        "neurons_relations/unit_test_data.json",
+    ] {
+        fs::create_dir_all(folder.join(file).parent().unwrap()).unwrap();
+        fs::copy(fixtures.join(file), folder.join(file)).unwrap();
+    }
 }
 
 #[test]

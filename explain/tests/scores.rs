@@ -56,6 +56,7 @@ fn examples(truth: &Predicate, seed: u64) -> Examples {
     all
 }
 
+/// T17.
 #[test]
 fn true_explanations_score_higher_than_false_ones() {
     let behind = |back: usize, tokens: &[u32]| Literal::Previous {

@@ -1,17 +1,20 @@
 //! `saelab explain`: what the latents of dictionaries are active on, and whether that is so.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use activations::store::Row;
 use activations::{Node, SourceConfig, Store};
 use burn::tensor::{Device, Tensor};
 use dictionaries::{Autoencoder, Encoder, LabelledEncoder, Origin, RandomDictionary};
+use eval::{Method as EditMethod, Metric, Report};
 use explain::Status;
 use explain::agent::Agent;
 use explain::latents::{
-    DictionaryExplained, ExplainConfig, ExplainFile, Method, Plan, Predicts, Reader, TruthLabels, Vocabulary,
-    explain_dictionary, predicts, predicts_table, table, write_delphi, write_neuronpedia,
+    DictionaryExplained, ExplainConfig, ExplainFile, Method, Plan, PlantedCodes, Predicts, Reader, Rung, TruthLabels,
+    Vocabulary, Whose, explain_dictionary, predicts, predicts_table, table, write_delphi, write_neuronpedia,
 };
+use explain::statistic::Estimate;
 use lm::{LoadOptions, Model};
 use serde::Serialize;
 use supervised::SupervisedDictionary;
@@ -21,6 +24,7 @@ use text::Tokenizer;
 use crate::error::WithContext as _;
 use crate::hook_autoencoders::check_site;
 use crate::language_model::{EndpointFailed, LanguageModel};
+use crate::picture::{self, Mark};
 use crate::run_folder::{self, RunFolder};
 use crate::training_site::TrainingSite;
 use crate::{ConfigFile, Context, Outcome, Result};
@@ -31,7 +35,7 @@ use artifacts::HeldFolder;
 pub struct Settings {
     /// Config, for example configs/explain/quick.toml.
     pub config: ConfigFile,
-    /// Model folder in Hugging Face layout, or the name of a model that was pulled.
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled.
     pub model: PathBuf,
     /// How the weights of the model are kept.
     pub load: LoadOptions,
@@ -47,13 +51,14 @@ pub struct Settings {
     pub neuronpedia: Option<PathBuf>,
     /// Also write explanations and detection scores as delphi has them: a folder.
     pub delphi: Option<PathBuf>,
-
+    /// SVG file to draw: how well each score predicts whether an explanation is true.
+    pub picture: Option<PathBuf>,
     /// A language model that explains too, where one is asked.
     pub language: LanguageModel,
 }
 
 /// Version of `explain.json`.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 /// What `explain.json` holds.
 #[derive(Debug, Serialize)]
@@ -84,6 +89,7 @@ struct Common<'a> {
     model: &'a Model,
     tokenizer: &'a Tokenizer,
     labels: Option<&'a TruthLabels>,
+    planted: Option<&'a PlantedCodes<'a>>,
     vocabulary: &'a Vocabulary,
     agent: Option<&'a Agent<'a>>,
     device: &'a Device,
@@ -94,6 +100,7 @@ struct Found {
     name: String,
     family: String,
     place: TrainingSite,
+    site: String,
     codes: Codes,
 }
 
@@ -104,12 +111,22 @@ enum Codes {
     Random(Box<RandomDictionary>),
     /// What is known of the tokens, as features: 1 where a label holds.
     Labels,
+    /// Predicates planted on the tokens.
+    Planted,
+    /// Directions planted for them, as many numbers wide as the hook.
+    Directions,
 }
 
 impl Codes {
     /// `[B, D]` and where the rows came from to `[B, F]`.
     #[expect(clippy::expect_used, reason = "features of labels are made where labels are known")]
-    fn encode(&self, vectors: Tensor<2>, rows: &[Row], known: Option<&TruthLabels>) -> Tensor<2> {
+    fn encode(
+        &self,
+        vectors: Tensor<2>,
+        rows: &[Row],
+        known: Option<&TruthLabels>,
+        planted: Option<&PlantedCodes<'_>>,
+    ) -> Tensor<2> {
         match self {
             Self::Learnt(autoencoder) => autoencoder.codes(vectors),
             Self::Supervised(dictionary) => {
@@ -128,12 +145,29 @@ impl Codes {
                 }
                 kernels::from_vec(codes, [rows.len(), known.count()], &vectors.device()) // [B, P]
             }
+            Self::Planted => {
+                let planted = planted.expect("planted predicates are made before they are looked at");
+                kernels::from_vec(
+                    planted.codes(rows),
+                    [rows.len(), planted.predicates.len()],
+                    &vectors.device(),
+                ) // [B, F]
+            }
+            Self::Directions => {
+                let planted = planted.expect("planted predicates are made before they are looked at");
+                planted.directions(rows, vectors.dims()[1], &vectors.device()) // [B, F]
+            }
         }
     }
 
-    /// Whether the codes are read from the activations alone, so that the model can be asked.
-    fn reads_activations(&self) -> bool {
-        matches!(self, Self::Learnt(_) | Self::Random(_))
+    /// What is known of the latents; those that read activations can be asked through the model.
+    fn rung(&self) -> Rung {
+        match self {
+            Self::Learnt(_) | Self::Random(_) => Rung::Latents,
+            Self::Supervised(_) | Self::Labels => Rung::Labels,
+            Self::Planted => Rung::Planted,
+            Self::Directions => Rung::Directions,
+        }
     }
 }
 
@@ -156,16 +190,23 @@ impl Settings {
         let store = Store::open(&self.activations.clone().unwrap_or_else(|| run.activations()))?;
         let (model, tokenizer) = run_folder::load_model(&self.model, self.load, context)?;
         check_model(&store, &model)?;
-        let labels = truth_labels(&store, &tokenizer, context)?;
+        let source = source(&store);
+        let labels = truth_labels(&store, source.as_ref(), &tokenizer, context)?;
         let vocabulary = Vocabulary::of(&tokenizer)?;
+        let planted = match (settings.planted, &source) {
+            (n, Some(SourceConfig::World { .. })) if n > 0 => {
+                Some(PlantedCodes::new(n, settings.seed, &store.windows()?, &vocabulary)?)
+            }
+            _ => None,
+        };
         let held = HeldFolder::new(&run.0)?;
         let mut all = Vec::new();
-        let found = self.dictionaries(&run, &store, settings, labels.is_some(), context)?;
+        let found = self.dictionaries(&run, &store, settings, labels.is_some(), planted.is_some(), context)?;
         let rows = store.manifest().rows;
         context.note(&format!(
             "explain: {} dictionaries and places, up to {} latents each; the store of {rows} rows is read once for each",
             found.len(),
-            settings.latents
+            settings.latents + settings.standing
         ));
         let bar = context.bar("explain", found.len());
         let common = Common {
@@ -174,6 +215,7 @@ impl Settings {
             model: &model,
             tokenizer: &tokenizer,
             labels: labels.as_ref(),
+            planted: planted.as_ref(),
             vocabulary: &vocabulary,
             agent: agent.as_ref(),
             device: &context.device,
@@ -183,8 +225,7 @@ impl Settings {
             bar.inc(1);
         }
         bar.finish_and_clear();
-        let mut predicted = predicts(&all, Method::Offline, settings.resamples, settings.seed);
-        predicted.extend(predicts(&all, Method::Token, settings.resamples, settings.seed));
+        let predicted = predicts(&all, settings.resamples, settings.seed);
         let explained = ExplainedFile {
             format_version: FORMAT_VERSION,
             model: model.hash(),
@@ -206,8 +247,13 @@ impl Settings {
         if let Some(folder) = &self.delphi {
             write_delphi(folder, &all)?;
         }
+        if let Some(path) = &self.picture {
+            draw(path, &predicted)?;
+        }
+        let edits = edits(&run.0)?;
+        let edit = |of: &DictionaryExplained| edits.get(&(of.dictionary.clone(), of.site.clone())).copied();
         held.check()?;
-        let tables = table(&all, settings.resamples, settings.seed) + &predicts_table(&predicted);
+        let tables = table(&all, &edit, settings.resamples, settings.seed) + &predicts_table(&predicted);
         let spent = client
             .as_ref()
             .map(|client| format!("explain: {} tokens, {} requests", client.spent(), client.requests()));
@@ -229,7 +275,7 @@ impl Settings {
 
     fn one(&self, found: &Found, common: &Common<'_>) -> Result<DictionaryExplained> {
         let (hook, head) = found.place.place();
-        let codes = |vectors: Tensor<2>| found.codes.encode(vectors, &[], None);
+        let codes = |vectors: Tensor<2>| found.codes.encode(vectors, &[], None, None);
         let reader = Reader {
             model: common.model,
             tokenizer: common.tokenizer,
@@ -237,11 +283,12 @@ impl Settings {
             head,
             encode: &codes,
         };
-        let encode = |vectors: Tensor<2>, rows: &[Row]| found.codes.encode(vectors, rows, common.labels);
+        let encode =
+            |vectors: Tensor<2>, rows: &[Row]| found.codes.encode(vectors, rows, common.labels, common.planted);
         let plan = Plan {
             dictionary: &found.name,
             family: &found.family,
-            site: found.place.to_string(),
+            site: found.site.clone(),
             hook,
             head,
             role: match found.place {
@@ -249,9 +296,14 @@ impl Settings {
                 TrainingSite::Hook(..) => None,
             },
             encode: &encode,
-            reader: found.codes.reads_activations().then_some(&reader),
+            reader: (found.codes.rung() == Rung::Latents).then_some(&reader),
             latents: (!self.latents.is_empty()).then_some(&self.latents),
             agent: common.agent,
+            rung: found.codes.rung(),
+            planted: match found.codes {
+                Codes::Planted | Codes::Directions => common.planted.map(|planted| planted.predicates.as_slice()),
+                _ => None,
+            },
         };
         let Common {
             store,
@@ -262,7 +314,7 @@ impl Settings {
             ..
         } = common;
         explain_dictionary(store, &plan, config, *labels, vocabulary, device, &mut |_| {})
-            .with_context(|| format!("{} at {}", found.name, found.place))
+            .with_context(|| format!("{} at {}", found.name, found.site))
     }
 
     /// Every dictionary of the run whose activations the store holds; beside them random directions, and the labels of a text.
@@ -272,6 +324,7 @@ impl Settings {
         store: &Store,
         settings: &ExplainFile,
         has_labels: bool,
+        is_planted: bool,
         context: &Context,
     ) -> Result<Vec<Found>> {
         let is_wanted = |name: &str| self.dictionary.is_empty() || self.dictionary.iter().any(|wanted| wanted == name);
@@ -289,6 +342,7 @@ impl Settings {
                         family: name.clone(),
                         name,
                         place,
+                        site: place.to_string(),
                         codes: Codes::Supervised(Box::new(dictionary)),
                     });
                 }
@@ -314,18 +368,20 @@ impl Settings {
                     name,
                     family,
                     place,
+                    site: place.to_string(),
                     codes: Codes::Learnt(Box::new(autoencoder)),
                 });
             }
             let learnt = here.iter().find_map(|found| match &found.codes {
                 Codes::Learnt(autoencoder) => Some(autoencoder.as_ref()),
-                Codes::Supervised(_) | Codes::Random(_) | Codes::Labels => None,
+                _ => None,
             });
             if let (true, Some(learnt)) = (settings.random && self.latents.is_empty(), learnt) {
                 here.push(Found {
                     name: "random".to_owned(),
                     family: "random".to_owned(),
                     place,
+                    site: place.to_string(),
                     codes: Codes::Random(Box::new(random_directions(
                         learnt,
                         place,
@@ -333,16 +389,6 @@ impl Settings {
                         settings.seed,
                         context,
                     )?)),
-                });
-            }
-            // Of prompts the supervised dictionaries are that.
-            let is_text = matches!(place, TrainingSite::Hook(..));
-            if has_labels && is_text && self.latents.is_empty() && !here.is_empty() && is_wanted("labels") {
-                here.push(Found {
-                    name: "labels".to_owned(),
-                    family: "labels".to_owned(),
-                    place,
-                    codes: Codes::Labels,
                 });
             }
             all.extend(here);
@@ -353,8 +399,85 @@ impl Settings {
              that they were made from with --activations",
             run.0.display()
         );
+        // Features of labels and planted predicates do not depend on the hook. Of prompts the supervised dictionaries are the labels.
+        let place = all[0].place;
+        let is_text = matches!(place, TrainingSite::Hook(..)) && self.latents.is_empty();
+        let of_tokens = [
+            ("labels", Codes::Labels, has_labels),
+            ("planted", Codes::Planted, is_planted),
+            ("directions", Codes::Directions, is_planted),
+        ];
+        for (name, codes, is_known) in of_tokens {
+            if is_text && is_known && is_wanted(name) {
+                all.push(Found {
+                    name: name.to_owned(),
+                    family: name.to_owned(),
+                    place,
+                    site: "tokens".to_owned(),
+                    codes,
+                });
+            }
+        }
         Ok(all)
     }
+}
+
+/// Edit accuracies of the run's evaluation, if it has one, by dictionary and hook: the mean over the attributes that are edited there,
+/// with as many latents as the evaluation compares dictionaries with.
+fn edits(run: &std::path::Path) -> Result<BTreeMap<(String, String), Estimate>> {
+    let path = run.join(eval::report::REPORT);
+    if !path.exists() {
+        return Ok(BTreeMap::new());
+    }
+    let report = Report::read(&path)?;
+    let mut found: BTreeMap<(String, String), Vec<Estimate>> = BTreeMap::new();
+    for score in &report.scores {
+        let is_edit = score.metric == Metric::EditAccuracy
+            && score.method == Some(EditMethod::Greedy)
+            && score.k == Some(report.config.compare_k);
+        if let (true, Some(value), Some(low), Some(high)) = (is_edit, score.value, score.low, score.high) {
+            // A site of one node is named after it; dictionaries of text are those of its hook.
+            let hook = score.site.split_once('@').map_or(score.site.as_str(), |(hook, _)| hook);
+            let n = score.n;
+            for place in std::collections::BTreeSet::from([score.site.as_str(), hook]) {
+                let edits = found.entry((score.dictionary.clone(), place.to_owned())).or_default();
+                edits.push(Estimate { value, low, high, n });
+            }
+        }
+    }
+    let mean = |edits: Vec<Estimate>| {
+        let of = |part: fn(&Estimate) -> f64| edits.iter().map(part).sum::<f64>() / edits.len() as f64;
+        Estimate {
+            value: of(|edit| edit.value),
+            low: of(|edit| edit.low),
+            high: of(|edit| edit.high),
+            n: edits.len(),
+        }
+    };
+    Ok(found.into_iter().map(|(of, edits)| (of, mean(edits))).collect())
+}
+
+/// Areas under the curve of every score, a colour a rung.
+fn draw(path: &std::path::Path, predicted: &[Predicts]) -> Result<()> {
+    let rows = predicted.iter().filter(|row| row.whose == Whose::Both);
+    let marks: Vec<Mark> = rows
+        .filter_map(|row| {
+            let area = row.auroc?;
+            Some(Mark {
+                row: row.score.clone(),
+                series: row.rung.name().to_owned(),
+                value: area.value,
+                low: area.low,
+                high: area.high,
+            })
+        })
+        .collect();
+    picture::intervals(
+        path,
+        "area under the curve: does the score tell true explanations from false ones?",
+        0.5,
+        &marks,
+    )
 }
 
 /// Random directions with as many active latents as a dictionary has on the first rows of the store.
@@ -426,18 +549,23 @@ fn check_model(store: &Store, model: &Model) -> Result<()> {
     Ok(())
 }
 
+/// What a store was harvested from; none for a store of another program.
+fn source(store: &Store) -> Option<SourceConfig> {
+    serde_json::from_value(store.manifest().provenance.settings["source"].clone()).ok()
+}
+
 /// What is known of the tokens of a store: of the written world and of prompts everything, of other text nothing.
-fn truth_labels(store: &Store, tokenizer: &Tokenizer, context: &Context) -> Result<Option<TruthLabels>> {
-    let source = store.manifest().provenance.settings["source"].clone();
-    let source: SourceConfig = match serde_json::from_value(source) {
-        Ok(source) => source,
-        Err(_) => return Ok(None),
-    };
+fn truth_labels(
+    store: &Store,
+    source: Option<&SourceConfig>,
+    tokenizer: &Tokenizer,
+    context: &Context,
+) -> Result<Option<TruthLabels>> {
     Ok(match source {
-        SourceConfig::World { seed, .. } => Some(TruthLabels::of_world(&store.windows()?, tokenizer, seed)?),
-        SourceConfig::Prompts { task, .. } => Some(TruthLabels::of_task(
-            run_folder::open_task(&task, tokenizer, context)?.as_ref(),
+        Some(SourceConfig::World { seed, .. }) => Some(TruthLabels::of_world(&store.windows()?, tokenizer, *seed)?),
+        Some(SourceConfig::Prompts { task, .. }) => Some(TruthLabels::of_task(
+            run_folder::open_task(task, tokenizer, context)?.as_ref(),
         )),
-        SourceConfig::Text { .. } => None,
+        Some(SourceConfig::Text { .. }) | None => None,
     })
 }

@@ -14,7 +14,7 @@ use crate::output;
 pub(crate) struct Explain {
     /// Config, for example configs/explain/quick.toml
     config: PathBuf,
-    /// Model folder in Hugging Face layout, or the name of a model that was pulled
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled
     #[arg(long)]
     model: PathBuf,
     #[command(flatten)]
@@ -34,6 +34,9 @@ pub(crate) struct Explain {
     /// Also write the explanations as Neuronpedia has them: a file of JSON lines
     #[arg(long)]
     neuronpedia: Option<PathBuf>,
+    /// SVG file to draw: how well each score predicts whether an explanation is true
+    #[arg(long)]
+    picture: Option<PathBuf>,
     /// Also write explanations and detection scores as delphi has them: a folder
     #[arg(long)]
     delphi: Option<PathBuf>,
@@ -59,6 +62,7 @@ impl Explain {
             latents: self.latents,
             neuronpedia: self.neuronpedia,
             delphi: self.delphi,
+            picture: self.picture,
             language: self.language.settings(),
         };
         let outcome = settings.run(context)?;

@@ -263,9 +263,10 @@ impl Client {
             Err(error) => return again(format!("the answer cannot be read: {error}")),
         };
         let text = self.server.hide(&String::from_utf8_lossy(&bytes));
-        let shown: String = complaint(&text).chars().take(300).collect();
+        let shown: String = self.server.hide(&complaint(&text)).chars().take(300).collect();
         match status {
-            200 => match serde_json::from_str::<Value>(&text) {
+            // Once more behind the parser: a key may have been sent back with escapes.
+            200 => match serde_json::from_str::<Value>(&text).map(|answer| self.server.hide_in(answer)) {
                 Ok(answer) if wire::completion(&answer) != Err(Fault::NotUnderstood) => Ok(Attempt::Answer(answer)),
                 Ok(_) => again("the answer is not that of a chat completion".to_owned()),
                 Err(error) => again(format!("the answer is no JSON: {error}")),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde_json::Value;
 use ureq::http::Uri;
 
 use crate::Error;
@@ -109,6 +110,20 @@ impl Server {
         match &self.key {
             Some((key, _)) => key.hide(text),
             None => text.to_owned(),
+        }
+    }
+
+    /// A JSON value without the key in any of its texts or names.
+    pub(super) fn hide_in(&self, value: Value) -> Value {
+        match value {
+            _ if self.key.is_none() => value,
+            Value::String(text) => Value::String(self.hide(&text)),
+            Value::Array(items) => items.into_iter().map(|item| self.hide_in(item)).collect(),
+            Value::Object(map) => map
+                .into_iter()
+                .map(|(name, item)| (self.hide(&name), self.hide_in(item)))
+                .collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => value,
         }
     }
 }

@@ -5,6 +5,8 @@ use serde_json::{Map, Value, json};
 
 /// Most characters of a reply that are kept.
 const LONGEST: usize = 100_000;
+/// Most tokens that one exchange is believed to have cost, so that no sum of them overflows.
+const COSTLIEST: u64 = 1 << 32;
 
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,7 +145,9 @@ pub(super) fn completion(answer: &Value) -> Result<Completion, Fault> {
     Ok(Completion {
         content: without_thoughts(&content).chars().take(LONGEST).collect(),
         finish,
-        tokens: answer["usage"]["total_tokens"].as_u64(),
+        tokens: answer["usage"]["total_tokens"]
+            .as_u64()
+            .map(|tokens| tokens.min(COSTLIEST)),
     })
 }
 

@@ -74,11 +74,17 @@ pub fn agreement(says: &Says<'_>, truth: &Says<'_>, probes: &[Example]) -> Optio
 
 /// Matthews' correlation of what an explanation says with the latent's activity, over all tokens of some slices.
 pub fn behaviour(says: &Says<'_>, probes: &[Example]) -> Option<f64> {
+    let confusion = confusion(says, probes);
+    confusion.balanced_accuracy().map(|_| confusion.mcc())
+}
+
+/// What an explanation says beside the latent's activity, over all tokens of some slices.
+pub(super) fn confusion(says: &Says<'_>, probes: &[Example]) -> Confusion {
     let mut confusion = Confusion::default();
     for probe in probes {
         for (at, value) in probe.positions.iter().zip(&probe.values) {
             confusion.add(says.grade(probe, *at) > 0, *value > 0.0);
         }
     }
-    confusion.balanced_accuracy().map(|_| confusion.mcc())
+    confusion
 }

@@ -1,6 +1,6 @@
 //! Explaining the latents of a dictionary and scoring the explanations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use activations::Store;
 use activations::store::Row;
@@ -9,15 +9,15 @@ use kernels::random::rng;
 use lm::HookPoint;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 use tasks::Role;
 
-use super::agreement::{Grounding, agreement, behaviour, ground};
+use super::agreement::{Grounding, agreement, behaviour, confusion, ground};
 use super::by_language::by_language;
+use super::config::{ExplainConfig, ExplainFile};
 use super::detection::detection;
 use super::example::{Contexts, Example, Examples, Sizes};
 use super::experiment::{QUERIES, order_by_experiment};
-use super::explained::{DictionaryExplained, LatentExplained, Method, MethodExplained, Record, Stands};
+use super::explained::{DictionaryExplained, LatentExplained, Method, MethodExplained, Record, Rung, Stands};
 use super::function::{LatentFunction, Reader};
 use super::fuzzing::fuzzing;
 use super::generation::{Generated, generate};
@@ -32,106 +32,6 @@ use crate::Error;
 use crate::agent::Agent;
 use crate::black_box::BlackBox;
 use crate::explanation::Status;
-
-/// Settings, as a config file gives them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExplainFile {
-    /// Seed of which latents and contexts are taken. Default 0.
-    #[serde(default)]
-    pub seed: u64,
-    /// Latents of each dictionary and site, drawn among those that are active. Required.
-    pub latents: usize,
-    /// Slices of 32 tokens that are kept of each latent and half of the documents. Default 80.
-    #[serde(default = "contexts")]
-    pub contexts: usize,
-    /// Slices of each half that stand for all of its tokens: negatives, and what agreement is measured on. Default 400.
-    #[serde(default = "probes")]
-    pub probes: usize,
-    /// Active slices, and inactive ones, that an explainer sees. Default 40.
-    #[serde(default = "explain_examples")]
-    pub explain_examples: usize,
-    /// Active slices, and inactive ones, that an explanation is scored on. Default 50.
-    #[serde(default = "score_examples")]
-    pub score_examples: usize,
-    /// Fewest active and inactive slices of either half. Default 10.
-    #[serde(default = "fewest")]
-    pub fewest: usize,
-    /// Whether random directions as sparse as each dictionary stand beside it. Default true.
-    #[serde(default = "yes")]
-    pub random: bool,
-    /// Resamples of an interval. Default 1000.
-    #[serde(default = "resamples")]
-    pub resamples: usize,
-}
-
-fn contexts() -> usize {
-    80
-}
-
-fn probes() -> usize {
-    400
-}
-
-fn explain_examples() -> usize {
-    40
-}
-
-fn score_examples() -> usize {
-    50
-}
-
-fn fewest() -> usize {
-    10
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn resamples() -> usize {
-    1000
-}
-
-/// Validated settings.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ExplainConfig(ExplainFile);
-
-impl TryFrom<ExplainFile> for ExplainConfig {
-    type Error = Error;
-
-    fn try_from(file: ExplainFile) -> Result<Self, Error> {
-        let refuse = |key: &'static str, reason: &str| {
-            Err(Error::Config {
-                key,
-                reason: reason.to_owned(),
-            })
-        };
-        match &file {
-            ExplainFile { latents: 0, .. } => refuse("latents", "is 0, there is nothing to explain"),
-            ExplainFile { resamples: 0, .. } => refuse("resamples", "is 0, an interval needs some"),
-            ExplainFile { fewest: 0..=5, .. } => refuse("fewest", "must be at least 6: a third of them is set aside"),
-            ExplainFile { contexts, fewest, .. } if contexts < fewest => refuse("contexts", "is below `fewest`"),
-            ExplainFile { probes, fewest, .. } if probes < fewest => refuse("probes", "is below `fewest`"),
-            ExplainFile {
-                explain_examples,
-                score_examples,
-                fewest,
-                ..
-            } if explain_examples.min(score_examples) < fewest => {
-                refuse("explain_examples", "or `score_examples` is below `fewest`")
-            }
-            _ => Ok(Self(file)),
-        }
-    }
-}
-
-impl ExplainConfig {
-    /// The settings.
-    pub fn get(&self) -> &ExplainFile {
-        &self.0
-    }
-}
 
 /// A dictionary that is to be explained.
 pub struct Plan<'a> {
@@ -155,6 +55,10 @@ pub struct Plan<'a> {
     pub latents: Option<&'a [u32]>,
     /// A language model that explains them, too.
     pub agent: Option<&'a Agent<'a>>,
+    /// What is known of its latents.
+    pub rung: Rung,
+    /// Of planted predicates: each latent's.
+    pub planted: Option<&'a [Predicate]>,
 }
 
 /// Inputs that a language model may ask.
@@ -163,6 +67,8 @@ const BUDGET: usize = 400;
 /// A latent on its way.
 struct Work<'a> {
     latent: u32,
+    /// Whether it was drawn among all latents, or because it stands for a label.
+    drawn: bool,
     explaining: Examples,
     scoring: Examples,
     probes: Vec<Example>,
@@ -198,28 +104,27 @@ pub fn explain_dictionary(
     };
     let scan = scan(store, &scan_config, labels, plan.encode, device, on_rows)?;
     let contexts = Contexts::new(&scan, &store.windows()?)?;
-    let (wanted, mut too_few) = wanted(&scan, plan, settings)?;
-    let mut works: Vec<Work<'_>> = Vec::new();
-    // Some at a time, until enough have contexts.
-    for some in wanted.chunks(settings.latents.max(1)) {
-        let left = match plan.latents {
-            Some(_) => some.len(),
-            None => settings.latents - works.len(),
-        };
-        let prepared: Vec<Option<Work<'_>>> = some
-            .par_iter()
-            .map(|latent| prepare(*latent, &contexts, settings))
+    let groundings = groundings(&scan);
+    // Where latents do not read activations, each is what its label or predicate says.
+    let is_standing = |latent: &u32| {
+        plan.rung != Rung::Latents || groundings[*latent as usize].is_some_and(|found| found.is_grounded())
+    };
+    let (mut works, mut too_few) = match plan.latents {
+        Some(latents) => take(&named(latents, &scan, plan)?, latents.len(), &contexts, settings),
+        None => take(&drawn(&scan, plan, settings), settings.latents, &contexts, settings),
+    };
+    if plan.latents.is_none() {
+        let known: BTreeSet<u32> = works.iter().map(|work| work.latent).collect();
+        let others: Vec<u32> = drawn(&scan, plan, settings)
+            .into_iter()
+            .filter(|latent| is_standing(latent) && !known.contains(latent))
             .collect();
-        too_few += prepared.iter().filter(|work| work.is_none()).count();
-        works.extend(prepared.into_iter().flatten().take(left));
-        if plan.latents.is_none() && works.len() >= settings.latents {
-            break;
-        }
+        let (more, few) = take(&others, settings.standing, &contexts, settings);
+        works.extend(more.into_iter().map(|work| Work { drawn: false, ..work }));
+        too_few += few;
     }
     for work in &mut works {
-        let counts = scan.counts.as_ref();
-        let active = scan.latents[work.latent as usize].active;
-        work.grounding = counts.and_then(|counts| ground(counts, active, work.latent as usize));
+        work.grounding = groundings[work.latent as usize];
     }
     let pool = pool(&contexts);
     search(&mut works, plan, settings, vocabulary, &pool)?;
@@ -228,8 +133,9 @@ pub fn explain_dictionary(
         dictionary: plan.dictionary.to_owned(),
         family: plan.family.to_owned(),
         site: plan.site.clone(),
-        reads_activations: plan.reader.is_some(),
+        rung: plan.rung,
         n_latents: scan.latents.len(),
+        standing: groundings.iter().flatten().filter(|found| found.is_grounded()).count(),
         silent: scan.latents.iter().filter(|latent| latent.active == [0, 0]).count(),
         too_few,
         tokens: scan.rows,
@@ -237,30 +143,63 @@ pub fn explain_dictionary(
     })
 }
 
-/// The latents that are tried, in order.
-fn wanted(scan: &Scan, plan: &Plan<'_>, settings: &ExplainFile) -> Result<(Vec<u32>, usize), Error> {
-    let n_latents = scan.latents.len() as u32;
-    match plan.latents {
-        Some(latents) => match latents.iter().find(|latent| **latent >= n_latents) {
-            Some(latent) => Err(Error::Latents {
-                reason: format!(
-                    "{} has no latent {latent}; it has {n_latents}, counted from 0",
-                    plan.dictionary
-                ),
-            }),
-            None => Ok((latents.to_vec(), 0)),
-        },
-        None => {
-            let mut alive: Vec<u32> = (0..n_latents)
-                .filter(|latent| scan.latents[*latent as usize].active != [0, 0])
-                .collect();
-            alive.shuffle(&mut rng(
-                settings.seed,
-                &format!("explain/latents/{}/{}", plan.dictionary, plan.site),
-            ));
-            Ok((alive, 0))
-        }
+/// What each latent stands for.
+fn groundings(scan: &Scan) -> Vec<Option<Grounding>> {
+    let of = |latent: usize| {
+        let counts = scan.counts.as_ref()?;
+        ground(counts, scan.latents[latent].active, latent)
+    };
+    (0..scan.latents.len()).into_par_iter().map(of).collect()
+}
+
+/// Named latents, if the dictionary has them.
+fn named(latents: &[u32], scan: &Scan, plan: &Plan<'_>) -> Result<Vec<u32>, Error> {
+    let n_latents = scan.latents.len();
+    match latents.iter().find(|latent| **latent as usize >= n_latents) {
+        Some(latent) => Err(Error::Latents {
+            reason: format!(
+                "{} has no latent {latent}; it has {n_latents}, counted from 0",
+                plan.dictionary
+            ),
+        }),
+        None => Ok(latents.to_vec()),
     }
+}
+
+/// The latents that are active anywhere, in a random order.
+fn drawn(scan: &Scan, plan: &Plan<'_>, settings: &ExplainFile) -> Vec<u32> {
+    let mut alive: Vec<u32> = (0..scan.latents.len() as u32)
+        .filter(|latent| scan.latents[*latent as usize].active != [0, 0])
+        .collect();
+    alive.shuffle(&mut rng(
+        settings.seed,
+        &format!("explain/latents/{}/{}", plan.dictionary, plan.site),
+    ));
+    alive
+}
+
+/// The first `most` of some latents that have enough contexts, and how many before them have too few.
+fn take<'a>(
+    latents: &[u32],
+    most: usize,
+    contexts: &'a Contexts<'a>,
+    settings: &ExplainFile,
+) -> (Vec<Work<'a>>, usize) {
+    let (mut works, mut too_few) = (Vec::new(), 0);
+    // Some at a time, until there are enough.
+    for some in latents.chunks(most.max(1)) {
+        let left = most - works.len();
+        if left == 0 {
+            break;
+        }
+        let prepared: Vec<Option<Work<'_>>> = some
+            .par_iter()
+            .map(|latent| prepare(*latent, contexts, settings))
+            .collect();
+        too_few += prepared.iter().filter(|work| work.is_none()).count();
+        works.extend(prepared.into_iter().flatten().take(left));
+    }
+    (works, too_few)
 }
 
 /// The examples of a latent; `None` where there are too few of either kind in either half.
@@ -274,6 +213,7 @@ fn prepare<'a>(latent: u32, contexts: &'a Contexts<'a>, settings: &ExplainFile) 
     };
     (enough(&explaining) && enough(&scoring)).then(|| Work {
         latent,
+        drawn: true,
         explaining,
         scoring,
         probes: contexts.probes(latent, Half::Score),
@@ -346,7 +286,7 @@ fn score(
     pool: &[u32],
 ) -> Result<Vec<LatentExplained>, Error> {
     let nothing = Predicate::default();
-    let (dictionary, site) = (plan.dictionary, plan.site.as_str());
+    let (dictionary, site, planted) = (plan.dictionary, plan.site.as_str(), plan.planted);
     let other = |i: usize| {
         works
             .get((i + 1) % works.len())
@@ -363,9 +303,12 @@ fn score(
                 (Method::Shuffled, other(i)),
                 (Method::Null, &nothing),
             ];
-            let truth = labels
-                .zip(work.grounding)
-                .map(|(labels, grounding)| Says::Label(labels, grounding.label, work.contexts));
+            let planted = planted.map(|planted| &planted[work.latent as usize]);
+            let truth = match (planted, labels.zip(work.grounding)) {
+                (Some(planted), _) => Some(Says::Predicate(planted, vocabulary)),
+                (None, Some((labels, grounding))) => Some(Says::Label(labels, grounding.label, work.contexts)),
+                (None, None) => None,
+            };
             let id = format!("{dictionary}/{site}/{}", work.latent);
             let scored = |says: Says<'_>| scores(&says, truth.as_ref(), work, settings.seed, &id);
             let mut methods: Vec<MethodExplained> = predicates
@@ -385,14 +328,17 @@ fn score(
                     invalid: 0,
                 })
                 .collect();
-            let label = |grounding: &Grounding| labels.and_then(|labels| labels.labels().get(grounding.label as usize));
-            let stands = work.grounding.and_then(|grounding| {
-                Some(Stands {
-                    label: label(&grounding)?.to_string(),
-                    f1: grounding.f1,
-                    mcc: grounding.mcc,
-                })
-            });
+            let stands = match planted {
+                Some(planted) => {
+                    let found = confusion(&Says::Predicate(planted, vocabulary), &work.probes);
+                    Some(Stands {
+                        label: planted.sentence(vocabulary),
+                        f1: found.f1(),
+                        mcc: found.mcc(),
+                    })
+                }
+                None => stands(work.grounding, labels),
+            };
             if let (Some(truth), Some(stands)) = (truth, &stands) {
                 methods.push(MethodExplained {
                     method: Method::Truth,
@@ -408,6 +354,7 @@ fn score(
             let latent = &work.contexts.scan.latents[work.latent as usize];
             LatentExplained {
                 latent: work.latent,
+                drawn: work.drawn,
                 active: latent.active,
                 maximum: latent.maximum,
                 stands,
@@ -448,6 +395,17 @@ fn score(
         }
     }
     Ok(all)
+}
+
+/// The label of a latent, in words.
+fn stands(grounding: Option<Grounding>, labels: Option<&TruthLabels>) -> Option<Stands> {
+    let grounding = grounding?;
+    let label = labels?.labels().get(grounding.label as usize)?;
+    Some(Stands {
+        label: label.to_string(),
+        f1: grounding.f1,
+        mcc: grounding.mcc,
+    })
 }
 
 /// The share of texts in which the latent is active; 0 where no text could be made.

@@ -39,6 +39,32 @@ impl Method {
     }
 }
 
+/// What is known of the latents of a dictionary: a rung of the ladder from functions with a known truth to latents without one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rung {
+    /// Predicates planted on tokens: the truth is exact.
+    Planted,
+    /// Directions planted for such predicates, which also hear each other: those that their predicate describes have a truth.
+    Directions,
+    /// Labels as features, codes read from labels: the truth is exact.
+    Labels,
+    /// Latents that read activations: those that stand for a label have a truth, the others have none.
+    Latents,
+}
+
+impl Rung {
+    /// The name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Planted => "planted predicates",
+            Self::Directions => "planted directions",
+            Self::Labels => "labels",
+            Self::Latents => "latents",
+        }
+    }
+}
+
 /// An explanation of a latent with its scores.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MethodExplained {
@@ -78,6 +104,8 @@ pub struct Stands {
 pub struct LatentExplained {
     /// Its number.
     pub latent: u32,
+    /// Whether it was drawn among all latents of the dictionary, and not because it stands for a label.
+    pub drawn: bool,
     /// Tokens of either half on which it is active.
     pub active: [u64; 2],
     /// Its largest activation.
@@ -113,17 +141,19 @@ pub struct DictionaryExplained {
     pub family: String,
     /// Where it reads.
     pub site: String,
-    /// Whether its codes are read from activations, and not from labels.
-    pub reads_activations: bool,
-    /// Latents, and how many of them are active on no token.
+    /// What is known of its latents.
+    pub rung: Rung,
+    /// All its latents.
     pub n_latents: usize,
+    /// Those of them that stand for a label (F1 of at least 0.8).
+    pub standing: usize,
     /// Those of them that are active on no token.
     pub silent: usize,
     /// Those that were asked for and have too few contexts of either kind.
     pub too_few: usize,
     /// Tokens that were scanned.
     pub tokens: usize,
-    /// The others.
+    /// The latents that were explained.
     pub latents: Vec<LatentExplained>,
 }
 

@@ -68,6 +68,27 @@ impl Literal {
         }
     }
 
+    /// The same of other token ids; `None` where one of its tokens has none.
+    fn renamed(&self, of: &dyn Fn(u32) -> Option<u32>) -> Option<Self> {
+        let all = |tokens: &[u32]| tokens.iter().map(|token| of(*token)).collect::<Option<Vec<u32>>>();
+        Some(match self {
+            Self::Token(tokens) => Self::Token(all(tokens)?),
+            Self::Previous { back, tokens } => Self::Previous {
+                back: *back,
+                tokens: all(tokens)?,
+            },
+            Self::Within { back, tokens } => Self::Within {
+                back: *back,
+                tokens: all(tokens)?,
+            },
+            Self::Seen { token, times } => Self::Seen {
+                token: of(*token)?,
+                times: *times,
+            },
+            Self::Suffix(_) | Self::Class(_) | Self::Repeat | Self::Position(_) => self.clone(),
+        })
+    }
+
     /// How many tokens it names: of two literals that say the same, the one that names fewer is the simpler.
     pub fn tokens(&self) -> usize {
         match self {
@@ -157,9 +178,20 @@ impl Predicate {
         holding.map(|conjunction| conjunction.grade).max().unwrap_or(0)
     }
 
-    /// Literals of all conjunctions.
-    pub fn size(&self) -> usize {
-        self.any.iter().map(|conjunction| conjunction.literals.len()).sum()
+    /// The same of other token ids; `None` where one of its tokens has none.
+    pub fn renamed(&self, of: &dyn Fn(u32) -> Option<u32>) -> Option<Self> {
+        let literals = |conjunction: &Conjunction| -> Option<Conjunction> {
+            let renamed = conjunction
+                .literals
+                .iter()
+                .map(|(literal, negated)| Some((literal.renamed(of)?, *negated)));
+            Some(Conjunction {
+                literals: renamed.collect::<Option<_>>()?,
+                grade: conjunction.grade,
+            })
+        };
+        let any = self.any.iter().map(literals).collect::<Option<_>>()?;
+        Some(Self { any })
     }
 
     /// In English.

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::agreement::{GROUNDED, TRUE};
-use super::explained::{DictionaryExplained, Method};
+use super::explained::{DictionaryExplained, LatentExplained, Method, Rung};
 use crate::statistic::{Estimate, auroc, spearman};
 
 /// The scores that are looked at.
@@ -23,64 +23,224 @@ pub(super) const SCORES: [&str; 9] = [
     "behaviour",
 ];
 
+/// Whose explanations are asked about. Those of controls are not among them: another latent's is told from the own too easily.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Whose {
+    /// Those of the offline explainer.
+    Offline,
+    /// The single tokens that tell most.
+    Token,
+    /// Both of each latent.
+    Both,
+    /// Those of a language model.
+    LanguageModel,
+}
+
+impl Whose {
+    const ALL: [Self; 4] = [Self::Offline, Self::Token, Self::Both, Self::LanguageModel];
+
+    fn methods(self) -> &'static [Method] {
+        match self {
+            Self::Offline => &[Method::Offline],
+            Self::Token => &[Method::Token],
+            Self::Both => &[Method::Offline, Method::Token],
+            Self::LanguageModel => &[Method::LanguageModel],
+        }
+    }
+
+    /// The name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Token => "one token",
+            Self::Both => "offline and one token",
+            Self::LanguageModel => "language model",
+        }
+    }
+}
+
 /// How well one score predicts the truth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Predicts {
+    /// What is known of the latents.
+    pub rung: Rung,
+    /// Whose explanations.
+    pub whose: Whose,
     /// The score.
     pub score: String,
-    /// Whose explanations.
-    pub method: Method,
-    /// Explanations of grounded latents that have the score.
+    /// Latents that stand for a label and have the score.
+    pub latents: usize,
+    /// Explanations of them.
     pub explanations: usize,
-    /// Share of them that are true.
-    pub share_true: f64,
+    /// Those that are true.
+    pub true_ones: usize,
     /// Area under the curve: how often a true explanation has a higher score than another; none where all are alike.
     pub auroc: Option<Estimate>,
     /// Spearman's rank correlation of score and agreement.
     pub spearman: Option<Estimate>,
 }
 
-/// Of every score, over the grounded latents of all dictionaries that read activations. Intervals are over latents.
-pub fn predicts(all: &[DictionaryExplained], method: Method, resamples: usize, seed: u64) -> Vec<Predicts> {
-    let of = |score: &str| -> Vec<(f64, f64)> {
-        let read = all.iter().filter(|dictionary| dictionary.reads_activations);
-        let explained = read.flat_map(|dictionary| dictionary.by(method));
-        let grounded =
-            explained.filter(|(latent, _)| latent.stands.as_ref().is_some_and(|stands| stands.f1 >= GROUNDED));
-        grounded
-            .filter_map(|(_, method)| Some((*method.scores.get(score)?, *method.scores.get("agree")?)))
+/// Scores and agreements of one latent's explanations.
+type Pairs = Vec<(f64, f64)>;
+
+/// Of every rung, explainer and score, over the latents that stand for a label. Intervals are over latents.
+pub fn predicts(all: &[DictionaryExplained], resamples: usize, seed: u64) -> Vec<Predicts> {
+    let mut found = Vec::new();
+    for rung in [Rung::Planted, Rung::Directions, Rung::Labels, Rung::Latents] {
+        for whose in Whose::ALL {
+            for score in SCORES {
+                let pairs = pairs(all, rung, whose, score);
+                if !pairs.is_empty() {
+                    found.push(of_pairs(rung, whose, score, &pairs, resamples, seed));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// By latent, those without the score left out.
+fn pairs(all: &[DictionaryExplained], rung: Rung, whose: Whose, score: &str) -> Vec<Pairs> {
+    let latents = all
+        .iter()
+        .filter(|dictionary| dictionary.rung == rung)
+        .flat_map(|dictionary| &dictionary.latents);
+    let grounded = latents.filter(|latent| latent.stands.as_ref().is_some_and(|stands| stands.f1 >= GROUNDED));
+    let of_latent = |latent: &LatentExplained| -> Pairs {
+        let asked = latent
+            .methods
+            .iter()
+            .filter(|found| whose.methods().contains(&found.method));
+        asked
+            .filter_map(|found| Some((*found.scores.get(score)?, *found.scores.get("agree")?)))
             .collect()
     };
-    let predicts = |score: &str| {
-        let pairs = of(score);
-        let repeated = |weights: &[u32]| -> Vec<(f64, f64)> {
-            let repeat = |(pair, n): (&(f64, f64), &u32)| std::iter::repeat_n(*pair, *n as usize);
-            pairs.iter().zip(weights).flat_map(repeat).collect()
-        };
-        let area = |weights: &[u32]| {
-            auroc(
-                &repeated(weights)
-                    .iter()
-                    .map(|(score, agree)| (*score, *agree >= TRUE))
-                    .collect::<Vec<_>>(),
-            )
-        };
-        let ranks = |weights: &[u32]| {
-            let (scores, agree): (Vec<f64>, Vec<f64>) = repeated(weights).into_iter().unzip();
-            spearman(&scores, &agree)
-        };
-        Predicts {
-            score: score.to_owned(),
-            method,
-            explanations: pairs.len(),
-            share_true: pairs.iter().filter(|(_, agree)| *agree >= TRUE).count() as f64 / pairs.len().max(1) as f64,
-            auroc: Estimate::of(pairs.len(), resamples, seed, area),
-            spearman: Estimate::of(pairs.len(), resamples, seed, ranks),
-        }
+    grounded.map(of_latent).filter(|pairs| !pairs.is_empty()).collect()
+}
+
+fn of_pairs(rung: Rung, whose: Whose, score: &str, latents: &[Pairs], resamples: usize, seed: u64) -> Predicts {
+    let repeated = |weights: &[u32]| -> Pairs {
+        let repeat = |(pairs, n): (&Pairs, &u32)| std::iter::repeat_n(pairs, *n as usize).flatten().copied().collect();
+        latents
+            .iter()
+            .zip(weights)
+            .flat_map(|of| -> Pairs { repeat(of) })
+            .collect()
     };
-    SCORES
-        .into_iter()
-        .map(predicts)
-        .filter(|found| found.explanations > 0)
-        .collect()
+    let area = |weights: &[u32]| {
+        let scored = repeated(weights).into_iter();
+        auroc(&scored.map(|(score, agree)| (score, agree >= TRUE)).collect::<Vec<_>>())
+    };
+    let ranks = |weights: &[u32]| {
+        let (scores, agree): (Vec<f64>, Vec<f64>) = repeated(weights).into_iter().unzip();
+        spearman(&scores, &agree)
+    };
+    let all = || latents.iter().flatten();
+    Predicts {
+        rung,
+        whose,
+        score: score.to_owned(),
+        latents: latents.len(),
+        explanations: all().count(),
+        true_ones: all().filter(|(_, agree)| *agree >= TRUE).count(),
+        auroc: Estimate::of(latents.len(), resamples, seed, area),
+        spearman: Estimate::of(latents.len(), resamples, seed, ranks),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::explained::{MethodExplained, Stands};
+    use super::*;
+    use crate::explanation::Status;
+
+    fn explained(method: Method, score: f64, agree: f64) -> MethodExplained {
+        MethodExplained {
+            method,
+            explanation: String::new(),
+            predicate: None,
+            status: Status::Done,
+            scores: [("detection".to_owned(), score), ("agree".to_owned(), agree)].into(),
+            queries: 0,
+            tokens: 0,
+            invalid: 0,
+        }
+    }
+
+    /// Latents of these F1, each with a score and an agreement of the offline explanation and of the single token.
+    fn dictionary(of: &[(f64, [(f64, f64); 2])]) -> DictionaryExplained {
+        let latent = |(number, (f1, [offline, token])): (u32, &(f64, [(f64, f64); 2]))| LatentExplained {
+            latent: number,
+            drawn: true,
+            active: [1, 1],
+            maximum: 1.0,
+            stands: Some(Stands {
+                label: "a = b".to_owned(),
+                f1: *f1,
+                mcc: *f1,
+            }),
+            methods: vec![
+                explained(Method::Offline, offline.0, offline.1),
+                explained(Method::Token, token.0, token.1),
+                explained(Method::Shuffled, 0.0, 1.0),
+            ],
+            records: Vec::new(),
+        };
+        DictionaryExplained {
+            dictionary: "d".to_owned(),
+            family: "d".to_owned(),
+            site: "s".to_owned(),
+            rung: Rung::Latents,
+            n_latents: of.len(),
+            standing: 0,
+            silent: 0,
+            too_few: 0,
+            tokens: 0,
+            latents: (0..).zip(of).map(latent).collect(),
+        }
+    }
+
+    #[test]
+    fn a_score_is_held_against_the_truth_over_latents_that_have_one() {
+        let of = [
+            (0.9, [(0.9, 0.95), (0.6, 0.3)]),
+            (0.85, [(0.8, 0.85), (0.7, 0.81)]),
+            (0.95, [(0.75, 0.5), (0.5, 0.2)]),
+            // It stands for nothing, so that its explanation is neither true nor false.
+            (0.7, [(1.0, 0.0), (1.0, 0.0)]),
+        ];
+        let found = predicts(&[dictionary(&of)], 200, 0);
+        let numbers: Vec<_> = found
+            .iter()
+            .map(|row| {
+                (
+                    row.whose,
+                    row.latents,
+                    row.explanations,
+                    row.true_ones,
+                    row.auroc.unwrap().value,
+                )
+            })
+            .collect();
+        // Offline: 0.9 and 0.8 are true, 0.75 is not. One token: 0.7 is true, 0.6 and 0.5 are not. Both: of nine pairs, 0.75 is above 0.7.
+        assert_eq!(
+            numbers,
+            [
+                (Whose::Offline, 3, 3, 2, 1.0),
+                (Whose::Token, 3, 3, 1, 1.0),
+                (Whose::Both, 3, 6, 3, 8.0 / 9.0)
+            ]
+        );
+        assert!(
+            found
+                .iter()
+                .all(|row| row.rung == Rung::Latents && row.score == "detection")
+        );
+        let both = found[2].auroc.unwrap();
+        assert!(both.low <= both.value && both.high == 1.0 && both.n == 3, "{both:?}");
+        // One explanation alone, or all of them true, predict nothing.
+        let alike = predicts(&[dictionary(&of[..1])], 50, 0);
+        assert_eq!((alike[0].auroc, alike[0].spearman), (None, None));
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::agreement::{GROUNDED, TRUE};
-use super::explained::{DictionaryExplained, LatentExplained, Method, MethodExplained};
+use super::explained::{DictionaryExplained, LatentExplained, Method, MethodExplained, Rung};
 use super::predicts::Predicts;
 use crate::find_table::in_order;
 use crate::statistic::Estimate;
@@ -23,9 +23,13 @@ const COLUMNS: [(&str, &str); 8] = [
 /// An explanation with its latent.
 type Row<'a> = (&'a LatentExplained, &'a MethodExplained);
 
+/// How well a dictionary can control the model at a hook: the edit accuracy of its evaluation, with its interval.
+pub type Edits<'a> = &'a dyn Fn(&DictionaryExplained) -> Option<Estimate>;
+
 /// Scores of each family of dictionaries at each site, seeds together, and of all methods over all of them; `detection` and `agree` with
-/// 95 % intervals over latents.
-pub fn table(all: &[DictionaryExplained], resamples: usize, seed: u64) -> String {
+/// 95 % intervals over latents. Beside them, where an evaluation has it, which of them can control.
+pub fn table(all: &[DictionaryExplained], edits: Edits<'_>, resamples: usize, seed: u64) -> String {
+    let has_edits = all.iter().any(|dictionary| edits(dictionary).is_some());
     let mut out = String::new();
     for method in [Method::Offline, Method::LanguageModel] {
         for site in in_order(all.iter().map(|dictionary| dictionary.site.as_str())) {
@@ -36,24 +40,30 @@ pub fn table(all: &[DictionaryExplained], resamples: usize, seed: u64) -> String
             // Writing to a string cannot fail.
             let _ = writeln!(
                 out,
-                "{site}, explained by: {}\n{}   stand  true  silent  few",
+                "{site}, explained by: {}\n{}   stand  of all  true  silent  few{}",
                 method.name(),
-                heads()
+                heads(),
+                if has_edits { "          edit accuracy" } else { "" }
             );
             for family in in_order(here.iter().map(|dictionary| dictionary.family.as_str())) {
                 let members = || here.iter().filter(|dictionary| dictionary.family == family);
-                let rows: Vec<Row<'_>> = members().flat_map(|dictionary| dictionary.by(method)).collect();
+                let rows: Vec<Row<'_>> = members().flat_map(|dictionary| drawn(dictionary, method)).collect();
                 let stand = rows.iter().filter(|(latent, _)| stands(latent)).count();
                 let is_true = |(latent, of): &&Row<'_>| {
                     stands(latent) && of.scores.get("agree").is_some_and(|agree| *agree >= TRUE)
                 };
-                let silent: usize = members().map(|dictionary| dictionary.silent).sum();
-                let few: usize = members().map(|dictionary| dictionary.too_few).sum();
+                let sum =
+                    |of: fn(&DictionaryExplained) -> usize| members().map(|dictionary| of(dictionary)).sum::<usize>();
+                let edited: Vec<Estimate> = members().filter_map(|dictionary| edits(dictionary)).collect();
                 let _ = writeln!(
                     out,
-                    "{} {stand:>7} {:>5} {silent:>7} {few:>4}",
+                    "{} {stand:>7} {:>7} {:>5} {:>7} {:>4}{}",
                     line(family, &rows, resamples, seed),
-                    rows.iter().filter(is_true).count()
+                    sum(|dictionary| dictionary.standing),
+                    rows.iter().filter(is_true).count(),
+                    sum(|dictionary| dictionary.silent),
+                    sum(|dictionary| dictionary.too_few),
+                    if has_edits { edit(&edited) } else { String::new() }
                 );
             }
             out.push('\n');
@@ -69,7 +79,7 @@ pub fn table(all: &[DictionaryExplained], resamples: usize, seed: u64) -> String
         Method::Null,
     ];
     for method in methods {
-        let rows: Vec<Row<'_>> = all.iter().flat_map(|dictionary| dictionary.by(method)).collect();
+        let rows: Vec<Row<'_>> = all.iter().flat_map(|dictionary| drawn(dictionary, method)).collect();
         if !rows.is_empty() {
             let _ = writeln!(out, "{}", line(method.name(), &rows, resamples, seed));
         }
@@ -77,9 +87,34 @@ pub fn table(all: &[DictionaryExplained], resamples: usize, seed: u64) -> String
     out += "\ndetection, hard, fuzz, active: balanced accuracy, chance 0.5; hard: of slices that hold a token of active ones; active: wrong \
             marks in active slices\nsimul.: correlation with the activations; gener.: share of made texts in which the latent is active; \
             behav.: Matthews' correlation with its activity; agree: with the label that is most like it\nstand: latents that stand for \
-            that label (F1 of at least 0.8); true: those of them whose explanation agrees with it (at least 0.8); few: latents that were \
-            tried and have too few contexts of either kind\n";
+            that label (F1 of at least 0.8), and how many of all the dictionary's do; true: those that were drawn whose explanation agrees \
+            with it (at least 0.8); few: latents that were tried and have too few contexts of either kind\n";
+    if has_edits {
+        out += "edit accuracy: of the evaluation of the same dictionaries, with as many latents exchanged as it compares\n";
+    }
     out
+}
+
+/// Explanations of the latents that were drawn.
+fn drawn(dictionary: &DictionaryExplained, method: Method) -> impl Iterator<Item = Row<'_>> {
+    dictionary.by(method).filter(|(latent, _)| latent.drawn)
+}
+
+/// Of one dictionary with its interval, of several their mean.
+fn edit(edited: &[Estimate]) -> String {
+    let text = match edited {
+        [] => "-".to_owned(),
+        [of] => shown(of),
+        _ => format!(
+            "{:.3}",
+            edited.iter().map(|of| of.value).sum::<f64>() / edited.len() as f64
+        ),
+    };
+    format!("{text:>23}")
+}
+
+fn shown(of: &Estimate) -> String {
+    format!("{:.3} [{:.3}, {:.3}]", of.value, of.low, of.high)
 }
 
 fn stands(latent: &LatentExplained) -> bool {
@@ -111,7 +146,7 @@ fn line(name: &str, rows: &[Row<'_>], resamples: usize, seed: u64) -> String {
             .collect();
         let estimate = Estimate::mean(&values, resamples, seed);
         match (is_wide(score), estimate) {
-            (true, Some(of)) => format!("{:>20}", format!("{:.3} [{:.3}, {:.3}]", of.value, of.low, of.high)),
+            (true, Some(of)) => format!("{:>20}", shown(&of)),
             (true, None) => format!("{:>20}", "-"),
             (false, Some(of)) => format!("{:>7.3}", of.value),
             (false, None) => format!("{:>7}", "-"),
@@ -121,28 +156,25 @@ fn line(name: &str, rows: &[Row<'_>], resamples: usize, seed: u64) -> String {
     format!("{name:<18} {:>7} {}", rows.len(), cells.join(" "))
 }
 
-/// How well each score predicts whether an explanation is true.
+/// How well each score predicts whether an explanation is true, by rung of the ladder and by explainer.
 pub fn predicts_table(all: &[Predicts]) -> String {
     let mut out = String::new();
-    let shown = |estimate: Option<Estimate>| {
-        estimate.map_or_else(
-            || "-".to_owned(),
-            |of| format!("{:.3} [{:.3}, {:.3}]", of.value, of.low, of.high),
-        )
-    };
-    if all.is_empty() {
-        return "\nno latent stands for a label, so no score can be held against the truth\n".to_owned();
+    let cell = |estimate: Option<Estimate>| estimate.as_ref().map_or_else(|| "-".to_owned(), shown);
+    if all.iter().all(|row| row.rung != Rung::Latents) {
+        out += "\nno latent stands for a label, so no score of a latent's explanation can be held against the truth\n";
     }
-    let mut method = None;
+    let mut before = None;
     for row in all {
-        if method != Some(row.method) {
-            method = Some(row.method);
+        if before != Some((row.rung, row.whose)) {
+            before = Some((row.rung, row.whose));
             let _ = writeln!(
                 out,
-                "\nwhether an explanation ({}) is true, of {} latents that stand for a label; {:.3} are\n{:<16} {:>22} {:>22}",
-                row.method.name(),
+                "\nwhether an explanation ({}) is true, of {} {} whose truth is known; {} of {} are\n{:<16} {:>22} {:>24}",
+                row.whose.name(),
+                row.latents,
+                row.rung.name(),
+                row.true_ones,
                 row.explanations,
-                row.share_true,
                 "predicted by",
                 "AUROC",
                 "rank correlation"
@@ -150,10 +182,10 @@ pub fn predicts_table(all: &[Predicts]) -> String {
         }
         let _ = writeln!(
             out,
-            "{:<16} {:>22} {:>22}",
+            "{:<16} {:>22} {:>24}",
             row.score,
-            shown(row.auroc),
-            shown(row.spearman)
+            cell(row.auroc),
+            cell(row.spearman)
         );
     }
     out

@@ -17,6 +17,8 @@ pub(crate) enum Step {
     Raw(u16, Vec<(&'static str, String)>, String),
     /// A body that is shorter than its `Content-Length` says.
     Short(String),
+    /// A status of 200, then headers and body as they stand here; the connection stays open for a while.
+    Lie(String),
     /// The connection is closed without an answer.
     Hang,
     /// Nothing is sent for a while.
@@ -129,6 +131,11 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Seen>>, steps: &[Step]) {
             Step::Raw(status, headers, answer) => send(&mut stream, *status, headers, answer, answer.len()),
             Step::Short(answer) => {
                 send(&mut stream, 200, &[], answer, answer.len() + 100);
+                false
+            }
+            Step::Lie(rest) => {
+                let _ = stream.write_all(format!("HTTP/1.1 200 X\r\n{rest}").as_bytes());
+                std::thread::sleep(Duration::from_millis(500));
                 false
             }
             Step::Hang => false,

@@ -4,6 +4,7 @@ mod autoencoders;
 mod circuits;
 mod configs;
 mod corpus;
+mod explanations;
 mod gguf;
 mod model;
 mod store;
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Target> {
         tasks::targets(),
         corpus::targets(),
         circuits::targets(),
+        explanations::targets(),
     ]
     .into_iter()
     .flatten()

@@ -16,7 +16,7 @@ pub struct Settings {
     pub graph: PathBuf,
     /// Config that names the pairs and the metric that the scores are of; `method` is what they are called in tables.
     pub config: ConfigFile,
-    /// Model folder in Hugging Face layout, GGUF file, or the name of a model that was pulled.
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled.
     pub model: PathBuf,
     /// How its weights are kept.
     pub load: LoadOptions,

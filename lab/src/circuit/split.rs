@@ -17,7 +17,7 @@ use crate::{ConfigError, ConfigFile, Context, Outcome, Result};
 pub struct Settings {
     /// Config, for example configs/circuits/ioi.toml.
     pub config: ConfigFile,
-    /// Model folder in Hugging Face layout, GGUF file, or the name of a model that was pulled.
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled.
     pub model: PathBuf,
     /// How its weights are kept.
     pub load: LoadOptions,
