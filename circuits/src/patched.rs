@@ -216,7 +216,7 @@ fn input(
     let base = match (is_clean(0.0), is_clean(1.0)) {
         (true, _) => Base::Corrupted,
         (_, true) => Base::Clean,
-        _ => Base::Both(Box::new(kernels::from_vec(of_clean, [1, 1, g, 1], device))),
+        _ => Base::Both(kernels::from_vec(of_clean, [1, 1, g, 1], device)),
     };
     let shared = shared.clone();
     Some(Patch::map(sources::input_hook(group, spec), move |x| {
@@ -226,10 +226,7 @@ fn input(
         let base = match &base {
             Base::Corrupted => corrupted,
             Base::Clean => current,
-            Base::Both(of_clean) => {
-                let of_clean = of_clean.as_ref().clone();
-                current * of_clean.clone() + corrupted * (of_clean.neg() + 1.0) // [B, T, G, D]
-            }
+            Base::Both(of_clean) => current * of_clean.clone() + corrupted * (of_clean.clone().neg() + 1.0), // [B, T, G, D]
         };
         let read = match shared.open().sum(&terms) {
             Some(change) => base + change.reshape([b, g, t, d]).swap_dims(1, 2), // [B, T, G, D]
@@ -248,5 +245,5 @@ enum Base {
     /// That of this run.
     Clean,
     /// That of this run where this is 1, of the corrupted one where it is 0, `[1, 1, G, 1]`.
-    Both(Box<Tensor<4>>),
+    Both(Tensor<4>),
 }
