@@ -238,7 +238,10 @@ fn input(
 
 /// What the destinations of a group start from.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "one value a group of destinations, never many at once")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one value a group of destinations, never many at once"
+)]
 enum Base {
     /// The residual stream of the corrupted run.
     Corrupted,
