@@ -6,7 +6,8 @@ COPY . .
 RUN cargo build --release --locked -p saelab
 
 FROM debian:bookworm-slim
-# Nothing to install: the program brings its certificates and needs the C library alone.
+# Nothing to install: the program needs the C library, and for s3:// and its like the system's certificates.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 RUN useradd --uid 10001 --create-home saelab
 COPY --from=build /src/target/release/saelab /usr/local/bin/saelab
 COPY models /opt/saelab/models

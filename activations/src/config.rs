@@ -31,8 +31,8 @@ pub struct HarvestFile {
     /// belongs to the re-factored model and is refused wherever the plain one is used.
     pub refactor_attention: Option<bool>,
     /// Type that the matrices of the model are kept in while it runs: `f32`, `bf16` or `f16`. Default `f32`: the numbers of the
-    /// checkpoint. `bf16` halves the memory and is faster where the processor has AVX512-BF16; what a product multiplies is rounded
-    /// to three digits, all else stays `f32`. `f16` halves the memory too, and is slower on the CPU. The store then belongs to the
+    /// checkpoint. `bf16` halves the memory and is faster where the processor has AMX or AVX512-BF16; what a product multiplies
+    /// is rounded to three digits, all else stays `f32`. `f16` halves the memory too, and is slower on the CPU. The store then belongs to the
     /// model in that type and is refused wherever another is used. `dtype` below is the type of what is stored.
     pub model_dtype: Option<lm::Dtype>,
     /// Sites file written by `saelab locate`: the hooks of all its nodes are stored, of prompts at the nodes' roles, of text

@@ -22,7 +22,7 @@ mod patches;
 
 use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
 use kernels::to_vec;
-use lm::{HookPoint, Logits, Model, Pass, Passes, Request, Spec, Trace};
+use lm::{HookPoint, Logits, Model, Pass, PassCost, Passes, Request, Spec, Trace};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -222,6 +222,17 @@ impl<'a> SpliceText<'a> {
         }
         text.ce_clean = finite("cross-entropy of the model", text.ce_clean / text.tokens as f64)?;
         Ok(text)
+    }
+
+    /// What one pass over all windows with all logits takes, untouched or changed. A text takes one, a [task](Self::task) five, and
+    /// each [change](Self::change) two.
+    pub fn pass_cost(model: &Model, windows: &[Vec<u32>]) -> PassCost {
+        let request = Request {
+            logits: Logits::All,
+            ..Request::default()
+        };
+        let lengths = windows.iter().map(Vec::len).filter(|length| *length >= 3);
+        Passes::new(model, BATCH).cost(lengths, &request)
     }
 
     fn clean(&self, pass: &Pass<'_>, capture: Vec<HookPoint>) -> Result<Clean, Error> {

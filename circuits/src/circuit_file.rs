@@ -9,7 +9,7 @@ use crate::score_file::{graph, sizes};
 use crate::{Circuit, Error, ScoreOptions, Selection};
 
 /// Version of `circuit.json`.
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
 
 /// What `circuit.json` holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,7 +17,9 @@ pub struct CircuitFile {
     format_version: u32,
     /// [`lm::Model::file_hash`] of the model.
     pub model: String,
-    /// Its blocks, heads, heads of keys and values, and whether attention and MLP are parallel.
+    /// SHA-256 of the `edges.parquet` that the edges were chosen from.
+    pub edges_parquet: String,
+    /// The model's blocks, heads, heads of keys and values, and whether attention and MLP are parallel.
     pub graph: (usize, usize, usize, bool),
     /// Edges of the graph.
     pub n_edges: usize,
@@ -56,6 +58,7 @@ impl CircuitFile {
         Self {
             format_version: FORMAT_VERSION,
             model: file.model.clone(),
+            edges_parquet: file.edges.clone(),
             graph: sizes(graph),
             n_edges: graph.n_edges(),
             scores: file.options,

@@ -12,6 +12,9 @@ pub enum Error {
     /// The tokenizer failed.
     #[error(transparent)]
     Text(#[from] text::Error),
+    /// A file of `torch.save` could not be read.
+    #[error(transparent)]
+    Torch(#[from] dictionaries::Error),
     /// A file could not be read or written.
     #[error(transparent)]
     Artifact(#[from] artifacts::Error),

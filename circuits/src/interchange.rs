@@ -1,4 +1,4 @@
-//! Graphs as EAP-IG's library and the MIB benchmark write them: JSON with every node and edge, its score and whether it is kept.
+//! Graphs as EAP-IG's library and the MIB benchmark write them, with the score of every edge and whether it is kept: JSON, and `.pt`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -93,52 +93,123 @@ pub fn write_graph_json(path: &Path, circuit: &Circuit, scores: &[f64], d_model:
 ///
 /// A file that is missing or damaged, of another geometry, or with an edge that the model does not have; a score that is not a number.
 pub fn read_graph_json(path: &Path, spec: &Spec) -> Result<(Circuit, Vec<f64>), Error> {
-    let fail = |reason: String| Error::File {
-        path: path.to_owned(),
-        reason,
-    };
     let all: GraphJson = artifacts::read_json(path)?;
-    let graph = Graph::new(spec);
-    let fits = (
-        all.cfg.n_layers,
-        all.cfg.n_heads,
-        all.cfg.parallel_attn_mlp,
-        all.cfg.d_model,
-    ) == (graph.n_layer(), graph.n_head(), graph.parallel(), spec.d_model);
-    if !fits {
-        return Err(fail(
-            "is a graph of a model of another geometry: give the model that it was made with".to_owned(),
-        ));
+    let mut found = Found::new(path, spec, &all.cfg)?;
+    for (name, edge) in &all.edges {
+        let (source, destination) = name.split_once("->").ok_or_else(|| found.unknown(name))?;
+        found.add(source, destination, edge.score, edge.in_graph)?;
     }
-    let shared = graph.n_head() / graph.n_kv_head();
-    let mut scores = vec![0.0; graph.n_edges()];
-    let mut kept = Vec::new();
-    for (name, edge) in all.edges {
-        let unknown = || fail(format!("has an edge \"{name}\" that this model does not have"));
-        let (source, to) = name.split_once("->").ok_or_else(unknown)?;
+    Ok(found.finish())
+}
+
+/// Reads the same from what that library writes as `.pt`: a dictionary of `torch.save` with the names of sources and destinations, and
+/// matrices of scores and of kept edges, a row a source. Scores of nodes and neurons are left.
+///
+/// # Errors
+///
+/// As for [`read_graph_json`]; matrices that do not fit the names.
+pub fn read_graph_pt(path: &Path, spec: &Spec) -> Result<(Circuit, Vec<f64>), Error> {
+    let (header, mut tensors): (HeaderPt, _) = dictionaries::read_torch(path)?;
+    let mut found = Found::new(path, spec, &header.cfg)?;
+    let shape = [header.src_nodes.len(), header.dst_nodes.len()];
+    let [scores, kept] = ["edges_scores", "edges_in_graph"].map(|name| {
+        let matrix = tensors.remove(name).filter(|matrix| matrix.shape == shape);
+        matrix.ok_or_else(|| found.fail(format!("has no matrix `{name}` of shape {shape:?}, a row a source")))
+    });
+    let (scores, kept) = (scores?.data, kept?.data);
+    for (row, source) in header.src_nodes.iter().enumerate() {
+        for (column, destination) in header.dst_nodes.iter().enumerate() {
+            let place = row * shape[1] + column;
+            let (score, is_kept) = (f64::from(scores[place]), kept[place] != 0.0);
+            // The matrices have places for what is no edge too.
+            if score != 0.0 || is_kept {
+                found.add(source, destination, score, is_kept)?;
+            }
+        }
+    }
+    Ok(found.finish())
+}
+
+/// What names the rows and columns of a `.pt` file.
+#[derive(Debug, Deserialize)]
+struct HeaderPt {
+    cfg: Config,
+    src_nodes: Vec<String>,
+    dst_nodes: Vec<String>,
+}
+
+/// What was read so far.
+struct Found<'a> {
+    path: &'a Path,
+    graph: Graph,
+    scores: Vec<f64>,
+    kept: Vec<usize>,
+}
+
+impl<'a> Found<'a> {
+    fn new(path: &'a Path, spec: &Spec, config: &Config) -> Result<Self, Error> {
+        let graph = Graph::new(spec);
+        let found = Self {
+            path,
+            scores: vec![0.0; graph.n_edges()],
+            graph,
+            kept: Vec::new(),
+        };
+        let sizes = (
+            config.n_layers,
+            config.n_heads,
+            config.parallel_attn_mlp,
+            config.d_model,
+        );
+        let of_model = (spec.n_layer, spec.n_head, spec.parallel, spec.d_model);
+        match sizes == of_model {
+            true => Ok(found),
+            false => Err(found
+                .fail("is a graph of a model of another geometry: give the model that it was made with".to_owned())),
+        }
+    }
+
+    /// Adds an edge from a node to another, or to a slot of it, as in `a8.h6<q>`.
+    fn add(&mut self, source: &str, to: &str, score: f64, is_kept: bool) -> Result<(), Error> {
+        let name = format!("{source}->{to}");
+        let shared = self.graph.n_head() / self.graph.n_kv_head();
         let (node, slot) = match to.strip_suffix('>').and_then(|to| to.split_once('<')) {
             Some((node, slot)) => (node, Some(slot)),
             None => (to, None),
         };
-        let node: Node = node.parse()?;
-        let node = match (node, slot) {
+        let node = match (node.parse()?, slot) {
             (Node::Head { layer, head }, Some("k" | "v")) if shared > 1 => Node::KeyValue {
                 layer,
                 head: head / shared,
             },
             (node, _) => node,
         };
-        let found = graph.find(source, &node.to_string(), slot).map_err(|_| unknown())?;
-        if !edge.score.is_finite() {
-            return Err(fail(format!("has no number as the score of \"{name}\"")));
+        let found = self.graph.find(source, &node.to_string(), slot);
+        let number = self.graph.edge_number(found.map_err(|_| self.unknown(&name))?);
+        if !score.is_finite() {
+            return Err(self.fail(format!("has no number as the score of \"{name}\"")));
         }
-        let number = graph.edge_number(found);
-        scores[number] += edge.score;
-        if edge.in_graph {
-            kept.push(number);
+        self.scores[number] += score;
+        if is_kept {
+            self.kept.push(number);
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> (Circuit, Vec<f64>) {
+        (Circuit::new(self.graph, self.kept), self.scores)
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        self.fail(format!("has an edge \"{name}\" that this model does not have"))
+    }
+
+    fn fail(&self, reason: String) -> Error {
+        Error::File {
+            path: self.path.to_owned(),
+            reason,
         }
     }
-    Ok((Circuit::new(graph, kept), scores))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! * [`agreement`]: how well two lists of scores agree.
 //! * [`finer`]: edges by positions, neurons and latents of dictionaries.
 //! * [`draw`]: a circuit as DOT and SVG.
-//! * [`write_graph_json`], [`read_graph_json`]: graphs as EAP-IG's library and MIB write them. [`write_attribution_graph`]: a circuit for the
+//! * [`write_graph_json`], [`read_graph_json`], [`read_graph_pt`]: graphs as EAP-IG's library and MIB write them. [`write_attribution_graph`]: a circuit for the
 //!   page of circuit-tracer.
 //!
 //! An edge that is not in a circuit carries what its source adds in the run on the corrupted prompt.
@@ -62,7 +62,7 @@ pub use error::Error;
 pub use evaluate::{Evaluation, evaluate};
 pub use faithfulness::{Faithfulness, areas};
 pub use graph::{Edge, Graph};
-pub use interchange::{read_graph_json, write_graph_json};
+pub use interchange::{read_graph_json, read_graph_pt, write_graph_json};
 pub use method::{Ablation, Grid, Method, ScoreOptions};
 pub use metric::Metric;
 pub use node::{Destination, Node, Slot};

@@ -13,16 +13,21 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use lm::{HookPoint, NormAt, Patch, Request, Spec};
 
 use crate::graph::{Graph, Group};
 use crate::runs::{Batch, Run};
 use crate::{Circuit, Error, sources};
 
-/// Of every source so far, what it added in the corrupted run minus what it adds in this one, `[B, n, T D]` each part.
+/// Sources whose differences lie in one tensor, at most, where they are put together. With one tensor of all, every group would copy what all
+/// before it added; with one of each layer, sums would have many terms.
+const TOGETHER: usize = 32;
+
+/// Of every source so far, what it added in the corrupted run minus what it adds in this one.
 #[derive(Debug, Default)]
 struct Passed {
+    /// Sources in their order, `[B, n, T D]` each; the last ones may still be put together.
     parts: Vec<Tensor<3>>,
     sources: usize,
     /// What the heads of a layer computed, until its norm is known, `[B, T, H, D]`.
@@ -43,16 +48,53 @@ impl Passed {
     /// Keeps `current` `[B, n, T D]`, the outputs of the next `n` sources.
     fn record(&mut self, current: Tensor<3>, corrupted: &Tensor<3>) {
         let n = current.dims()[1];
-        self.parts.push(corrupted.clone().narrow(1, self.sources, n) - current);
+        let difference = corrupted.clone().narrow(1, self.sources, n) - current;
         self.sources += n;
+        match self.parts.pop() {
+            Some(last) if last.dims()[1] + n <= TOGETHER => self.parts.push(Tensor::cat(vec![last, difference], 1)),
+            last => self.parts.extend(last.into_iter().chain([difference])),
+        }
     }
 
-    /// The differences of the first `n` sources, `[B, n, T D]`.
-    fn first(&mut self, n: usize) -> Tensor<3> {
-        if self.parts.len() > 1 {
-            self.parts = vec![Tensor::cat(std::mem::take(&mut self.parts), 1)];
+    /// The sums of the differences of the first sources by `terms`, `[B, G, T D]`; none where all terms are 0.
+    fn sum(&self, terms: &Terms) -> Option<Tensor<3>> {
+        let mut first = 0;
+        let mut sum: Option<Tensor<3>> = None;
+        for part in &self.parts {
+            let [b, n, _] = part.dims();
+            if let Some(matrix) = terms.of_sources(first, n, &part.device()) {
+                let g = matrix.dims()[1];
+                let of_part = matrix.expand([b, g, n]).matmul(part.clone()); // [B, G, T D]
+                sum = Some(match sum {
+                    Some(sum) => sum + of_part,
+                    None => of_part,
+                });
+            }
+            first += n;
         }
-        self.parts[0].clone().narrow(1, 0, n)
+        sum
+    }
+}
+
+/// With which factor each difference is added to what each destination of a group reads.
+#[derive(Debug)]
+struct Terms {
+    /// Of each destination the first sources, `[G, S]`.
+    factors: Vec<f32>,
+    seen: usize,
+}
+
+impl Terms {
+    /// Those of the sources from `first` on, `[1, G, n]`, 0 where a destination does not see them; none where all are 0.
+    fn of_sources(&self, first: usize, n: usize, device: &Device) -> Option<Tensor<3>> {
+        let factor = |row: &[f32], source: usize| row.get(source).copied().unwrap_or(0.0);
+        let rows = self.factors.chunks(self.seen);
+        let g = rows.len();
+        let matrix: Vec<f32> = rows
+            .flat_map(|row| (first..first + n).map(move |source| factor(row, source)))
+            .collect();
+        let is_needed = matrix.iter().any(|&factor| factor != 0.0);
+        is_needed.then(|| kernels::from_vec(matrix, [1, g, n], device))
     }
 }
 
@@ -169,19 +211,42 @@ fn input(
     let stream = corrupted[&sources::stream_hook(group, spec)]
         .clone()
         .reshape([b, t, 1, d]); // [B, T, 1, D]
-    let no_terms = terms.iter().all(|&term| term == 0.0);
-    let terms = kernels::from_vec(terms, [1, g, seen], device).expand([b, g, seen]); // [B, G, S]
-    let of_clean: Tensor<4> = kernels::from_vec(of_clean, [1, 1, g, 1], device);
+    let terms = Terms { factors: terms, seen };
+    let is_clean = |share: f32| of_clean.iter().all(|&of_clean| of_clean == share);
+    let base = match (is_clean(0.0), is_clean(1.0)) {
+        (true, _) => Base::Corrupted,
+        (_, true) => Base::Clean,
+        _ => Base::Both(kernels::from_vec(of_clean, [1, 1, g, 1], device)),
+    };
     let shared = shared.clone();
     Some(Patch::map(sources::input_hook(group, spec), move |x| {
         let dims = x.dims();
         let current = x.reshape([b, t, g, d]); // [B, T, G, D]
-        let base = current * of_clean.clone() + stream.clone() * (of_clean.clone().neg() + 1.0); // [B, T, G, D]
-        if no_terms {
-            return base.reshape(dims);
-        }
-        let differences = shared.open().first(seen); // [B, S, T D]
-        let change = terms.clone().matmul(differences).reshape([b, g, t, d]); // [B, G, T, D]
-        (base + change.swap_dims(1, 2)).reshape(dims) // [B, T, G D]
+        let corrupted = stream.clone().expand([b, t, g, d]); // [B, T, G, D]
+        let base = match &base {
+            Base::Corrupted => corrupted,
+            Base::Clean => current,
+            Base::Both(of_clean) => current * of_clean.clone() + corrupted * (of_clean.clone().neg() + 1.0), // [B, T, G, D]
+        };
+        let read = match shared.open().sum(&terms) {
+            Some(change) => base + change.reshape([b, g, t, d]).swap_dims(1, 2), // [B, T, G, D]
+            None => base,
+        };
+        read.reshape(dims) // [B, T, G D]
     }))
+}
+
+/// What the destinations of a group start from.
+#[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one value a group of destinations, never many at once"
+)]
+enum Base {
+    /// The residual stream of the corrupted run.
+    Corrupted,
+    /// That of this run.
+    Clean,
+    /// That of this run where this is 1, of the corrupted one where it is 0, `[1, 1, G, 1]`.
+    Both(Tensor<4>),
 }

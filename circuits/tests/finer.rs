@@ -11,7 +11,7 @@
 use std::path::PathBuf;
 
 use burn::tensor::{Device, Tensor};
-use circuits::finer::{EdgeParts, Parts, Vector, destination_neurons, node_latents, positions, source_parts};
+use circuits::finer::{EdgeParts, Parts, Vector, destination_parts, node_latents, positions, source_parts};
 use circuits::{Ablation, Edge, Graph, Method, Metric, Pair, ScoreOptions, Scores, score};
 use dictionaries::{Dictionary, Encoder};
 use lm::{HookPoint, Logits, Model, Patch, Request, Start, TokenBatch};
@@ -138,6 +138,11 @@ impl Encoder for Invented {
     fn encode(&self, activations: Tensor<2>) -> Tensor<2> {
         (activations.matmul(self.encoder.clone()) + 0.1).clamp_min(0.0)
     }
+
+    fn code_change(&self, activations: Tensor<2>, change: Tensor<2>) -> Option<Tensor<2>> {
+        let is_active = self.encode(activations).greater_scalar(0.0).float(); // [B, F]
+        Some(change.matmul(self.encoder.clone()) * is_active)
+    }
 }
 
 #[test]
@@ -164,7 +169,7 @@ fn neurons_and_positions_are_those_of_autograd() {
         );
     }
     let sources = [into.source, edge(&graph, "a0.h2->m0").source];
-    let found = destination_neurons(&model, &pairs(), &options, &sources, 0).unwrap();
+    let found = destination_parts(&model, &pairs(), &options, &sources, into.destination, Parts::Neurons).unwrap();
     for (name, found) in ["neurons.input.m0", "neurons.head.m0"].into_iter().zip(found) {
         let error = error(&found.parts, &numbers(name));
         println!("{name}: off by {error:.1e}");
@@ -180,7 +185,7 @@ fn neurons_and_positions_are_those_of_autograd() {
 
 #[test]
 fn parts_add_up_to_their_edge() {
-    for family in ["llama", "neox", "qwen3"] {
+    for family in ["llama", "llama-bias", "neox", "neox-serial", "qwen3"] {
         let model = model(family);
         let spec = model.spec();
         let pairs: Vec<Pair> = pairs()
@@ -225,14 +230,93 @@ fn parts_add_up_to_their_edge() {
                 &scores,
                 &split(mlp, Parts::Transcoder(&transcoder, HookPoint::MlpNormed(0))),
             );
-            check_sums(
-                &scores,
-                &destination_neurons(&model, &pairs, &options, &[0, mlp], 1).unwrap(),
-            );
+            let into = edge(&graph, "m0->m1").destination;
+            let sources = [0, mlp, head];
+            let split =
+                |destination, parts| destination_parts(&model, &pairs, &options, &sources, destination, parts).unwrap();
+            check_sums(&scores, &split(into, Parts::Neurons));
+            let latents = split(into, Parts::Latents(&of_mlp));
+            // The last block answers at the last position, whose token is not corrupted.
+            assert!(spec.parallel || latents.iter().skip(1).all(is_split));
+            check_sums(&scores, &latents);
+            for reads in [HookPoint::MlpIn(1), HookPoint::MlpNormed(1)] {
+                check_sums(&scores, &split(into, Parts::Transcoder(&transcoder, reads)));
+            }
+            if spec.n_kv_head == spec.n_head {
+                let values = edge(&graph, "m0->a1.h1<v>").destination;
+                check_sums(&scores, &split(values, Parts::Latents(&of_head)));
+            }
             let edges: Vec<Edge> = graph.edges().step_by(5).collect();
             check_sums(&scores, &positions(&model, &pairs, &options, &edges).unwrap());
         }
     }
+}
+
+/// A latent of a destination follows what the source adds, and the metric follows what the latent writes: both by central differences, on
+/// the clean prompt.
+#[test]
+fn latents_of_a_destination_are_those_of_central_differences() {
+    let (model, pairs) = (model("llama"), pairs());
+    let spec = model.spec();
+    let graph = Graph::new(spec);
+    let (read, adds) = (HookPoint::MlpIn(0), HookPoint::MlpOut(0));
+    let into = edge(&graph, "input->m0");
+    for transcodes in [false, true] {
+        let dictionary = Invented::new(spec.d_model, spec.d_model, 40);
+        let (parts, encoded) = match transcodes {
+            true => (
+                Parts::Transcoder(&dictionary, HookPoint::MlpNormed(0)),
+                HookPoint::MlpNormed(0),
+            ),
+            false => (Parts::Latents(&dictionary), adds),
+        };
+        let options = options(Method::Eap);
+        let found = destination_parts(&model, &pairs, &options, &[into.source], into.destination, parts);
+        let found = found.unwrap().remove(0).parts;
+        let mut order: Vec<usize> = (0..found.len()).collect();
+        order.sort_by(|&a, &b| found[b].abs().total_cmp(&found[a].abs()));
+        let (best, step) = (&order[..4], 0.05_f32);
+        let mut expected = vec![0.0; best.len()];
+        for pair in &pairs {
+            let run = |ids: &[u32], patches: Vec<Patch>| {
+                let request = Request {
+                    capture: vec![HookPoint::Embed, encoded],
+                    patches,
+                    logits: Logits::At(vec![ids.len() - 1]),
+                    ..Request::default()
+                };
+                let batch = TokenBatch::new(&[ids]).unwrap();
+                model.run(Start::Tokens(&batch), &request).unwrap()
+            };
+            let shifted = |hook, by: Tensor<3>| run(&pair.clean, vec![Patch::map(hook, move |x| x + by.clone())]);
+            let embed = |ids: &[u32]| run(ids, vec![]).tensor3(HookPoint::Embed).unwrap();
+            let difference = embed(&pair.corrupted) - embed(&pair.clean); // [1, T, D]
+            let [_, t, d] = difference.dims();
+            let codes = |share: f32| {
+                let x = shifted(read, difference.clone() * share).tensor3(encoded).unwrap();
+                dictionary.encode(x.reshape([t, d])) // [T, F]
+            };
+            let change = (codes(step) - codes(-step)) / (2.0 * step); // [T, F]
+            for (place, &latent) in best.iter().enumerate() {
+                let direction = dictionary.directions().narrow(0, latent, 1); // [1, D]
+                let written = change.clone().narrow(1, latent, 1).matmul(direction).reshape([1, t, d]);
+                let after = |share: f32| metric(pair, &shifted(adds, written.clone() * share));
+                let falls = (after(-step) - after(step)) / f64::from(2.0 * step);
+                expected[place] += falls / pairs.len() as f64;
+            }
+        }
+        let found: Vec<f64> = best.iter().map(|&latent| found[latent]).collect();
+        let error = error(&found, &expected);
+        println!("transcoder {transcodes}: {found:.5?}, central differences {expected:.5?}, off by {error:.1e}");
+        assert!(error < 2e-2);
+    }
+}
+
+/// The metric of a pair in a run of its own.
+fn metric(pair: &Pair, trace: &lm::Trace) -> f64 {
+    let logits = kernels::to_vec(trace.logits_at().unwrap());
+    let mean = |ids: &[u32]| ids.iter().map(|&id| f64::from(logits[id as usize])).sum::<f64>() / ids.len() as f64;
+    mean(&pair.answer) - mean(&pair.wrong)
 }
 
 /// The metric of each pair with one vector replaced, by its own run.
@@ -248,17 +332,12 @@ fn patched(model: &Model, pair: &Pair, at: &Vector, position: usize) -> f64 {
             .run(Start::Tokens(&TokenBatch::new(&[ids]).unwrap()), &request)
             .unwrap()
     };
-    let metric = |trace: &lm::Trace| {
-        let logits = kernels::to_vec(trace.logits_at().unwrap());
-        let mean = |ids: &[u32]| ids.iter().map(|&id| f64::from(logits[id as usize])).sum::<f64>() / ids.len() as f64;
-        mean(&pair.answer) - mean(&pair.wrong)
-    };
     let value = run(&pair.corrupted, vec![]).at(at.hook, at.head, &[position]).unwrap();
     let replaced = run(
         &pair.clean,
         vec![Patch::set(at.hook, at.head, vec![(0, position)], value)],
     );
-    metric(&run(&pair.clean, vec![])) - metric(&replaced)
+    metric(pair, &run(&pair.clean, vec![])) - metric(pair, &replaced)
 }
 
 /// Latents and error term of one vector add up to what patching it changes.
@@ -315,4 +394,15 @@ fn what_does_not_fall_apart_is_refused() {
     assert!(split(Method::Eap, same, head, Parts::Neurons).contains("hook_z"));
     assert!(split(Method::Eap, same, mlp, Parts::Latents(&wide)).contains("width 5"));
     assert!(split(Method::Eap, same, 0, Parts::Neurons).contains("input"));
+    let into = |name: &str, parts: Parts<'_>| {
+        let destination = edge(&graph, name).destination;
+        let found = destination_parts(&model, &pairs(), &options(Method::Eap), &[0], destination, parts);
+        found.unwrap_err().to_string()
+    };
+    let fits = Invented::new(model.spec().d_model, model.spec().d_model, 7);
+    assert!(into("input->a1.kv0<v>", Parts::Latents(&fits)).contains("several heads"));
+    assert!(into("input->a1.h0<q>", Parts::Latents(&fits)).contains("by their values"));
+    assert!(into("input->logits", Parts::Neurons).contains("MLPs have"));
+    assert!(into("input->m1", Parts::Latents(&wide)).contains("width 5"));
+    assert!(into("input->m1", Parts::Transcoder(&fits, HookPoint::ResidPre(0))).contains("mlp.hook_in"));
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::locations;
 use crate::subcommands;
 
 /// The headings of `--help` and the commands below each: what is used every day comes first.
@@ -55,7 +56,7 @@ impl Args {
 
 /// The command line as clap has it, with the subcommands under their headings.
 pub(crate) fn command() -> clap::Command {
-    let command = Args::command();
+    let command = locations::anywhere(Args::command());
     let mut template = String::from("{about-with-newline}\n{usage-heading} {usage}\n");
     // A command that no group lists is shown all the same.
     let listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
@@ -74,7 +75,8 @@ pub(crate) fn command() -> clap::Command {
         }
     }
     template.push_str(
-        "\nOptions:\n{options}\n\n`saelab COMMAND --help` says more of one of them, `saelab config explain` all keys of all configs.\n",
+        "\nOptions:\n{options}\n\n`saelab COMMAND --help` says more of one of them, `saelab config explain` all keys of all configs.\n\
+         A path may be a location (s3://, gs://, az://, https://): docs/cluster.md.\n",
     );
     command.help_template(template)
 }
@@ -112,13 +114,13 @@ pub(crate) enum Command {
     Convert(subcommands::convert::Convert),
     /// Show what a folder of a sparse autoencoder holds
     Inspect(subcommands::inspect::Inspect),
-    /// Measure cross-entropy on text with reconstructions in place of activations
+    /// Score autoencoders of a text: cross-entropy with reconstructions in place of activations
     Splice(subcommands::splice::Splice),
     /// Score latents against the labels that the written world has of every token
     Truth(subcommands::truth::TruthArgs),
     /// Probe the world's labels with few latents: beside the ceiling of a probe of the vector and the floor of random rows
     Probe(subcommands::probe::ProbeArgs),
-    /// Score dictionaries on approximation, control and interpretability
+    /// Score dictionaries of a task on approximation, control and interpretability (those of a text: splice)
     Eval(subcommands::eval::Eval),
     /// Learn masks over latents from the model's gradients: which latents carry an attribute
     Masks(subcommands::masks::MasksArgs),

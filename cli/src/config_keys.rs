@@ -120,6 +120,7 @@ pub(crate) fn overview() -> String {
     for config in CONFIGS {
         let _ = writeln!(out, "{:14} {:3}  {}", config.command, config.keys.len(), config.about);
     }
+    out.push_str("\nThe paper: arXiv 2405.08366; its follow-up: openreview.net/forum?id=JdrVuEQih5.\n");
     out
 }
 
@@ -167,7 +168,9 @@ pub(crate) fn markdown() -> String {
          files (`make docs`); a test says whether it is current. `saelab config explain KEY` says the same of one key.\n\n\
          A config is a TOML file. `--set key=value` overrides a key of it, `--set source.n=100` one of a table, \
          `--set autoencoder.0.k=8` one of the first entry of a list. In the tables `N` stands for the number of an entry, from 0, and \
-         `NAME` for a name of yours. A key that is not known is refused, with the nearest known one.\n",
+         `NAME` for a name of yours. A key that is not known is refused, with the nearest known one.\n\n\
+         \"The paper\" is [Makelov, Lange and Nanda](https://arxiv.org/abs/2405.08366), and its follow-up [Makelov's at the workshop on \
+         mechanistic interpretability of ICML 2024](https://openreview.net/forum?id=JdrVuEQih5).\n",
     );
     for config in CONFIGS {
         let _ = write!(out, "\n## {}\n\n{}\n\n", config.command, config.about);

@@ -3,7 +3,29 @@
 //! Every artefact is written under a temporary name first, so what stands under its own name is whole: the process may end at any
 //! time. A training first writes a checkpoint ([`lab::interrupt`]): the first signal is a request, and the second ends the process.
 
-use crate::output;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::{locations, output};
+
+/// Whether the command answers until it is ended.
+static ANSWERING: AtomicBool = AtomicBool::new(false);
+
+/// Held by a command that answers until it is ended: a signal is then its ordinary end.
+#[derive(Debug)]
+pub(crate) struct Answering(());
+
+impl Answering {
+    pub(crate) fn new() -> Self {
+        ANSWERING.store(true, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        ANSWERING.store(false, Ordering::SeqCst);
+    }
+}
 
 /// Has a signal end the process with one line and without temporary files, or, where a training watches, ask it to end.
 pub(crate) fn listen() -> anyhow::Result<()> {
@@ -14,6 +36,11 @@ pub(crate) fn listen() -> anyhow::Result<()> {
             return;
         }
         artifacts::end_temporaries();
+        if ANSWERING.load(Ordering::SeqCst) {
+            output::note("ended");
+            std::process::exit(0);
+        }
+        locations::finish_in_time();
         output::note("error: interrupted; what was finished is kept, run the same command again to resume (`saelab pretrain` with --resume)");
         std::process::exit(1);
     })

@@ -4,6 +4,7 @@ mod args;
 mod build;
 mod config_keys;
 mod interrupt;
+mod locations;
 mod memory;
 mod output;
 mod progress;
@@ -16,8 +17,15 @@ use lab::language_model::EndpointFailed;
 
 fn main() -> ExitCode {
     memory::keep_freed_memory();
+    storage::process::tell(output::note);
     let args = args::Args::parse_grouped();
-    match start().and_then(|()| subcommands::run(args)) {
+    let done = start().and_then(|()| subcommands::run(args));
+    // What was written is put, also where the command failed, as it would stand in a folder here.
+    let put = storage::process::finish().map(drop).map_err(anyhow::Error::from);
+    if let (Err(_), Err(error)) = (&done, &put) {
+        output::error(error);
+    }
+    match done.and(put) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::error(&error);

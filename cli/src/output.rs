@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use anyhow::Context;
 use lab::Outcome;
+use storage::process::shown;
 
 /// The longest line of an error or remark, in characters. What stands in a file may be of any length.
 const LONGEST: usize = 2000;
@@ -11,7 +12,7 @@ const LONGEST: usize = 2000;
 /// Writes a result to stdout.
 pub(crate) fn result(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{}", printable(text.trim_end(), "\n\t")) {
+    match writeln!(stdout, "{}", printable(&shown(text.trim_end()), "\n\t")) {
         // The reader (`head`, say) has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("cannot write to standard output"),
@@ -28,7 +29,7 @@ pub(crate) fn outcome<T>(outcome: &Outcome<T>) -> anyhow::Result<()> {
 /// Writes a remark to stderr, on one line: the cost of what begins, where something was written.
 pub(crate) fn note(text: &str) {
     // Nobody may be listening; a remark is not worth failing for.
-    let _ = writeln!(io::stderr().lock(), "{}", shortened(&printable(text, "")));
+    let _ = writeln!(io::stderr().lock(), "{}", shortened(&printable(&shown(text), "")));
 }
 
 /// Writes the one line of an error.

@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::io::BufRead;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -143,6 +144,29 @@ fn a_signal_that_ends_the_program_leaves_no_temporary_file() {
     let child = writing("trap '' HUP", &out);
     signal("HUP", &child);
     succeeds(child.wait_with_output().unwrap());
+}
+
+#[test]
+fn a_server_that_is_interrupted_has_ended_well() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["INT", "TERM"] {
+        let mut child = saelab(&["serve", &folder.path().to_string_lossy(), "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The address is printed once it listens.
+        let mut address = String::new();
+        std::io::BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut address)
+            .unwrap();
+        assert!(address.starts_with("http://127.0.0.1:"), "{address}");
+        signal(name, &child);
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(!said.contains("error"), "{said}");
+    }
 }
 
 #[test]

@@ -104,6 +104,10 @@ fn results(run: &Path) -> Vec<Vec<u8>> {
 fn a_report_is_compared_with_its_own_resamples_only() {
     let run = Run::new();
     succeeds(run.eval(&run.path, &[]).output().unwrap());
+    // Last digits depend on the instruction sets, of which `run.json` says which they were.
+    let circumstances: serde_json::Value = artifacts::read_json(&run.path.join("run.json")).unwrap();
+    assert_eq!(circumstances["instruction_set"], kernels::instruction_set());
+    assert_eq!(circumstances["bf16_instruction_set"], kernels::bf16_instruction_set());
     let (first, compared) = (results(&run.path), run.compare());
     assert!(compared.status.success());
     succeeds(run.eval(&run.path, &["seed=5"]).output().unwrap());
@@ -128,6 +132,25 @@ fn a_report_is_compared_with_its_own_resamples_only() {
         .unwrap();
     assert_eq!(twice.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&twice.stderr).contains("--metric names f1 twice"));
+}
+
+#[test]
+fn a_run_that_was_not_evaluated_is_told_what_evaluates_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().to_string_lossy().into_owned();
+    for (arguments, part) in [
+        (["compare", &run], "saelab splice"),
+        (["report", &run], "--model MODEL"),
+    ] {
+        let error = refused(&saelab(&arguments).output().unwrap());
+        assert!(
+            error.contains("report.json") && error.contains("saelab eval") && error.contains(part),
+            "{error}"
+        );
+        let nowhere = format!("{run}/nowhere");
+        let error = refused(&saelab(&[arguments[0], &nowhere]).output().unwrap());
+        assert!(error.ends_with("nowhere: there is no such folder"), "{error}");
+    }
 }
 
 #[test]

@@ -274,11 +274,16 @@ fn an_interrupted_training_goes_on_where_it_was() {
         last.contains("the checkpoint of step") && last.contains("same command again"),
         "{said}"
     );
+    let status = saelab(&["status", &path("stopped")]).output().unwrap();
+    let status = String::from_utf8_lossy(&status.stdout);
+    assert!(status.contains("a training that is not finished"), "{status}");
     let told = succeeds(train(&path("stopped")).output().unwrap());
-    assert!(told.contains("goes on at step"), "{told}");
+    assert!(told.contains("resumes from its checkpoint of step"), "{told}");
     let [whole, stopped] = ["whole", "stopped"].map(|run| weights(&folder.path().join(run)));
     assert_eq!(whole.len(), 4);
     assert!(whole == stopped, "the weights differ");
+    let told = succeeds(train(&path("stopped")).output().unwrap());
+    assert!(told.contains("already trained with these settings"), "{told}");
 }
 
 /// What a training leaves of each autoencoder: the weights, and the rest without what differs by nature: the name of the activations,

@@ -141,7 +141,7 @@ fn latents_of_a_task_from_files_have_pages_once_the_sites_file_is_named() {
     assert!(
         folder
             .path()
-            .join("latents/sae-topk-seed0/blocks.3.hook_resid_post@END/index.html")
+            .join("latents/sae-topk-seed0/blocks.3.hook_resid_post-END/index.html")
             .exists()
     );
 

@@ -79,6 +79,33 @@ fn autoencoders_of_running_text_are_trained_spliced_and_compared_with_the_world(
             "{table}"
         );
     }
+    let told = saelab(&[
+        "splice",
+        config,
+        "--set",
+        few,
+        "--model",
+        model,
+        "--run",
+        &run,
+        "--replace",
+    ]);
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    // One of the model, five at each of the two hooks, two for each of the five.
+    assert!(told.contains("splice: 5 autoencoders: 21 passes of "), "{told}");
+    succeeds(&[
+        "splice",
+        config,
+        "--set",
+        few,
+        "--set",
+        sets,
+        "--model",
+        model,
+        "--run",
+        &run,
+        "--replace",
+    ]);
     let spliced = json(&path("run/splice.json"));
     let together = json(&path("run/splice-together.json"));
     // Both hooks have an autoencoder and a transcoder to one of them, the other an imported autoencoder too.
@@ -140,10 +167,8 @@ fn autoencoders_of_running_text_are_trained_spliced_and_compared_with_the_world(
             "--replace",
         ]);
         let line = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert!(
-            !refused.status.success() && line.contains(part) && line.lines().count() == 1,
-            "{line}"
-        );
+        let last = line.lines().last().unwrap();
+        assert!(!refused.status.success() && last.contains(part), "{line}");
     }
     let truth = json(&path("run/truth.json"));
     let truth = &truth["scored"];

@@ -72,6 +72,21 @@ impl Autoencoder {
         self.activation.apply(p, h)
     }
 
+    /// How the codes `[B, F]` of activations `[B, D]` follow a change of the activations, to first order: which latents are active is
+    /// constant, and what is active is affine in what the encoder reads.
+    pub fn codes_change(&self, x: Tensor<2>, change: Tensor<2>) -> Tensor<2> {
+        let p = &self.parameters;
+        let is_active = self.codes(x.clone()).greater_scalar(0.0).float(); // [B, F]
+        let of_pre = matmul(self.normalisation.change(x, change), p.w_enc.clone().transpose()); // [B, F]
+        let slopes = match self.activation {
+            Activation::Gated => is_active * p.extra[0].clone().exp().unsqueeze(), // [B, F]
+            Activation::Relu | Activation::Jumprelu | Activation::Topk { .. } | Activation::Groupmax { .. } => {
+                is_active
+            }
+        };
+        of_pre * slopes // [B, F]
+    }
+
     /// What becomes of activations `[B, D]`: `[B, D]`, or a transcoder's `[B, D_out]`.
     pub fn reconstruct(&self, x: Tensor<2>) -> Tensor<2> {
         let codes = self.codes(x.clone());
@@ -144,5 +159,9 @@ impl Dictionary for Autoencoder {
 impl Encoder for Autoencoder {
     fn encode(&self, activations: Tensor<2>) -> Tensor<2> {
         self.codes(activations)
+    }
+
+    fn code_change(&self, activations: Tensor<2>, change: Tensor<2>) -> Option<Tensor<2>> {
+        Some(self.codes_change(activations, change))
     }
 }

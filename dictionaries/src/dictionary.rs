@@ -69,6 +69,18 @@ pub trait Encoder: Dictionary {
     /// - activations: `[B, D]`
     /// - output: `[B, F]`
     fn encode(&self, activations: Tensor<2>) -> Tensor<2>;
+
+    /// How codes follow a change of the activations, to first order: latents that are not active do not change. None where that is not
+    /// known of the dictionary.
+    ///
+    /// # Shapes
+    ///
+    /// - activations: `[B, D]`
+    /// - change: of each activation, `[B, D]`
+    /// - output: `[B, F]`
+    fn code_change(&self, _activations: Tensor<2>, _change: Tensor<2>) -> Option<Tensor<2>> {
+        None
+    }
 }
 
 /// A dictionary that is given a label `L` of every row beside its activation: a supervised one reads its codes from labels. Every

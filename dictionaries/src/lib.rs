@@ -5,6 +5,7 @@
 //!   [`Autoencoder::load`] keep it in a folder that SAELens reads, beside an [`Origin`] that says how it was made;
 //!   [`Autoencoder::read`] and [`Autoencoder::write`] do so in the [`Format`]s of other libraries.
 //! * [`Rows`], [`Codes`], [`Directions`]: vectors, sparse codes and directions on the host; [`encode`], [`reconstruct`].
+//! * [`read_torch`]: a file of `torch.save`, refused before it asks for more memory than it has numbers.
 //! * [`baseline`]: neurons, principal components, random directions.
 //!
 //! Nothing here trains. Shapes: `B` rows of a batch, `N` rows on the host, `D` width of an activation, `F` latents.
@@ -32,7 +33,7 @@ pub use checkpoint::Origin;
 pub use codes::{Codes, Directions, dot, encode, reconstruct, sparsity_and_error};
 pub use dictionary::{Dictionary, Encoder, LabelledEncoder};
 pub use error::Error;
-pub use formats::{Format, NamedHook};
+pub use formats::{Format, NamedHook, read_torch};
 pub use normalisation::Normalisation;
 pub use parameters::Parameters;
 pub use rows::Rows;

@@ -357,7 +357,7 @@ fn mean(source: &Source<'_>, selection: Selection) -> Option<f64> {
     let of_seed = selection.of_family(source.entries, &source.members);
     let values: Vec<f64> = of_seed
         .iter()
-        .flat_map(|measured| measured.values().map(|(value, _)| *value))
+        .flat_map(|measured| measured.values().map(|reached| reached.value))
         .collect();
     (!values.is_empty()).then(|| rounded(values.iter().sum::<f64>() / values.len() as f64))
 }
@@ -430,7 +430,7 @@ fn stability(sources: &[Source<'_>], selection: Selection) -> Stability {
         let sum: f64 = shared
             .iter()
             .filter_map(|place| places.get(place))
-            .map(|(value, _)| value)
+            .map(|reached| reached.value)
             .sum();
         sum / shared.len() as f64
     };

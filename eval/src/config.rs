@@ -66,7 +66,7 @@ pub struct EvalFile {
     /// Activations must have been harvested with the same.
     pub refactor_attention: bool,
     /// Type that the matrices of the model are kept in: `f32`, `bf16` or `f16`. Default `f32`: the numbers of the checkpoint.
-    /// `bf16` halves the memory and is faster where the processor has AVX512-BF16, and rounds what products multiply to three
+    /// `bf16` halves the memory and is faster where the processor has AMX or AVX512-BF16, and rounds what products multiply to three
     /// digits. Activations must have been harvested with the same.
     #[serde(skip_serializing_if = "is_f32")]
     pub model_dtype: Dtype,

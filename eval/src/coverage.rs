@@ -96,7 +96,8 @@ fn of_selection(
         order.shuffle(&mut kernels::random::rng(trial as u64, "coverage"));
         let (drawn, others) = order.split_at(seeds);
         let of = |list: &[Place]| -> Held {
-            let mean = |&seed: &usize| list.iter().map(|place| theirs[seed][place].0).sum::<f64>() / list.len() as f64;
+            let mean =
+                |&seed: &usize| list.iter().map(|place| theirs[seed][place].value).sum::<f64>() / list.len() as f64;
             let truth = others.iter().map(mean).sum::<f64>() / others.len() as f64;
             let ends = family_mean(&at(ours, drawn, list), metric)?.interval(LEVEL)?;
             Some(held(ends, truth))

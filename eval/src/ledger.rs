@@ -12,7 +12,7 @@ use crate::bootstrap::{interval, wilson};
 use crate::config::Compare;
 use crate::metric::{Method, Metric};
 use crate::report::{Comparison, DictionaryFacts, FamilyMean, Score};
-use crate::statistics::{self, Difference, FEWEST_SEEDS, LEVEL, Measured, Place, holm};
+use crate::statistics::{self, Difference, FEWEST_SEEDS, LEVEL, Measured, Place, Reached, holm};
 use artifacts::rounded;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,7 +128,12 @@ impl Selection {
                 } else {
                     entry.resampled.as_slice()
                 };
-                Some((place, (score.value?, enough)))
+                let reached = Reached {
+                    value: score.value?,
+                    resampled: enough,
+                    n: score.n,
+                };
+                Some((place, reached))
             };
             taken.filter_map(place).collect::<Measured<'e>>()
         };

@@ -56,6 +56,7 @@ pub mod statistics;
 pub mod table;
 pub mod truth;
 
+pub use self::report::{Comparison, Report, Score};
 pub use best_latent::BestLatent;
 pub use config::{Baseline, EvalConfig, EvalFile};
 pub use dictionary_set::{DictionarySet, Edit, TaskDictionary};
@@ -64,5 +65,4 @@ pub use evaluate::{Earlier, Evaluated, Observer, evaluate};
 pub use legacy::Legacy;
 pub use metric::{Method, Metric};
 pub use parts::Parts;
-pub use report::{Comparison, Report, Score};
 pub use truth::{DENSE, FamilyScore, PredicateLatents, Probes, Truth, WorldSample};

@@ -9,6 +9,10 @@
 //!   attributes), the variances are added, and the degrees of freedom are those of Welch and Satterthwaite
 //!   (<https://doi.org/10.2307/3002019>). Three seeds at five sites have up to ten, where three means over the sites have two.
 //!
+//! Where all prompts are right, all resamples are too. Of a score that has ends nothing finer is told than ln(2 / level) prompts, 3.7 of
+//! them at 95 %: what happens on fewer may not have been seen (Hanley and Lippman-Hand's rule of three,
+//! <https://doi.org/10.1001/jama.1983.03330370053031>).
+//!
 //! The two are independent, and their distances from the difference are added in squares at either end (Zou and Donner's recovery of
 //! variance estimates, <https://doi.org/10.1002/sim.3095>), and no end is beyond the range of what is measured. A family of one
 //! seed adds nothing, and its interval takes that seed as given. The p-value is the level whose interval just reaches zero.
@@ -45,8 +49,19 @@ pub struct Place {
     pub of: String,
 }
 
-/// What one dictionary reaches in one metric, by place: its score, and the score in each resample of the prompts, `[R]`.
-pub type Measured<'a> = BTreeMap<Place, (f64, &'a [f32])>;
+/// What a dictionary reaches in one metric at one place.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reached<'a> {
+    /// The score.
+    pub value: f64,
+    /// The same in each resample of the prompts, `[R]`.
+    pub resampled: &'a [f32],
+    /// Prompts behind it.
+    pub n: usize,
+}
+
+/// What one dictionary reaches in one metric, by place.
+pub type Measured<'a> = BTreeMap<Place, Reached<'a>>;
 
 /// Two families, subtracted.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +74,8 @@ pub struct Difference {
     pub resamples: usize,
     /// What the seeds add; none where each family has a single one.
     seeds: Option<Spread>,
+    /// What one prompt can change of the difference, where a score has ends; else 0.
+    of_a_prompt: f64,
     /// The least and the most that the difference can be.
     within: (f64, f64),
     /// Whether it has the same sign for every pair of seeds.
@@ -79,14 +96,21 @@ pub fn family_mean(family: &[Measured<'_>], metric: Metric) -> Option<Difference
     let resamples = family
         .iter()
         .flat_map(BTreeMap::values)
-        .map(|found| found.1.len())
+        .map(|found| found.resampled.len())
         .max()
         .unwrap_or(0);
     let zeros = vec![0.0; resamples];
     let zero: Measured<'_> = family
         .first()?
         .keys()
-        .map(|place| (place.clone(), (0.0, zeros.as_slice())))
+        .map(|place| {
+            let nothing = Reached {
+                value: 0.0,
+                resampled: &zeros,
+                n: usize::MAX,
+            };
+            (place.clone(), nothing)
+        })
         .collect();
     let found = difference(family, &[zero], metric)?;
     Some(Difference {
@@ -106,7 +130,7 @@ pub fn difference(left: &[Measured<'_>], right: &[Measured<'_>], metric: Metric)
         return None;
     }
     let n = common.len() as f64;
-    let of_seed = |measured: &Measured<'_>| common.iter().map(|place| measured[*place].0).sum::<f64>() / n;
+    let of_seed = |measured: &Measured<'_>| common.iter().map(|place| measured[*place].value).sum::<f64>() / n;
     let sides = [left, right].map(|side| side.iter().map(of_seed).collect::<Vec<_>>());
     let values = sides
         .each_ref()
@@ -121,7 +145,14 @@ pub fn difference(left: &[Measured<'_>], right: &[Measured<'_>], metric: Metric)
     draws.retain(|difference| difference.is_finite());
     draws.sort_by(f64::total_cmp);
     let (least, most) = metric.range();
+    let prompts = left
+        .iter()
+        .chain(right)
+        .flat_map(|measured| common.iter().map(|place| measured[*place].n));
+    let prompts = prompts.min().unwrap_or(0).max(1);
+    let has_ends = least.is_finite() && most.is_finite();
     Some(Difference {
+        of_a_prompt: if has_ends { (most - least) / prompts as f64 } else { 0.0 },
         values,
         draws,
         resamples,
@@ -140,7 +171,7 @@ pub fn difference(left: &[Measured<'_>], right: &[Measured<'_>], metric: Metric)
 fn resampled_mean(side: &[Measured<'_>], common: &[&Place]) -> Vec<f64> {
     let parts: Vec<&[f32]> = side
         .iter()
-        .flat_map(|measured| common.iter().map(|place| measured[*place].1))
+        .flat_map(|measured| common.iter().map(|place| measured[*place].resampled))
         .collect();
     let resamples = parts.iter().map(|part| part.len()).min().unwrap_or(0);
     let mean = |r: usize| parts.iter().map(|part| f64::from(part[r])).sum::<f64>() / parts.len() as f64;
@@ -156,7 +187,7 @@ fn spread_by_site(side: &[Measured<'_>], common: &[&Place], is_share: bool) -> V
     let of_site = |site: &str| {
         let here: Vec<&&Place> = common.iter().filter(|place| place.site == site).collect();
         let of_seed = |measured: &Measured<'_>| {
-            let sum: f64 = here.iter().map(|place| measured[**place].0).sum();
+            let sum: f64 = here.iter().map(|place| measured[**place].value).sum();
             sum / here.len() as f64
         };
         let of_seeds: Vec<f64> = side.iter().map(of_seed).collect();
@@ -247,12 +278,11 @@ impl Difference {
     /// The interval that leaves out `level`, half of it at either end; `None` without resamples.
     pub fn interval(&self, level: f64) -> Option<(f64, f64)> {
         let (low, high) = quantiles_of_sorted(&self.draws, level)?;
-        let Some(seeds) = &self.seeds else {
-            return Some((self.inside(low), self.inside(high)));
-        };
-        let (value, half) = (self.value(), seeds.half(level));
-        let below = (value - low).max(0.0).hypot(half);
-        let above = (high - value).max(0.0).hypot(half);
+        let (value, half) = (self.value(), self.seeds.map_or(0.0, |seeds| seeds.half(level)));
+        // Nothing is known of what happens on fewer than so many of `n` prompts: (1 - x)^n = level / 2 at x = ln(2 / level) / n.
+        let unseen = (2.0 / level).ln() * self.of_a_prompt;
+        let below = (value - low).max(unseen).hypot(half);
+        let above = (high - value).max(unseen).hypot(half);
         Some((self.inside(value - below), self.inside(value + above)))
     }
 
@@ -334,10 +364,18 @@ mod tests {
         }
     }
 
+    fn reached(value: f64, resampled: &[f32]) -> Reached<'_> {
+        Reached {
+            value,
+            resampled,
+            n: 1000,
+        }
+    }
+
     /// A family of seeds at one site: value of each, and its resamples.
     fn family<'a>(resamples: &'a [Vec<f32>], values: &[f64]) -> Vec<Measured<'a>> {
         let of =
-            |(resampled, value): (&'a Vec<f32>, &f64)| Measured::from([(place(0, ""), (*value, resampled.as_slice()))]);
+            |(resampled, value): (&'a Vec<f32>, &f64)| Measured::from([(place(0, ""), reached(*value, resampled))]);
         resamples.iter().zip(values).map(of).collect()
     }
 
@@ -384,6 +422,7 @@ mod tests {
             draws,
             resamples: 2000,
             seeds: None,
+            of_a_prompt: 0.0,
             within: (-1.0, 1.0),
             seeds_agree: true,
             places: 1,
@@ -427,7 +466,7 @@ mod tests {
     }
 
     /// What a seed's edits reach: nearly everything `often`, about `low` else.
-    fn reached(often: f64, low: f64, rng: &mut ChaCha8Rng) -> f64 {
+    fn edited(often: f64, low: f64, rng: &mut ChaCha8Rng) -> f64 {
         match rng.random_range(0.0..1.0) < often {
             true => rng.random_range(0.96..1.0),
             false => low + rng.random_range(-0.03..0.03),
@@ -441,11 +480,11 @@ mod tests {
         for trial in 0..400 {
             let mut rng = kernels::random::rng(trial, "shares");
             let values: Vec<Vec<f64>> = (0..seeds)
-                .map(|_| (0..sites).map(|_| reached(often, low, &mut rng)).collect())
+                .map(|_| (0..sites).map(|_| edited(often, low, &mut rng)).collect())
                 .collect();
             let resamples: Vec<Vec<f32>> = values.iter().flatten().map(|value| vec![*value as f32; 10]).collect();
             let of_seed = |seed: usize| -> Measured<'_> {
-                let at = |site: usize| (values[seed][site], resamples[seed * sites + site].as_slice());
+                let at = |site: usize| reached(values[seed][site], &resamples[seed * sites + site]);
                 (0..sites).map(|site| (place(site, ""), at(site))).collect()
             };
             let family: Vec<Measured<'_>> = (0..seeds).map(of_seed).collect();
@@ -483,7 +522,7 @@ mod tests {
         let none = [0.0_f32; 4];
         let of = |places: [Place; 2]| -> Vec<Measured<'_>> {
             let of_seed = |of_seed: &[f64; 2]| {
-                let at = |(place, value): (&Place, &f64)| (place.clone(), (*value, none.as_slice()));
+                let at = |(place, value): (&Place, &f64)| (place.clone(), reached(*value, &none));
                 places.iter().zip(of_seed).map(at).collect()
             };
             values.iter().map(of_seed).collect()
@@ -530,6 +569,20 @@ mod tests {
         let mean = family_mean(&family(&ra, &a), Metric::Mcc).unwrap();
         assert_eq!(mean.interval(1e-4), Some((-1.0, 1.0)));
         assert_eq!(mean.interval(1e-4), mean.clone().interval(1e-5));
+    }
+
+    #[test]
+    fn where_all_prompts_are_right_an_interval_has_a_width() {
+        let all = vec![vec![1.0_f32; 500]; 3];
+        let found = family_mean(&family(&all, &[1.0; 3]), Metric::F1).unwrap();
+        // One of 500 other prompts is wrong: of 1,000 prompts 3.7 may be.
+        let (low, high) = found.interval(LEVEL).unwrap();
+        assert!(
+            (low - (1.0 - 40.0_f64.ln() / 1000.0)).abs() < 1e-9 && high == 1.0,
+            "{low} {high}"
+        );
+        let found = family_mean(&family(&all, &[1.0; 3]), Metric::Sufficiency).unwrap();
+        assert_eq!(found.interval(LEVEL), Some((1.0, 1.0)));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod columns;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use report::{Cell, Table};
 use tasks::{Attribute, TaskName};
 
 use crate::compare::Compared;
@@ -51,22 +52,22 @@ pub fn tables(report: &Report) -> String {
         "MEANS OVER SITES AND SEEDS{}",
         if is_partial { " (* not at every site)" } else { "" }
     );
-    block(&mut out, &groups, &names, width, &all, sites);
+    out += &table(&groups, &names, width, &all, sites).text();
     let k = report.config.compare_k;
     let _ = writeln!(out, "\nTHE SAME, FURTHER SCORES");
-    block(&mut out, &further(report), &names, width, &all, sites);
+    out += &table(&further(report), &names, width, &all, sites).text();
     let _ = writeln!(out, "\nTHE SAME, WHAT EDITS (k = {k}) AND LATENTS DO");
-    block(&mut out, &causal_columns(report), &names, width, &all, sites);
+    out += &table(&causal_columns(report), &names, width, &all, sites).text();
     means(&mut out, report, width);
     checks::write(&mut out, &all);
     comparisons(&mut out, report);
     unseen(&mut out, report);
     let _ = writeln!(out, "\nEVERY SITE");
-    heading(&mut out, &groups, width);
+    out += &table(&groups, &[], width, &all, sites).heading_text();
     for site in &report.sites {
         let _ = writeln!(out, "{}{}", describe(site), unrated(report, site));
         let here: Vec<Row<'_>> = all.iter().copied().filter(|row| row.score.site == site.name).collect();
-        lines(&mut out, &groups, &names, width, &here, 1);
+        out += &table(&groups, &names, width, &here, 1).rows_text();
     }
     let _ = writeln!(
         out,
@@ -139,7 +140,7 @@ pub fn compared(found: &Compared) -> String {
         }
         let _ = writeln!(
             out,
-            "\n{metric}: differences with 95 % intervals; real by Holm's procedure over all of them"
+            "\n{metric}: differences with 95 % intervals, over sites (or pairs of site and attribute); real by Holm's procedure over all of them"
         );
         for pair in pairs() {
             let verdict = pair.verdict();
@@ -223,11 +224,16 @@ pub fn located(located: &Located) -> String {
             out,
             "{mark} {:<36}{:>9}",
             candidate.node.to_string(),
-            cell(candidate.removed, 9)
+            Cell::Fitting(candidate.removed).shown(Some(9))
         );
         for attribute in &attributes {
             let changed = candidate.changed.get(attribute).copied();
-            let _ = write!(out, "{:>1$}", cell(changed, width(attribute)), width(attribute));
+            let _ = write!(
+                out,
+                "{:>1$}",
+                Cell::Fitting(changed).shown(Some(width(attribute))),
+                width(attribute)
+            );
         }
         let _ = writeln!(out, "  {}", list(&candidate.kept));
     }
@@ -374,25 +380,19 @@ fn names<'a>(rows: &[Row<'a>]) -> Vec<&'a str> {
     names
 }
 
-/// Heading and lines.
-fn block(out: &mut String, groups: &[Group], names: &[&str], width: usize, scores: &[Row<'_>], sites: usize) {
-    heading(out, groups, width);
-    lines(out, groups, names, width, scores, sites);
-}
-
-/// Two lines of headings.
-fn heading(out: &mut String, groups: &[Group], width: usize) {
-    let mut titles = " ".repeat(width);
-    let mut columns = format!("{:<width$}", "dictionary");
-    for group in groups {
-        let span = group.width * group.columns.len();
-        let _ = write!(titles, " {:>span$}", group.title);
-        columns.push(' ');
-        for (name, _) in &group.columns {
-            let _ = write!(columns, "{name:>cell$}", cell = group.width);
-        }
+/// The families that have a number to show, with the columns of these groups.
+fn table(groups: &[Group], names: &[&str], width: usize, scores: &[Row<'_>], sites: usize) -> Table {
+    let shown = groups.iter().map(|group| {
+        let headings = group.columns.iter().map(|(name, _)| name.as_str());
+        report::Group::new(group.title.as_str(), group.width, headings)
+    });
+    let mut table = Table::new("dictionary", width, shown.collect());
+    for name in names {
+        let columns = groups.iter().flat_map(|group| &group.columns);
+        let cells = columns.map(|(_, column)| Cell::Fitting(column.mean(scores, name)));
+        table.push_defined(marked(name, scores, sites), cells.collect());
     }
-    let _ = writeln!(out, "{}\n{}", titles.trim_end(), columns.trim_end());
+    table
 }
 
 /// The family, marked where it was not scored at every site of the report.
@@ -405,25 +405,6 @@ fn marked(name: &str, rows: &[Row<'_>], sites: usize) -> String {
     at.dedup();
     let is_partial = !at.is_empty() && at.len() < sites;
     format!("{name}{}", if is_partial { "*" } else { "" })
-}
-
-/// One line for each family that has a number to show.
-fn lines(out: &mut String, groups: &[Group], names: &[&str], width: usize, scores: &[Row<'_>], sites: usize) {
-    for name in names {
-        let mut line = format!("{:<width$}", marked(name, scores, sites));
-        let mut any = false;
-        for group in groups {
-            line.push(' ');
-            for (_, column) in &group.columns {
-                let value = column.mean(scores, name);
-                any |= value.is_some();
-                let _ = write!(line, "{:>1$}", cell(value, group.width), group.width);
-            }
-        }
-        if any {
-            let _ = writeln!(out, "{}", line.trim_end());
-        }
-    }
 }
 
 /// The compared families that another seed would have given otherwise, and of which there is one seed.
@@ -479,17 +460,6 @@ fn describe(site: &Site) -> String {
 
 fn list(attributes: &[Attribute]) -> String {
     attributes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-}
-
-/// Two decimals; where they would leave no space in a column of this width, without the zero before the point or with one.
-fn cell(value: Option<f64>, width: usize) -> String {
-    let Some(value) = value else { return "-".to_owned() };
-    let text = format!("{value:.2}");
-    match (text.len() < width, text.strip_prefix("-0")) {
-        (true, _) => text,
-        (false, Some(fraction)) => format!("-{fraction}"),
-        (false, None) => format!("{value:.1}"),
-    }
 }
 
 fn fine(value: Option<f64>) -> String {

@@ -15,7 +15,7 @@ use crate::problems;
 use crate::strings;
 use crate::words::{explain_entities, explain_relation};
 
-/// Settings, as a config file gives them.
+/// Which functions are explained, by whom, and how the explanations are judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FindFile {

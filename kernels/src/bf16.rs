@@ -1,20 +1,27 @@
 //! The dense product of `f32` matrices whose numbers are rounded to bf16 (8 bits, to the nearest, ties to even), summed in `f32`.
 //!
-//! Processors with AVX512-BF16 multiply two pairs of such numbers in the time of one `f32` product. The right factor is rounded
-//! and laid out once ([`Packed`]), the left one by the tasks that multiply rows of it; a tile of the output stays in registers
-//! while both are read in order (Goto and van de Geijn 2008, <https://doi.org/10.1145/1356052.1356053>). Other processors multiply
-//! the same rounded numbers as `f32`; sums then differ in their last bits. AMX is not used.
+//! Processors with AVX512-BF16 multiply two pairs of such numbers in the time of one `f32` product, those with AMX sixteen. The right
+//! factor is rounded and laid out once ([`LaidOut`]), the left one by the tasks that multiply rows of it; a tile of the output stays
+//! in registers while both are read in order (Goto and van de Geijn 2008, <https://doi.org/10.1145/1356052.1356053>). Other
+//! processors multiply the same rounded numbers as `f32`. Sums differ in their last bits between the three.
 //!
-//! Numbers below 2^-126 count as zero, as factors and, with AVX512-BF16, as sums. NaN and infinities give what they give in `f32`;
-//! numbers above the largest bf16, 3.39e38, are rounded to infinity.
+//! Numbers below 2^-126 count as zero, as factors and, with AMX and AVX512-BF16, as sums. NaN and infinities give what they give in
+//! `f32`; numbers above the largest bf16, 3.39e38, are rounded to infinity.
 //!
-//! Every sum is over pairs in the order of the inner dimension, so results depend neither on the number of threads nor on the
+//! The order of every sum is fixed by the inner dimension alone, so results depend neither on the number of threads nor on the
 //! shape of the tasks.
+
+#[cfg(target_arch = "x86_64")]
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
+use crate::bf16_amx::Tiles;
+#[cfg(target_arch = "x86_64")]
 use crate::bf16_avx512::Panels;
+#[cfg(target_arch = "x86_64")]
+use crate::bf16_tiles::Lines;
 use crate::gemm::{Matrix, gemm_over};
 
 /// The least magnitude that is not taken as zero, 2^-126, as bits.
@@ -24,8 +31,17 @@ const INFINITY: u32 = 0x7f80_0000;
 /// The right factor of products, `[K, N]`, rounded and laid out.
 pub(crate) enum Packed {
     #[cfg(target_arch = "x86_64")]
-    Panels(Panels),
+    LaidOut(LaidOut),
     Rounded(Rounded),
+}
+
+/// The right factor of products, `[K, N]`, laid out for the best instructions for bf16 of this processor.
+#[cfg(target_arch = "x86_64")]
+pub(crate) enum LaidOut {
+    /// For AMX.
+    Tiles(Tiles),
+    /// For AVX512-BF16.
+    Panels(Panels),
 }
 
 /// A matrix of rounded numbers, as `f32`.
@@ -39,7 +55,9 @@ pub(crate) struct Rounded {
 /// The instruction set that products in bf16 run with on this machine; that of products in `f32` where there is none for bf16.
 pub fn bf16_instruction_set() -> &'static str {
     #[cfg(target_arch = "x86_64")]
-    if Panels::are_supported() {
+    if Tiles::are_supported() {
+        return "AMX-BF16";
+    } else if Panels::are_supported() {
         return "AVX512-BF16";
     }
     crate::instruction_set()
@@ -59,8 +77,8 @@ pub(crate) fn product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
 impl Packed {
     pub(crate) fn new(b: Matrix<'_>) -> Self {
         #[cfg(target_arch = "x86_64")]
-        if let Some(panels) = Panels::new(b) {
-            return Self::Panels(panels);
+        if let Some(laid_out) = LaidOut::new(b) {
+            return Self::LaidOut(laid_out);
         }
         Self::Rounded(Rounded::new(b))
     }
@@ -73,8 +91,58 @@ impl Packed {
     pub(crate) fn multiply_over(&self, out: &mut Vec<f32>, a: Matrix<'_>) {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Panels(b) => b.multiply_over(out, a),
+            Self::LaidOut(b) => b.multiply_over(out, a),
             Self::Rounded(b) => gemm_over(out, Rounded::new(a).matrix(), b.matrix()),
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl LaidOut {
+    /// Rounds and lays out `b`, where this processor has instructions for bf16.
+    pub(crate) fn new<T: Lines>(b: Matrix<'_, T>) -> Option<Self> {
+        Tiles::new(b)
+            .map(Self::Tiles)
+            .or_else(|| Panels::new(b).map(Self::Panels))
+    }
+
+    /// Writes the numbers of a row to `out`.
+    pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
+        match self {
+            Self::Tiles(tiles) => tiles.row(row, out),
+            Self::Panels(panels) => panels.row(row, out),
+        }
+    }
+
+    /// Writes the numbers of a column to `out`.
+    pub(crate) fn column(&self, column: usize, out: &mut [f32]) {
+        match self {
+            Self::Tiles(tiles) => tiles.column(column, out),
+            Self::Panels(panels) => panels.column(column, out),
+        }
+    }
+
+    /// Replaces what `out` holds with the product of `a` and this factor, row by row.
+    ///
+    /// # Panics
+    ///
+    /// When the inner dimensions differ, which is an error of the caller.
+    pub(crate) fn multiply_over(&self, out: &mut Vec<f32>, a: Matrix<'_>) {
+        match self {
+            Self::Tiles(b) => b.multiply_over(out, a),
+            Self::Panels(b) => b.multiply_over(out, a),
+        }
+    }
+
+    /// The same with some columns of this factor.
+    ///
+    /// # Panics
+    ///
+    /// When the inner dimensions differ, which is an error of the caller.
+    pub(crate) fn multiply_columns_over(&self, out: &mut Vec<f32>, a: Matrix<'_>, columns: Range<usize>) {
+        match self {
+            Self::Tiles(b) => b.multiply_columns_over(out, a, columns),
+            Self::Panels(b) => b.multiply_columns_over(out, a, columns),
         }
     }
 }
@@ -127,6 +195,14 @@ pub(crate) fn round(value: f32) -> u32 {
     }
 }
 
+/// The number of an even or of an odd row of a word that holds both, the even one in the lower half.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn widened(word: u32, row: usize) -> f32 {
+    let odd = row % 2 == 1;
+    f32::from_bits(if odd { word & 0xffff_0000 } else { word << 16 })
+}
+
 /// What becomes a factor of a product in bf16.
 pub(crate) trait Rounds: Copy + Sync {
     /// The bits of the number in bf16.
@@ -154,7 +230,7 @@ mod tests {
     use crate::random;
 
     /// Sizes that fill tiles, panels and blocks of pairs, and that leave rests of each.
-    const SIZES: [[usize; 3]; 8] = [
+    const SIZES: [[usize; 3]; 10] = [
         [1, 1, 1],
         [1, 2, 1],
         [17, 33, 65],
@@ -163,11 +239,20 @@ mod tests {
         [130, 515, 129],
         [3, 700, 97],
         [200, 64, 512],
+        [33, 1100, 47],
+        [300, 31, 1030],
     ];
 
+    /// A factor in every form that this processor multiplies, the best first.
     fn packed(b: Matrix<'_>) -> Vec<Packed> {
-        // The two are one where the processor has no instructions for bf16.
-        vec![Packed::new(b), Packed::Rounded(Rounded::new(b))]
+        let mut forms = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            forms.extend(Tiles::new(b).map(|tiles| Packed::LaidOut(LaidOut::Tiles(tiles))));
+            forms.extend(Panels::new(b).map(|panels| Packed::LaidOut(LaidOut::Panels(panels))));
+        }
+        forms.push(Packed::Rounded(Rounded::new(b)));
+        forms
     }
 
     fn multiplied(b: &Packed, a: Matrix<'_>) -> Vec<f32> {
@@ -235,21 +320,22 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_round_alike_and_sum_in_f32() {
+    fn all_ways_round_alike_and_sum_in_f32() {
         let [m, k, n] = [37, 1001, 83];
         let mut rng = random::rng(4, "bf16");
         let (a, b) = (
             random::normal(&mut rng, m * k, 1.0),
             random::normal(&mut rng, k * n, 1.0),
         );
-        let [kernel, plain] = [
-            Packed::new(Matrix::rows(&b, n)),
-            Packed::Rounded(Rounded::new(Matrix::rows(&b, n))),
-        ]
-        .map(|b| multiplied(&b, Matrix::rows(&a, k)));
-        for (kernel, plain) in kernel.iter().zip(&plain) {
-            // Sums of a thousand products of about 1.
-            assert!((kernel - plain).abs() < 1e-3, "{kernel} and {plain}");
+        let products: Vec<Vec<f32>> = packed(Matrix::rows(&b, n))
+            .iter()
+            .map(|b| multiplied(b, Matrix::rows(&a, k)))
+            .collect();
+        for product in &products {
+            for (one, other) in product.iter().zip(&products[0]) {
+                // Sums of a thousand products of about 1.
+                assert!((one - other).abs() < 1e-3, "{one} and {other}");
+            }
         }
     }
 
@@ -261,18 +347,20 @@ mod tests {
             random::normal(&mut rng, m * k, 1.0),
             random::normal(&mut rng, k * n, 1.0),
         );
-        for which in 0..2 {
-            let run = |threads: usize| {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                let b = Matrix::rows(&b, n);
-                pool.install(|| multiplied(&packed(b)[which], Matrix::rows(&a, k)))
-            };
-            let one = run(1);
-            assert!(one == run(2) && one == run(3));
+        let run = |threads: usize| -> Vec<Vec<f32>> {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let b = Matrix::rows(&b, n);
+            pool.install(|| packed(b).iter().map(|b| multiplied(b, Matrix::rows(&a, k))).collect())
+        };
+        let one = run(1);
+        assert!(one == run(2) && one == run(3));
+        for (b, product) in packed(Matrix::rows(&b, n)).iter().zip(&one) {
+            let row = multiplied(b, Matrix::rows(&a[100 * k..][..k], k));
+            // The gemm crate's order of sums depends on the shape.
+            if !matches!(b, Packed::Rounded(_)) {
+                assert_eq!(row, product[100 * n..][..n]);
+            }
         }
-        let whole = Packed::new(Matrix::rows(&b, n));
-        let row = multiplied(&whole, Matrix::rows(&a[100 * k..][..k], k));
-        assert_eq!(row, multiplied(&whole, Matrix::rows(&a, k))[100 * n..][..n]);
     }
 
     #[test]
@@ -324,10 +412,24 @@ mod tests {
 
     #[cfg(target_arch = "x86_64")]
     #[test]
-    fn processors_with_instructions_for_bf16_use_them() {
-        let has = is_x86_feature_detected!("avx512bf16");
-        assert_eq!(bf16_instruction_set() == "AVX512-BF16", has);
-        let b = Packed::new(Matrix::rows(&[1.0; 6], 2));
-        assert_eq!(matches!(b, Packed::Panels(_)), has);
+    fn processors_with_instructions_for_bf16_use_the_best() {
+        // Linux lists AMX where it lets processes have its registers; that is asked here in another way than in the program.
+        let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let has_amx = ["amx_tile", "amx_bf16"].map(|flag| flags.split_whitespace().any(|listed| listed == flag));
+        let expected = match (has_amx, is_x86_feature_detected!("avx512bf16")) {
+            ([true, true], _) => "AMX-BF16",
+            (_, true) => "AVX512-BF16",
+            (_, false) => crate::instruction_set(),
+        };
+        if expected != "AMX-BF16" {
+            println!("skipped: the product with AMX, which this processor does not have");
+        }
+        assert_eq!(bf16_instruction_set(), expected);
+        let used = match Packed::new(Matrix::rows(&[1.0; 6], 2)) {
+            Packed::LaidOut(LaidOut::Tiles(_)) => "AMX-BF16",
+            Packed::LaidOut(LaidOut::Panels(_)) => "AVX512-BF16",
+            Packed::Rounded(_) => crate::instruction_set(),
+        };
+        assert_eq!(used, expected);
     }
 }

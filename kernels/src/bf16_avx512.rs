@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::bf16::Rounds;
+use crate::bf16::{Rounds, widened};
 use crate::gemm::{Matrix, PARALLEL_FROM};
 use crate::vector::simd;
 
@@ -41,13 +41,6 @@ impl AsMut<[u32]> for Step {
     fn as_mut(&mut self) -> &mut [u32] {
         &mut self.0
     }
-}
-
-/// The number of an even or of an odd row of a word.
-#[inline(always)]
-fn widened(word: u32, row: usize) -> f32 {
-    let odd = row % 2 == 1;
-    f32::from_bits(if odd { word & 0xffff_0000 } else { word << 16 })
 }
 
 /// How many tasks a thread takes at least: all of them where they are not worth a second thread.

@@ -27,7 +27,11 @@ mod adam_state;
 mod assignment;
 mod bf16;
 #[cfg(target_arch = "x86_64")]
+mod bf16_amx;
+#[cfg(target_arch = "x86_64")]
 mod bf16_avx512;
+#[cfg(target_arch = "x86_64")]
+mod bf16_tiles;
 mod device;
 mod encode;
 mod entries;

@@ -1,7 +1,7 @@
 //! Matrices of linear layers and tables of embeddings, in the type that their numbers are kept in.
 //!
 //! Numbers of 16 bits take half the memory and are kept once: laid out for the product in bf16 where the processor has
-//! instructions for it (AVX512-BF16), otherwise as they are and widened part by part. On other devices they are a tensor of their
+//! instructions for it (AMX or AVX512-BF16), otherwise as they are and widened part by part. On other devices they are a tensor of their
 //! type.
 
 use std::fmt;
@@ -13,7 +13,7 @@ use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
-use crate::bf16_avx512::Panels;
+use crate::bf16::LaidOut;
 use crate::gemm::{Matrix, gemm_over};
 use crate::halves::{Half, Halves};
 use crate::host::{contiguous, flex_slice, into_flex};
@@ -52,10 +52,10 @@ enum Layout {
     Rows(Halves),
     /// The matrix as the right factor of a product in bf16.
     #[cfg(target_arch = "x86_64")]
-    Panels(Panels),
+    LaidOut(LaidOut),
     /// The transposed matrix.
     #[cfg(target_arch = "x86_64")]
-    PanelsOfTransposed(Panels),
+    LaidOutTransposed(LaidOut),
 }
 
 impl From<Tensor<2>> for Weight {
@@ -255,11 +255,11 @@ impl Host {
         #[cfg(target_arch = "x86_64")]
         if half == Half::Bf16 {
             let matrix = Matrix::rows(bits.as_slice(), shape[1]);
-            let panels = match used_as {
-                UsedAs::Layer => Panels::new(matrix).map(Layout::Panels),
-                UsedAs::Table => Panels::new(matrix.transposed()).map(Layout::PanelsOfTransposed),
+            let layout = match used_as {
+                UsedAs::Layer => LaidOut::new(matrix).map(Layout::LaidOut),
+                UsedAs::Table => LaidOut::new(matrix.transposed()).map(Layout::LaidOutTransposed),
             };
-            if let Some(layout) = panels {
+            if let Some(layout) = layout {
                 return Self { shape, layout };
             }
         }
@@ -278,7 +278,7 @@ impl Host {
         match &self.layout {
             Layout::Rows(halves) => halves.half,
             #[cfg(target_arch = "x86_64")]
-            Layout::Panels(_) | Layout::PanelsOfTransposed(_) => Half::Bf16,
+            Layout::LaidOut(_) | Layout::LaidOutTransposed(_) => Half::Bf16,
         }
     }
 
@@ -291,9 +291,9 @@ impl Host {
         pairs.for_each(|(out, row)| match &self.layout {
             Layout::Rows(halves) => halves.row(row, out),
             #[cfg(target_arch = "x86_64")]
-            Layout::Panels(panels) => panels.row(row, out),
+            Layout::LaidOut(matrix) => matrix.row(row, out),
             #[cfg(target_arch = "x86_64")]
-            Layout::PanelsOfTransposed(panels) => panels.column(row, out),
+            Layout::LaidOutTransposed(matrix) => matrix.column(row, out),
         });
         out
     }
@@ -303,9 +303,9 @@ impl Host {
         match &self.layout {
             Layout::Rows(halves) => halves.multiply_over(out, a, columns),
             #[cfg(target_arch = "x86_64")]
-            Layout::Panels(panels) => panels.multiply_columns_over(out, a, columns),
+            Layout::LaidOut(matrix) => matrix.multiply_columns_over(out, a, columns),
             #[cfg(target_arch = "x86_64")]
-            Layout::PanelsOfTransposed(_) => self.in_rows().multiply_over(out, a, columns),
+            Layout::LaidOutTransposed(_) => self.in_rows().multiply_over(out, a, columns),
         }
     }
 
@@ -314,9 +314,9 @@ impl Host {
         match &self.layout {
             Layout::Rows(halves) => halves.multiply_transposed_over(out, a),
             #[cfg(target_arch = "x86_64")]
-            Layout::PanelsOfTransposed(panels) => panels.multiply_over(out, a),
+            Layout::LaidOutTransposed(matrix) => matrix.multiply_over(out, a),
             #[cfg(target_arch = "x86_64")]
-            Layout::Panels(_) => self.in_rows().multiply_transposed_over(out, a),
+            Layout::LaidOut(_) => self.in_rows().multiply_transposed_over(out, a),
         }
     }
 

@@ -9,8 +9,8 @@ use eval::report::{REPORT, RESAMPLES};
 use eval::{Method, Metric, Report, table};
 use pages::comparison::{self, Side};
 
-use crate::compare_spliced;
 use crate::{ConfigError, Outcome, Result};
+use crate::{compare_spliced, run_folder};
 
 /// Settings of the stage.
 #[derive(Debug, Clone)]
@@ -94,6 +94,7 @@ impl Settings {
 /// # Errors
 /// Files that cannot be read or do not belong together.
 pub fn read(run: &Path) -> Result<Evaluation> {
+    run_folder::check_evaluated(run)?;
     let report = Report::read(&run.join(REPORT))?;
     report.check_columns(run)?;
     Ok(Evaluation {

@@ -50,11 +50,27 @@ pub fn read<T: DeserializeOwned>(path: &Path, sets: &[String]) -> Result<T, Conf
     for set in sets {
         overlay(&mut table, set)?;
     }
-    let value = Value::Table(table);
+    let mut value = Value::Table(table);
     check_counts("", &value).map_err(fail)?;
+    fetch_inputs(&mut value).map_err(|error| fail(error.to_string()))?;
     value.clone().try_into().map_err(|error: toml::de::Error| {
         fail(misfit::describe::<T>(&value, &error).unwrap_or_else(|| one_line(&error, None)))
     })
+}
+
+/// Fetches what values name at `s3://` and the like; a local path takes the place of the value.
+fn fetch_inputs(value: &mut Value) -> Result<(), storage::Error> {
+    match value {
+        Value::String(text) => {
+            if let Some(local) = storage::process::input(text)? {
+                *text = local.to_string_lossy().into_owned();
+            }
+            Ok(())
+        }
+        Value::Array(values) => values.iter_mut().try_for_each(fetch_inputs),
+        Value::Table(table) => table.iter_mut().try_for_each(|(_, value)| fetch_inputs(value)),
+        _ => Ok(()),
+    }
 }
 
 /// The largest count that any config may ask for. Sizes that are products of two counts cannot

@@ -32,12 +32,12 @@ impl Context {
         Self::new(kernels::cpu(), "cpu".to_owned(), program, Box::new(Silent))
     }
 
-    /// All of program and machine that figures depend on: the sources, the device, and the instruction set, which changes the
+    /// All of program and machine that figures depend on: the sources, the device, and the instruction sets, which change the
     /// last digits.
     pub fn program_key(&self) -> String {
         let device = match self.device_name.as_str() {
-            "cpu" => kernels::instruction_set(),
-            other => other,
+            "cpu" => format!("{} {}", kernels::instruction_set(), kernels::bf16_instruction_set()),
+            other => other.to_owned(),
         };
         format!("{} {device}", self.program.sources)
     }

@@ -13,24 +13,41 @@ use crate::identity::{hash_of, hash_of_autoencoder};
 use crate::left_out::LeftOut;
 use crate::run_folder::{self, RunFolder};
 use crate::training_site::TrainingSite;
-use crate::{Context, Result};
+use crate::{ConfigError, Context, Result};
 
 /// A dictionary a node.
 pub(super) type ByNode = BTreeMap<Node, Box<TaskDictionary>>;
 
-/// Every supervised dictionary and every autoencoder of the experiment; what stands in the folder of another place is left out.
+/// Every supervised dictionary and every autoencoder of the experiment, or those whose name or family is in `only`; what stands in
+/// the folder of another place is left out.
 pub(super) fn load(
     run: &RunFolder,
     store: &Store,
     nodes: &BTreeSet<Node>,
+    only: &[String],
     left_out: &mut LeftOut,
     context: &Context,
 ) -> Result<Vec<DictionarySet>> {
+    let mut supervised = run_folder::folders(&run.supervised())?;
+    let mut trained = run_folder::folders(&run.sae())?;
+    if !only.is_empty() {
+        let known = [supervised.as_slice(), trained.as_slice()].concat();
+        if let Some(unknown) = only
+            .iter()
+            .find(|named| !known.iter().any(|name| is_called(name, named)))
+        {
+            let reason = format!("--only {unknown}: the run holds {}", known.join(", "));
+            return Err(ConfigError(reason).into());
+        }
+        let is_asked = |name: &String| only.iter().any(|named| is_called(name, named));
+        supervised.retain(is_asked);
+        trained.retain(is_asked);
+    }
     for names in [run.supervised(), run.sae()] {
         left_out.look_below(&names)?;
     }
     let mut sets = Vec::new();
-    for name in run_folder::folders(&run.supervised())? {
+    for name in supervised {
         let (mut by_node, mut folders) = (ByNode::new(), BTreeMap::new());
         for &node in nodes {
             let dir = run.supervised().join(&name).join(node.dir_name());
@@ -59,7 +76,7 @@ pub(super) fn load(
             reads: BTreeMap::new(),
         });
     }
-    for name in run_folder::folders(&run.sae())? {
+    for name in trained {
         sets.push(autoencoders(run, name, store, nodes, left_out, context)?);
     }
     sets.retain(|set| !set.by_node.is_empty());
@@ -70,6 +87,17 @@ pub(super) fn load(
         run.0.display()
     );
     Ok(sets)
+}
+
+/// Whether a dictionary has this name, or this is its family: the name without its seed.
+fn is_called(name: &str, named: &str) -> bool {
+    match name.strip_prefix(named) {
+        Some("") => true,
+        Some(rest) => rest
+            .strip_prefix("-seed")
+            .is_some_and(|seed| seed.parse::<u64>().is_ok()),
+        None => false,
+    }
 }
 
 /// The autoencoders and transcoders of one name.
@@ -255,4 +283,20 @@ fn check_parent(dir: &Path, parent: &str, store: &Store) -> Result<()> {
         store.hash()
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_is_a_name_without_its_seed() {
+        for named in ["sae-topk-seed3", "sae-topk"] {
+            assert!(is_called("sae-topk-seed3", named));
+        }
+        for named in ["sae", "sae-topk-seed", "sae-topk-seed33", "topk"] {
+            assert!(!is_called("sae-topk-seed3", named), "{named}");
+        }
+        assert!(!is_called("sae-topk-frozen-seed3", "sae-topk"));
+    }
 }

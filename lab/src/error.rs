@@ -4,7 +4,6 @@ use std::error::Error as Source;
 use std::fmt::Display;
 
 use crate::config::ConfigError;
-use crate::left_out::Misplaced;
 
 /// What can go wrong in a stage. Each message is one line that names the thing, the cause and what to do; where a library below found
 /// it, its error is kept, and [`std::error::Error::source`] gives what is behind it.
@@ -65,6 +64,9 @@ pub enum Error {
     /// Of the crate `sae`.
     #[error(transparent)]
     Sae(#[from] sae::Error),
+    /// Of the crate `storage`.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
     /// Of the crate `supervised`.
     #[error(transparent)]
     Supervised(#[from] supervised::Error),
@@ -84,6 +86,11 @@ pub enum Error {
     #[error(transparent)]
     Work(#[from] work::Error),
 }
+
+/// What stands in a folder is not of the place that the folder's name says.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misplaced(pub String);
 
 /// The result of a stage.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

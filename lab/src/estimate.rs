@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::{Context, Result};
 use activations::{Cost, HarvestPlan};
 use dictionaries::Variant;
-use lm::Model;
+use lm::{Model, PassCost};
 use sae::TrainConfig;
 use text::Tokenizer;
 
@@ -37,6 +37,33 @@ fn fastest(mut run: impl FnMut()) -> f64 {
     (0..3).map(time).fold(f64::INFINITY, f64::min)
 }
 
+/// Seconds of a floating-point operation of this machine in a product of the size that a model's layers have.
+fn seconds_per_flop(context: &Context) -> f64 {
+    let (m, k, n) = (1024, 256, 1024);
+    let matrix = |rows, columns| kernels::from_vec::<2>(vec![1.0; rows * columns], [rows, columns], &context.device);
+    let (a, b) = (matrix(m, k), matrix(k, n));
+    let product = fastest(|| {
+        kernels::to_vec(kernels::matmul(a.clone(), b.clone()));
+    });
+    product / (2 * m * k * n) as f64
+}
+
+/// Passes over a text that `saelab splice` takes: one of the untouched model, five for the two ablations of each of `places`, two for
+/// each of `n` dictionaries, and both for each of `sets` that stand in one pass.
+pub(crate) fn splice_passes(places: usize, n: usize, sets: usize) -> usize {
+    1 + 5 * places + 2 * n + 7 * sets
+}
+
+/// What so many passes of a text will take.
+pub(crate) fn of_passes(one: PassCost, passes: usize, context: &Context) -> Estimate {
+    let seconds = (one.flops * passes as f64 * seconds_per_flop(context)).ceil();
+    Estimate {
+        seconds,
+        memory: 0.0,
+        what: format!("{} tokens, about {seconds:.0} s", one.tokens),
+    }
+}
+
 /// What the part of a harvest that a plan names will take: the time from one product of this machine.
 pub(crate) fn of_harvest(
     plan: &HarvestPlan,
@@ -49,7 +76,7 @@ pub(crate) fn of_harvest(
     let seconds = (seconds_of(&cost, context) * share).ceil();
     let (disk, memory) = (cost.disk as f64 * share, cost.window as f64);
     let what = format!(
-        "{} tokens, {} vectors a hook, about {seconds:.0} s, {:.0} MB of disk and {:.0} MB of memory to shuffle in",
+        "{} tokens, {} vectors of each hook, about {seconds:.0} s, {:.0} MB of disk and {:.0} MB of memory to shuffle in",
         cost.tokens,
         cost.rows,
         disk / 1e6,
@@ -60,13 +87,7 @@ pub(crate) fn of_harvest(
 
 /// The time of what a model computes, from one product of this machine.
 pub(crate) fn seconds_of(cost: &Cost, context: &Context) -> f64 {
-    let (m, k, n) = (1024, 256, 1024);
-    let matrix = |rows, columns| kernels::from_vec::<2>(vec![1.0; rows * columns], [rows, columns], &context.device);
-    let (a, b) = (matrix(m, k), matrix(k, n));
-    let product = fastest(|| {
-        kernels::to_vec(kernels::matmul(a.clone(), b.clone()));
-    });
-    cost.flops * product / (2 * m * k * n) as f64
+    cost.flops * seconds_per_flop(context)
 }
 
 /// Products of the encoder that a step of a variant takes (`saelab bench train`).

@@ -1,5 +1,6 @@
 //! `saelab eval`: all dictionaries of an experiment on approximation, control and interpretability.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
@@ -8,6 +9,7 @@ use artifacts::HeldFolder;
 use causal::Cost;
 use causal::interventions::Runner;
 use dictionaries::Rows;
+use eval::config::Compare;
 use eval::{Baseline, DictionarySet, Earlier, EvalConfig, EvalFile, Evaluated, Observer, Parts, evaluate, table};
 use lm::LoadOptions;
 use tasks::Sample;
@@ -25,7 +27,7 @@ use crate::{baselines, dictionary_sets, standing_report};
 pub struct Settings {
     /// Config, for example configs/eval/ioi-quick.toml.
     pub config: ConfigFile,
-    /// Model folder in Hugging Face layout, or the name of a model that was pulled.
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled.
     pub model: PathBuf,
     /// Folder of the experiment; holds activations/, supervised/ and sae/, and receives the report unless --out says otherwise.
     pub run: PathBuf,
@@ -76,8 +78,11 @@ impl Settings {
             store,
         } = &opened;
         let mut left_out = LeftOut::new("eval", context);
-        let sets = dictionary_sets::load(&run, store, &sites.nodes(), &mut left_out, context)?;
-        let (mut sets, config) = only(&self.only, sets, config)?;
+        let mut sets = dictionary_sets::load(&run, store, &sites.nodes(), &self.only, &mut left_out, context)?;
+        let (config, note) = fitted(!self.only.is_empty(), &sets, config)?;
+        if let Some(note) = note {
+            context.note(&note);
+        }
         let baselines = baselines::make(&config, &sets, store, &sites.nodes(), context)?;
         sets.extend(baselines);
         if !self.replace {
@@ -125,43 +130,68 @@ impl Settings {
     }
 }
 
-/// Keeps the sets that are named; pairs to compare, and what random dictionaries are matched to, go with a set that is left out.
-fn only(
-    names: &[String],
-    mut sets: Vec<DictionarySet>,
+/// The settings that fit the dictionaries of a run. Where a family that a *default* names is not there, the first trained one takes
+/// its place, which the text that is returned says, and what has nothing to be matched to or compared with is left out. With `--only`, what goes with a
+/// family that was not asked for is left out as well. A family that the config itself names must be there.
+fn fitted(
+    is_part: bool,
+    sets: &[DictionarySet],
     config: EvalConfig,
-) -> Result<(Vec<DictionarySet>, EvalConfig)> {
-    if names.is_empty() {
-        return Ok((sets, config));
-    }
-    let is_named = |set: &DictionarySet, name: &String| set.name == *name || set.family == *name;
-    if let Some(unknown) = names.iter().find(|name| !sets.iter().any(|set| is_named(set, name))) {
-        let known: Vec<&str> = sets.iter().map(|set| set.name.as_str()).collect();
-        let reason = format!("--only {unknown}: the run holds {}", known.join(", "));
-        return Err(ConfigError(reason).into());
-    }
-    sets.retain(|set| names.iter().any(|name| is_named(set, name)));
+) -> Result<(EvalConfig, Option<String>), ConfigError> {
+    let mut note = None;
+    let (mut file, default) = (EvalFile::from(config), EvalFile::default());
     let is_there = |family: &String| sets.iter().any(|set| set.family == *family);
-    let mut file = EvalFile::from(config);
-    if !is_there(&file.matched_to) {
-        file.baselines
-            .retain(|kind| !matches!(kind, Baseline::Random | Baseline::RandomFvu));
+    let is_random = |kind: &Baseline| matches!(kind, Baseline::Random | Baseline::RandomFvu);
+    if file.baselines.iter().any(is_random) && !is_there(&file.matched_to) {
+        let trained = sets.iter().find(|set| set.seeded).map(|set| set.family.clone());
+        match trained.filter(|_| file.matched_to == default.matched_to && !is_part) {
+            Some(family) => {
+                note = Some(format!(
+                    "eval: the run holds no {}; random directions are matched to {family} (`matched_to`)",
+                    file.matched_to
+                ));
+                file.matched_to = family;
+            }
+            None if file.matched_to == default.matched_to || is_part => file.baselines.retain(|kind| !is_random(kind)),
+            None => {}
+        }
     }
-    let baselines: Vec<String> = file
-        .baselines
-        .iter()
-        .map(|kind| baselines::family(*kind).to_owned())
-        .collect();
-    let is_scored = |family: &String| is_there(family) || baselines.contains(family);
-    let both = |pair: &eval::config::Compare| is_scored(&pair.left) && is_scored(&pair.right);
-    file.compare.retain(both);
-    file.split_alike.retain(both);
-    if !is_there(&file.reference) {
-        // Nothing is rated by the default where its family is not there.
-        file.reference = EvalFile::default().reference;
+    if file.compare == default.compare {
+        file.compare = vec![Compare {
+            left: file.matched_to.clone(),
+            right: baselines::family(Baseline::Random).to_owned(),
+        }];
+        if !file.baselines.contains(&Baseline::Random) || !is_there(&file.matched_to) {
+            file.compare.clear();
+        }
+    }
+    let mut known: BTreeSet<&str> = sets.iter().map(|set| set.family.as_str()).collect();
+    known.extend(file.baselines.iter().map(|kind| baselines::family(*kind)));
+    let both = |pair: &Compare| {
+        [&pair.left, &pair.right]
+            .iter()
+            .all(|family| known.contains(family.as_str()))
+    };
+    if is_part {
+        file.compare.retain(both);
+        file.split_alike.retain(both);
+        if !is_there(&file.reference) {
+            // Nothing is rated by the default where its family is not there.
+            file.reference = default.reference;
+        }
+    }
+    if let Some(pair) = file.compare.iter().chain(&file.split_alike).find(|pair| !both(pair)) {
+        let known: Vec<&str> = known.into_iter().collect();
+        let reason = format!(
+            "the config compares {} with {}; the run holds {}",
+            pair.left,
+            pair.right,
+            known.join(", ")
+        );
+        return Err(ConfigError(reason));
     }
     let config = EvalConfig::try_from(file).map_err(|error| ConfigError(error.to_string()))?;
-    Ok((sets, config))
+    Ok((config, note))
 }
 
 /// Tells the cost on stderr, and how far the evaluation is.
@@ -197,6 +227,8 @@ fn circumstances(start: Instant, context: &Context) -> serde_json::Value {
     serde_json::json!({
         "date": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         "device": context.device_name,
+        "instruction_set": kernels::instruction_set(),
+        "bf16_instruction_set": kernels::bf16_instruction_set(),
         "git_revision": context.program.git_revision.as_deref().unwrap_or_default(),
         "host": host.ok(),
         "sources": context.program.sources,
@@ -204,4 +236,75 @@ fn circumstances(start: Instant, context: &Context) -> serde_json::Value {
         "version": context.program.version,
         "wall_s": (start.elapsed().as_secs_f64() * 10.0).round() / 10.0,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use eval::Edit;
+
+    use super::*;
+
+    fn set(family: &str, seeded: bool) -> DictionarySet {
+        DictionarySet {
+            name: family.to_owned(),
+            family: family.to_owned(),
+            identity: String::new(),
+            folders: BTreeMap::new(),
+            seeded,
+            edit: Edit::Greedy,
+            by_node: BTreeMap::new(),
+            reads: BTreeMap::new(),
+        }
+    }
+
+    fn config(text: &str) -> EvalConfig {
+        let file: EvalFile = toml::from_str(text).unwrap();
+        EvalConfig::try_from(file).unwrap()
+    }
+
+    fn pairs(config: &EvalConfig) -> Vec<(&str, &str)> {
+        let pairs = config.compare.iter();
+        pairs.map(|pair| (pair.left.as_str(), pair.right.as_str())).collect()
+    }
+
+    #[test]
+    fn defaults_follow_the_dictionaries_that_there_are() {
+        let sets = [
+            set("supervised-mean", false),
+            set("mine-k8", true),
+            set("mine-k9", true),
+        ];
+        let (found, note) = fitted(false, &sets, config("")).unwrap();
+        assert!(note.unwrap().contains("no sae-topk"));
+        assert_eq!(found.matched_to, "mine-k8");
+        assert_eq!(pairs(&found), [("mine-k8", "random")]);
+        assert_eq!(found.baselines.len(), 4);
+        // Nothing was trained.
+        let (found, _) = fitted(false, &sets[..1], config("")).unwrap();
+        assert_eq!(found.baselines, [Baseline::Neurons, Baseline::Pca]);
+        assert!(found.compare.is_empty());
+        // Where the default is there, it stays.
+        let sets = [set("mine", true), set("sae-topk", true)];
+        assert_eq!(fitted(false, &sets, config("")).unwrap(), (config(""), None));
+    }
+
+    #[test]
+    fn what_a_config_names_must_be_there() {
+        let sets = [set("supervised-mean", false), set("mine", true)];
+        let error = fitted(false, &sets, config("compare = [{left = \"mine\", right = \"yours\"}]")).unwrap_err();
+        assert!(error.to_string().contains("compares mine with yours"), "{error}");
+        // A name that is not there is refused where random directions are made.
+        assert_eq!(
+            fitted(false, &sets, config("matched_to = \"yours\"\ncompare = []"))
+                .unwrap()
+                .0
+                .matched_to,
+            "yours"
+        );
+        // Of a part that --only names, what is not there is left out.
+        let (part, _) = fitted(true, &sets, config("compare = [{left = \"mine\", right = \"yours\"}]")).unwrap();
+        assert!(part.compare.is_empty() && !part.baselines.contains(&Baseline::Random));
+    }
 }

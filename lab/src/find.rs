@@ -89,7 +89,7 @@ impl Settings {
             .iter()
             .filter(|scored| scored.status == Status::EndpointFailed)
             .count();
-        let failed = (failed > 0).then(|| EndpointFailed {
+        let failed = (failed > 0).then_some(EndpointFailed {
             failed,
             all: problems.len(),
         });

@@ -15,6 +15,7 @@ use work::{Share, Unit, Work};
 use crate::error::WithContext as _;
 use crate::estimate;
 use crate::made::{MADE, Made, ModelMade};
+use crate::wording::counted;
 use crate::{ConfigError, ConfigFile, Context, Error, Result};
 use crate::{run_folder, share};
 
@@ -92,13 +93,18 @@ impl Settings {
         let estimate = estimate::of_harvest(&plan, &model, &tokenizer, context)?;
         context.note(&format!("harvest: {estimate}"));
         let bar = context.bar("harvest", 0);
-        let manifest = harvest(&model, &tokenizer, &plan, &self.out, &mut |event| match event {
+        let mut on_event = |event| match event {
             Event::Progress(progress) => {
                 bar.set_length(progress.total as u64);
                 bar.set_position(progress.done as u64);
             }
             Event::Lock(locking) => note_lock(locking, &self.out, context),
-        })?;
+        };
+        let mut manifest = harvest(&model, &tokenizer, &plan, &self.out, &mut on_event)?;
+        // Parts elsewhere may have put the shards that are missing here.
+        while manifest.is_none() && storage::process::refresh(&self.out)? {
+            manifest = harvest(&model, &tokenizer, &plan, &self.out, &mut on_event)?;
+        }
         bar.finish_and_clear();
         // A store that was complete already was made by what its file says.
         if let Some(manifest) = manifest.as_ref().filter(|_| !self.out.join(MADE).exists()) {
@@ -111,7 +117,11 @@ impl Settings {
             context.note(&format!("harvest: {skipped}"));
         }
         context.note(&match manifest {
-            Some(manifest) => format!("harvest: {} hooks in {}", manifest.hooks.len(), self.out.display()),
+            Some(manifest) => format!(
+                "harvest: {} in {}",
+                counted(manifest.hooks.len(), "hook"),
+                self.out.display()
+            ),
             None => format!(
                 "harvest: part {} of {} is in {}, other parts are not; run them, or the same command without --shard",
                 part.index + 1,

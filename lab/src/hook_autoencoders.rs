@@ -9,9 +9,9 @@ use dictionaries::{Autoencoder, Dictionary, Format, Origin, Trained};
 use lm::{HookPoint, LoadOptions, Model};
 use serde::Deserialize;
 
-use crate::error::WithContext as _;
+use crate::error::{Misplaced, WithContext as _};
 use crate::identity;
-use crate::left_out::{LeftOut, Misplaced};
+use crate::left_out::LeftOut;
 use crate::made::Made;
 use crate::run_folder::{self, RunFolder};
 use crate::training_site::TrainingSite;
@@ -22,7 +22,7 @@ use crate::{ConfigError, ConfigFile, Context, Result};
 pub struct TextSettings {
     /// Config that names the text, for example configs/quality/splice.toml.
     pub config: ConfigFile,
-    /// Model folder in Hugging Face layout, or the name of a model that was pulled.
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled.
     pub model: PathBuf,
     /// How the weights of the model are kept.
     pub load: LoadOptions,
@@ -32,7 +32,7 @@ pub struct TextSettings {
     pub replace: bool,
 }
 
-/// The text on which autoencoders of whole hooks are measured.
+/// The text on which autoencoders that were trained on a text (on all positions of a hook) are measured.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextFile {

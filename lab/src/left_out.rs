@@ -8,11 +8,6 @@ use crate::run_folder;
 use crate::training_site::TrainingSite;
 use crate::{Context, Result};
 
-/// What stands in a folder is not of the place that the folder's name says.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Misplaced(pub String);
-
 /// What a command leaves out, and why.
 pub(crate) struct LeftOut<'a> {
     context: &'a Context,
@@ -108,6 +103,7 @@ fn is_place(name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::Error;
+    use crate::error::Misplaced;
 
     #[test]
     fn places_are_hooks_heads_and_nodes() {

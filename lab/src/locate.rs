@@ -17,7 +17,7 @@ use crate::{ConfigFile, Context, Outcome, Result};
 pub struct Settings {
     /// Config, for example configs/ioi/locate.toml.
     pub config: ConfigFile,
-    /// Model folder in Hugging Face layout, or the name of a model that was pulled.
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled.
     pub model: PathBuf,
     /// How the weights of the model are kept.
     pub load: LoadOptions,

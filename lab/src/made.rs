@@ -10,6 +10,7 @@ use crate::{Context, Result};
 use lm::Model;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use storage::process::{shown, shown_in};
 
 /// Its name.
 pub const MADE: &str = "made.json";
@@ -62,7 +63,7 @@ impl ModelMade {
             None => (named_in_config(folder), None),
         };
         Self {
-            asked: asked.display().to_string(),
+            asked: shown(&asked.display().to_string()),
             name,
             revision,
             hash: model.hash().to_owned(),
@@ -93,7 +94,7 @@ impl Made {
     pub(crate) fn by(context: &Context, command: &str, settings: Value) -> Self {
         Self {
             command: command.to_owned(),
-            settings,
+            settings: shown_in(settings),
             model: None,
             parents: BTreeMap::new(),
             program: context.program.clone(),

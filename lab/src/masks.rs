@@ -19,7 +19,7 @@ const BATCH: usize = 50;
 pub struct Settings {
     /// Config, for example configs/eval/masks.toml.
     pub config: ConfigFile,
-    /// Model folder in Hugging Face layout, or the name of a model that was pulled.
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled.
     pub model: PathBuf,
     /// Folder of the experiment; holds activations/, supervised/ and sae/, and receives masks.json.
     pub run: PathBuf,

@@ -63,7 +63,14 @@ impl OpenedRun {
     /// All dictionaries of the experiment, and the baselines that `config` asks for.
     pub(super) fn sets(&self, run: &RunFolder, config: &EvalConfig, context: &Context) -> Result<Vec<DictionarySet>> {
         let nodes = self.sites.nodes();
-        let mut sets = dictionary_sets::load(run, &self.store, &nodes, &mut LeftOut::new("eval", context), context)?;
+        let mut sets = dictionary_sets::load(
+            run,
+            &self.store,
+            &nodes,
+            &[],
+            &mut LeftOut::new("eval", context),
+            context,
+        )?;
         let baselines = baselines::make(config, &sets, &self.store, &nodes, context)?;
         sets.extend(baselines);
         Ok(sets)

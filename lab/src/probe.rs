@@ -10,6 +10,7 @@ use burn::tensor::{Tensor, activation::relu};
 use dictionaries::baseline::RandomSize;
 use dictionaries::{Directions, Encoder, RandomDictionary, Rows};
 use eval::{Probes, Truth, WorldSample};
+use report::{Cell, Group, Table};
 use serde::Serialize;
 use tasks::world::World;
 
@@ -181,6 +182,19 @@ fn cell(values: &[f64]) -> String {
     }
 }
 
+/// The columns of the table and their widths.
+const COLUMNS: [(&str, usize); 9] = [
+    ("seeds", 4),
+    ("width", 6),
+    ("L0", 14),
+    ("F1", 14),
+    ("MCC", 14),
+    ("k = 1", 14),
+    ("k = 4", 14),
+    ("k = 16", 14),
+    ("absorption", 14),
+];
+
 fn table(all: &[Probed]) -> String {
     let mut families: Vec<(&str, &str)> = Vec::new();
     for of in all {
@@ -189,50 +203,40 @@ fn table(all: &[Probed]) -> String {
         }
     }
     let mut out = String::new();
-    let mut site = "";
-    for (of_site, family) in families {
-        let members: Vec<&Probed> = all
-            .iter()
-            .filter(|of| of.site == of_site && of.family == family)
-            .collect();
-        let Some(first) = members.first() else { continue };
-        if of_site != site {
-            site = of_site;
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                out,
-                "{site}: {} predicates; area under the ROC curve of probes; of the whole vector {:.3}\n{:<22}{:>5}{:>7}{:>15}{:>15}{:>15}\
-                 {:>15}{:>15}{:>15}{:>15}",
-                first.probes.predicates,
-                first.probes.ceiling,
-                "",
-                "seeds",
-                "width",
-                "L0",
-                "F1",
-                "MCC",
-                "k = 1",
-                "k = 4",
-                "k = 16",
-                "absorption"
-            );
+    for of_site in families.chunk_by(|a, b| a.0 == b.0) {
+        let mut table: Option<Table> = None;
+        for &(site, family) in of_site {
+            let of = all.iter().filter(|of| of.site == site && of.family == family);
+            let members: Vec<&Probed> = of.collect();
+            let Some(first) = members.first() else { continue };
+            let table = table.get_or_insert_with(|| {
+                // Writing to a string cannot fail.
+                let _ = writeln!(
+                    out,
+                    "{site}: {} predicates; area under the ROC curve of probes; of the whole vector {:.3}",
+                    first.probes.predicates, first.probes.ceiling
+                );
+                let columns = COLUMNS.map(|(heading, width)| Group::column(heading, width));
+                Table::new("", 22, columns.to_vec())
+            });
+            let of = |get: &dyn Fn(&Probed) -> Option<f64>| {
+                Cell::text(cell(&members.iter().filter_map(|of| get(of)).collect::<Vec<_>>()))
+            };
+            let area = |place: usize| of(&|of| of.probes.areas.get(place).map(|(_, area)| *area));
+            let cells = vec![
+                Cell::Count(members.len()),
+                Cell::Count(first.width),
+                of(&|of| Some(of.l0)),
+                of(&|of| Some(of.f1)),
+                of(&|of| Some(of.mcc)),
+                area(0),
+                area(1),
+                area(2),
+                of(&|of| of.probes.absorption),
+            ];
+            table.push(family, cells);
         }
-        let of =
-            |get: &dyn Fn(&Probed) -> Option<f64>| cell(&members.iter().filter_map(|of| get(of)).collect::<Vec<_>>());
-        let area = |place: usize| of(&|of| of.probes.areas.get(place).map(|(_, area)| *area));
-        let _ = writeln!(
-            out,
-            "{family:<22}{:>5}{:>7}{:>15}{:>15}{:>15}{:>15}{:>15}{:>15}{:>15}",
-            members.len(),
-            first.width,
-            of(&|of| Some(of.l0)),
-            of(&|of| Some(of.f1)),
-            of(&|of| Some(of.mcc)),
-            area(0),
-            area(1),
-            area(2),
-            of(&|of| of.probes.absorption)
-        );
+        out += &table.map_or_else(String::new, |table| table.text());
     }
     out + "\nmean ± standard deviation between seeds or draws; random rows are the floor of their width, with as many active latents as the\n\
            autoencoders have in the mean. absorption: share of the rows with the predicate, of those that its own latents or another one\n\

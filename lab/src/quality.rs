@@ -1,12 +1,12 @@
 //! `saelab quality`: one Markdown table from what `splice`, `truth` and `eval` found, seeds taken together.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use eval::ledger::Selection;
 use eval::report::REPORT;
 use eval::{Method, Metric, Report, Score};
+use report::{Cell, Group, Table};
 
 use crate::picture::{self, Series};
 use crate::same_dictionaries;
@@ -136,24 +136,27 @@ fn table(spliced: &[Spliced], truth: &[Scored], scores: &[Score], ks: &[usize]) 
             members.push(&score.dictionary);
         }
     }
-    let headings: Vec<&str> = columns.iter().map(|(heading, _)| heading.as_str()).collect();
-    let mut out = format!("| dictionary | seeds | {} |\n", headings.join(" | "));
-    out += &format!("| --- | --- |{}\n", " --- |".repeat(columns.len()));
+    let headings = columns.iter().map(|(heading, _)| heading.as_str());
+    let mut table = Table::new(
+        "dictionary",
+        0,
+        vec![Group::new("", 0, std::iter::once("seeds").chain(headings))],
+    );
     for (group, names) in groups {
-        // Writing to a string cannot fail.
         let is_marked = |row: &&Spliced| names.contains(&row.dictionary.as_str()) && splice::is_of_trained_rows(row);
         let mark = if spliced.iter().any(|row| is_marked(&row)) {
             "*"
         } else {
             ""
         };
-        let _ = write!(out, "| {group}{mark} | {} |", names.len());
-        for (_, column) in &columns {
+        let values = columns.iter().map(|(_, column)| {
             let values: Vec<f64> = names.iter().filter_map(|name| column(name)).collect();
-            let _ = write!(out, " {} |", cell(&values));
-        }
-        out.push('\n');
+            Cell::text(cell(&values))
+        });
+        let cells = std::iter::once(Cell::Count(names.len())).chain(values).collect();
+        table.push(format!("{group}{mark}"), cells);
     }
+    let mut out = table.markdown();
     if spliced.iter().any(splice::is_of_trained_rows) {
         out += &format!("\n{}", splice::TRAINED_ROWS);
     }

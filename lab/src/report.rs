@@ -18,6 +18,7 @@ use text::Tokenizer;
 use crate::error::WithContext as _;
 use crate::left_out::LeftOut;
 use crate::run_folder::{self, RunFolder};
+use crate::wording::counted;
 use crate::{ConfigError, Context, Result};
 use crate::{dictionary_sets, hook_autoencoders};
 
@@ -26,7 +27,7 @@ use crate::{dictionary_sets, hook_autoencoders};
 pub struct Settings {
     /// Folder of the experiment; receives report.html and latents/.
     pub run: PathBuf,
-    /// Model folder, or the name of a model that was pulled: makes the pages of latents.
+    /// Model (a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled): makes the pages of latents.
     pub model: Option<PathBuf>,
     /// How the weights of the model are kept.
     pub load: LoadOptions,
@@ -59,13 +60,31 @@ impl Settings {
     /// Settings that cannot be meant; files that cannot be read or written; what stands in the way.
     pub fn run(self, context: &Context) -> Result<Option<PathBuf>> {
         let is_evaluated = self.run.join(REPORT).exists();
-        if let Some(model) = &self.model {
-            self.latents(model, context)?;
+        match &self.model {
+            Some(model) => self.latents(model, context)?,
+            None if !is_evaluated => {
+                ensure!(self.run.is_dir(), "{}: there is no such folder", self.run.display());
+                bail!(
+                    "{} holds no {REPORT}, which the page of a run is made of and `saelab eval` writes; pages of latents need none, but \
+                     --model MODEL",
+                    self.run.display()
+                );
+            }
+            None => {}
         }
         if !is_evaluated && self.model.is_some() {
             context.note(
                 "report: the run was not evaluated, so there is no page about it; `saelab eval` makes its report.json",
             );
+            let pages = latents::pages(&self.run);
+            if let Some((first, _)) = pages.first() {
+                let first = self.run.join(first);
+                context.note(&format!(
+                    "report: {} of latents, the first is {}",
+                    counted(pages.len(), "page"),
+                    first.display()
+                ));
+            }
             return Ok(None);
         }
         let page = Run::read(&self.run)?.write(&self.run)?;
@@ -74,13 +93,15 @@ impl Settings {
 
     fn latents(&self, model: &Path, context: &Context) -> Result<()> {
         let run = RunFolder(self.run.clone());
-        let store = Store::open(self.activations.as_deref().unwrap_or(&run.activations()))?;
+        let activations = self.activations.clone().unwrap_or_else(|| run.activations());
+        let store = Store::open(&activations)
+            .context("pages of latents need a store of activations, named with --activations")?;
         let (model, tokenizer) = run_folder::load_model(model, self.load, context)?;
         let provenance = &store.manifest().provenance;
         ensure!(
             provenance.model_hash == model.hash() && provenance.tokenizer_hash == tokenizer.hash(),
             "{} was harvested from another model or tokenizer than --model names; name that model",
-            self.activations.as_deref().unwrap_or(&run.activations()).display()
+            activations.display()
         );
         let task = self.task(&store, &tokenizer)?;
         let chosen = self.chosen(&run, &store, context)?;
@@ -230,7 +251,7 @@ fn at_nodes(run: &RunFolder, store: &Store, sites: Option<&Path>, context: &Cont
         .or(supervised.first())
         .cloned();
     let mut all = Vec::new();
-    for set in dictionary_sets::load(run, store, &nodes, &mut LeftOut::new("report", context), context)? {
+    for set in dictionary_sets::load(run, store, &nodes, &[], &mut LeftOut::new("report", context), context)? {
         let DictionarySet {
             name,
             family,

@@ -20,7 +20,7 @@ const BATCH: usize = 50;
 /// Settings of the stage.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Model folder in Hugging Face layout, or the name of a model that was pulled: gpt2.
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled: gpt2.
     pub model: PathBuf,
     /// Sites file; what is published is of the cross-sections in the default.
     pub sites: PathBuf,

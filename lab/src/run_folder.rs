@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use activations::{SourceConfig, Store};
 use causal::Sites;
+use eval::report::REPORT;
 use hub::{Hub, HubModel};
 use lm::{LoadOptions, Model};
 use serde_json::Value;
@@ -45,6 +46,18 @@ impl RunFolder {
     pub fn checkpoints(&self) -> PathBuf {
         self.0.join("checkpoints")
     }
+}
+
+/// Refuses a folder without a report, and says what makes one.
+pub(crate) fn check_evaluated(run: &Path) -> Result<()> {
+    let path = run.display();
+    ensure!(run.is_dir(), "{path}: there is no such folder");
+    ensure!(
+        run.join(REPORT).exists(),
+        "{path} holds no {REPORT}; `saelab eval` writes it for dictionaries of a task, `saelab splice` a splice.json for autoencoders of \
+         a text"
+    );
+    Ok(())
 }
 
 /// Names of the folders in `dir` that are not hidden, sorted; none when `dir` does not exist.

@@ -12,15 +12,18 @@ use causal::{Change, Insert, Place, SpliceTask, SpliceText};
 use dictionaries::{Autoencoder, Summary};
 use eval::DENSE;
 use lm::Model;
+use report::{Cell, Group, Table};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::WithContext as _;
+use crate::estimate;
 use crate::finished_notes;
 use crate::hook_autoencoders::{self, AtHook, Loaded, TextFile, TextSettings, Together};
 use crate::left_out::LeftOut;
 use crate::made::{Made, ModelMade};
 use crate::run_folder::{self, RunFolder};
+use crate::wording::counted;
 use crate::{ConfigError, Context, Outcome, Result};
 
 /// Settings of the stage.
@@ -240,6 +243,12 @@ impl Settings {
             settings.replace,
         )?;
         let n = sites.iter().map(|site| site.autoencoders.len()).sum::<usize>();
+        let passes = estimate::splice_passes(sites.len(), n, file.together.len());
+        context.note(&format!(
+            "splice: {}: {passes} passes of {}",
+            counted(n, "autoencoder"),
+            estimate::of_passes(SpliceText::pass_cost(&model, &windows), passes, context)
+        ));
         let bar = context.bar("splice", n + file.together.len());
         let text = SpliceText::new(&model, &special, &windows)?;
         let mut tasks = Tasks {
@@ -443,51 +452,47 @@ fn table_of_sets(sets: &[SplicedTogether]) -> String {
 
 fn table(all: &[Spliced]) -> String {
     let mut out = String::new();
-    let mut place = ("", "");
-    let share = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{share:.3}"));
-    for row in all {
-        if (row.site.as_str(), row.writes.as_str()) != place {
-            place = (&row.site, &row.writes);
-            let site = match row.site == row.writes {
-                true => row.site.clone(),
-                false => format!("from {} to {}", row.site, row.writes),
-            };
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                out,
-                "{site}: cross-entropy {:.3}, with zeros {:.3}, with the mean {:.3}, on {} tokens\n{:<28} {:>6} {:>9} \
-                 {:>6} {:>6} {:>6} {:>7} {:>7} {:>9} {:>9}",
-                row.ce_clean,
-                row.zero.ce,
-                row.mean.ce,
-                row.tokens,
-                "",
-                "FVU",
-                "per token",
-                "L0",
-                "dead",
-                "dense",
-                "CE",
-                "KL",
-                "from zero",
-                "from mean"
-            );
-        }
-        let summary = row.summary;
+    for rows in all.chunk_by(|a, b| (&a.site, &a.writes) == (&b.site, &b.writes)) {
+        let row = &rows[0];
+        let site = match row.site == row.writes {
+            true => row.site.clone(),
+            false => format!("from {} to {}", row.site, row.writes),
+        };
+        // Writing to a string cannot fail.
         let _ = writeln!(
             out,
-            "{:<28} {:>6} {:>9} {:>6} {:>6} {:>6.3} {:>7.3} {:>7.4} {:>9} {:>9}",
-            marked(row),
-            share(summary.and_then(|summary| summary.fvu)),
-            share(summary.and_then(|summary| summary.fvu_per_token)),
-            summary.map_or("-".to_owned(), |summary| format!("{:.1}", summary.l0)),
-            share(summary.map(|summary| summary.dead)),
-            row.dense,
-            row.spliced.ce,
-            row.spliced.kl,
-            share(row.recovered_from_zero),
-            share(row.recovered_from_mean)
+            "{site}: cross-entropy {:.3}, with zeros {:.3}, with the mean {:.3}, on {} tokens",
+            row.ce_clean, row.zero.ce, row.mean.ce, row.tokens
         );
+        let columns = [
+            ("FVU", 6),
+            ("per token", 9),
+            ("L0", 6),
+            ("dead", 6),
+            ("dense", 6),
+            ("CE", 7),
+            ("KL", 7),
+            ("from zero", 9),
+            ("from mean", 9),
+        ];
+        let columns = columns.map(|(heading, width)| Group::column(heading, width));
+        let mut table = Table::new("", 28, columns.to_vec());
+        for row in rows {
+            let summary = row.summary;
+            let cells = vec![
+                Cell::number(summary.and_then(|summary| summary.fvu), 3),
+                Cell::number(summary.and_then(|summary| summary.fvu_per_token), 3),
+                Cell::number(summary.map(|summary| summary.l0), 1),
+                Cell::number(summary.map(|summary| summary.dead), 3),
+                Cell::number(row.dense, 3),
+                Cell::number(row.spliced.ce, 3),
+                Cell::number(row.spliced.kl, 4),
+                Cell::number(row.recovered_from_zero, 3),
+                Cell::number(row.recovered_from_mean, 3),
+            ];
+            table.push(marked(row), cells);
+        }
+        out += &table.text();
     }
     out + "\n" + &notes(all)
 }

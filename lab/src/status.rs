@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use activations::store::{Files, Store};
+use report::{Cell, Group, Table};
 use serde::Serialize;
 use work::{Stage, State, UnitStatus};
 
 use crate::error::WithContext as _;
 use crate::run_folder::{self, RunFolder};
 use crate::share;
+use crate::wording::counted;
 use crate::{Outcome, Result};
 
 /// Units of a state that the table names; `--json` has all.
@@ -30,6 +32,8 @@ struct Found {
     stores: Vec<StoreFound>,
     /// Autoencoders that stand finished in `sae/`, whoever made them.
     autoencoders: usize,
+    /// Trainings that broke off or still run: their checkpoints.
+    checkpoints: Vec<PathBuf>,
     stages: Vec<StageFound>,
 }
 
@@ -58,7 +62,8 @@ impl Settings {
     pub fn run(self) -> Result<Outcome<()>> {
         ensure!(self.run.is_dir(), "{}: there is no such folder", self.run.display());
         let found = Found::read(&self.run)?;
-        if found.stores.is_empty() && found.autoencoders == 0 && found.stages.is_empty() {
+        if found.stores.is_empty() && found.autoencoders == 0 && found.checkpoints.is_empty() && found.stages.is_empty()
+        {
             bail!(
                 "{} holds no store, no autoencoders and no work list; name the folder of an experiment",
                 self.run.display()
@@ -102,9 +107,16 @@ impl Found {
             let is_finished = |site: &String| sae.join(&name).join(site).join("sae_weights.safetensors").exists();
             autoencoders += sites.iter().filter(|site| is_finished(site)).count();
         }
+        let of_trainings = RunFolder(run.to_owned()).checkpoints();
+        let mut checkpoints = Vec::new();
+        for site in run_folder::folders(&of_trainings)? {
+            let steps = run_folder::folders(&of_trainings.join(&site))?;
+            checkpoints.extend(steps.into_iter().map(|step| of_trainings.join(&site).join(step)));
+        }
         Ok(Self {
             stores,
             autoencoders,
+            checkpoints,
             stages,
         })
     }
@@ -123,7 +135,14 @@ impl Found {
             );
         }
         if self.autoencoders > 0 {
-            let _ = writeln!(out, "sae: {} autoencoders finished", self.autoencoders);
+            let _ = writeln!(out, "sae: {} finished", counted(self.autoencoders, "autoencoder"));
+        }
+        for checkpoint in &self.checkpoints {
+            let _ = writeln!(
+                out,
+                "{}: a training that is not finished; the same `saelab train` resumes it",
+                checkpoint.display()
+            );
         }
         if self.stages.is_empty() {
             let _ = writeln!(
@@ -132,31 +151,36 @@ impl Found {
             );
             return out;
         }
-        let _ = writeln!(
-            out,
-            "\n{:<10} {:>6} {:>6} {:>8} {:>7} {:>7} {:>8} {:>10} {:>10} {:>10} {:>8}",
-            "stage", "units", "done", "running", "failed", "lost", "waiting", "time", "processor", "in vain", "memory"
-        );
+        let columns = [
+            ("units", 6),
+            ("done", 6),
+            ("running", 8),
+            ("failed", 7),
+            ("lost", 7),
+            ("waiting", 8),
+            ("time", 10),
+            ("processor", 10),
+            ("in vain", 10),
+            ("memory", 8),
+        ];
+        let columns = columns.map(|(heading, width)| Group::column(heading, width));
+        let mut table = Table::new("stage", 10, columns.to_vec());
         for StageFound { stage, .. } in &self.stages {
             let sum = |of: &dyn Fn(&UnitStatus) -> Option<f64>| stage.units.iter().filter_map(of).sum::<f64>();
             let is_done = |unit: &UnitStatus| unit.state == State::Done;
             let memory = stage.units.iter().filter_map(|unit| unit.peak_memory_mb).max();
-            let _ = writeln!(
-                out,
-                "{:<10} {:>6} {:>6} {:>8} {:>7} {:>7} {:>8} {:>10} {:>10} {:>10} {:>8}",
-                stage.stage,
-                stage.units.len(),
-                stage.count(State::Done),
-                stage.count(State::Running),
-                stage.count(State::Failed),
-                stage.count(State::Lost),
-                stage.count(State::Waiting),
-                duration(sum(&|unit| unit.seconds.filter(|_| is_done(unit)))),
-                duration(sum(&|unit| unit.processor_seconds)),
-                duration(sum(&|unit| Some(unit.lost_seconds))),
-                memory.map_or_else(|| "-".to_owned(), |mb| format!("{mb} MB"))
-            );
+            let states = [State::Done, State::Running, State::Failed, State::Lost, State::Waiting];
+            let mut cells = vec![Cell::Count(stage.units.len())];
+            cells.extend(states.map(|state| Cell::Count(stage.count(state))));
+            cells.extend([
+                Cell::text(duration(sum(&|unit| unit.seconds.filter(|_| is_done(unit))))),
+                Cell::text(duration(sum(&|unit| unit.processor_seconds))),
+                Cell::text(duration(sum(&|unit| Some(unit.lost_seconds)))),
+                Cell::text(memory.map_or_else(|| "-".to_owned(), |mb| format!("{mb} MB"))),
+            ]);
+            table.push(stage.stage.as_str(), cells);
         }
+        out = out + "\n" + &table.text();
         for state in [State::Failed, State::Lost, State::Running] {
             self.name_units(state, &mut out);
         }

@@ -23,6 +23,7 @@ use crate::training_log::TrainingLog;
 use crate::training_rows::TrainingRows;
 use crate::training_site::TrainingSite as Site;
 use crate::training_source::TrainingSource;
+use crate::wording::counted;
 use crate::{ConfigError, ConfigFile, Context, Error, Result, usage};
 
 /// Settings of the stage.
@@ -79,10 +80,10 @@ impl Settings {
         }
         let start = Instant::now();
         context.note(&format!(
-            "train: {} autoencoders of {} steps at {} sites",
-            config.variants.len(),
+            "train: {} of {} steps at {}",
+            counted(config.variants.len(), "autoencoder"),
             config.steps,
-            sites.len()
+            counted(sites.len(), "site")
         ));
         for site in sites {
             self.train_site(site, &config, &run, &source, context)
@@ -113,6 +114,12 @@ impl Settings {
         let key = share::key(&[], &hashes, &format!("{} {}", store.hash(), joined(sites)))?;
         let list = WorkList::open(&share::folder(&run.0), "train", &key, units)?;
         let worker = list.worker(share, share::usage)?;
+        // Claims of workers elsewhere are not seen here, so none of theirs is taken over.
+        let worker = if storage::process::is_remote(&run.0) {
+            worker.own_only()
+        } else {
+            worker
+        };
         let mut grid = GridShare {
             train: self,
             config,
@@ -126,11 +133,11 @@ impl Settings {
             grid.is_done(unit)?;
         }
         context.note(&format!(
-            "train: {} of {} autoencoders of {} steps at {} sites",
+            "train: {} of {} of {} steps at {}",
             worker.own().len(),
-            list.units().len(),
+            counted(list.units().len(), "autoencoder"),
             config.steps,
-            sites.len()
+            counted(sites.len(), "site")
         ));
         let outcome = worker.run(&mut grid)?;
         context.note(&format!(
@@ -185,7 +192,17 @@ impl Settings {
             }
             Ok(unfinished)
         };
-        if unfinished()?.is_empty() {
+        let to_train = unfinished()?.len();
+        if to_train < config.variants.len() {
+            context.note(&format!(
+                "train: {site}: {} already trained with these settings",
+                match config.variants.len() - to_train {
+                    1 => "1 autoencoder is".to_owned(),
+                    n => format!("{n} autoencoders are"),
+                }
+            ));
+        }
+        if to_train == 0 {
             return Ok(checkpoints.remove()?);
         }
         let mut names: Vec<&str> = config.variants.iter().map(|variant| variant.name.as_str()).collect();
@@ -317,7 +334,7 @@ impl Settings {
         match grid.resume(checkpoints)? {
             Resumed::Nothing => Ok(0),
             Resumed::At(step) => {
-                context.note(&format!("train: {site} goes on at step {step} of its checkpoint"));
+                context.note(&format!("train: {site} resumes from its checkpoint of step {step}"));
                 Ok(step)
             }
             Resumed::Other { path, differences } if self.resume => bail!(

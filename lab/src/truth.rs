@@ -6,7 +6,8 @@ use std::path::Path;
 use activations::SourceConfig;
 use artifacts::HeldFolder;
 use burn::tensor::{Tensor, activation::relu};
-use eval::{DENSE, Truth, WorldSample};
+use eval::{DENSE, FamilyScore, Truth, WorldSample};
+use report::{Cell, Group, Table};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tasks::world::World;
@@ -151,47 +152,44 @@ impl Settings {
 
 fn table(all: &[Scored]) -> String {
     let mut out = String::new();
-    let mut site = "";
-    for row in all {
-        let Some(everything) = row.truth.families.get("all") else {
+    for rows in all.chunk_by(|a, b| a.site == b.site) {
+        let scored = rows
+            .iter()
+            .filter_map(|row| Some((row, row.truth.families.get("all")?)));
+        let scored: Vec<(&Scored, &FamilyScore)> = scored.collect();
+        let Some((first, everything)) = scored.first() else {
             continue;
         };
-        let families = row.truth.families.iter().filter(|(name, _)| name.as_str() != "all");
-        if row.site != site {
-            site = &row.site;
-            let names: Vec<String> = families.clone().map(|(name, _)| format!("{name:>9}")).collect();
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                out,
-                "{site}: {} predicates on {} tokens; means over predicates, MCC by family\n{:<24} {:>6} {:>6} {:>6} {:>6} \
-                 {:>9} {:>6} {:>6} {}",
-                everything.predicates,
-                row.tokens,
-                "",
-                "F1",
-                "MCC",
-                "AP",
-                "found",
-                "explained",
-                "silent",
-                "dense",
-                names.join(" ")
-            );
-        }
-        let by_family: Vec<String> = families.map(|(_, score)| format!("{:>9.3}", score.mcc)).collect();
+        // Writing to a string cannot fail.
         let _ = writeln!(
             out,
-            "{:<24} {:>6.3} {:>6.3} {:>6.3} {:>6.3} {:>9.3} {:>6.3} {:>6.3} {}",
-            row.dictionary,
-            everything.f1,
-            everything.mcc,
-            everything.average_precision,
-            everything.found,
-            row.truth.explained,
-            row.truth.silent,
-            row.truth.dense,
-            by_family.join(" ")
+            "{}: {} predicates on {} tokens; means over predicates, MCC by family",
+            first.site, everything.predicates, first.tokens
         );
+        let columns = ["F1", "MCC", "AP", "found"].map(|heading| Group::column(heading, 6));
+        let mut columns = columns.to_vec();
+        columns.push(Group::column("explained", 9));
+        columns.extend(["silent", "dense"].map(|heading| Group::column(heading, 6)));
+        columns.extend(families(first).map(|(name, _)| Group::column(name, 9)));
+        let mut table = Table::new("", 24, columns);
+        for (row, everything) in scored {
+            let truth = &row.truth;
+            let cells = [
+                everything.f1,
+                everything.mcc,
+                everything.average_precision,
+                everything.found,
+                truth.explained,
+                truth.silent,
+                truth.dense,
+            ];
+            let cells = cells.into_iter().chain(families(row).map(|(_, score)| score.mcc));
+            table.push(
+                row.dictionary.as_str(),
+                cells.map(|value| Cell::number(value, 3)).collect(),
+            );
+        }
+        out += &table.text();
     }
     let notes = format!(
         "\nfound: predicates whose latent reaches an MCC of 0.5; explained: active latents whose predicate does; dense: latents \
@@ -199,4 +197,9 @@ fn table(all: &[Scored]) -> String {
         100.0 * DENSE
     );
     out + &notes
+}
+
+/// The families of predicates, without all of them together.
+fn families(row: &Scored) -> impl Iterator<Item = (&String, &FamilyScore)> {
+    row.truth.families.iter().filter(|(name, _)| name.as_str() != "all")
 }

@@ -42,7 +42,7 @@ const CONTEXT: usize = 128;
 /// Settings of the stage.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Model folder, GGUF file, or the name of a model that was pulled.
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled.
     pub model: PathBuf,
     /// How the weights of the model are kept.
     pub load: LoadOptions,
@@ -93,7 +93,7 @@ impl Settings {
             results.push(format!("{text}: {loss:.4} nats a token on {tokens} tokens"));
         }
         let failures: Vec<String> = groups.iter().filter_map(Group::failure).collect();
-        let found = (!failures.is_empty()).then(|| Differs {
+        let found = (!failures.is_empty()).then_some(Differs {
             model: self.model,
             kinds: failures.len(),
             golden: self.golden,

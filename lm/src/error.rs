@@ -130,10 +130,12 @@ pub enum Error {
         d_vocab: usize,
     },
     /// A string that names no hook.
-    #[error("`{found}` is not a hook; there are {known}")]
+    #[error("`{found}` is not a hook; did you mean `{nearest}`? There are {known}")]
     UnknownHook {
         /// The string.
         found: String,
+        /// The hook with the most similar name.
+        nearest: String,
         /// The hooks there are.
         known: String,
     },

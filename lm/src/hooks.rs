@@ -248,6 +248,18 @@ impl fmt::Display for HookPoint {
     }
 }
 
+/// The hook whose name is most similar to `name`: of the same block where the name tells one.
+fn nearest(name: &str) -> String {
+    let layer = name.split('.').find_map(|part| part.parse::<usize>().ok()).unwrap_or(0);
+    let of_block = OF_BLOCK.iter().map(|(part, _)| format!("blocks.{layer}.{part}"));
+    let all = OF_MODEL.iter().map(|(known, _)| (*known).to_owned()).chain(of_block);
+    let similarity = |known: &String| strsim::normalized_damerau_levenshtein(known, name);
+    match all.max_by(|a, b| similarity(a).total_cmp(&similarity(b))) {
+        Some(nearest) => nearest,
+        None => unreachable!("there are hooks"),
+    }
+}
+
 impl FromStr for HookPoint {
     type Err = Error;
 
@@ -261,6 +273,7 @@ impl FromStr for HookPoint {
             let known: Vec<&str> = parts.chain(OF_BLOCK.iter().map(|(part, _)| *part)).collect();
             Error::UnknownHook {
                 found: name.to_owned(),
+                nearest: nearest(name),
                 known: known
                     .join(", ")
                     .replace(", and of each block (blocks.0.),", " and of each block (blocks.0.)"),
@@ -317,6 +330,19 @@ mod tests {
             "",
         ] {
             assert!(name.parse::<HookPoint>().is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_no_hook_is_answered_with_the_nearest() {
+        for (name, nearest) in [
+            ("blocks.1.hook_resid_pr", "blocks.1.hook_resid_pre"),
+            ("blocks.3.resid_post", "blocks.3.hook_resid_post"),
+            ("blocks.2.attn.hook_zz", "blocks.2.attn.hook_z"),
+            ("hook_embeds", "hook_embed"),
+        ] {
+            let error = name.parse::<HookPoint>().unwrap_err().to_string();
+            assert!(error.contains(&format!("did you mean `{nearest}`?")), "{error}");
         }
     }
 }

@@ -9,6 +9,8 @@
   let first = 0;
   let sort = { key: "rate", up: false };
   let opened = null;
+  // The latents behind a score, where a link names them.
+  let only = null;
   const chunks = new Map();
   const waiting = new Map();
 
@@ -51,7 +53,7 @@
       index.names.forEach((name, place) => name.toLowerCase().includes(wanted) && names.add(place));
     }
     const fits = (latent) =>
-      (index.f1[latent] ?? -1) >= leastF1 && index.rate[latent] >= least && index.rate[latent] <= most &&
+      (!only || only.has(latent)) && (index.f1[latent] ?? -1) >= leastF1 && index.rate[latent] >= least && index.rate[latent] <= most &&
       (!wanted || names.has(index.best[latent]) || index.tokens[latent].some((token) => tokens.has(token)));
     const found = [];
     for (let latent = 0; latent < index.rate.length; latent += 1) if (fits(latent)) found.push(latent);
@@ -171,7 +173,20 @@
     if (bars) setUpFigure(bars);
     showList();
   };
+  const showOnly = (latents) => {
+    only = latents && new Set(latents.filter((latent) => latent < index.rate.length));
+    field("only").hidden = !only;
+    if (only) field("only").querySelector("span").textContent = only.size === 1 ? "The latent behind a score." : `The ${only.size} latents behind a score.`;
+    update();
+  };
   const follow = () => {
+    const behind = /^#latents-(\d+(?:,\d+)*)$/.exec(location.hash);
+    if (behind) {
+      const latents = behind[1].split(",").map(Number);
+      showOnly(latents);
+      if (only.has(latents[0])) open(latents[0]);
+      return;
+    }
     const match = /^#latent-(\d+)$/.exec(location.hash);
     if (!match) return;
     const latent = Number(match[1]);
@@ -198,6 +213,7 @@
       const rows = order.map((latent) => [latent, index.rate[latent], index.max[latent], index.f1[latent], nameOf(latent), index.effect[latent]]);
       download("latents.csv", "text/csv", csv([["latent", "rate", "largest", "F1", "best predicate", "effect"], ...rows]));
     });
+    field("only").querySelector("button").addEventListener("click", () => showOnly(null));
     field("previous").addEventListener("click", () => { first = Math.max(0, first - PAGE); showList(); });
     field("next").addEventListener("click", () => { first += PAGE; showList(); });
     field("list").tHead.addEventListener("click", (event) => {

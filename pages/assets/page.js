@@ -231,7 +231,7 @@
   const title = (spec) => (point) => {
     const interval = point.low === null ? "" : ` [${number(point.low)}, ${number(point.high)}]`;
     const x = point.x === null ? "" : `\n${spec.x} ${point.x}`;
-    return `${point.name}${x}\n${spec.y} ${number(point.value)}${interval}${point.verdict ? `\n${point.verdict}` : ""}`;
+    return `${point.name}${x}\n${spec.y} ${number(point.value)}${interval}${point.verdict ? `\n${point.verdict}` : ""}${point.link ? "\nclick: its latents" : ""}`;
   };
 
   const charts = (figure, spec, width) => {
@@ -249,6 +249,9 @@
         style: { background: "none", color: isDark() ? "#e8eaed" : "#16191d", fontSize: "11px", fontFamily: "inherit" },
       });
       svg.setAttribute("aria-hidden", "true");
+      // The value of a picture is the point that its tip tells of. A touch shows the tip; the table has the link.
+      svg.addEventListener("input", () => { svg.style.cursor = svg.value?.link ? "pointer" : ""; });
+      svg.addEventListener("click", (event) => { if (event.pointerType !== "touch" && svg.value?.link) location.href = svg.value.link; });
       return { facet, svg };
     });
   };

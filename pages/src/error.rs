@@ -19,7 +19,7 @@ pub enum Error {
     #[error("the data of a page cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
     /// A folder cannot be listed.
-    #[error("cannot list {}: {source}; check that it exists and may be read", path.display())]
+    #[error("cannot list {}; check that it exists and may be read", path.display())]
     List {
         /// The folder.
         path: PathBuf,

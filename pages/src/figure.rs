@@ -39,6 +39,8 @@ pub(crate) struct Point {
     pub(crate) verdict: Option<String>,
     /// The score of the report that it is.
     pub(crate) score: Option<usize>,
+    /// The address of what is behind it.
+    pub(crate) link: Option<String>,
 }
 
 /// A figure.
@@ -111,7 +113,10 @@ impl Figure {
                             @if has_verdict { th scope="col" class="text" { "verdict" } }
                         } }
                         tbody { @for point in &self.points { tr {
-                            td { bdi { (text::shown(&point.name)) } }
+                            td { @match &point.link {
+                                Some(link) => a href=(link) { bdi { (text::shown(&point.name)) } },
+                                None => bdi { (text::shown(&point.name)) },
+                            } }
                             td class="text" { bdi { (text::shown(&point.facet)) } }
                             @if has_filter { td class="text" { (point.filter.as_deref().unwrap_or("all")) } }
                             @if has_x { td { (point.x.map_or_else(|| "-".to_owned(), |x| format!("{x:.3}").trim_end_matches('0').trim_end_matches('.').to_owned())) } }
@@ -154,12 +159,13 @@ impl Figure {
                 point.high,
                 point.rule.then_some("rule"),
                 point.verdict,
+                point.link,
             ])
         };
         json!({
             "kind": self.kind, "x": self.x, "y": self.y, "domain": self.domain, "log": self.log, "dense": self.dense,
             "series": all.iter().map(|name| text::shown(name)).collect::<Vec<_>>(),
-            "columns": ["series", "name", "facet", "filter", "x", "value", "low", "high", "kind", "verdict"],
+            "columns": ["series", "name", "facet", "filter", "x", "value", "low", "high", "kind", "verdict", "link"],
             "rows": self.points.iter().map(row).collect::<Vec<_>>(),
         })
     }

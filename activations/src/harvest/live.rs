@@ -42,6 +42,10 @@ struct LiveHarvest {
     kept: Option<Mutex<Option<StoreWriter>>>,
 }
 
+/// Takes the number of a batch, its sequences, the rows of it that a window holds, and the place of the first of them among the rows of the
+/// batch and in the window; says whether to go on.
+type Visit<'a> = dyn FnMut(usize, &[Sequence], &[Row], [usize; 2]) -> Result<bool, Error> + 'a;
+
 /// Where a store is kept, and who is told about its lock.
 pub type Kept<'a> = (&'a Path, &'a mut dyn FnMut(Locking));
 
@@ -178,13 +182,8 @@ impl LiveHarvest {
         first..end.min(self.batches.len())
     }
 
-    /// Shows each batch that reaches into a window: its number, its sequences, the rows of the window that it holds, and the place of the
-    /// first of them among its own rows and in the window.
-    fn visit(
-        &self,
-        window: usize,
-        visit: &mut dyn FnMut(usize, &[Sequence], &[Row], [usize; 2]) -> Result<bool, Error>,
-    ) -> Result<bool, Error> {
+    /// Shows each batch that reaches into a window; gives whether all were shown.
+    fn visit(&self, window: usize, visit: &mut Visit<'_>) -> Result<bool, Error> {
         let (within, sequences) = (self.layout.window_rows(window), self.sequences());
         for number in self.batches_of(window) {
             let start = self.starts[number];

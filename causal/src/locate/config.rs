@@ -76,8 +76,10 @@ impl LocateConfig {
             return Ok(());
         }
         let reason = format!(
-            "is {}; it must be at least `max_head_sites` + {attributes}",
-            self.max_sites
+            "is {}; it must be at least {}: `max_head_sites`, {}, and one for each edited attribute of the task",
+            self.max_sites,
+            self.max_head_sites + attributes,
+            self.max_head_sites
         );
         Err(Error::Config {
             field: "max_sites",

@@ -6,17 +6,19 @@
 //! * [`positions`]: of an edge, by the position that it carries.
 //! * [`source_parts`]: of edges out of one source, by [`Parts`] of it: the neurons of an MLP, or the latents of a dictionary of what an MLP
 //!   or a head adds, with what the dictionary leaves over.
-//! * [`destination_neurons`]: of edges into an MLP, by its neurons.
+//! * [`destination_parts`]: of edges into one destination, by the neurons of the MLP, or the latents of a dictionary that is spliced in at
+//!   an MLP or a head.
 //! * [`node_latents`]: of all that goes through one vector of a prompt, by the latents of a dictionary of it.
 //!
 //! Shapes: `B` pairs, `T` tokens, `D` d_model, `P` parts, `M` d_mlp, `F` latents.
 
 mod destination;
+mod destination_latents;
 mod node;
 mod positions;
 mod source;
 
-pub use destination::destination_neurons;
+pub use destination::destination_parts;
 pub use node::{Latents, Vector, node_latents};
 pub use positions::positions;
 pub use source::{Parts, source_parts};

@@ -9,7 +9,7 @@ use crate::attribution::Runs;
 use crate::runs::Run;
 use crate::{Ablation, Edge, Error, Graph, Node, Pair, ScoreOptions};
 
-/// What a source is taken apart into.
+/// What a source or a destination is taken apart into.
 #[derive(Clone, Copy)]
 pub enum Parts<'a> {
     /// The neurons of an MLP.

@@ -22,7 +22,7 @@ use crate::output;
 /// Arguments of `saelab bench eval`.
 #[derive(Debug, clap::Args)]
 pub(super) struct BenchEval {
-    /// Model folder in Hugging Face layout, or the name of a model that was pulled
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled
     #[arg(long, default_value = "models/small-world")]
     model: PathBuf,
     #[command(flatten)]

@@ -18,7 +18,7 @@ use lab::usage;
 /// Arguments of `saelab bench harvest`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HarvestBench {
-    /// Model folder, GGUF file, or the name of a model that was pulled; invented weights of GPT-2 small's sizes unless given
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled; invented weights of GPT-2 small's sizes unless given
     #[arg(long)]
     model: Option<PathBuf>,
     #[command(flatten)]

@@ -1,12 +1,12 @@
 //! `saelab coverage`: whether the intervals of few seeds hold the mean of many.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use eval::coverage::coverage;
 use eval::evaluate::compared;
 
 use lab::compare;
+use report::{Cell, Group, Table};
 
 use super::Context;
 use crate::output;
@@ -42,30 +42,33 @@ impl CoverageArgs {
             artifacts::write_json(path, &found)?;
         }
         let seeds = eval::ledger::members(&run.report.dictionaries, &self.family).len();
-        let mut out = format!(
+        let out = format!(
             "{} seeds of {} drawn {} times, {} at a time: share of 95 % intervals that hold the mean of the others (of a \
              difference from as many others: that hold 0)\n",
             seeds, self.family, self.trials, self.seeds
         );
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            out,
-            "{:<24}{:>14}{:>8}{:>16}{:>8}{:>12}{:>8}",
-            "score", "single places", "width", "mean of places", "width", "difference", "width"
-        );
+        let columns = [
+            ("single places", 13),
+            ("width", 7),
+            ("mean of places", 15),
+            ("width", 7),
+            ("difference", 11),
+            ("width", 7),
+        ];
+        let columns = columns.map(|(heading, width)| Group::column(heading, width));
+        let mut table = Table::new("score", 24, columns.to_vec());
         for of in found {
             let name = of.metric.to_string() + &of.k.map_or(String::new(), |k| format!(" k={k}"));
-            let _ = writeln!(
-                out,
-                "{name:<24}{:>14.3}{:>8.3}{:>16.3}{:>8.3}{:>12.3}{:>8.3}",
+            let numbers = [
                 of.share,
                 of.width,
                 of.share_of_means,
                 of.width_of_means,
                 of.share_of_differences,
-                of.width_of_differences
-            );
+                of.width_of_differences,
+            ];
+            table.push(name, numbers.map(|number| Cell::number(number, 3)).to_vec());
         }
-        output::result(&out)
+        output::result(&(out + &table.text()))
     }
 }

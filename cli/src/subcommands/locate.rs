@@ -13,7 +13,7 @@ use crate::output;
 pub(crate) struct Locate {
     /// Config, for example configs/ioi/locate.toml
     config: PathBuf,
-    /// Model folder in Hugging Face layout, or the name of a model that was pulled
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled
     #[arg(long)]
     model: PathBuf,
     #[command(flatten)]

@@ -12,7 +12,7 @@ use crate::output;
 pub(crate) struct MasksArgs {
     /// Config, for example configs/eval/masks.toml
     config: PathBuf,
-    /// Model folder in Hugging Face layout, or the name of a model that was pulled
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled
     #[arg(long)]
     model: PathBuf,
     /// Folder of the experiment; holds activations/, supervised/ and sae/, and receives masks.json

@@ -55,6 +55,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         kernels::open(&args.device).map_err(|error| ConfigError(format!("--device {}: {error}", args.device)))?;
     let terminal = Terminal::new(args.no_progress);
     let context = Context::new(device, args.device, build::program(), Box::new(terminal));
+    storage::process::open_named().map_err(|error| match error {
+        storage::Error::BadLocation { .. } | storage::Error::ReadOnly { .. } => {
+            anyhow::Error::from(ConfigError(error.to_string()))
+        }
+        error => error.into(),
+    })?;
     match args.command {
         Command::Model(command) => command.run(&context),
         Command::Pretrain(command) => command.run(&context),

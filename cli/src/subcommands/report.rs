@@ -11,7 +11,7 @@ use crate::output;
 pub(crate) struct Report {
     /// Folder of the experiment; receives report.html and latents/
     run: PathBuf,
-    /// Model folder, or the name of a model that was pulled: makes the pages of latents
+    /// Model (a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled): makes the pages of latents
     #[arg(long)]
     model: Option<PathBuf>,
     #[command(flatten)]

@@ -29,7 +29,7 @@ impl Reproduce {
 /// Arguments of `saelab reproduce makelov`.
 #[derive(Debug, clap::Args)]
 struct Makelov {
-    /// Model folder in Hugging Face layout, or the name of a model that was pulled: gpt2
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled: gpt2
     #[arg(long)]
     model: PathBuf,
     /// Sites file; what is published is of the cross-sections in the default

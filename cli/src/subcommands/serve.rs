@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use pages::serve::Server;
 
+use crate::interrupt::Answering;
 use crate::output;
 
 /// Arguments of `saelab serve`.
@@ -25,6 +26,7 @@ impl Serve {
             output::note("serve: other machines can read these runs");
         }
         output::note("serve: Ctrl-C ends it");
+        let _answering = Answering::new();
         server.run();
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::weights::WeightArgs;
 pub(crate) struct TextArgs {
     /// Config that names the text, for example configs/quality/splice.toml
     config: PathBuf,
-    /// Model folder in Hugging Face layout, or the name of a model that was pulled
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled
     #[arg(long)]
     model: PathBuf,
     #[command(flatten)]

@@ -16,7 +16,7 @@ use super::weights::WeightArgs;
 /// Arguments of `saelab trace`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Trace {
-    /// Model folder in Hugging Face layout, or the name of a model that was pulled
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled
     model: PathBuf,
     #[command(flatten)]
     weights: WeightArgs,

@@ -31,7 +31,7 @@ use crate::output;
                         indirect_object, tokenizer (text, ids, control). scripts/golden.py makes such files."
 )]
 pub(crate) struct VerifyModel {
-    /// Model folder, GGUF file, or the name of a model that was pulled
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled
     model: PathBuf,
     #[command(flatten)]
     weights: WeightArgs,

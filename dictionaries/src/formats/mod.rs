@@ -26,6 +26,7 @@ use crate::{Activation, Autoencoder, Error, Parameters};
 
 pub(crate) use hooks::Named;
 pub use hooks::NamedHook;
+pub use torch::read_torch;
 
 /// A layout of an autoencoder's folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

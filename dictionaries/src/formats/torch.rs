@@ -12,6 +12,7 @@ use std::path::Path;
 
 use artifacts::{HostTensor, words};
 use pytorch_reader::{DType, PytorchReader};
+use serde::de::DeserializeOwned;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
@@ -27,7 +28,19 @@ pub(super) enum Numbers {
     I32(Vec<i32>),
 }
 
-/// All tensors of a file as `f32`; whole numbers too.
+/// What a file of `torch.save` holds: the tensors of its dictionary, and what `T` names of its other entries, such as settings and lists
+/// of names.
+///
+/// # Errors
+///
+/// A file that is missing or damaged, that claims more than it holds, or that lacks an entry of `T`.
+pub fn read_torch<T: DeserializeOwned>(path: &Path) -> Result<(T, BTreeMap<String, HostTensor>), Error> {
+    let tensors = read(path)?;
+    let settings = PytorchReader::load_config(path, None).map_err(|error| damaged(path, one_line(&error)))?;
+    Ok((settings, tensors))
+}
+
+/// All tensors of a file as `f32`; whole numbers and truth values too.
 pub(super) fn read(path: &Path) -> Result<BTreeMap<String, HostTensor>, Error> {
     let file = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
     let (length, file) = file.map_err(|cause| artifacts::Error::read(path, cause))?;
@@ -64,6 +77,7 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, HostTensor>, Error> {
                 .map(|word| half::bf16::from_le_bytes(word).to_f32())
                 .collect(),
             DType::I32 => words(&bytes).map(|word| i32::from_le_bytes(word) as f32).collect(),
+            DType::Bool => bytes.iter().map(|&byte| f32::from(u8::from(byte != 0))).collect(),
             DType::I64 => words(&bytes).map(|word| i64::from_le_bytes(word) as f32).collect(),
             other => {
                 let reason = format!("`{}` has dtype {other:?}, expected a float type", shown(&name));

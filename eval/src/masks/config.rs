@@ -6,7 +6,7 @@ use crate::masks::Learning;
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;
 
-/// The settings as written in a config file. Every field may be left out.
+/// How masks over latents are learned; every key may be left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MasksFile {

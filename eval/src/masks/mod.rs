@@ -38,11 +38,11 @@ mod report;
 mod rotation;
 mod table;
 
+pub use self::report::{FILE, Masks};
 pub use config::{MasksConfig, MasksFile};
 pub use latents::{LatentMask, LatentPairs};
 pub use learn::{Exchange, Learning, learn};
 pub use measure::{Told, measure};
 pub use pairs::{Kind, Pairs};
-pub use report::{FILE, Masks};
 pub use rotation::Rotation;
 pub use table::table;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ::circuits::{
     Circuit, CircuitFile, Graph, Metric, PairsFile, Ranking, Rule, ScoreFile, ScoreOptions, Scores, Selection, draw,
-    evaluate, read_graph_json, write_graph_json,
+    evaluate, read_graph_json, read_graph_pt, write_graph_json,
 };
 use lm::{Model, Spec};
 use text::Tokenizer;
@@ -28,6 +28,12 @@ pub(super) fn targets() -> Vec<Target> {
             pairs,
         ),
         target("circuit-graph", Form::Json, || vec![made("graph.json")], graph),
+        target(
+            "circuit-importances",
+            Form::Archive,
+            || vec![bytes(&repository("circuits/tests/fixtures/eap-ig-graph/graph.pt"))],
+            importances,
+        ),
         target("circuit-scores", Form::Json, || vec![made("scores.json")], scores),
         target("circuit-file", Form::Json, || vec![made("circuit.json")], circuit),
     ]
@@ -96,6 +102,14 @@ fn graph() -> Reader {
     Box::new(move |input| {
         let path = scratch.put("graph.json", input);
         message(read_graph_json(&path, &spec())).map(drop)
+    })
+}
+
+fn importances() -> Reader {
+    let scratch = Scratch::new();
+    Box::new(move |input| {
+        let path = scratch.put("graph.pt", input);
+        message(read_graph_pt(&path, &spec())).map(drop)
     })
 }
 

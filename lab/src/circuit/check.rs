@@ -16,7 +16,7 @@ use crate::{Context, Outcome, Result};
 pub struct Settings {
     /// Circuit of `saelab circuit select`.
     pub circuit: PathBuf,
-    /// Model folder in Hugging Face layout, GGUF file, or the name of a model that was pulled.
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled.
     pub model: PathBuf,
     /// How its weights are kept.
     pub load: LoadOptions,
@@ -34,6 +34,8 @@ pub struct Settings {
 #[derive(Debug, Serialize)]
 struct CheckFile {
     model: String,
+    /// SHA-256 of the circuit's file.
+    circuit_json: String,
     metric: circuits::Metric,
     pairs: serde_json::Value,
     kept: usize,
@@ -99,6 +101,7 @@ impl Settings {
         let mut runs = found.circuits.into_iter();
         let check = CheckFile {
             model: file.model,
+            circuit_json: artifacts::sha256_file(&self.circuit)?,
             metric,
             pairs: serde_json::to_value(source)?,
             kept: file.kept,

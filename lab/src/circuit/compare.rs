@@ -17,7 +17,7 @@ use crate::{ConfigError, Context, Outcome, Result};
 pub struct Settings {
     /// Folders of `saelab circuit score` of one model; the others are held against the first, so name exact patching first.
     pub scores: Vec<PathBuf>,
-    /// Model folder in Hugging Face layout, GGUF file, or the name of a model that was pulled.
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled.
     pub model: PathBuf,
     /// How its weights are kept.
     pub load: LoadOptions,

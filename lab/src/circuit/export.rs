@@ -16,7 +16,7 @@ use crate::{Context, Outcome, Result};
 pub struct Settings {
     /// Folder of `saelab circuit score`.
     pub scores: PathBuf,
-    /// Model folder in Hugging Face layout, GGUF file, or the name of a model that was pulled.
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled.
     pub model: PathBuf,
     /// How its weights are kept.
     pub load: LoadOptions,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use circuits::{Circuit, CircuitFile, ScoreFile, Scores, evaluate, read_graph_json};
+use circuits::{Circuit, CircuitFile, ScoreFile, Scores, evaluate, read_graph_json, read_graph_pt};
 use lm::LoadOptions;
 
 use super::source::{CircuitConfig, Sources};
@@ -12,11 +12,11 @@ use crate::{ConfigFile, Context, Outcome, Result};
 /// Settings of the stage.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Graph in EAP-IG's JSON, or importances of MIB in the same form.
+    /// Graph of EAP-IG's library or importances of MIB: JSON, or .pt.
     pub graph: PathBuf,
     /// Config that names the pairs and the metric that the scores are of; `method` is what they are called in tables.
     pub config: ConfigFile,
-    /// Model folder in Hugging Face layout, GGUF file, or the name of a model that was pulled.
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled.
     pub model: PathBuf,
     /// How its weights are kept.
     pub load: LoadOptions,
@@ -34,7 +34,10 @@ impl Settings {
     pub fn run(self, context: &Context) -> Result<Outcome<()>> {
         let config: CircuitConfig = self.config.read()?;
         let (model, tokenizer) = run_folder::load_model(&self.model, self.load, context)?;
-        let (circuit, scores) = read_graph_json(&self.graph, model.spec())?;
+        let (circuit, scores) = match self.graph.extension().is_some_and(|extension| extension == "pt") {
+            true => read_graph_pt(&self.graph, model.spec())?,
+            false => read_graph_json(&self.graph, model.spec())?,
+        };
         let (pairs, options) = (config.pairs.open(&tokenizer, context)?, config.options());
         // What the pairs measure is measured here; the file only has scores.
         let found = evaluate(&model, &pairs, &[], options.metric, options.batch, &|_| ())?;

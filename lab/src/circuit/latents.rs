@@ -28,7 +28,7 @@ use crate::{Context, Outcome, Result};
 pub struct Settings {
     /// Folder of the experiment, as of `make eval-ioi`.
     pub run: PathBuf,
-    /// Model folder in Hugging Face layout, GGUF file, or the name of a model that was pulled.
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled.
     pub model: PathBuf,
     /// How its weights are kept.
     pub load: LoadOptions,
@@ -86,6 +86,7 @@ impl Settings {
             &run,
             &store,
             &sites.nodes(),
+            &[],
             &mut LeftOut::new("circuit latents", context),
             context,
         )?;

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use circuits::{Graph, Intervals, Method, ScoreFile, Scores};
 use lm::LoadOptions;
+use report::{Cell, Group, Table};
 
 use super::source::{CircuitConfig, Sources};
 use crate::made::{Made, ModelMade};
@@ -16,7 +17,7 @@ use crate::{ConfigFile, Context, Outcome, Result};
 pub struct Settings {
     /// Config, for example configs/circuits/ioi.toml.
     pub config: ConfigFile,
-    /// Model folder in Hugging Face layout, GGUF file, or the name of a model that was pulled.
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled.
     pub model: PathBuf,
     /// How its weights are kept.
     pub load: LoadOptions,
@@ -106,12 +107,10 @@ fn table(scores: &Scores, file: &ScoreFile, intervals: Option<&Intervals>) -> St
             file.top
         );
     }
-    out += &format!(
-        "{:<28} {:>10} {:>10} {:>22} {:>12}\n",
-        "edge", "score", "error", "95 %", "ranks"
-    );
+    let columns = [("score", 10), ("error", 10), ("95 %", 22), ("ranks", 12)];
+    let columns = columns.map(|(heading, width)| Group::column(heading, width));
+    let mut table = Table::new("edge", 28, columns.to_vec());
     for &number in order.iter().take(SHOWN) {
-        let error = scores.errors[number].map_or_else(|| "-".to_owned(), |error| format!("{error:.4}"));
         let [score, rank] = match intervals {
             None => ["-", "-"].map(str::to_owned),
             Some(intervals) => {
@@ -119,11 +118,13 @@ fn table(scores: &Scores, file: &ScoreFile, intervals: Option<&Intervals>) -> St
                 [format!("[{low:.4}, {high:.4}]"), format!("{first} to {last}")]
             }
         };
-        out += &format!(
-            "{:<28} {:>10.4} {error:>10} {score:>22} {rank:>12}\n",
-            graph.name(graph.edge(number)),
-            scores.values[number]
-        );
+        let cells = vec![
+            Cell::number(scores.values[number], 4),
+            Cell::number(scores.errors[number], 4),
+            Cell::text(score),
+            Cell::text(rank),
+        ];
+        table.push(graph.name(graph.edge(number)), cells);
     }
-    out
+    out + &table.text()
 }

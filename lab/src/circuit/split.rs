@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use circuits::finer::{self, EdgeParts, Parts};
-use circuits::{Edge, Graph, Node};
+use circuits::{Edge, Graph};
 use dictionaries::Autoencoder;
 use lm::{HookPoint, LoadOptions};
 use serde::Serialize;
@@ -17,7 +17,7 @@ use crate::{ConfigError, ConfigFile, Context, Outcome, Result};
 pub struct Settings {
     /// Config, for example configs/circuits/ioi.toml.
     pub config: ConfigFile,
-    /// Model folder in Hugging Face layout, GGUF file, or the name of a model that was pulled.
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled.
     pub model: PathBuf,
     /// How its weights are kept.
     pub load: LoadOptions,
@@ -25,7 +25,7 @@ pub struct Settings {
     pub edges: Vec<String>,
     /// What they are taken apart into.
     pub by: By,
-    /// Folder of an autoencoder of the source's hook_mlp_out or hook_z, or of a transcoder that stands for the source.
+    /// Folder of an autoencoder of the source's or destination's hook_mlp_out or hook_z, or of a transcoder that stands for it.
     pub dictionary: Option<PathBuf>,
     /// The hook that a transcoder reads.
     pub reads: Option<HookPoint>,
@@ -44,6 +44,8 @@ pub enum By {
     Neurons,
     /// The neurons of the MLP that they lead to
     ToNeurons,
+    /// The latents of a dictionary that is spliced in where they lead to, and its error term
+    ToLatents,
     /// The latents of a dictionary of what they come from, and its error term
     Latents,
 }
@@ -93,25 +95,26 @@ impl Settings {
                 let source = one(|edge| edge.source, "source")?;
                 finer::source_parts(&model, &pairs, &options, source, &destinations, Parts::Neurons)?
             }
-            By::ToNeurons => {
-                let destination = one(|edge| edge.destination, "destination")?;
-                let Node::Mlp { layer } = graph.destination(destination).node else {
-                    return Err(ConfigError("--by to-neurons: name edges that lead to an MLP".to_owned()).into());
-                };
-                let sources: Vec<usize> = edges.iter().map(|edge| edge.source).collect();
-                finer::destination_neurons(&model, &pairs, &options, &sources, layer)?
-            }
             By::Latents => {
                 let source = one(|edge| edge.source, "source")?;
-                let folder = self.dictionary.as_ref().ok_or_else(|| {
-                    ConfigError("--by latents: name the folder of a dictionary with --dictionary".to_owned())
-                })?;
-                let (dictionary, _) = Autoencoder::open(folder, &context.device)?;
-                let parts = match self.reads {
-                    Some(hook) => Parts::Transcoder(&dictionary, hook),
-                    None => Parts::Latents(&dictionary),
-                };
-                finer::source_parts(&model, &pairs, &options, source, &destinations, parts)?
+                let dictionary = self.open(context)?;
+                finer::source_parts(
+                    &model,
+                    &pairs,
+                    &options,
+                    source,
+                    &destinations,
+                    self.latents(&dictionary),
+                )?
+            }
+            By::ToNeurons | By::ToLatents => {
+                let destination = one(|edge| edge.destination, "destination")?;
+                let sources: Vec<usize> = edges.iter().map(|edge| edge.source).collect();
+                let into = |parts| finer::destination_parts(&model, &pairs, &options, &sources, destination, parts);
+                match self.by {
+                    By::ToLatents => into(self.latents(&self.open(context)?))?,
+                    _ => into(Parts::Neurons)?,
+                }
             }
         };
         let tables: Vec<String> = found.iter().map(|parts| self.table(&graph, parts)).collect();
@@ -131,11 +134,27 @@ impl Settings {
         Ok(Outcome::new((), tables.join("\n")).remark(remark))
     }
 
+    fn open(&self, context: &Context) -> Result<Autoencoder> {
+        let folder = self.dictionary.as_ref().ok_or_else(|| {
+            let reason = "--by latents, to-latents: name the folder of a dictionary with --dictionary";
+            ConfigError(reason.to_owned())
+        })?;
+        Ok(Autoencoder::open(folder, &context.device)?.0)
+    }
+
+    /// The latents of a dictionary: of a transcoder where the hook that it reads is named.
+    fn latents<'a>(&self, dictionary: &'a Autoencoder) -> Parts<'a> {
+        match self.reads {
+            Some(hook) => Parts::Transcoder(dictionary, hook),
+            None => Parts::Latents(dictionary),
+        }
+    }
+
     fn table(&self, graph: &Graph, edge: &EdgeParts) -> String {
         let name = |part: usize| match self.by {
             By::Positions => format!("position -{}", part + 1),
             By::Neurons | By::ToNeurons => format!("neuron {part}"),
-            By::Latents => format!("latent {part}"),
+            By::Latents | By::ToLatents => format!("latent {part}"),
         };
         let mut order: Vec<usize> = (0..edge.parts.len()).collect();
         order.sort_by(|&a, &b| edge.parts[b].abs().total_cmp(&edge.parts[a].abs()));
@@ -150,7 +169,7 @@ impl Settings {
                 format!("{} others", order.len() - self.shown)
             );
         }
-        if self.by == By::Latents {
+        if matches!(self.by, By::Latents | By::ToLatents) {
             out += &format!("  {:<26} {:>10.4}\n", "error term", edge.rest);
         }
         out

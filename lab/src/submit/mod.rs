@@ -62,6 +62,11 @@ impl Settings {
         if let Some(option) = self.sbatch.iter().find(|option| option.contains(['\n', '\r'])) {
             return Err(ConfigError(format!("--sbatch {option}: an option is one line")).into());
         }
+        if storage::process::is_remote(&self.run) {
+            let reason = "the logs of jobs and what they wait for are files on a disk that all machines see; name a folder there (the \
+                          tasks' own commands, `harvest` and `train --shard`, take locations)";
+            return Err(ConfigError(format!("--run {}: {reason}", self.run.display())).into());
+        }
         let here = std::thread::available_parallelism().map_or(1, usize::from);
         let cores = self.cores.map_or(here, |cores| cores as usize);
         let start = Instant::now();

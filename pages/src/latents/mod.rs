@@ -65,6 +65,7 @@ pub fn shell_of(set: &str, site: &str) -> String {
                 p id="facts" class="soft" { "Loading" }
                 div class="split" {
                     div class="list" {
+                        p id="only" hidden { span role="status" {} " " button type="button" { "Show all" } }
                         div class="tools" role="search" {
                             label { "Token or predicate " input type="search" id="search"; }
                             label { "F1 from " input type="number" id="least-f1" min="0" max="1" step="0.05" size="4"; }

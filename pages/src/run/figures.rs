@@ -5,6 +5,7 @@ use eval::report::{ALWAYS_ON, NONE, Report};
 use eval::table::columns::{self, Row};
 use maud::html;
 
+use super::behind::Behind;
 use crate::figure::{Figure, Kind, Point};
 use crate::glossary::term;
 
@@ -19,8 +20,8 @@ pub(crate) fn series(report: &Report) -> Vec<String> {
     all
 }
 
-/// A score as a point; none where it is undefined.
-fn point(row: &Row<'_>, place: usize, facet: String) -> Option<Point> {
+/// A score as a point, which leads to the latents behind it; none where it is undefined.
+fn point(row: &Row<'_>, place: usize, facet: String, behind: &Behind<'_>) -> Option<Point> {
     let score = row.score;
     Some(Point {
         series: row.family.to_owned(),
@@ -31,6 +32,7 @@ fn point(row: &Row<'_>, place: usize, facet: String) -> Option<Point> {
         high: score.high,
         verdict: score.verdict.clone(),
         score: Some(place),
+        link: behind.score(score),
         ..Point::default()
     })
 }
@@ -49,12 +51,12 @@ fn points(report: &Report, each: impl Fn(&Row<'_>, usize) -> Option<Point>) -> V
 }
 
 /// The points of some metrics, which can be filtered by the metrics' names, in the order of the list.
-fn points_by_metric(report: &Report, shown: &[(Metric, &str)]) -> Vec<Point> {
+fn points_by_metric(report: &Report, behind: &Behind<'_>, shown: &[(Metric, &str)]) -> Vec<Point> {
     let of = |row: &Row<'_>, at| {
         let (_, name) = shown.iter().find(|(metric, _)| *metric == row.score.metric)?;
         Some(Point {
             filter: Some((*name).to_owned()),
-            ..point(row, at, place(row))?
+            ..point(row, at, place(row), behind)?
         })
     };
     let mut points = points(report, of);
@@ -67,14 +69,14 @@ fn points_by_metric(report: &Report, shown: &[(Metric, &str)]) -> Vec<Point> {
 }
 
 /// Axis 1: sufficiency and necessity by site.
-pub(crate) fn approximation(report: &Report) -> Figure {
+pub(crate) fn approximation(report: &Report, behind: &Behind<'_>) -> Figure {
     let shown = [
         (Metric::Sufficiency, "sufficiency"),
         (Metric::Necessity, "necessity"),
         (Metric::Fvu, "FVU"),
         (Metric::L0, "L0"),
     ];
-    let points = points_by_metric(report, &shown);
+    let points = points_by_metric(report, behind, &shown);
     Figure {
         id: "approximation",
         title: "Approximation by site".to_owned(),
@@ -94,7 +96,7 @@ pub(crate) fn approximation(report: &Report) -> Figure {
 }
 
 /// Axis 2: edit accuracy against the number of exchanged latents.
-pub(crate) fn control(report: &Report) -> Figure {
+pub(crate) fn control(report: &Report, behind: &Behind<'_>) -> Figure {
     let of = |row: &Row<'_>, at| {
         let score = row.score;
         let method = score.method.filter(|method| *method != Method::Supervised);
@@ -102,7 +104,7 @@ pub(crate) fn control(report: &Report) -> Figure {
         Some(Point {
             filter: method.map(|method| method.to_string()),
             x: score.k.map(|k| k as f64),
-            ..point(row, at, place(row))?
+            ..point(row, at, place(row), behind)?
         })
     };
     let points = by_search(report, points(report, of));
@@ -130,7 +132,7 @@ fn methods(report: &Report) -> Vec<String> {
 }
 
 /// Axis 2: how much of the reference's success edits have, against how much more they change.
-pub(crate) fn magnitude(report: &Report) -> Figure {
+pub(crate) fn magnitude(report: &Report, behind: &Behind<'_>) -> Figure {
     let rows = columns::rows(report);
     let excess = |row: &Row<'_>| {
         let fits = |other: &&Row<'_>| {
@@ -157,7 +159,7 @@ pub(crate) fn magnitude(report: &Report) -> Figure {
                 score.k.map_or_else(|| "-".to_owned(), |k| k.to_string()),
                 score.site
             ),
-            ..point(row, at, attribute)?
+            ..point(row, at, attribute, behind)?
         })
     };
     Figure {
@@ -192,7 +194,7 @@ fn by_search(report: &Report, mut points: Vec<Point>) -> Vec<Point> {
 }
 
 /// Axis 3: F1 of the best latents, with the chance level as a line.
-pub(crate) fn interpretability(report: &Report) -> Figure {
+pub(crate) fn interpretability(report: &Report, behind: &Behind<'_>) -> Figure {
     let shown = [
         (Metric::F1, "F1"),
         (Metric::Precision, "precision"),
@@ -205,7 +207,7 @@ pub(crate) fn interpretability(report: &Report) -> Figure {
         Some(Point {
             filter: Some((*name).to_owned()),
             rule: row.score.dictionary == ALWAYS_ON || row.score.dictionary == NONE,
-            ..point(row, at, place(row))?
+            ..point(row, at, place(row), behind)?
         })
     };
     let mut points = points(report, of);
@@ -233,14 +235,14 @@ pub(crate) fn interpretability(report: &Report) -> Figure {
 }
 
 /// The checks for occlusion and over-splitting.
-pub(crate) fn checks(report: &Report) -> Figure {
+pub(crate) fn checks(report: &Report, behind: &Behind<'_>) -> Figure {
     let shown = [
         (Metric::Occlusion, "occlusion"),
         (Metric::OverSplitting, "over-splitting"),
         (Metric::SplittingAgreement, "agreement of seeds"),
         (Metric::SplittingAcross, "agreement of samples"),
     ];
-    let points = points_by_metric(report, &shown);
+    let points = points_by_metric(report, behind, &shown);
     Figure {
         id: "checks",
         title: "Occlusion and over-splitting".to_owned(),

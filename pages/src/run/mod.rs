@@ -1,5 +1,6 @@
 //! A run: what its folder holds, and the page about it.
 
+mod behind;
 mod circuit;
 mod curves;
 mod explanations;

@@ -7,6 +7,7 @@ use eval::table::columns::{Group, further, groups};
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::behind::Behind;
 use super::words::{Asked, sentences, shortcomings};
 use super::{Run, circuit, curves, explanations, figures, phenomena};
 use crate::glossary::{term, term_as};
@@ -24,6 +25,7 @@ pub fn page(run: &Run) -> Result<String, Error> {
     let report = &run.report;
     let asked = Asked::new(report, &run.entries);
     let series = figures::series(report);
+    let behind = Behind::new(&report.sites, &run.latents);
     let family = |name: &str| {
         let facts = report.dictionaries.iter().find(|facts| facts.name == name);
         facts.map_or_else(|| name.to_owned(), |facts| facts.family.clone())
@@ -46,11 +48,11 @@ pub fn page(run: &Run) -> Result<String, Error> {
             html! {
                 p { "Means over " (term_as("site", "sites")) " and " (term_as("seed", "seeds")) ", as in the terminal's table." }
                 (means(&asked, groups(report), "means"))
-                @if !run.latents.is_empty() { p { a href="#latents" { "The latents behind the figures" } } }
-            (figures::approximation(report).render(&series)?)
-                (figures::control(report).render(&series)?)
-                (figures::magnitude(report).render(&series)?)
-                (figures::interpretability(report).render(&series)?)
+                @if !run.latents.is_empty() { p { a href="#latents" { "The latents behind the figures" } ". A click on a point, or on its name in the table below a figure, opens its own." } }
+            (figures::approximation(report, &behind).render(&series)?)
+                (figures::control(report, &behind).render(&series)?)
+                (figures::magnitude(report, &behind).render(&series)?)
+                (figures::interpretability(report, &behind).render(&series)?)
                 h3 { "Further scores, edits with k = " (report.config.compare_k) }
                 (means(&asked, further(report), "further"))
                 (comparisons(run))
@@ -61,7 +63,7 @@ pub fn page(run: &Run) -> Result<String, Error> {
             "Occlusion and over-splitting",
             html! {
                 (verdicts(&asked))
-            (figures::checks(report).render(&series)?)
+            (figures::checks(report, &behind).render(&series)?)
                 @if let Some(summary) = &run.phenomena { (phenomena::section(summary)?) }
             },
         ),

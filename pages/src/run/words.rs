@@ -48,24 +48,45 @@ impl<'a> Asked<'a> {
         trained.map(|facts| facts.family.as_str()).collect()
     }
 
-    /// The mean of a metric over sites, attributes and seeds; of edits by the first search, with the `k` that is compared.
-    fn mean(&self, family: &str, metric: Metric) -> Option<Mean> {
-        let selection = Selection {
+    /// The scores that the mean of a metric is over; of edits those of the first search, with the `k` that is compared.
+    fn selection(&self, metric: Metric) -> Selection {
+        Selection {
             metric,
             method: self.report.config.edits.first().copied().or(Some(Method::Supervised)),
             k: Some(self.report.config.compare_k),
-        };
+        }
+    }
+
+    /// The mean of a metric over sites, attributes and seeds.
+    fn mean(&self, family: &str, metric: Metric) -> Option<Mean> {
+        let selection = self.selection(metric);
         mean_of(&self.rows, self.entries, |row| {
             row.family == family && selection.takes(row.score)
         })
     }
 
+    /// The learned families and their means, without those that stand at fewer places (sites, or sites and attributes) than another: their
+    /// means are of other places.
+    fn learned_means(&self, metric: Metric) -> Vec<(&'a str, Mean)> {
+        let selection = self.selection(metric);
+        let places = |family: &str| {
+            let of = self
+                .rows
+                .iter()
+                .filter(|row| row.family == family && row.score.value.is_some() && selection.takes(row.score));
+            of.map(|row| (row.score.site.as_str(), row.score.attribute))
+                .collect::<BTreeSet<_>>()
+                .len()
+        };
+        let most = self.learned().into_iter().map(places).max().unwrap_or(0);
+        let all = self.learned().into_iter().filter(|family| places(family) == most);
+        all.filter_map(|family| Some((family, self.mean(family, metric)?)))
+            .collect()
+    }
+
     /// The learned family with the largest mean, by name where two are equal.
     fn best(&self, metric: Metric) -> Option<(&'a str, Mean)> {
-        let all = self
-            .learned()
-            .into_iter()
-            .filter_map(|family| Some((family, self.mean(family, metric)?)));
+        let all = self.learned_means(metric).into_iter();
         all.fold(None, |best: Option<(&str, Mean)>, (family, mean)| match &best {
             Some((_, known)) if known.value >= mean.value => best,
             _ => Some((family, mean)),
@@ -90,10 +111,7 @@ pub(super) fn sentences(asked: &Asked<'_>) -> Markup {
     let report = asked.report;
     let k = report.config.compare_k;
     let nearest = || {
-        let all = asked
-            .learned()
-            .into_iter()
-            .filter_map(|family| Some((family, asked.mean(family, Metric::Sufficiency)?)));
+        let all = asked.learned_means(Metric::Sufficiency).into_iter();
         all.min_by(|a, b| (a.1.value - 1.0).abs().total_cmp(&(b.1.value - 1.0).abs()))
     };
     html! {

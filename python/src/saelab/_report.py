@@ -15,7 +15,7 @@ class Report(dict):
         self.path = path
         file = path / "report.json"
         if not file.is_file():
-            raise FileNotFoundError(f"{path} holds no report.json; run `saelab eval`")
+            raise FileNotFoundError(f"{path} holds no report.json; `saelab eval` writes it, `saelab splice` a splice.json")
         super().__init__(json.loads(file.read_text(encoding="utf-8")))
         found = self.get("format_version")
         if found != FORMAT_VERSION:

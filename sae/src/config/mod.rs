@@ -47,8 +47,8 @@ pub struct TrainFile {
     /// allow, as in "Towards Monosemanticity". Not for transcoders.
     pub resamples: Option<usize>,
     /// What the factors of dense matrix products are rounded to: `"f32"` (not at all), `"bf16"` or `"f16"`, with f32 weights and
-    /// optimiser. Default `"f32"`. On the CPU `"bf16"` is faster where the processor has AVX512-BF16, of use to no other
-    /// processor, and `"f16"` is slower; both are for GPUs whose products are faster in 16 bits.
+    /// optimiser. Default `"f32"`. On the CPU `"bf16"` is faster where the processor has AMX or AVX512-BF16, of use to no
+    /// other processor, and `"f16"` is slower; both are for GPUs whose products are faster in 16 bits.
     pub precision: Option<Precision>,
     /// `[i, n]`: only the rows that a hash of their numbers deals to part i of n, so that the parts share none. Default all
     /// rows.

@@ -51,8 +51,8 @@ pub struct VariantFile {
     pub l1: Option<OneOrMany<f64>>,
     /// `"p-anneal"`: the exponent that the penalty ends with. Default 0.2.
     pub p_end: Option<f64>,
-    /// `"topk"`, `"batch-topk"`, `"matryoshka"`: active latents of a row. The task has three attributes; 3 to 24 in the
-    /// follow-up. Default none: those architectures need it.
+    /// `"topk"`, `"batch-topk"`, `"matryoshka"`: active latents of a row. 3 to 24 on the indirect-object task in the
+    /// follow-up to the paper. Default none: those architectures need it.
     pub k: Option<OneOrMany<usize>>,
     /// `"topk"`, `"batch-topk"`, `"matryoshka"`: at the first step so many times `k` latents are active, and fewer along a line until after half of the
     /// steps it is `k`; at least 1, which is `k` at every step. Default 4: latents find one feature each more often (docs/synthetic.md).

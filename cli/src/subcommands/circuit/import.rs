@@ -11,7 +11,7 @@ use crate::subcommands::Context;
 /// Arguments of `saelab circuit import`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Import {
-    /// Graph in EAP-IG's JSON, or importances of MIB in the same form
+    /// Graph of EAP-IG's library or importances of MIB: JSON, or .pt
     graph: PathBuf,
     /// Config that names the pairs and the metric that the scores are of; `method` is what they are called in tables
     #[arg(long)]

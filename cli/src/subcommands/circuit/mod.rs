@@ -49,7 +49,7 @@ enum CircuitCommand {
 /// Where a model is, and what its pairs are; the same for all subcommands that run one.
 #[derive(Debug, clap::Args)]
 struct ModelArg {
-    /// Model folder in Hugging Face layout, GGUF file, or the name of a model that was pulled
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled
     #[arg(long)]
     model: PathBuf,
     #[command(flatten)]

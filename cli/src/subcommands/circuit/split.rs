@@ -27,8 +27,8 @@ pub(super) struct Split {
     /// What they are taken apart into
     #[arg(long)]
     by: By,
-    /// Folder of an autoencoder of the source's hook_mlp_out or hook_z, or of a transcoder that stands for the source
-    #[arg(long, required_if_eq("by", "latents"))]
+    /// Folder of an autoencoder of the source's or destination's hook_mlp_out or hook_z, or of a transcoder that stands for it
+    #[arg(long, required_if_eq_any([("by", "latents"), ("by", "to-latents")]))]
     dictionary: Option<PathBuf>,
     /// The hook that a transcoder reads
     #[arg(long, requires = "dictionary")]
@@ -53,6 +53,8 @@ enum By {
     Neurons,
     /// The neurons of the MLP that they lead to
     ToNeurons,
+    /// The latents of a dictionary that is spliced in where they lead to, and its error term
+    ToLatents,
     /// The latents of a dictionary of what they come from, and its error term
     Latents,
 }
@@ -71,6 +73,7 @@ impl Split {
                 By::Positions => lab::circuit::split::By::Positions,
                 By::Neurons => lab::circuit::split::By::Neurons,
                 By::ToNeurons => lab::circuit::split::By::ToNeurons,
+                By::ToLatents => lab::circuit::split::By::ToLatents,
                 By::Latents => lab::circuit::split::By::Latents,
             },
             dictionary: self.dictionary,
