@@ -68,13 +68,14 @@ impl StreamConfig {
         }
     }
 
-    /// Shards of a store that are in memory at a time.
+    /// Shards of a store that are in memory at a time: at least one, at most all.
     pub fn pool_shards(&self, store: &Store) -> usize {
         let manifest = store.manifest();
         let widths = self.hooks.iter().filter_map(|(hook, _)| manifest.hooks.get(hook));
         let row_bytes: usize = widths.map(|entry| entry.width * manifest.dtype.size()).sum();
         let shard_bytes = row_bytes * manifest.rows_per_shard.min(manifest.rows);
-        (self.memory / shard_bytes.max(1)).max(1)
+        let all = manifest.rows.div_ceil(manifest.rows_per_shard.max(1)).max(1);
+        (self.memory / shard_bytes.max(1)).clamp(1, all)
     }
 }
 
