@@ -353,7 +353,7 @@ explain: build
 	$(SAELAB) eval configs/quality/eval.toml --set matched_to=sae-topk --set draws=1 --model $(EXPLAIN_MODEL) --run $(EXPLAIN) --sites $(QUALITY_SITES)
 	$(SAELAB) explain configs/explain/quick.toml --model $(EXPLAIN_MODEL) --run $(EXPLAIN) --activations $(EXPLAIN)/text --picture docs/explain.svg
 	test ! -d runs/ioi-small-world/sae || \
-	    $(SAELAB) explain configs/explain/quick.toml --model $(EXPLAIN_MODEL) --run runs/ioi-small-world
+	    $(SAELAB) explain configs/explain/quick.toml --set probes=8000 --model $(EXPLAIN_MODEL) --run runs/ioi-small-world
 
 # Not in the gate: a real server of the protocol, llama.cpp's own, from PyPI. The environment is made once, in target/.
 test-llm: build
