@@ -148,5 +148,5 @@ fn latents_of_a_task_from_files_have_pages_once_the_sites_file_is_named() {
     let output = saelab(&[&report[..], &["--sites", PRONOUN]].concat()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("task pronoun"), "{said}");
+    assert!(said.contains("does not hold blocks.1.hook_resid_pre"), "{said}");
 }
