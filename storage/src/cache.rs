@@ -171,7 +171,7 @@ impl Cache {
                 roots.push((lock, PathBuf::from(path), used));
             }
         }
-        roots.sort_by(|a, b| a.2.cmp(&b.2));
+        roots.sort_by_key(|root| root.2);
         roots
     }
 
@@ -220,7 +220,7 @@ impl Cache {
             }
             let overlaps =
                 |(_, other, _): &&(PathBuf, PathBuf, SystemTime)| path.starts_with(other) || other.starts_with(path);
-            if !held.iter().any(|other| overlaps(other)) {
+            if !held.iter().any(overlaps) {
                 total -= self.remove(lock, path)?;
             }
         }
