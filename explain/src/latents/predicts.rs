@@ -168,9 +168,11 @@ mod tests {
         }
     }
 
-    /// Latents of these F1, each with a score and an agreement of the offline explanation and of the single token.
-    fn dictionary(of: &[(f64, [(f64, f64); 2])]) -> DictionaryExplained {
-        let latent = |(number, (f1, [offline, token])): (u32, &(f64, [(f64, f64); 2]))| LatentExplained {
+    /// F1 of a latent; score and agreement of its offline explanation and of its single token.
+    type Numbers = (f64, [(f64, f64); 2]);
+
+    fn dictionary(of: &[Numbers]) -> DictionaryExplained {
+        let latent = |(number, (f1, [offline, token])): (u32, &Numbers)| LatentExplained {
             latent: number,
             drawn: true,
             active: [1, 1],
