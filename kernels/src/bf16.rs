@@ -225,6 +225,7 @@ impl Rounds for u16 {
 }
 
 #[cfg(test)]
+#[allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 mod tests {
     use super::*;
     use crate::random;

@@ -401,6 +401,7 @@ impl Block<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 mod tests {
     use super::*;
     use crate::bf16;
