@@ -96,6 +96,11 @@ impl Bucket {
     /// The objects that are `key` or lie below it. Of a folder on a web server these are files of the names `web`, and those
     /// that files of JSON among them name.
     pub(crate) async fn list(&self, key: &str, web: &[&str]) -> Result<Vec<ObjectMeta>, Error> {
+        // The client tries a request again, and not one of which the answer is cut.
+        attempts(async || self.list_once(key, web).await).await
+    }
+
+    async fn list_once(&self, key: &str, web: &[&str]) -> Result<Vec<ObjectMeta>, Error> {
         let prefix = (!key.is_empty()).then(|| self.name(key)).transpose()?;
         let mut found: Vec<ObjectMeta> = match self.location.scheme.is_read_only() {
             true => self.look_for(key, web).await?,

@@ -217,9 +217,11 @@ impl Bucket {
             .into_iter()
             .filter(|(_, key)| crate::records::is_below(key, below))
         {
-            match parts.0.abort_multipart(&self.name(&key)?, &id).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => self.records().ended(&id)?,
-                Err(error) => return Err(self.error(&key, &error)),
+            // Where that fails, the next command tries it again.
+            if let Ok(()) | Err(object_store::Error::NotFound { .. }) =
+                parts.0.abort_multipart(&self.name(&key)?, &id).await
+            {
+                self.records().ended(&id)?;
             }
         }
         Ok(())
