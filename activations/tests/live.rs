@@ -139,7 +139,10 @@ fn a_stream_of_it_gives_the_same_batches_from_any_step_on() {
             let last: Vec<usize> = found.shards().collect();
             found.seek(0);
             let all: Vec<usize> = found.shards().collect();
-            assert!(all.ends_with(&last) && all.len() < 4 * stored.manifest().hooks[&RESID].shards.len());
+            assert!(all.ends_with(&last), "{memory}: {all:?} {last:?}");
+            let epochs = (STEPS * 32).div_ceil(found.rows());
+            let most = epochs * stored.manifest().hooks[&RESID].shards.len();
+            assert!(all.len() <= most, "{memory}: {} of {most}", all.len());
             found.seek(STEPS);
             assert!(matches!(found.next_batch(), Err(Error::Stream { .. })));
         }
