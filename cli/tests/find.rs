@@ -319,7 +319,7 @@ fn latents_of_text_and_of_prompts_are_explained() {
     succeeds(saelab(&harvest).output().unwrap());
     succeeds(saelab(&["train", &train, "--run", &run]).output().unwrap());
     let explain = |run: &str, more: &[&str]| {
-        let settings = ["latents=6", "standing=3", "planted=8", "resamples=50"].map(|set| ["--set", set]);
+        let settings = ["latents=6", "standing=3", "planted=32", "resamples=50"].map(|set| ["--set", set]);
         let output = saelab(&[
             "explain",
             "configs/explain/quick.toml",
@@ -386,7 +386,10 @@ fn latents_of_text_and_of_prompts_are_explained() {
         scores(of("planted"), "offline", "behaviour")
     );
     assert!(mean(scores(of("planted"), "truth", "detection")) == 1.0);
-    assert!(!scores(of("directions"), "offline", "agree").is_empty());
+    assert_ne!(
+        scores(of("directions"), "offline", "agree"),
+        scores(of("directions"), "offline", "behaviour")
+    );
     let found = mean(scores(learnt, "offline", "detection"));
     let shuffled = mean(scores(learnt, "shuffled", "detection"));
     assert!(
