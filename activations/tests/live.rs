@@ -1,4 +1,4 @@
-//! A store of which nothing is on disk gives what the harvest to disk gives, to the byte.
+//! A store that is not on disk gives the same bytes as a harvest to disk.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -13,7 +13,7 @@ use storage::{Use, process};
 
 use crate::output;
 
-/// How long a process that was asked to end goes on putting what it has written.
+/// How long an interrupted process may still upload what it has written.
 const LAST_WORDS: Duration = Duration::from_secs(45);
 
 /// The command line with locations wherever it takes paths.

@@ -104,7 +104,7 @@ fn results(run: &Path) -> Vec<Vec<u8>> {
 fn a_report_is_compared_with_its_own_resamples_only() {
     let run = Run::new();
     succeeds(run.eval(&run.path, &[]).output().unwrap());
-    // Last digits depend on the instruction sets, of which `run.json` says which they were.
+    // Last digits depend on the instruction sets, which `run.json` names.
     let circumstances: serde_json::Value = artifacts::read_json(&run.path.join("run.json")).unwrap();
     assert_eq!(circumstances["instruction_set"], kernels::instruction_set());
     assert_eq!(circumstances["bf16_instruction_set"], kernels::bf16_instruction_set());

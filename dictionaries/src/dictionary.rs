@@ -95,7 +95,7 @@ pub trait LabelledEncoder<L>: Dictionary {
     /// - output: `[B, F]`
     fn encode_labelled(&self, activations: Tensor<2>, labels: &[L]) -> Tensor<2>;
 
-    /// The same dictionary, where it reads its codes from activations alone.
+    /// The dictionary as an [`Encoder`], if it reads its codes from activations alone.
     fn as_encoder(&self) -> Option<&dyn Encoder>;
 }
 

@@ -54,7 +54,7 @@ pub struct Place {
 pub struct Reached<'a> {
     /// The score.
     pub value: f64,
-    /// The same in each resample of the prompts, `[R]`.
+    /// The score in each resample of the prompts, `[R]`.
     pub resampled: &'a [f32],
     /// Prompts behind it.
     pub n: usize,

@@ -134,7 +134,7 @@ impl LaidOut {
         }
     }
 
-    /// The same with some columns of this factor.
+    /// Multiplies by some columns of this factor, over what `out` held.
     ///
     /// # Panics
     ///

@@ -30,7 +30,7 @@ const MOST_ROWS: usize = 256;
 const PARALLEL_FROM: usize = 1 << 23;
 /// Factors of fewer tiles are laid out on one thread.
 const LAID_OUT_IN_PARALLEL_FROM: usize = 64;
-/// Columns of a task at least, where there are fewer rows than tasks: each lays out its rows anew.
+/// Fewest columns of a task where there are fewer rows than tasks: every task lays out its own copy of the rows.
 const LEAST_COLUMNS: usize = 512;
 /// Tasks for each thread, where there is work enough, so that none waits long for the last.
 const TASKS_PER_THREAD: usize = 4;
@@ -141,7 +141,7 @@ impl Tiles {
         self.multiply_columns_over(out, a, 0..self.columns);
     }
 
-    /// The same with some columns of this factor.
+    /// Multiplies by some columns of this factor, over what `out` held.
     ///
     /// # Panics
     ///
@@ -194,7 +194,7 @@ fn task_shape(rows: usize, columns: usize, tasks: usize) -> [usize; 2] {
     [(rows, down), (columns, across)].map(|(len, parts)| len.div_ceil(parts).next_multiple_of(BLOCK))
 }
 
-/// One product, of which tasks compute parts.
+/// One product, whose parts are computed by tasks.
 struct Product<'a> {
     a: Matrix<'a>,
     b: &'a Tiles,

@@ -99,7 +99,7 @@ impl Panels {
         self.multiply_columns_over(out, a, 0..self.columns);
     }
 
-    /// The same with some columns of this factor.
+    /// Multiplies by some columns of this factor, over what `out` held.
     ///
     /// # Panics
     ///

@@ -21,7 +21,7 @@ impl<T> Outcome<T> {
         }
     }
 
-    /// The same with a remark below, where there is one.
+    /// Adds a remark to be shown below the results, if there is one.
     #[must_use]
     pub fn remark(mut self, remark: impl Into<Option<String>>) -> Self {
         self.remarks.extend(remark.into());

@@ -79,7 +79,7 @@ pub struct Spliced {
     pub mean: Change,
     /// Share of the cost of zeros that the reconstruction avoids; absent when that cost is too small.
     pub recovered_from_zero: Option<f64>,
-    /// The same of the cost of the mean.
+    /// Share of the cost of mean ablation that the reconstructions avoid; absent when that cost is too small.
     pub recovered_from_mean: Option<f64>,
 }
 
@@ -102,7 +102,7 @@ pub struct SplicedTogether {
     pub mean: Change,
     /// Share of the cost of zeros that the reconstructions avoid; absent when that cost is too small.
     pub recovered_from_zero: Option<f64>,
-    /// The same of the cost of the mean.
+    /// Share of the cost of mean ablation that the reconstructions avoid; absent when that cost is too small.
     pub recovered_from_mean: Option<f64>,
 }
 

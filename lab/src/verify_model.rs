@@ -1,6 +1,6 @@
 //! `saelab verify-model`: whether a model computes what another implementation computed.
 //!
-//! Golden values are a JSON file, of which every key may be absent; `scripts/golden.py` makes such files:
+//! Golden values are a JSON file whose keys are all optional; `scripts/golden.py` makes such files:
 //!
 //! | key | holds | deviation |
 //! | --- | --- | --- |

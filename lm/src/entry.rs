@@ -119,7 +119,7 @@ impl Entry {
         }
     }
 
-    /// The same tensor as columns of a wider parameter.
+    /// The entry of a tensor that is part of a wider parameter: its columns.
     pub(crate) fn at_column(self, first: usize, of: usize) -> Self {
         Self {
             columns: (first, of),
@@ -127,7 +127,7 @@ impl Entry {
         }
     }
 
-    /// The same tensor in another form.
+    /// The entry of a tensor that a checkpoint keeps in another form.
     pub(crate) fn in_form(self, form: Form) -> Self {
         Self { form, ..self }
     }

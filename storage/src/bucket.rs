@@ -96,7 +96,7 @@ impl Bucket {
     /// The objects that are `key` or lie below it. Of a folder on a web server these are files of the names `web`, and those
     /// that files of JSON among them name.
     pub(crate) async fn list(&self, key: &str, web: &[&str]) -> Result<Vec<ObjectMeta>, Error> {
-        // The client tries a request again, and not one of which the answer is cut.
+        // The client retries a request that fails, but not one whose answer is cut.
         attempts(async || self.list_once(key, web).await).await
     }
 

@@ -174,7 +174,7 @@ pub fn shown(text: &str) -> String {
         .map_or_else(|| text.to_owned(), |storage| storage.shown(text))
 }
 
-/// The same of all texts of a JSON value.
+/// A JSON value with the locations in all its strings as [`shown`] gives them.
 pub fn shown_in(value: serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     match value {

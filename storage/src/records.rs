@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// Lines beyond twice the number of keys with which a journal is written anew.
+/// A journal is rewritten once it has this many lines more than twice its keys.
 const SLACK: usize = 1000;
 
 /// Size and time of a local file: as long as both are the same, so are its bytes.
@@ -189,7 +189,7 @@ impl Records {
         self.refresh()
     }
 
-    /// Writes the journal anew where most of it is old; only for a process that uses the cache alone.
+    /// Rewrites the journal if most of it is old; only for a process that uses the cache alone.
     pub(crate) fn tidy(&mut self) -> Result<(), Error> {
         if self.lines < 2 * self.objects.len() + SLACK {
             return Ok(());

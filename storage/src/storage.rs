@@ -49,7 +49,7 @@ struct Shared {
     names: Names,
     /// Told of troubles that may pass.
     on_trouble: fn(&Error),
-    /// Of each bucket also one of which only is known what there is ([`Use::Status`]).
+    /// Buckets by location and whether they are only listed ([`Use::Status`]).
     buckets: Mutex<BTreeMap<(Location, bool), Arc<Bucket>>>,
     mirrors: Mutex<Vec<Arc<Mirror>>>,
     put: Mutex<Put>,

@@ -229,7 +229,7 @@ impl Store {
         hooks.iter().map(read).collect()
     }
 
-    /// Tokens that a model reads anew for [`Store::rows_of`]: none where the store is on disk.
+    /// Tokens that a model has to read for [`Store::rows_of`]: none if the store is on disk.
     ///
     /// # Errors
     ///

@@ -296,7 +296,7 @@ impl StoreWriter {
         Ok(Some(manifest))
     }
 
-    /// The hooks of which a window is still to be written.
+    /// The hooks whose shard of a window is still to be written.
     pub(crate) fn lacks(&self, window: usize) -> Vec<HookPoint> {
         let hooks = self.hooks.keys().copied();
         hooks.filter(|&hook| self.wants(hook, window)).collect()

@@ -96,7 +96,7 @@ struct Read {
     encoded: Tensor<2>,
     /// The gradient where the node adds, by each latent's direction, `[B T, F]`.
     along: Tensor<2>,
-    /// The same gradient, `[B T, D]`.
+    /// The gradient where the node adds, `[B T, D]`.
     gradient: Tensor<2>,
 }
 

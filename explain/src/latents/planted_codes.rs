@@ -76,7 +76,7 @@ impl<'a> PlantedCodes<'a> {
         rows.par_iter().flat_map_iter(of_row).collect()
     }
 
-    /// The same codes after they were added up along as many random unit directions of `width` and read back along each:
+    /// Codes of rows of the store, each added along its own random unit direction of `width` and read back along that direction:
     /// `relu(codes E E^T - 1.25)` with directions `E [F, D]`, `[B, F]`.
     pub fn directions(&self, rows: &[Row], width: usize, device: &Device) -> Tensor<2> {
         let n = self.predicates.len();

@@ -68,7 +68,7 @@ impl Literal {
         }
     }
 
-    /// The same of other token ids; `None` where one of its tokens has none.
+    /// The literal in the token ids of another vocabulary; `None` where one of its tokens has no id there.
     fn renamed(&self, of: &dyn Fn(u32) -> Option<u32>) -> Option<Self> {
         let all = |tokens: &[u32]| tokens.iter().map(|token| of(*token)).collect::<Option<Vec<u32>>>();
         Some(match self {
@@ -178,7 +178,7 @@ impl Predicate {
         holding.map(|conjunction| conjunction.grade).max().unwrap_or(0)
     }
 
-    /// The same of other token ids; `None` where one of its tokens has none.
+    /// The predicate in the token ids of another vocabulary; `None` where one of its tokens has no id there.
     pub fn renamed(&self, of: &dyn Fn(u32) -> Option<u32>) -> Option<Self> {
         let literals = |conjunction: &Conjunction| -> Option<Conjunction> {
             let renamed = conjunction
