@@ -109,11 +109,24 @@ impl LockFile {
     pub fn remove(self) {
         // Still locked, so nobody else holds this file; it does not matter if it stays.
         if self.lock.file.is_some() || cfg!(not(unix)) {
-            let _ = fs::remove_file(&self.path);
+            remove_with_folder(&self.path);
         }
-        if let Some(folder) = self.path.parent() {
-            let _ = fs::remove_dir(folder);
+    }
+
+    /// Removes the file that a killed process left at `path`, and its folder if nothing else is in it; a lock that is held stays.
+    pub fn remove_abandoned(path: &Path) {
+        let Ok(file) = open(path) else { return };
+        if file.try_lock().is_ok() && is_same(&file, path) {
+            remove_with_folder(path);
         }
+    }
+}
+
+/// Removes a file, and its folder if nothing else is in it; either may stay.
+fn remove_with_folder(path: &Path) {
+    let _ = fs::remove_file(path);
+    if let Some(folder) = path.parent() {
+        let _ = fs::remove_dir(folder);
     }
 }
 
@@ -222,5 +235,19 @@ mod tests {
             assert_eq!((pair[0].0, pair[0].1, pair[1].1), (pair[1].0, true, false));
         }
         assert!(!path.parent().unwrap().exists());
+    }
+
+    #[test]
+    fn only_a_lock_file_that_nobody_holds_is_abandoned() {
+        let run = tempfile::tempdir().unwrap();
+        let path = run.path().join("site/sae.lock");
+        let held = LockFile::take(&path, &mut |locking| panic!("{locking:?}")).unwrap();
+        LockFile::remove_abandoned(&path);
+        assert!(path.exists());
+        // As the system does when a process is killed.
+        drop(held);
+        LockFile::remove_abandoned(&path);
+        assert!(!path.parent().unwrap().exists());
+        LockFile::remove_abandoned(&path);
     }
 }

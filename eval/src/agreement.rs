@@ -1,4 +1,4 @@
-//! How well the activity of a latent agrees with a predicate.
+//! How well the activity of a latent, or what an explanation says of it, agrees with a predicate.
 //!
 //! * `F1 = 2 TP / (2 TP + FP + FN)`, which an always-active latent raises with the predicate's share;
 //! * Matthews' correlation `MCC = (TP TN - FP FN) / sqrt((TP + FP)(TP + FN)(TN + FP)(TN + FN))`, 0 for such a latent;
@@ -19,6 +19,14 @@ pub struct Agreement {
 }
 
 impl Agreement {
+    /// Counts one row.
+    pub fn add(&mut self, active: bool, holds: bool) {
+        self.both += f64::from(u8::from(active && holds));
+        self.active += f64::from(u8::from(active));
+        self.holds += f64::from(u8::from(holds));
+        self.n += 1.0;
+    }
+
     /// Share of the active rows on which the predicate holds; 0 for a latent that is never active.
     pub fn precision(&self) -> f64 {
         share(self.both, self.active)
@@ -41,6 +49,13 @@ impl Agreement {
             both * n - active * holds,
             (active * holds * (n - active) * (n - holds)).sqrt(),
         )
+    }
+
+    /// The mean of the shares of holding and of other rows that are told right; `None` where either kind is missing.
+    pub fn balanced_accuracy(&self) -> Option<f64> {
+        let (holding, others) = (self.holds, self.n - self.holds);
+        let silent = others - (self.active - self.both);
+        (holding > 0.0 && others > 0.0).then(|| (self.both / holding + silent / others) / 2.0)
     }
 }
 
@@ -95,6 +110,25 @@ impl Ranked {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_are_counted_one_by_one() {
+        let mut of = Agreement::default();
+        for (active, holds) in [
+            (true, true),
+            (true, true),
+            (true, false),
+            (false, true),
+            (false, false),
+            (false, false),
+        ] {
+            of.add(active, holds);
+        }
+        assert_eq!(of.balanced_accuracy(), Some((2.0 / 3.0 + 2.0 / 3.0) / 2.0));
+        assert!((of.f1() - 4.0 / 6.0).abs() < 1e-12 && (of.mcc() - 1.0 / 3.0).abs() < 1e-12);
+        assert_eq!(Agreement::default().balanced_accuracy(), None);
+        assert_eq!(Agreement::default().mcc(), 0.0);
+    }
 
     #[test]
     fn scores_are_those_of_a_table_of_four() {

@@ -82,81 +82,10 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     ranks
 }
 
-/// Two yes-or-no statements about the same things.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Confusion {
-    /// Both hold.
-    pub both: f64,
-    /// Only what was said holds.
-    pub said: f64,
-    /// Only what is true holds.
-    pub missed: f64,
-    /// Neither holds.
-    pub neither: f64,
-}
-
-impl Confusion {
-    /// Counts one thing.
-    pub fn add(&mut self, said: bool, truth: bool) {
-        *match (said, truth) {
-            (true, true) => &mut self.both,
-            (true, false) => &mut self.said,
-            (false, true) => &mut self.missed,
-            (false, false) => &mut self.neither,
-        } += 1.0;
-    }
-
-    /// Harmonic mean of precision and recall; 0 where nothing is in both.
-    pub fn f1(&self) -> f64 {
-        ratio(2.0 * self.both, 2.0 * self.both + self.said + self.missed)
-    }
-
-    /// Matthews' correlation; 0 where it is undefined.
-    pub fn mcc(&self) -> f64 {
-        let Self {
-            both,
-            said,
-            missed,
-            neither,
-        } = *self;
-        let product = (both + said) * (both + missed) * (neither + said) * (neither + missed);
-        ratio(both * neither - said * missed, product.sqrt())
-    }
-
-    /// The mean of the shares of true and of false things that are told right; `None` where either is missing.
-    pub fn balanced_accuracy(&self) -> Option<f64> {
-        let (positives, negatives) = (self.both + self.missed, self.neither + self.said);
-        (positives > 0.0 && negatives > 0.0).then(|| (self.both / positives + self.neither / negatives) / 2.0)
-    }
-}
-
-fn ratio(part: f64, whole: f64) -> f64 {
-    if whole > 0.0 { part / whole } else { 0.0 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn a_confusion_has_the_figures_of_its_definition() {
-        let mut of = Confusion::default();
-        for (said, truth) in [
-            (true, true),
-            (true, true),
-            (true, false),
-            (false, true),
-            (false, false),
-            (false, false),
-        ] {
-            of.add(said, truth);
-        }
-        assert_eq!(of.balanced_accuracy(), Some((2.0 / 3.0 + 2.0 / 3.0) / 2.0));
-        assert!((of.f1() - 4.0 / 6.0).abs() < 1e-12 && (of.mcc() - 1.0 / 3.0).abs() < 1e-12);
-        assert_eq!(Confusion::default().balanced_accuracy(), None);
-        assert_eq!((Confusion::default().mcc(), Confusion::default().f1()), (0.0, 0.0));
-    }
 
     #[test]
     fn a_mean_lies_in_its_interval() {

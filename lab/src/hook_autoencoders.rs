@@ -78,10 +78,35 @@ impl TextFile {
     /// Refuses what is said of autoencoders that the run does not hold.
     pub(crate) fn check(&self, sites: &[AtHook]) -> Result<(), ConfigError> {
         let names = || sites.iter().flat_map(|site| &site.autoencoders).map(|(name, _)| name);
-        match self.writes.keys().find(|named| names().all(|name| name != *named)) {
-            None => Ok(()),
-            Some(unknown) => Err(ConfigError(format!("`writes`: the run holds no {unknown}"))),
+        if let Some(unknown) = self.writes.keys().find(|named| names().all(|name| name != *named)) {
+            return Err(ConfigError(format!("`writes`: the run holds no {unknown}")));
         }
+        self.together.iter().try_for_each(|set| set.check(sites))
+    }
+}
+
+impl Together {
+    fn check(&self, sites: &[AtHook]) -> Result<(), ConfigError> {
+        let is_held = |named: &str| {
+            let mut held = sites.iter().flat_map(|site| site.autoencoders.iter().map(move |(name, _)| (name, site)));
+            held.any(|(name, site)| is_called(named, name, &site.site))
+        };
+        let mut named = self.dictionaries.iter().chain(&self.with_error_terms);
+        match named.find(|named| !is_held(named)) {
+            None if self.dictionaries.is_empty() => Err(ConfigError("`together`: `dictionaries` is empty".to_owned())),
+            None => Ok(()),
+            Some(unknown) => Err(ConfigError(format!(
+                "`together` names {unknown}, which the run does not hold; expected NAME or NAME/HOOK"
+            ))),
+        }
+    }
+}
+
+/// Whether `named`, written `NAME` or `NAME/HOOK`, stands for an autoencoder at a site.
+pub(crate) fn is_called(named: &str, name: &str, site: &str) -> bool {
+    match named.split_once('/') {
+        Some((dictionary, hook)) => dictionary == name && hook == site,
+        None => named == name,
     }
 }
 

@@ -184,11 +184,8 @@ impl Entry {
         }
     }
 
-    fn is_called(&self, name: &str) -> bool {
-        match name.split_once('/') {
-            Some((name, site)) => name == self.dictionary && site == self.site,
-            None => name == self.dictionary,
-        }
+    fn is_called(&self, named: &str) -> bool {
+        hook_autoencoders::is_called(named, &self.dictionary, &self.site)
     }
 }
 
@@ -354,21 +351,14 @@ fn alone(
 fn in_one_pass(set: &Together, entries: &[Entry], model: &Model, tasks: &mut Tasks<'_, '_>) -> Result<SplicedTogether> {
     let text = tasks.text;
     let named = |names: &[String]| -> Result<Vec<bool>, ConfigError> {
-        if let Some(unknown) = names
-            .iter()
-            .find(|name| !entries.iter().any(|entry| entry.is_called(name)))
-        {
-            return Err(ConfigError(format!(
-                "`together` names {unknown}, which the run does not hold; expected NAME or NAME/HOOK"
-            )));
+        let is_measured = |name: &&String| entries.iter().any(|entry| entry.is_called(name));
+        if let Some(missing) = names.iter().find(|name| !is_measured(name)) {
+            return Err(ConfigError(format!("`together` names {missing}, which is left out")));
         }
         let is_named = |entry: &Entry| names.iter().any(|name| entry.is_called(name));
         Ok(entries.iter().map(is_named).collect())
     };
     let (members, errors) = (named(&set.dictionaries)?, named(&set.with_error_terms)?);
-    if !members.contains(&true) {
-        return Err(ConfigError("`together`: `dictionaries` is empty".to_owned()).into());
-    }
     if let Some(((entry, _), _)) = entries
         .iter()
         .zip(&members)

@@ -203,7 +203,12 @@ impl Settings {
             ));
         }
         if to_train == 0 {
-            return Ok(checkpoints.remove()?);
+            // A process that was killed right after it had finished leaves both.
+            checkpoints.remove()?;
+            for variant in &config.variants {
+                TrainingLock::remove_abandoned(&checkpoints.dir, &variant.name);
+            }
+            return Ok(());
         }
         let mut names: Vec<&str> = config.variants.iter().map(|variant| variant.name.as_str()).collect();
         // All processes in the same order, so that none waits for another that waits for it.

@@ -176,7 +176,7 @@ pub(crate) struct TrainingLock(Option<LockFile>);
 impl TrainingLock {
     /// Waits until no other process trains `name` at this site, and says so in one line if it has to.
     pub(crate) fn take(dir: &Path, name: &str, site: TrainingSite, context: &Context) -> Result<Self> {
-        let path = dir.join(format!("{name}.lock"));
+        let path = Self::path(dir, name);
         let lock = LockFile::take(&path, &mut |locking| {
             let path = path.display();
             context.note(&match locking {
@@ -189,6 +189,15 @@ impl TrainingLock {
             });
         })?;
         Ok(Self(Some(lock)))
+    }
+
+    /// Removes the lock that a killed process left of `name`, if nobody holds it.
+    pub(crate) fn remove_abandoned(dir: &Path, name: &str) {
+        LockFile::remove_abandoned(&Self::path(dir, name));
+    }
+
+    fn path(dir: &Path, name: &str) -> PathBuf {
+        dir.join(format!("{name}.lock"))
     }
 }
 

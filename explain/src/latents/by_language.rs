@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use eval::agreement::Agreement;
+
 use super::example::{Example, Examples};
 use super::explained::{Method, MethodExplained};
 use super::fuzzing::marks;
@@ -10,7 +12,6 @@ use crate::Error;
 use crate::agent::{Agent, detect};
 use crate::black_box::BlackBox;
 use crate::find::Explainer as _;
-use crate::statistic::Confusion;
 
 /// Examples that the model is shown.
 const SHOWN: usize = 10;
@@ -38,7 +39,7 @@ pub(super) fn by_language(
     let (mut invalid, mut tokens) = (0, explained.tokens);
     let text = explained.explanation.text;
     if !text.is_empty() {
-        let (mut all, mut hard, mut random) = (Confusion::default(), Confusion::default(), Confusion::default());
+        let (mut all, mut hard, mut random) = (Agreement::default(), Agreement::default(), Agreement::default());
         let lists = [&scoring.active, &scoring.random, &scoring.hard];
         // In turn, so that no question is of one kind.
         let longest = lists.iter().map(|list| list.len()).max().unwrap_or(0);

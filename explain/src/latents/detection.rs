@@ -3,9 +3,11 @@
 //! As delphi asks it of a language model, over plain windows; a window is predicted active where any of its tokens is. Balanced accuracy
 //! is the mean of the shares of active and of inactive windows told right: 0.5 for whoever always says the same.
 
+use eval::agreement::Agreement;
+
 use super::example::Examples;
 use super::says::Says;
-use crate::statistic::{Confusion, auroc};
+use crate::statistic::auroc;
 
 /// How well a latent's active slices are told from others.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,7 +25,7 @@ pub struct Detection {
 /// Asks of every example; `None` without active or without inactive ones.
 pub fn detection(says: &Says<'_>, examples: &Examples) -> Option<Detection> {
     let mut scored = Vec::new();
-    let (mut all, mut random, mut hard) = (Confusion::default(), Confusion::default(), Confusion::default());
+    let (mut all, mut random, mut hard) = (Agreement::default(), Agreement::default(), Agreement::default());
     for example in &examples.active {
         let grade = says.of_example(example);
         scored.push((f64::from(grade), true));

@@ -11,7 +11,7 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use tasks::Role;
 
-use super::agreement::{Grounding, agreement, behaviour, confusion, ground};
+use super::agreement::{Grounding, agreement, behaviour, ground, with_activity};
 use super::by_language::by_language;
 use super::config::{ExplainConfig, ExplainFile};
 use super::detection::detection;
@@ -330,7 +330,7 @@ fn score(
                 .collect();
             let stands = match planted {
                 Some(planted) => {
-                    let found = confusion(&Says::Predicate(planted, vocabulary), &work.probes);
+                    let found = with_activity(&Says::Predicate(planted, vocabulary), &work.probes);
                     Some(Stands {
                         label: planted.sentence(vocabulary),
                         f1: found.f1(),

@@ -4,12 +4,12 @@
 //! as are active on average: in inactive slices (the token at three quarters and others at random), or in active slices on tokens that
 //! are not active, which asks where in the slice the latent is active.
 
+use eval::agreement::Agreement;
 use kernels::random::ChaCha8Rng;
 use rand::RngExt;
 
 use super::example::{Example, Examples};
 use super::says::Says;
-use crate::statistic::Confusion;
 
 /// Share of the largest activation from which a token is marked.
 pub(super) const MARKED: f32 = 0.3;
@@ -52,7 +52,7 @@ pub fn fuzzing(says: &Says<'_>, examples: &Examples, rng: &mut ChaCha8Rng) -> Fu
     let n_active = |example: &Example| example.values.iter().filter(|value| **value > 0.0).count();
     let tokens: usize = examples.active.iter().map(n_active).sum();
     let n = tokens.div_ceil(examples.active.len().max(1)).max(1);
-    let (mut inactive, mut active) = (Confusion::default(), Confusion::default());
+    let (mut inactive, mut active) = (Agreement::default(), Agreement::default());
     for example in &examples.active {
         let fits_right = fits(example, &marks(example));
         inactive.add(fits_right, true);

@@ -178,15 +178,18 @@ fn list(items: impl Iterator<Item = impl std::fmt::Display>) -> String {
 
 /// Differences that the data do not settle.
 fn differences(comparisons: &[Comparison]) -> Vec<Markup> {
-    let open = |comparison: &Comparison| match (comparison.low, comparison.high) {
-        (Some(low), Some(high)) => (low <= 0.0 && high >= 0.0) || !comparison.seeds_agree,
-        _ => comparison.difference.is_some(),
+    let open = |comparison: &Comparison| comparison.difference.is_some() && !comparison.real;
+    let excludes_zero = |comparison: &Comparison| match (comparison.low, comparison.high) {
+        (Some(low), Some(high)) => low > 0.0 || high < 0.0,
+        _ => false,
     };
     let item = |(place, comparison): (usize, &Comparison)| {
         let at = |field: &str| [format!("/comparisons/{place}/{field}")];
-        let why = match comparison.seeds_agree || comparison.low.is_none() {
-            true => "",
-            false => ", and seeds disagree",
+        let why = match (excludes_zero(comparison), comparison.seeds_agree) {
+            (false, true) => "",
+            (true, true) => ", which does not hold among all comparisons (Holm)",
+            (_, false) if comparison.low.is_none() => "",
+            (_, false) => ", and seeds disagree",
         };
         html! {
             "Not told apart: " bdi { (shown(&comparison.left)) } " and " bdi { (shown(&comparison.right)) } " in " (comparison.metric) ", difference "
