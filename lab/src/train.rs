@@ -272,10 +272,17 @@ impl Settings {
         let mut log = TrainingLog::open(&variants, first, config, |variant| folder(variant).unfinished, context)?;
         let watch = Watch::new();
         while grid.steps_done() < config.steps {
-            let mut outcomes = Vec::with_capacity(variants.len());
-            grid.step(&mut |variant, outcome| outcomes.push((variant.name.clone(), outcome.clone())))?;
+            let before = grid.steps_done();
+            let checkpoint = (before + 1).next_multiple_of(config.checkpoint_every);
+            let until = checkpoint.min(TrainingLog::next_line(before)).min(config.steps);
+            let mut outcomes = Vec::new();
+            grid.advance(until, &mut |variant, outcome| {
+                outcomes.push((variant.name.clone(), outcome.clone()))
+            })?;
             let done = grid.steps_done();
-            log.write(done - 1, &outcomes, grid.waited())?;
+            for (step, outcomes) in (before..done).zip(outcomes.chunks(variants.len())) {
+                log.write(step, outcomes, grid.waited())?;
+            }
             // To measure takes long only where the store is read again.
             if (done.is_multiple_of(config.checkpoint_every) && done < config.steps)
                 || (done == config.steps && config.stream)

@@ -56,6 +56,11 @@ impl TrainingLog {
         })
     }
 
+    /// The number of steps after which the next line is written, when `done` steps are.
+    pub(crate) fn next_line(done: usize) -> usize {
+        done.next_multiple_of(LOG_EVERY) + 1
+    }
+
     /// Takes note of a step of every member; what it has come to is read only where it is told.
     pub(crate) fn write(&mut self, step: usize, outcomes: &[(String, Outcome)], waited: Duration) -> Result<()> {
         self.bar.inc(1);

@@ -1,27 +1,25 @@
 //! Many autoencoders trained on one stream of batches.
 //!
 //! Activations are read, shuffled and scaled once for all of them; each then takes its own step on the batch, so it ends
-//! with the bytes it would have ended with alone.
+//! with the bytes it would have ended with alone. Their steps are in `steps.rs`.
 //!
 //! Shapes: `B` rows, `D` width, `F` latents.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use activations::{BatchOrder, Stream};
 use burn::tensor::Device;
 use dictionaries::Variant;
 use kernels::{is_cpu, is_gpu};
 use lm::HookPoint;
-use rayon::prelude::*;
 
 use crate::architecture::Training as _;
-use crate::batch::Batch;
 use crate::config::refuse;
-use crate::resample::resample;
 use crate::rows::{Rows, Scaled, Split};
 use crate::trainer::{Start, Trainer};
-use crate::{Error, Finished, Outcome, TrainConfig};
+use crate::workers::Workers;
+use crate::{Error, Finished, TrainConfig};
 
 /// Entries of a batch's codes up to which members take their steps side by side: a single step is then too small to keep all
 /// cores busy, and what each holds in memory is little. Results are the same either way.
@@ -46,7 +44,9 @@ pub struct Grid {
     /// Rows that are trained on: the first ones.
     pub(crate) n_train: usize,
     pub(crate) members: Vec<(Variant, Trainer)>,
-    waited: Duration,
+    /// Where members take their steps side by side.
+    pub(crate) workers: Option<Workers>,
+    pub(crate) waited: Duration,
     pub(crate) device: Device,
 }
 
@@ -155,8 +155,10 @@ impl Grid {
             let trainer = Trainer::new(variant.architecture, config.schedule(&variant), start, device);
             members.push((variant, trainer));
         }
+        let side_by_side = members.len() > 1 && is_small(config, &inputs, device);
         Ok(Self {
             config: config.clone(),
+            workers: side_by_side.then(Workers::new),
             inputs,
             targets: scaled,
             source,
@@ -185,72 +187,6 @@ impl Grid {
     /// Time that steps have spent on getting their activations.
     pub fn waited(&self) -> Duration {
         self.waited
-    }
-
-    /// One step of every member on the next batch; tells what each has come to.
-    ///
-    /// # Errors
-    ///
-    /// A loss that is not finite; the member is named. Where it is not known yet, [`Outcome::read`] says so.
-    pub fn step(&mut self, on_step: &mut dyn FnMut(&Variant, &Outcome)) -> Result<(), Error> {
-        let start = Instant::now();
-        let (step, device) = (self.steps_done(), &self.device);
-        let (x, targets): (_, BTreeMap<_, _>) = match &mut self.source {
-            Source::Stream(stream) => {
-                stream.seek(step);
-                let mut values = stream.next_batch()?.values.into_iter();
-                let Some(first) = values.next() else {
-                    unreachable!("a batch of the stream has the values of every hook, inputs first")
-                };
-                let x = self.inputs.scaled(first, device); // [B, D]
-                let targets = self.targets.iter().zip(values);
-                (
-                    x,
-                    targets
-                        .map(|((hook, rows), values)| (*hook, rows.scaled(values, device)))
-                        .collect(),
-                )
-            }
-            Source::Memory(order) => {
-                let rows = order.batch(step);
-                let batch = |of: &Scaled| of.batch(&rows, device); // [B, D] or [B, D_out]
-                let targets = self.targets.iter().map(|(hook, rows)| (*hook, batch(rows)));
-                (batch(&self.inputs), targets.collect())
-            }
-        };
-        self.waited += start.elapsed();
-        let (inputs, device) = (&self.inputs, &self.device);
-        let (n_train, batch) = (self.n_train, self.config.batch);
-        let one = |(variant, trainer): &mut (Variant, Trainer)| {
-            if variant.target.is_none() {
-                resample(trainer, inputs, n_train, batch, variant.seed, device)?;
-            }
-            let target = variant.target.map(|hook| match targets.get(&hook) {
-                Some(target) => target,
-                None => unreachable!("the activations of {hook} were given when the grid was made"),
-            });
-            let (name, step) = (variant.name.clone(), trainer.steps_done());
-            match trainer.step(Batch { x: &x, target }) {
-                Ok(outcome) => Ok(Outcome { name, ..outcome }),
-                Err(Error::Diverged { loss, .. }) => Err(Error::Diverged { name, step, loss }),
-                // The activations are finite, so it is the weights that are not.
-                Err(Error::NotFinite { .. }) => Err(Error::Diverged {
-                    name,
-                    step,
-                    loss: f32::NAN,
-                }),
-                Err(other) => Err(other),
-            }
-        };
-        let outcomes: Vec<Result<Outcome, Error>> = if is_small(&self.config, inputs, device) {
-            self.members.par_iter_mut().map(one).collect()
-        } else {
-            self.members.iter_mut().map(one).collect()
-        };
-        for ((variant, _), outcome) in self.members.iter().zip(outcomes) {
-            on_step(variant, &outcome?);
-        }
-        Ok(())
     }
 
     /// Refuses members whose parameters are not finite: on a GPU nobody need have read the loss that said so.
@@ -288,7 +224,7 @@ pub(crate) fn is_small(config: &TrainConfig, inputs: &Scaled, device: &Device) -
 ///
 /// # Errors
 ///
-/// As [`Grid::new`] and [`Grid::step`].
+/// As [`Grid::new`] and [`Grid::advance`].
 pub fn train(
     inputs: Rows,
     targets: BTreeMap<HookPoint, Rows>,
@@ -298,7 +234,7 @@ pub fn train(
     let rows = Split::last(inputs, targets, config.held_out);
     let mut grid = Grid::new(rows, config.variants.clone(), config, device)?;
     while grid.steps_done() < config.steps {
-        grid.step(&mut |_, _| ())?;
+        grid.advance(config.steps, &mut |_, _| ())?;
     }
     grid.finish()
 }

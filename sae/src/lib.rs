@@ -29,9 +29,11 @@ mod rows;
 mod schedule;
 mod silence;
 mod state;
+mod steps;
 mod support;
 mod survey;
 mod trainer;
+mod workers;
 
 pub use batch::Batch;
 pub use config::{OneOrMany, TrainConfig, TrainFile, VariantFile};

@@ -350,9 +350,11 @@ impl<'a> Bench<'a> {
         grid.resume(&checkpoints)?;
         on_steps(grid.steps_done() * members);
         while grid.steps_done() < train.steps {
-            grid.step(&mut |_, _| ())?;
-            on_steps(members);
+            let before = grid.steps_done();
+            let checkpoint = (before + 1).next_multiple_of(train.checkpoint_every);
+            grid.advance(checkpoint.min(train.steps), &mut |_, _| ())?;
             let done = grid.steps_done();
+            on_steps((done - before) * members);
             if done.is_multiple_of(train.checkpoint_every) && done < train.steps {
                 grid.save(&checkpoints)?;
             }
