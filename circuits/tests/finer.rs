@@ -402,7 +402,7 @@ fn what_does_not_fall_apart_is_refused() {
     let fits = Invented::new(model.spec().d_model, model.spec().d_model, 7);
     assert!(into("input->a1.kv0<v>", Parts::Latents(&fits)).contains("several heads"));
     assert!(into("input->a1.h0<q>", Parts::Latents(&fits)).contains("by their values"));
-    assert!(into("input->logits", Parts::Neurons).contains("MLPs have"));
+    assert!(into("input->logits", Parts::Neurons).contains("only MLPs"));
     assert!(into("input->m1", Parts::Latents(&wide)).contains("width 5"));
     assert!(into("input->m1", Parts::Transcoder(&fits, HookPoint::ResidPre(0))).contains("mlp.hook_in"));
 }

@@ -5,9 +5,7 @@ use std::time::Instant;
 
 use crate::{Context, Result};
 use activations::{Cost, HarvestPlan};
-use dictionaries::Variant;
 use lm::{Model, PassCost};
-use sae::TrainConfig;
 use text::Tokenizer;
 
 /// What something will take.
@@ -18,7 +16,7 @@ pub(crate) struct Estimate {
     /// Bytes of memory that grow with the settings; the program and the weights of a model come on top.
     pub(crate) memory: f64,
     /// Of what, in words.
-    what: String,
+    pub(crate) what: String,
 }
 
 impl fmt::Display for Estimate {
@@ -27,14 +25,19 @@ impl fmt::Display for Estimate {
     }
 }
 
-/// The least time of three.
-fn fastest(mut run: impl FnMut()) -> f64 {
-    let time = |_| {
+/// Runs of a timed product, and seconds that they fill at least: the first ones find threads asleep and caches cold.
+const TIMED: (usize, f64) = (3, 0.1);
+
+/// The least time of several runs.
+pub(crate) fn fastest(mut run: impl FnMut()) -> f64 {
+    let (mut least, mut sum, mut runs) = (f64::INFINITY, 0.0, 0);
+    while runs < TIMED.0 || sum < TIMED.1 {
         let start = Instant::now();
         run();
-        start.elapsed().as_secs_f64()
-    };
-    (0..3).map(time).fold(f64::INFINITY, f64::min)
+        let seconds = start.elapsed().as_secs_f64();
+        (least, sum, runs) = (least.min(seconds), sum + seconds, runs + 1);
+    }
+    least
 }
 
 /// Seconds of a floating-point operation of this machine in a product of the size that a model's layers have.
@@ -90,36 +93,3 @@ pub(crate) fn seconds_of(cost: &Cost, context: &Context) -> f64 {
     cost.flops * seconds_per_flop(context)
 }
 
-/// Products of the encoder that a step of a variant takes (`saelab bench train`).
-pub(crate) fn products(variant: &Variant) -> f64 {
-    if variant.architecture.k().is_some() { 1.5 } else { 7.0 }
-}
-
-/// What the autoencoders of one site will take, with `n_rows` rows of width `d` in memory: the time from one encoder product of this machine.
-pub(crate) fn of_training(
-    n_rows: usize,
-    d: usize,
-    variants: &[Variant],
-    config: &TrainConfig,
-    context: &Context,
-) -> Estimate {
-    let (f, n) = (d * config.expansion, variants.len());
-    let values = vec![1.0; config.batch.max(f) * d];
-    let matrix = |rows: usize| kernels::from_vec::<2>(values[..rows * d].to_vec(), [rows, d], &context.device);
-    let (x, w_enc) = (matrix(config.batch), matrix(f));
-    let product = fastest(|| {
-        kernels::to_vec(kernels::matmul(x.clone(), w_enc.clone().transpose()));
-    });
-    // A sparse step takes 1.5 products and a dense one 7, and small ones half a millisecond more.
-    let step: f64 = variants.iter().map(|variant| products(variant) * product + 5e-4).sum();
-    let parameters = (2 * f * d + 2 * f + d) as f64;
-    let memory = (n_rows * d) as f64 * 4.0 + parameters * (16 * n + 4) as f64 + (config.batch * (f + 4 * d) * 8) as f64;
-    let disk = parameters * (4 + 2 * 12) as f64 * n as f64;
-    let seconds = (step * config.steps as f64).ceil();
-    let what = format!(
-        "about {seconds:.0} s, {:.0} MB of memory and {:.0} MB of disk for {n} of width {d} with {f} latents on {n_rows} rows",
-        memory / 1e6,
-        disk / 1e6,
-    );
-    Estimate { seconds, memory, what }
-}

@@ -11,13 +11,12 @@ use sae::{Checkpoints, Grid, Resumed, TrainConfig, TrainFile};
 use work::{Share, Unit, Work, WorkList};
 
 use crate::error::WithContext as _;
-use crate::estimate;
 use crate::finished_notes;
 use crate::interrupt::Watch;
 use crate::made::Made;
 use crate::run_folder::{self, RunFolder};
 use crate::share;
-use crate::training_cost::TrainingCost;
+use crate::training_cost::{self, TrainingCost};
 use crate::training_folder::{Standing, TrainingFolder, TrainingLock};
 use crate::training_log::TrainingLog;
 use crate::training_rows::TrainingRows;
@@ -256,7 +255,7 @@ impl Settings {
             hooks: 1 + split_targets,
             pool: config.stream.then(|| rows.pool_bytes(config)),
         };
-        cost.tell(&variants, config, context);
+        context.note(&format!("train: {}", cost.estimate(&variants, config, context)));
         let first = self.resume(&mut grid, site, &checkpoints, context)?;
         for variant in &variants {
             let folder = folder(variant);
@@ -406,7 +405,7 @@ fn units(sites: &[Site], config: &TrainConfig, store: &Store) -> (Vec<Unit>, BTr
                 name,
                 group: site.to_string(),
                 // The latents of a site are a multiple of its width.
-                cost: estimate::products(variant) * (width * width) as f64,
+                cost: training_cost::products(variant) * (width * width) as f64,
             });
         }
     }

@@ -3,12 +3,12 @@
 //! Time comes from one encoder product on this machine, memory and disk from the sizes. The factors were fitted to runs of the
 //! shipped model's activations; `train` says at its end what it took.
 
-use std::time::Instant;
-
-use crate::Context;
 use activations::store::Row;
 use dictionaries::Variant;
 use sae::TrainConfig;
+
+use crate::Context;
+use crate::estimate::{Estimate, fastest};
 
 /// Bytes of the program without activations.
 const PROGRAM: usize = 54_000_000;
@@ -17,6 +17,15 @@ const READ: f64 = 2e8;
 /// Codes that are held at once when an autoencoder is measured, and the bounds of its rows (`sae::summary`).
 const MEASURED: usize = 1 << 22;
 const MEASURED_ROWS: [usize; 2] = [16, 4096];
+
+/// Seconds of a step beside its products (`saelab bench train`, 128 by 512).
+const STEP: f64 = 1e-3;
+
+/// Products of the encoder that a step of a variant takes: those that choose their latents work on few entries, with more where
+/// latents are dead; the others begin with all.
+pub(crate) fn products(variant: &Variant) -> f64 {
+    if variant.architecture.k().is_some() { 2.0 } else { 3.0 }
+}
 
 /// The sizes of a training.
 #[derive(Debug, Clone, Copy)]
@@ -36,18 +45,19 @@ pub(crate) struct TrainingCost {
 }
 
 impl TrainingCost {
-    /// Says it.
-    pub(crate) fn tell(&self, variants: &[Variant], config: &TrainConfig, context: &Context) {
-        context.note(&format!(
-            "train: about {:.0} s, {:.0} MB of memory and {:.0} MB of disk for {} of width {} with {} latents on {} rows",
-            self.seconds(variants, config, context).ceil(),
-            self.memory(variants, config) as f64 / 1e6,
+    /// What the training of some autoencoders will take on this machine.
+    pub(crate) fn estimate(&self, variants: &[Variant], config: &TrainConfig, context: &Context) -> Estimate {
+        let (seconds, memory) = (self.seconds(variants, config, context).ceil(), self.memory(variants, config) as f64);
+        let what = format!(
+            "about {seconds:.0} s, {:.0} MB of memory and {:.0} MB of disk for {} of width {} with {} latents on {} rows",
+            memory / 1e6,
             (self.parameters(config) * (4 + 2 * 12) * variants.len()) as f64 / 1e6,
             variants.len(),
             self.width,
             self.latents(config),
             self.store_rows
-        ));
+        );
+        Estimate { seconds, memory, what }
     }
 
     fn latents(&self, config: &TrainConfig) -> usize {
@@ -86,14 +96,15 @@ impl TrainingCost {
         let values = vec![1.0; config.batch.max(f) * d];
         let matrix = |rows: usize| kernels::from_vec::<2>(values[..rows * d].to_vec(), [rows, d], &context.device);
         let (x, w_enc) = (matrix(config.batch), matrix(f));
-        let product = |_| {
-            let start = Instant::now();
+        let product = fastest(|| {
             kernels::to_vec(kernels::matmul(x.clone(), w_enc.clone().transpose()));
-            start.elapsed().as_secs_f64()
+        });
+        // What does not grow with the sizes; of small autoencoders that are trained side by side each thread has its own.
+        let side_by_side = match sae::are_side_by_side(config, d, &context.device) {
+            true => variants.len().min(rayon::current_num_threads()).max(1),
+            false => 1,
         };
-        let product = (0..3).map(product).fold(f64::INFINITY, f64::min);
-        // A sparse step takes 1.5 products and a dense one 7 (`saelab bench train`), and small ones half a millisecond more.
-        let step = |variant: &Variant| if variant.architecture.k().is_some() { 1.5 } else { 7.0 } * product + 5e-4;
+        let step = |variant: &Variant| products(variant) * product + STEP / side_by_side as f64;
         // Where latents are dead all of these rows are looked at, which is usual with a fixed number of active ones; else those held out.
         let looked_at = |variant: &Variant| if variant.architecture.k().is_some() { 1.0 } else { 0.2 };
         let batches = self.measured as f64 / config.batch as f64;

@@ -11,7 +11,7 @@ use lm::HookPoint;
 use rayon::prelude::*;
 
 use crate::config::refuse;
-use crate::grid::is_small;
+use crate::grid::are_side_by_side;
 use crate::measurement::Measurement;
 use crate::rows::{Rows, Scaled, Split};
 use crate::survey::Survey;
@@ -64,7 +64,7 @@ impl Grid {
 
     fn finish_with(self, mut parts: Option<&mut Parts<'_>>) -> Result<Vec<Finished>, Error> {
         self.check()?;
-        let side_by_side = is_small(&self.config, &self.inputs, &self.device);
+        let side_by_side = are_side_by_side(&self.config, self.inputs.rows.width, &self.device);
         let Self {
             config,
             members,

@@ -155,7 +155,7 @@ impl Grid {
             let trainer = Trainer::new(variant.architecture, config.schedule(&variant), start, device);
             members.push((variant, trainer));
         }
-        let side_by_side = members.len() > 1 && is_small(config, &inputs, device);
+        let side_by_side = members.len() > 1 && are_side_by_side(config, inputs.rows.width, device);
         Ok(Self {
             config: config.clone(),
             workers: side_by_side.then(Workers::new),
@@ -203,9 +203,9 @@ impl Grid {
     }
 }
 
-/// Whether members work side by side.
-pub(crate) fn is_small(config: &TrainConfig, inputs: &Scaled, device: &Device) -> bool {
-    config.batch * inputs.rows.width * config.expansion <= SMALL && is_cpu(device)
+/// Whether autoencoders of inputs of this width take their steps side by side, each on one thread.
+pub fn are_side_by_side(config: &TrainConfig, width: usize, device: &Device) -> bool {
+    config.batch * width * config.expansion <= SMALL && is_cpu(device)
 }
 
 /// Trains to the end, without checkpoints; the last rows are held out, as many as the config's share says.

@@ -39,7 +39,7 @@ pub use batch::Batch;
 pub use config::{OneOrMany, TrainConfig, TrainFile, VariantFile};
 pub use error::Error;
 pub use finish::{Finished, Parts};
-pub use grid::{Grid, train};
+pub use grid::{Grid, are_side_by_side, train};
 pub use report::{Outcome, StepReport, Times};
 pub use rows::{Rows, Split};
 pub use schedule::Schedule;

@@ -14,6 +14,7 @@ use work::{Share, deal};
 
 use super::harvest::{self, Prepared};
 use super::run_folder::{self, RunFolder};
+use super::training_cost::{self, TrainingCost};
 use super::{estimate, train, training_rows};
 use crate::error::WithContext as _;
 use crate::{ConfigError, ConfigFile, Context, Outcome, Result, usage};
@@ -150,12 +151,20 @@ impl Settings {
         let together = units.div_ceil(tasks).min(grid);
         for &(rows, width) in &places {
             let rows = rows.min(most_rows);
-            let cost = estimate::of_training(rows, width, &config.variants, config, context);
+            let sizes = TrainingCost {
+                rows,
+                store_rows: rows,
+                measured: rows,
+                width,
+                hooks: 1,
+                pool: None,
+            };
+            let cost = sizes.estimate(&config.variants, config, context);
             context.note(&format!("submit: train: {cost}"));
             seconds += cost.seconds;
-            let of_task = estimate::of_training(rows, width, &config.variants[..together], config, context);
+            let of_task = sizes.estimate(&config.variants[..together], config, context);
             largest = largest.max(of_task.memory);
-            let products = config.variants.iter().map(estimate::products);
+            let products = config.variants.iter().map(training_cost::products);
             costs.extend(products.map(|products| products * (width * width) as f64));
         }
         let of_share = |index| costs[deal(&costs, Share { index, of: tasks })].iter().sum::<f64>();
