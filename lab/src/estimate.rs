@@ -92,4 +92,3 @@ pub(crate) fn of_harvest(
 pub(crate) fn seconds_of(cost: &Cost, context: &Context) -> f64 {
     cost.flops * seconds_per_flop(context)
 }
-

@@ -88,7 +88,9 @@ impl TextFile {
 impl Together {
     fn check(&self, sites: &[AtHook]) -> Result<(), ConfigError> {
         let is_held = |named: &str| {
-            let mut held = sites.iter().flat_map(|site| site.autoencoders.iter().map(move |(name, _)| (name, site)));
+            let mut held = sites
+                .iter()
+                .flat_map(|site| site.autoencoders.iter().map(move |(name, _)| (name, site)));
             held.any(|(name, site)| is_called(named, name, &site.site))
         };
         let mut named = self.dictionaries.iter().chain(&self.with_error_terms);

@@ -47,7 +47,10 @@ pub(crate) struct TrainingCost {
 impl TrainingCost {
     /// What the training of some autoencoders will take on this machine.
     pub(crate) fn estimate(&self, variants: &[Variant], config: &TrainConfig, context: &Context) -> Estimate {
-        let (seconds, memory) = (self.seconds(variants, config, context).ceil(), self.memory(variants, config) as f64);
+        let (seconds, memory) = (
+            self.seconds(variants, config, context).ceil(),
+            self.memory(variants, config) as f64,
+        );
         let what = format!(
             "about {seconds:.0} s, {:.0} MB of memory and {:.0} MB of disk for {} of width {} with {} latents on {} rows",
             memory / 1e6,
@@ -85,8 +88,8 @@ impl TrainingCost {
         };
         let measuring = at_once * latents * size_of::<f32>() * copies + self.parameters(config) * 16 * n;
         let reading = 2 * rows + self.rows * size_of::<Row>() * self.hooks;
-        // What a stream has read is gone when it is measured.
-        let beside = rows + (self.pool.unwrap_or(0) + training).max(measuring);
+        // What a stream has read is gone when it is measured, but its memory stays in the heap of the thread that reads.
+        let beside = rows + self.pool.unwrap_or(0) + training.max(measuring);
         PROGRAM + reading.max(beside)
     }
 

@@ -41,7 +41,11 @@ pub fn destination_parts(
     let node = graph.destination(destination).node;
     let (n, found) = match (parts, node) {
         (Parts::Neurons, Node::Mlp { layer }) => (model.spec().d_mlp, neurons(model, pairs, options, sources, layer)?),
-        (Parts::Neurons, _) => return Err(Error::Setting(format!("{node} has no neurons; only MLPs, such as m3, have them"))),
+        (Parts::Neurons, _) => {
+            return Err(Error::Setting(format!(
+                "{node} has no neurons; only MLPs, such as m3, have them"
+            )));
+        }
         (Parts::Latents(dictionary) | Parts::Transcoder(dictionary, _), _) => (
             dictionary.n_latents(),
             destination_latents::latents(model, pairs, options, sources, destination, parts)?,
