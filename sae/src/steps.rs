@@ -78,7 +78,9 @@ impl Grid {
         let mut outcomes: Vec<_> = outcomes.into_iter().map(Vec::into_iter).collect();
         for _ in 0..steps {
             for ((variant, _), outcomes) in self.members.iter().zip(&mut outcomes) {
-                let outcome = outcomes.next().expect("a member that ends early ends with an error");
+                let Some(outcome) = outcomes.next() else {
+                    unreachable!("a member that ends early ends with an error")
+                };
                 on_step(variant, &outcome?);
             }
         }
