@@ -25,10 +25,10 @@ SECRET = "test-s3-secret-8f2c1b7d"
 MODEL = pathlib.Path("models/small-world")
 HOOKS = "blocks.1.hook_resid_pre", "blocks.3.hook_resid_post"
 TRAIN = """
-steps = 100
+steps = 800
 batch = 256
 expansion = 2
-checkpoint_every = 20
+checkpoint_every = 100
 
 [[autoencoder]]
 architecture = "topk"
@@ -116,10 +116,17 @@ def objects(prefix):
     return found
 
 
+def seen(prefix):
+    """What a reader sees: a folder with an empty object `.partial-put` is not whole and is passed over."""
+    found = objects(prefix)
+    marked = [name.removesuffix(".partial-put") for name, data in found.items() if name.endswith(".partial-put") and data == b""]
+    return {name: data for name, data in found.items() if not name.startswith(tuple(marked))}
+
+
 def same(prefix, folder, what):
-    """All objects below a prefix are the files of a folder, and no others."""
+    """All objects that a reader sees below a prefix are the files of a folder, and no others."""
     is_told = lambda name: name.rsplit("/", 1)[-1].startswith(TOLD)
-    there, here = ({name: data for name, data in files.items() if not is_told(name)} for files in (objects(prefix), local_files(folder)))
+    there, here = ({name: data for name, data in files.items() if not is_told(name)} for files in (seen(prefix), local_files(folder)))
     if there.keys() != here.keys():
         sys.exit(f"error: {what}: only there {sorted(there.keys() - here.keys())}, only here {sorted(here.keys() - there.keys())}")
     different = [name for name in here if here[name] != there[name]]
@@ -219,11 +226,11 @@ def main():
         shards = lambda: sum(key.endswith(".parquet") and "tokens" not in key for key in keys(prefix))
         command = harvest(f"s3://bucket/{prefix}", documents, rows)
         kill_when(saelab(command, through_faults("a")), lambda: shards() >= 2, "killed in mid-harvest")
-        seen, whole = objects(prefix), local_files(store)
-        if "manifest.json" in seen or any(whole.get(name) != data for name, data in seen.items()):
-            sys.exit(f"error: seen of a killed harvest: {[name for name in seen if whole.get(name) != seen[name]]}")
+        visible, whole = seen(prefix), local_files(store)
+        if "manifest.json" in visible or any(whole.get(name) != data for name, data in visible.items()):
+            sys.exit(f"error: seen of a killed harvest: {[name for name in visible if whole.get(name) != visible[name]]}")
         finish(saelab(command, through_faults(cache)))
-        same(prefix, store, f"killed with {len(seen)} objects put, gone on with on {'another' if cache == 'd' else 'the same'} machine")
+        same(prefix, store, f"killed with {len(visible)} objects put, gone on with on {'another' if cache == 'd' else 'the same'} machine")
 
     # Killed in the middle of an upload in parts.
     large = 30000
