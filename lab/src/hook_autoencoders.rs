@@ -292,3 +292,43 @@ pub(super) fn check_site(dir: &Path, origin: &Origin, sites: &[TrainingSite]) ->
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_name_autoencoders_that_the_run_holds() {
+        let at = |site: &str, names: &[&str]| AtHook {
+            site: site.to_owned(),
+            hook: site.parse().unwrap(),
+            head: None,
+            autoencoders: names.iter().map(|name| ((*name).to_owned(), PathBuf::new())).collect(),
+        };
+        let sites = [
+            at("blocks.1.hook_resid_pre", &["sae-topk", "sae-relu"]),
+            at("blocks.2.hook_resid_pre", &["sae-topk"]),
+        ];
+        let check = |dictionaries: &[&str], with_error_terms: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            let set = Together {
+                dictionaries: owned(dictionaries),
+                with_error_terms: owned(with_error_terms),
+            };
+            set.check(&sites).map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            check(&["sae-topk", "sae-relu/blocks.1.hook_resid_pre"], &["sae-topk"]),
+            Ok(())
+        );
+        for (dictionaries, with_error_terms, named) in [
+            (&["sae-topk", "sae-gated"][..], &[][..], "sae-gated"),
+            (&["sae-relu/blocks.2.hook_resid_pre"], &[], "sae-relu/blocks.2"),
+            (&["sae-topk"], &["sae-gone"], "sae-gone"),
+            (&[], &[], "`dictionaries` is empty"),
+        ] {
+            let error = check(dictionaries, with_error_terms).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}

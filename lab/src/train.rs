@@ -272,8 +272,7 @@ impl Settings {
         let watch = Watch::new();
         while grid.steps_done() < config.steps {
             let before = grid.steps_done();
-            let checkpoint = (before + 1).next_multiple_of(config.checkpoint_every);
-            let until = checkpoint.min(TrainingLog::next_line(before)).min(config.steps);
+            let until = TrainingLog::next_line(before).min(config.steps);
             let mut outcomes = Vec::new();
             grid.advance(until, &mut |variant, outcome| {
                 outcomes.push((variant.name.clone(), outcome.clone()))

@@ -74,7 +74,7 @@ impl TrainingCost {
 
     /// The most bytes in memory: while rows are read and put in order there are two copies of them; then one, beside the training,
     /// and later beside what an autoencoder is measured in.
-    fn memory(&self, variants: &[Variant], config: &TrainConfig) -> usize {
+    pub(crate) fn memory(&self, variants: &[Variant], config: &TrainConfig) -> usize {
         let (latents, n) = (self.latents(config), variants.len());
         let rows = self.rows * self.width * size_of::<f32>() * self.hooks;
         let training = self.parameters(config) * (28 * n + 4) + config.batch * (latents + 4 * self.width) * 16;

@@ -11,7 +11,6 @@ use lm::HookPoint;
 use rayon::prelude::*;
 
 use crate::config::refuse;
-use crate::grid::are_side_by_side;
 use crate::measurement::Measurement;
 use crate::rows::{Rows, Scaled, Split};
 use crate::survey::Survey;
@@ -64,7 +63,7 @@ impl Grid {
 
     fn finish_with(self, mut parts: Option<&mut Parts<'_>>) -> Result<Vec<Finished>, Error> {
         self.check()?;
-        let side_by_side = are_side_by_side(&self.config, self.inputs.rows.width, &self.device);
+        let side_by_side = self.workers.is_some();
         let Self {
             config,
             members,

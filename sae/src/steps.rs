@@ -44,8 +44,9 @@ impl Grid {
         self.advance(self.steps_done() + 1, on_step)
     }
 
-    /// The next steps of every member, each on a batch of its own, but none beyond step `until`; tells what each has come to, step by
-    /// step. Small autoencoders on the CPU take a few steps before they wait for each other, others take one.
+    /// The next steps of every member, each on a batch of its own, but none beyond step `until` or the next step of a checkpoint;
+    /// tells what each has come to, step by step. Small autoencoders on the CPU take a few steps before they wait for each other,
+    /// others take one.
     ///
     /// # Errors
     ///
@@ -53,7 +54,8 @@ impl Grid {
     pub fn advance(&mut self, until: usize, on_step: &mut dyn FnMut(&Variant, &Outcome)) -> Result<(), Error> {
         let first = self.steps_done();
         let at_once = if self.workers.is_some() { ROUND } else { 1 };
-        match until.saturating_sub(first).min(at_once) {
+        let checkpoint = (first + 1).next_multiple_of(self.config.checkpoint_every);
+        match until.min(checkpoint).saturating_sub(first).min(at_once) {
             0 => Ok(()),
             steps => self.round(first, steps, on_step),
         }

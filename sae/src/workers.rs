@@ -28,28 +28,30 @@ impl Workers {
 
     /// Takes `steps` steps of each of `items`, those of an item one after another; an item whose step fails takes no more.
     /// Gives the results of each item, in the order of the items. Without threads of its own all is done on the one that calls.
+    ///
+    /// # Panics
+    ///
+    /// Without a step to take, which is an error of the caller.
     pub(crate) fn run<T: Send, R: Send, E: Send>(
         &self,
         items: &mut [T],
         steps: usize,
         step: impl Fn(&mut T, usize) -> Result<R, E> + Sync,
     ) -> Vec<Vec<Result<R, E>>> {
+        assert!(steps > 0, "steps of a round");
         let mut results: Vec<Vec<_>> = items.iter().map(|_| Vec::with_capacity(steps)).collect();
         let chains = items.iter_mut().zip(&mut results);
         let queue: Mutex<VecDeque<_>> = Mutex::new(chains.map(|(item, results)| Chain { item, results }).collect());
         let lock = || queue.lock().unwrap_or_else(PoisonError::into_inner);
         // Who waits longest comes first, so that no item is left with many steps at the end while a thread has nothing to do.
+        let next = || lock().pop_front();
         let work = || {
-            loop {
-                let next = lock().pop_front();
-                let Some(Chain { item, results }) = next else { break };
-                if results.len() < steps {
-                    let found = step(item, results.len());
-                    let goes_on = found.is_ok();
-                    results.push(found);
-                    if goes_on {
-                        lock().push_back(Chain { item, results });
-                    }
+            while let Some(Chain { item, results }) = next() {
+                let found = step(item, results.len());
+                let goes_on = found.is_ok() && results.len() + 1 < steps;
+                results.push(found);
+                if goes_on {
+                    lock().push_back(Chain { item, results });
                 }
             }
         };

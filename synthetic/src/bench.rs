@@ -351,8 +351,7 @@ impl<'a> Bench<'a> {
         on_steps(grid.steps_done() * members);
         while grid.steps_done() < train.steps {
             let before = grid.steps_done();
-            let checkpoint = (before + 1).next_multiple_of(train.checkpoint_every);
-            grid.advance(checkpoint.min(train.steps), &mut |_, _| ())?;
+            grid.advance(train.steps, &mut |_, _| ())?;
             let done = grid.steps_done();
             on_steps((done - before) * members);
             if done.is_multiple_of(train.checkpoint_every) && done < train.steps {

@@ -162,8 +162,7 @@ impl Settings {
             let cost = sizes.estimate(&config.variants, config, context);
             context.note(&format!("submit: train: {cost}"));
             seconds += cost.seconds;
-            let of_task = sizes.estimate(&config.variants[..together], config, context);
-            largest = largest.max(of_task.memory);
+            largest = largest.max(sizes.memory(&config.variants[..together], config) as f64);
             let products = config.variants.iter().map(training_cost::products);
             costs.extend(products.map(|products| products * (width * width) as f64));
         }
