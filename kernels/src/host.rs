@@ -29,6 +29,11 @@ pub fn to_vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     }
 }
 
+/// What `look` makes of a tensor's numbers, row by row; those of a CPU tensor are not copied. Waits for the device.
+pub fn look_at<const D: usize, T>(tensor: &Tensor<D>, look: impl FnOnce(&[f32]) -> T) -> T {
+    look(read(tensor).as_slice())
+}
+
 /// A tensor's numbers in host memory, row by row; those of a CPU tensor are not copied.
 pub(crate) enum HostView {
     Flex(FlexTensor),

@@ -74,7 +74,7 @@ pub use entries::Entries;
 pub use f16::{narrow_f16, widen_f16};
 pub use gemm::{Matrix, gemm};
 pub use halves::Half;
-pub use host::{from_vec, to_vec};
+pub use host::{from_vec, look_at, to_vec};
 pub use matmul::{Precision, matmul};
 pub use ops::{sparse_decode, sparse_encode};
 pub use reconstruction::{SquaredError, sparse_squared_error};

@@ -16,6 +16,7 @@ use tasks::{Task, TaskSource};
 use text::Tokenizer;
 
 use crate::error::WithContext as _;
+use crate::estimate;
 use crate::left_out::LeftOut;
 use crate::run_folder::{self, RunFolder};
 use crate::wording::counted;
@@ -100,8 +101,10 @@ impl Settings {
         let provenance = &store.manifest().provenance;
         ensure!(
             provenance.model_hash == model.hash() && provenance.tokenizer_hash == tokenizer.hash(),
-            "{} was harvested from another model or tokenizer than --model names; name that model",
-            activations.display()
+            "{} was harvested from another model or tokenizer than --model names, or with its weights in another type than --dtype {}; \
+             name that model, and that type",
+            activations.display(),
+            model.dtype()
         );
         let task = self.task(&store, &tokenizer)?;
         let chosen = self.chosen(&run, &store, context)?;
@@ -110,9 +113,9 @@ impl Settings {
         let rows = store.manifest().rows;
         let flop: f64 = chosen.iter().map(|chosen| cost(chosen, &store, &model)).sum();
         context.note(&format!(
-            "report: latents of {} dictionaries on {rows} vectors of each hook, {flop:.1e} FLOP, about {:.0} s",
-            chosen.len(),
-            (flop / 2e10).max(chosen.len() as f64)
+            "report: latents of {} on {rows} vectors of each hook, {flop:.1e} FLOP, about {:.0} s",
+            counted(chosen.len(), "autoencoder"),
+            estimate::of_pages(flop, context).max(chosen.len() as f64)
         ));
         let bar = context.bar("latents", chosen.len());
         for chosen in &chosen {

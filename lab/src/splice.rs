@@ -244,7 +244,7 @@ impl Settings {
         context.note(&format!(
             "splice: {}: {passes} passes of {}",
             counted(n, "autoencoder"),
-            estimate::of_passes(SpliceText::pass_cost(&model, &windows), passes, context)
+            estimate::of_passes(SpliceText::pass_cost(&model, &windows), passes, &model, context)
         ));
         let bar = context.bar("splice", n + file.together.len());
         let text = SpliceText::new(&model, &special, &windows)?;

@@ -100,7 +100,7 @@ impl TrainingCost {
         let matrix = |rows: usize| kernels::from_vec::<2>(values[..rows * d].to_vec(), [rows, d], &context.device);
         let (x, w_enc) = (matrix(config.batch), matrix(f));
         let product = fastest(|| {
-            kernels::to_vec(kernels::matmul(x.clone(), w_enc.clone().transpose()));
+            kernels::to_vec(config.precision.matmul(x.clone(), w_enc.clone().transpose()));
         });
         // What does not grow with the sizes; of small autoencoders that are trained side by side each thread has its own.
         let side_by_side = match sae::are_side_by_side(config, d, &context.device) {

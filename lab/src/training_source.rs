@@ -60,7 +60,10 @@ impl TrainingSource {
             context.note(&format!("train: {skipped}"));
         }
         let cost = plan.cost(&model, &tokenizer)?;
-        let (seconds, made) = (estimate::seconds_of(&cost, context), harvest.model_made(&model)?);
+        let (seconds, made) = (
+            estimate::seconds_of(&cost, &model, context),
+            harvest.model_made(&model)?,
+        );
         let mut on_lock = |locking| note_lock(locking, &harvest.out, context);
         let kept: Option<Kept<'_>> = keep.then_some((harvest.out.as_path(), &mut on_lock));
         if keep {

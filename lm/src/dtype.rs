@@ -37,7 +37,8 @@ impl Dtype {
         }
     }
 
-    pub(crate) fn half(self) -> Option<Half> {
+    /// The 16-bit type that the matrices are kept in, `None` for `f32`.
+    pub fn half(self) -> Option<Half> {
         match self {
             Self::F32 => None,
             Self::Bf16 => Some(Half::Bf16),

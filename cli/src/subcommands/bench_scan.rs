@@ -1,6 +1,6 @@
 //! `saelab bench scan`: contexts of all latents of a dictionary in one pass over a store, and where the time goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use activations::{Dtype, Part, Store, StoreWriter};
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use explain::latents::{ScanConfig, scan};
-use kernels::{from_vec, matmul, random, to_vec};
+use kernels::{from_vec, look_at, matmul, random, to_vec};
 use lm::HookPoint;
 
 use super::Context;
@@ -18,6 +18,8 @@ use lab::usage;
 
 /// Rows of a push.
 const PUSH: usize = 2048;
+/// Rows that are encoded at once.
+const ENCODED: usize = 512;
 
 /// Arguments of `saelab bench scan`.
 #[derive(Debug, clap::Args)]
@@ -68,6 +70,7 @@ impl ScanBench {
             probes: 400,
             seed: 0,
         };
+        let alone = read_and_encode(&store, hook, &encode, context)?;
         let bar = context.bar("scan", self.rows);
         let begun = Instant::now();
         let found = scan(&store, &config, None, &encode, &context.device, &mut |rows| {
@@ -85,7 +88,7 @@ impl ScanBench {
         );
         Ok(serde_json::json!({
             "bench": "scan", "rows": found.rows, "width": self.width, "latents": self.latents, "active_per_row": active as f64 / found.rows as f64,
-            "wall_s": wall, "read_s": read, "encode_s": encode, "keep_s": keep, "keep_share": keep / wall,
+            "wall_s": wall, "read_s": read, "encode_s": encode, "keep_s": keep, "read_and_encode_alone_s": alone, "of_alone": wall / alone,
             "rows_per_s": found.rows as f64 / wall, "peak_mb": usage::peak_memory_mb(),
         }))
     }
@@ -138,4 +141,26 @@ impl ScanBench {
         scores.sort_by(|a, b| b.total_cmp(a));
         scores[rows * self.k - 1]
     }
+}
+
+/// Seconds of reading a store and encoding it, without looking at the codes.
+fn read_and_encode(
+    store: &Store,
+    hook: HookPoint,
+    encode: &dyn Fn(Tensor<2>, &[Row]) -> Tensor<2>,
+    context: &Context,
+) -> anyhow::Result<f64> {
+    let begun = Instant::now();
+    for shard in 0..store.manifest().hooks[&hook].shards.len() {
+        let found = store.shards_of(hook, None, &BTreeSet::from([shard]))?;
+        for (rows, values) in found
+            .rows
+            .chunks(ENCODED)
+            .zip(found.values.chunks(ENCODED * found.width))
+        {
+            let vectors = from_vec(values.to_vec(), [rows.len(), found.width], &context.device); // [B, D]
+            look_at(&encode(vectors, rows), |_| ()); // [B, F]
+        }
+    }
+    Ok(begun.elapsed().as_secs_f64())
 }

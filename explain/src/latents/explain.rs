@@ -48,7 +48,7 @@ pub struct Plan<'a> {
     /// Rows of one role; none: all rows.
     pub role: Option<Role>,
     /// Vectors `[B, D]` and where they came from to codes `[B, F]`.
-    pub encode: &'a dyn Fn(Tensor<2>, &[Row]) -> Tensor<2>,
+    pub encode: &'a (dyn Fn(Tensor<2>, &[Row]) -> Tensor<2> + Sync),
     /// Where the activations come from, for experiments and generation; none for codes that are read from labels.
     pub reader: Option<&'a Reader<'a>>,
     /// The latents; none: some are drawn.

@@ -77,9 +77,12 @@ pub struct Predicts {
     pub true_ones: usize,
     /// Area under the curve: how often a true explanation has a higher score than another; none where all are alike.
     pub auroc: Option<Estimate>,
-    /// Spearman's rank correlation of score and agreement.
+    /// Spearman's rank correlation of score and agreement; none of fewer than three latents.
     pub spearman: Option<Estimate>,
 }
+
+/// Latents that a rank correlation needs: that of two is always 1 or -1.
+const RANKED: usize = 3;
 
 /// Scores and agreements of one latent's explanations.
 type Pairs = Vec<(f64, f64)>;
@@ -145,7 +148,9 @@ fn of_pairs(rung: Rung, whose: Whose, score: &str, latents: &[Pairs], resamples:
         explanations: all().count(),
         true_ones: all().filter(|(_, agree)| *agree >= TRUE).count(),
         auroc: Estimate::of(latents.len(), resamples, seed, area),
-        spearman: Estimate::of(latents.len(), resamples, seed, ranks),
+        spearman: (latents.len() >= RANKED)
+            .then(|| Estimate::of(latents.len(), resamples, seed, ranks))
+            .flatten(),
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use activations::Store;
 use activations::store::Row;
 use burn::tensor::{Device, Tensor};
-use kernels::{from_vec, to_vec};
+use kernels::{from_vec, look_at};
 use lm::HookPoint;
 use rayon::prelude::*;
 use tasks::{Labels, Role};
@@ -26,8 +26,10 @@ use crate::Error;
 
 /// Tokens of a slice.
 pub const SLICE: usize = 32;
-/// Rows that are encoded at once.
-const ROWS: usize = 2048;
+/// Rows that are encoded at once; of more, codes of ten thousand latents leave the caches before they are looked through.
+const ROWS: usize = 512;
+/// Codes of which one look tells whether any is active.
+const AT_ONCE: usize = 32;
 
 /// What is scanned.
 #[derive(Debug, Clone, Copy)]
@@ -99,8 +101,41 @@ impl Slice {
 /// A latent's activation at a position of a window.
 pub type Active = (u32, f32);
 
-/// Slices by priority.
-type Kept<T> = BTreeMap<(u64, Slice), Vec<T>>;
+/// A slice with its priority before it, by which slices are ordered.
+type Key = (u64, Slice);
+
+/// The slices of lowest priority, each with what is active in it.
+#[derive(Debug, Clone)]
+struct Kept<T> {
+    slices: BTreeMap<Key, Vec<T>>,
+    /// The last slice, once there are as many as are kept: most slices come after it, and are turned away without a look at the others.
+    last: Option<Key>,
+}
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self {
+            slices: BTreeMap::new(),
+            last: None,
+        }
+    }
+}
+
+impl<T> Kept<T> {
+    /// Adds entries to a slice, unless `most` others come before it.
+    fn add(&mut self, most: usize, key: Key, entries: impl IntoIterator<Item = T>) {
+        if most == 0 || self.last.is_some_and(|last| last < key) {
+            return;
+        }
+        self.slices.entry(key).or_default().extend(entries);
+        if self.slices.len() > most {
+            self.slices.pop_last();
+        }
+        if self.slices.len() == most {
+            self.last = self.slices.last_key_value().map(|(key, _)| *key);
+        }
+    }
+}
 
 /// What is kept of one latent.
 #[derive(Debug, Clone, Default)]
@@ -117,6 +152,7 @@ impl LatentScan {
     /// Slices of a half in which the latent is active, in the order of their priority, and its activations there by position.
     pub fn slices(&self, half: Half) -> impl Iterator<Item = (Slice, &[Active])> {
         self.kept[half.index()]
+            .slices
             .iter()
             .map(|((_, slice), active)| (*slice, active.as_slice()))
     }
@@ -136,7 +172,7 @@ pub struct LabelCounts {
 }
 
 /// The result of a pass.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Scan {
     /// By latent, `F`.
     pub latents: Vec<LatentScan>,
@@ -154,27 +190,27 @@ pub struct Scan {
     pub time: ScanTime,
 }
 
-/// Time of a pass.
+/// Time of a pass; codes of a batch are computed while contexts of the one before it are kept.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ScanTime {
     /// Reading the shards.
     pub read: Duration,
     /// Encoding the vectors.
     pub encode: Duration,
-    /// Keeping contexts.
+    /// Keeping contexts, on one thread.
     pub keep: Duration,
 }
 
 impl Scan {
     /// Slices of a half that stand for all of its tokens, in the order of their priority.
     pub fn probes(&self, half: Half) -> impl Iterator<Item = Slice> {
-        self.probes[half.index()].keys().map(|(_, slice)| *slice)
+        self.probes[half.index()].slices.keys().map(|(_, slice)| *slice)
     }
 
     /// Activations of a latent in the probes of a half, by slice; probes in which it is silent are left out.
     pub fn in_probes(&self, half: Half, latent: u32) -> BTreeMap<Slice, Vec<Active>> {
         let mut found: BTreeMap<Slice, Vec<Active>> = BTreeMap::new();
-        for ((_, slice), entries) in &self.probes[half.index()] {
+        for ((_, slice), entries) in &self.probes[half.index()].slices {
             let of_latent = entries.iter().filter(|entry| entry.0 == latent);
             let of_latent: Vec<Active> = of_latent.map(|(_, position, value)| (*position, *value)).collect();
             if !of_latent.is_empty() {
@@ -202,20 +238,9 @@ impl Scan {
         let kept = self
             .latents
             .iter()
-            .flat_map(|latent| latent.kept.iter().flat_map(|kept| kept.keys()));
-        let probes = self.probes.iter().flat_map(|kept| kept.keys());
+            .flat_map(|latent| latent.kept.iter().flat_map(|kept| kept.slices.keys()));
+        let probes = self.probes.iter().flat_map(|kept| kept.slices.keys());
         kept.chain(probes).map(|(_, slice)| slice.window).collect()
-    }
-}
-
-/// Adds an entry to the slices of lowest priority.
-fn keep<T>(kept: &mut Kept<T>, most: usize, key: (u64, Slice), entries: impl IntoIterator<Item = T>) {
-    if kept.len() >= most && kept.last_key_value().is_none_or(|(last, _)| *last < key) && !kept.contains_key(&key) {
-        return;
-    }
-    kept.entry(key).or_default().extend(entries);
-    if kept.len() > most {
-        kept.pop_last();
     }
 }
 
@@ -228,21 +253,13 @@ pub fn scan(
     store: &Store,
     config: &ScanConfig,
     labels: Option<&TruthLabels>,
-    encode: &dyn Fn(Tensor<2>, &[Row]) -> Tensor<2>,
+    encode: &(dyn Fn(Tensor<2>, &[Row]) -> Tensor<2> + Sync),
     device: &Device,
     on_rows: &mut dyn FnMut(usize),
 ) -> Result<Scan, Error> {
     let entry = store.manifest().hooks.get(&config.hook);
     let shards = entry.map_or(1, |entry| entry.shards.len());
-    let mut scan = Scan {
-        latents: Vec::new(),
-        probes: [Kept::new(), Kept::new()],
-        measured: HashMap::new(),
-        rows: 0,
-        counts: None,
-        prompts: HashMap::new(),
-        time: ScanTime::default(),
-    };
+    let mut scan = Scan::default();
     for shard in 0..shards {
         let begun = Instant::now();
         let found = store.shards_of(config.hook, config.head, &BTreeSet::from([shard]))?;
@@ -256,16 +273,25 @@ pub fn scan(
             }
         }
         scan.time.read += begun.elapsed();
+        // While a batch is encoded, contexts of the one before it are kept.
+        let mut encoded: Option<(&[Row], ActiveCodes)> = None;
         for (rows, values) in rows.chunks(ROWS).zip(values.chunks(ROWS * found.width)) {
-            let begun = Instant::now();
-            let codes = encode(from_vec(values.to_vec(), [rows.len(), found.width], device), rows); // [B, F]
-            let n_latents = codes.dims()[1];
-            let codes = to_vec(codes);
-            scan.time.encode += begun.elapsed();
-            let begun = Instant::now();
-            scan.add(rows, &codes, n_latents, config, labels)?;
-            scan.time.keep += begun.elapsed();
+            let vectors = from_vec(values.to_vec(), [rows.len(), found.width], device); // [B, D]
+            let ((codes, time), added) = rayon::join(
+                || timed(|| ActiveCodes::of(&encode(vectors, rows))),
+                || {
+                    encoded
+                        .take()
+                        .map_or(Ok(()), |(rows, codes)| scan.add(rows, &codes, config, labels))
+                },
+            );
+            added?;
+            scan.time.encode += time;
             on_rows(rows.len());
+            encoded = Some((rows, codes));
+        }
+        if let Some((rows, codes)) = encoded {
+            scan.add(rows, &codes, config, labels)?;
         }
     }
     if scan.rows == 0 {
@@ -279,34 +305,66 @@ pub fn scan(
     Ok(scan)
 }
 
+/// What a function returns, and the time it takes.
+fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
+    let begun = Instant::now();
+    let found = run();
+    (found, begun.elapsed())
+}
+
+/// The codes of a batch that are not zero.
+struct ActiveCodes {
+    /// Latents, `F`.
+    n_latents: usize,
+    /// By row: latent and code.
+    by_row: Vec<Vec<(u32, f32)>>,
+}
+
+impl ActiveCodes {
+    /// Those of a batch, `[B, F]`. A code that is not a number counts as active, to be reported by [`Scan::add`].
+    fn of(codes: &Tensor<2>) -> Self {
+        let n_latents = codes.dims()[1];
+        let by_row = look_at(codes, |codes| {
+            codes.par_chunks_exact(n_latents.max(1)).map(active_of).collect()
+        });
+        Self { n_latents, by_row }
+    }
+}
+
+/// Latents of a row that are active, with their codes.
+fn active_of(row: &[f32]) -> Vec<(u32, f32)> {
+    let is_active = |code: f32| code > 0.0 || code.is_nan();
+    let mut active = Vec::new();
+    for (first, codes) in (0..).step_by(AT_ONCE).zip(row.chunks(AT_ONCE)) {
+        // Hardly any code is active, and the sum is computed for many at once.
+        if codes.iter().map(|code| u32::from(is_active(*code))).sum::<u32>() > 0 {
+            let latents = (first..).zip(codes.iter().copied());
+            active.extend(latents.filter(|(_, code)| is_active(*code)));
+        }
+    }
+    active
+}
+
 impl Scan {
+    /// Adds a batch of rows and their codes.
     fn add(
         &mut self,
         rows: &[Row],
-        codes: &[f32],
-        n_latents: usize,
+        codes: &ActiveCodes,
         config: &ScanConfig,
         labels: Option<&TruthLabels>,
     ) -> Result<(), Error> {
+        let begun = Instant::now();
         if self.latents.is_empty() {
-            self.latents = vec![LatentScan::default(); n_latents];
+            self.latents = vec![LatentScan::default(); codes.n_latents];
             self.counts = labels.map(|labels| LabelCounts {
                 labels: labels.count(),
                 tokens: [0; 2],
                 holds: [(); 2].map(|()| vec![0; labels.count()]),
-                both: [(); 2].map(|()| vec![0; labels.count() * n_latents]),
+                both: [(); 2].map(|()| vec![0; labels.count() * codes.n_latents]),
             });
         }
-        let active: Vec<Vec<(u32, f32)>> = codes
-            .par_chunks_exact(n_latents.max(1))
-            .map(|row| {
-                (0..)
-                    .zip(row.iter().copied())
-                    .filter(|(_, code)| *code > 0.0 || code.is_nan())
-                    .collect()
-            })
-            .collect();
-        for (row, active) in rows.iter().zip(&active) {
+        for (row, active) in rows.iter().zip(&codes.by_row) {
             if let Some((latent, code)) = active.iter().find(|(_, code)| !code.is_finite()) {
                 return Err(Error::Latents {
                     reason: format!("latent {latent} has the code {code}; the dictionary or the store is damaged"),
@@ -323,12 +381,12 @@ impl Scan {
                 self.prompts.entry(row.row).or_insert_with(|| labels.clone());
             }
             let entries = active.iter().map(|(latent, code)| (*latent, row.position, *code));
-            keep(&mut self.probes[half], config.probes, key, entries);
+            self.probes[half].add(config.probes, key, entries);
             for &(latent, code) in active {
                 let of = &mut self.latents[latent as usize];
                 of.active[half] += 1;
                 of.maximum = of.maximum.max(code);
-                keep(&mut of.kept[half], config.contexts, key, [(row.position, code)]);
+                of.kept[half].add(config.contexts, key, [(row.position, code)]);
             }
             if let (Some(counts), Some(labels)) = (&mut self.counts, labels) {
                 counts.tokens[half] += 1;
@@ -341,6 +399,7 @@ impl Scan {
             }
         }
         self.rows += rows.len();
+        self.time.keep += begun.elapsed();
         Ok(())
     }
 }
@@ -368,18 +427,14 @@ mod tests {
             probes: 5,
             seed: 3,
         };
-        let mut scan = Scan {
-            latents: Vec::new(),
-            probes: [Kept::new(), Kept::new()],
-            measured: HashMap::new(),
-            rows: 0,
-            counts: None,
-            prompts: HashMap::new(),
-            time: ScanTime::default(),
-        };
+        let mut scan = Scan::default();
         for &at in order {
             let row = row((at / 40) as u32, (at % 40) as u32);
-            scan.add(&[row], &codes[2 * at..2 * at + 2], 2, &config, None).unwrap();
+            let codes = ActiveCodes {
+                n_latents: 2,
+                by_row: vec![active_of(&codes[2 * at..2 * at + 2])],
+            };
+            scan.add(&[row], &codes, &config, None).unwrap();
         }
         scan
     }

@@ -169,10 +169,9 @@ pub fn predicts_table(all: &[Predicts]) -> String {
             before = Some((row.rung, row.whose));
             let _ = writeln!(
                 out,
-                "\nwhether an explanation ({}) is true, of {} {} whose truth is known; {} of {} are\n{:<16} {:>22} {:>24}",
-                row.whose.name(),
-                row.latents,
+                "\nwhich score tells true explanations? {}, {}: {} of {} explanations are true\n{:<16} {:>22} {:>24}",
                 row.rung.name(),
+                row.whose.name(),
                 row.true_ones,
                 row.explanations,
                 "predicted by",
