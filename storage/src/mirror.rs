@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
@@ -20,6 +21,9 @@ use crate::{Error, Location, Names};
 pub(crate) const AT_ONCE: usize = 8;
 /// An object of this name says that what lies beside and below it is being put, or removed.
 pub(crate) const MARK: &str = ".partial-put";
+
+/// Seconds after which nobody is still putting what lies under a mark: a day, far longer than clocks differ and a folder takes.
+const ABANDONED: i64 = 24 * 60 * 60;
 
 /// What a command does with a location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +75,29 @@ fn is_claim(key: &str) -> bool {
     key.ends_with(".claim") && key.split('/').any(|part| part == ".work")
 }
 
+/// The folders that have a mark, by their keys.
+fn marked(listed: &[ObjectMeta]) -> BTreeSet<String> {
+    let marks = listed
+        .iter()
+        .filter_map(|meta| meta.location.as_ref().strip_suffix(MARK));
+    marks.map(|folder| folder.trim_end_matches('/').to_owned()).collect()
+}
+
+/// Objects of folders that killed processes have begun to put and nobody has touched since for [`ABANDONED`]: no command sees them. Marks come last.
+fn abandoned(listed: &[ObjectMeta], now: i64) -> Vec<String> {
+    let is_old = |meta: &ObjectMeta| meta.last_modified.timestamp() <= now - ABANDONED;
+    let mut keys = Vec::new();
+    for folder in marked(listed) {
+        let below = || listed.iter().filter(|meta| is_below(meta.location.as_ref(), &folder));
+        if below().all(is_old) {
+            keys.extend(below().map(|meta| meta.location.to_string()));
+        }
+    }
+    keys.sort_by_key(|key| key.ends_with(MARK));
+    keys.dedup();
+    keys
+}
+
 impl Mirror {
     pub(crate) fn new(bucket: &Arc<Bucket>, location: &Location, purpose: Use, cache: &Cache) -> Result<Self, Error> {
         let key = location
@@ -106,12 +133,20 @@ impl Mirror {
             let known = records.below(&self.key);
             known.map(|(key, record)| (key.to_owned(), record.local)).collect()
         };
-        let listed = self.bucket.list(&self.key, names.web).await?;
-        let listed = self.whole(listed);
+        let mut listed = self.bucket.list(&self.key, names.web).await?;
         let forget = first && !cache.is_unput(&self.path()) && cache.is_alone(&self.hold);
         if forget {
             self.bucket.abort_uploads(&self.key).await?;
         }
+        if forget && self.purpose == Use::Work && !self.location.scheme.is_read_only() {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let gone = abandoned(&listed, now.as_secs().cast_signed());
+            for key in &gone {
+                self.bucket.delete(key).await?;
+            }
+            listed.retain(|meta| !gone.iter().any(|key| key == meta.location.as_ref()));
+        }
+        let listed = self.whole(listed);
         let there: BTreeMap<&str, &ObjectMeta> = listed.iter().map(|meta| (meta.location.as_ref(), meta)).collect();
         self.drop_gone(known, &there, forget)?;
         let missing: Vec<&ObjectMeta> = listed.iter().filter(|meta| !self.is_current(meta, forget)).collect();
@@ -133,10 +168,7 @@ impl Mirror {
 
     /// The objects that are to be copied: those that were put whole.
     fn whole(&self, listed: Vec<ObjectMeta>) -> Vec<ObjectMeta> {
-        let marks = listed
-            .iter()
-            .filter_map(|meta| meta.location.as_ref().strip_suffix(MARK));
-        let marks: BTreeSet<String> = marks.map(|folder| folder.trim_end_matches('/').to_owned()).collect();
+        let marks = marked(&listed);
         let pattern = self
             .location
             .pattern()
@@ -271,4 +303,43 @@ fn remove_empty(path: &Path) {
     }
     // Refused where something is in it.
     let _ = fs::remove_dir(path);
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::path::Path as Key;
+    use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory};
+
+    use super::*;
+
+    #[test]
+    fn what_nobody_has_touched_for_a_day_under_a_mark_is_abandoned() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let store = InMemory::new();
+        let listed: Vec<ObjectMeta> = runtime.block_on(async {
+            for key in [
+                "run/c/step-5/.partial-put",
+                "run/c/step-5/weights",
+                "run/c/step-50/weights",
+                "run/a",
+            ] {
+                store.put(&Key::from(key), Vec::new().into()).await.unwrap();
+            }
+            store.list(None).try_collect().await.unwrap()
+        });
+        let now = listed[0].last_modified.timestamp();
+        assert!(abandoned(&listed, now).is_empty() && abandoned(&listed, now + ABANDONED / 2).is_empty());
+        let late = now + ABANDONED + 60;
+        assert_eq!(
+            abandoned(&listed, late),
+            ["run/c/step-5/weights", "run/c/step-5/.partial-put"]
+        );
+        // One object that was put since: somebody is still at it.
+        let mut touched = listed.clone();
+        let weights = touched
+            .iter_mut()
+            .find(|meta| meta.location.as_ref().ends_with("step-5/weights"));
+        weights.unwrap().last_modified += std::time::Duration::from_secs(3600);
+        assert!(abandoned(&touched, late).is_empty());
+    }
 }
