@@ -1,5 +1,6 @@
 //! `saelab train`: sparse autoencoders on cached activations, all of a site on one stream.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -7,7 +8,7 @@ use std::time::Instant;
 use activations::Store;
 use activations::store::HookEntry;
 use dictionaries::{Origin, Trained, Variant};
-use sae::{Checkpoints, Grid, Resumed, TrainConfig, TrainFile};
+use sae::{Checkpoints, Finished, Grid, Resumed, TrainConfig, TrainFile};
 use work::{Share, Unit, Work, WorkList};
 
 use crate::error::WithContext as _;
@@ -248,7 +249,7 @@ impl Settings {
             rows: n_rows,
             store_rows: store.manifest().rows,
             measured: match config.stream {
-                true => n_rows + rows.held_out_rows(),
+                true => n_rows + rows.held_out_rows() + rows.other_rows(),
                 false => n_rows,
             },
             width,
@@ -304,7 +305,7 @@ impl Settings {
             .collect();
         drop(log);
         let finished = match config.stream {
-            true => grid.finish_on(&mut |shard| rows.held_out_of(shard, &run.0))?,
+            true => finish_streamed(grid, &mut rows, run)?,
             false => grid.finish()?,
         };
         let mut told = BTreeSet::new();
@@ -381,6 +382,14 @@ fn refused(error: sae::Error) -> Error {
         }
         other => other.into(),
     }
+}
+
+/// The autoencoders of a streamed training, measured on what was held out.
+fn finish_streamed(grid: Grid, rows: &mut TrainingRows<'_>, run: &RunFolder) -> Result<Vec<Finished>, sae::Error> {
+    let rows = RefCell::new(rows);
+    grid.finish_on(&mut |part| rows.borrow_mut().held_out_of(part, &run.0), &mut |part| {
+        rows.borrow().others(part)
+    })
 }
 
 /// Reads the config of a training.

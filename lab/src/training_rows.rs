@@ -5,8 +5,9 @@
 //! that [`activations::Stream`] defines. Where all shards are in the sample of a streamed training, mean and scale are the same too, and
 //! both end with the same bytes.
 //!
-//! A streamed training reads the sample before its first step, then what its batches hold, and at the end what is held out. Of a store
-//! that is made meanwhile ([`Store::live`]) that is all that the model reads.
+//! A streamed training reads the sample before its first step, then what its batches hold, at the end what is held out, and, as long as
+//! there are latents that no row has activated, other shards. Of a store that is made meanwhile ([`Store::live`]) that is all that the model
+//! reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -24,6 +25,9 @@ use crate::{ConfigError, Result};
 const SAMPLE_SHARDS: usize = 4;
 /// Rows of that sample, at least.
 const SAMPLE_ROWS: usize = 16_384;
+
+/// Rows of other shards that a streamed training looks at in the end, where latents seem to be dead, at most. In memory it looks at all.
+const LOOKED_AT: usize = 1 << 18;
 
 /// Shards that a streamed training keeps in memory, where the store has as many.
 pub(crate) fn sampled_shards(rows_per_shard: usize) -> usize {
@@ -133,15 +137,20 @@ impl<'a> TrainingRows<'a> {
         (0..sampled).map(|i| i * shards / sampled).collect()
     }
 
-    /// Tokens that the model reads for the sample, for the batches and for what is held out; none where the store is on disk.
+    /// Tokens that the model reads for the sample, for the batches, and for what is held out or looked at in the end; none where the store is on disk.
     pub(crate) fn tokens(&self, config: &TrainConfig) -> Result<[usize; 3], activations::Error> {
-        let (sample, all) = (self.sampled(), (0..self.shards()).collect());
+        let (sample, all, others) = (
+            self.sampled(),
+            (0..self.shards()).collect(),
+            self.other_shards().collect(),
+        );
         let stream = self.stream(config)?;
         let of_shard = |shard| self.store.tokens_of(&BTreeSet::from([shard]), &|_| true);
         Ok([
             self.store.tokens_of(&sample, &|row| !self.held_out.holds(row))?,
             stream.shards().map(of_shard).sum::<Result<usize, _>>()?,
-            self.store.tokens_of(&all, &|row| self.held_out.holds(row))?,
+            self.store.tokens_of(&all, &|row| self.held_out.holds(row))?
+                + self.store.tokens_of(&others, &|row| !self.held_out.holds(row))?,
         ])
     }
 
@@ -222,6 +231,30 @@ impl<'a> TrainingRows<'a> {
             file.write(number, &split)?;
         }
         Ok(Some(split))
+    }
+
+    /// The rows of a further shard that are trained on; none behind the last that is looked at.
+    pub(crate) fn others(&self, number: usize) -> Result<Option<Split>, Error> {
+        let Some(shard) = self.other_shards().nth(number) else {
+            return Ok(None);
+        };
+        self.read(&BTreeSet::from([shard]), &|row| !self.held_out.holds(row))
+            .map(Some)
+    }
+
+    /// Rows of the shards that are looked at in the end beside the sample.
+    pub(crate) fn other_rows(&self) -> usize {
+        let manifest = self.store.manifest();
+        (self.other_shards().count() * manifest.rows_per_shard).min(manifest.rows)
+    }
+
+    /// Shards that are not of the sample, spread over the store.
+    fn other_shards(&self) -> impl Iterator<Item = usize> {
+        let sampled = self.sampled();
+        let others: Vec<usize> = (0..self.shards()).filter(|shard| !sampled.contains(shard)).collect();
+        let most = LOOKED_AT.div_ceil(self.store.manifest().rows_per_shard.max(1));
+        let n = most.min(others.len());
+        (0..n).map(move |i| others[i * others.len() / n])
     }
 
     /// Says how much is held out, and where the figures are of rows that were trained on.

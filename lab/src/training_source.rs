@@ -118,7 +118,7 @@ impl TrainingSource {
         let all = sample + steps + held_out;
         context.note(&format!(
             "train: {site}: the model reads {all} tokens, {:.2} times the text, in about {:.0} s: {sample} to find mean and scale, {steps} \
-             for the steps, {held_out} for what is held out; no activations are stored; {:.1} MB of tokens and at the end {:.1} MB of \
+             for the steps, {held_out} at most for what is held out and to look for dead latents; no activations are stored; {:.1} MB of tokens and at the end {:.1} MB of \
              held-out activations are in memory, or, each beyond 64 MB, in a file without a name",
             all as f64 / cost.tokens.max(1) as f64,
             (seconds * all as f64 / cost.tokens.max(1) as f64).ceil(),

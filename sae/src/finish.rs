@@ -31,7 +31,7 @@ pub struct Finished {
     pub summary: Summary,
 }
 
-/// What was held out, part by part in the order of a store: none behind the last one.
+/// Rows part by part, by the number of the part: none behind the last one.
 pub type Parts<'a> = dyn FnMut(usize) -> Result<Option<Split>, Error> + 'a;
 
 /// A [`Split`] that is only looked at.
@@ -51,17 +51,19 @@ impl Grid {
         self.finish_with(None)
     }
 
-    /// Ends a streamed training: its members are measured on the parts, which are asked for twice, for their mean and for all else. The
-    /// sample of rows that were trained on is looked at too: a latent is dead that no row of either activates.
+    /// Ends a streamed training: its members are measured on what was `held_out`, which is asked for twice, for the mean and for all else. The
+    /// sample of rows that were trained on is looked at too, and then the parts of `others`, as long as a latent is left that no row
+    /// activates: such a latent is dead.
     ///
     /// # Errors
     ///
-    /// As [`Grid::finish`], and those of `parts`.
-    pub fn finish_on(self, parts: &mut Parts<'_>) -> Result<Vec<Finished>, Error> {
-        self.finish_with(Some(parts))
+    /// As [`Grid::finish`], and those of `held_out` and `others`.
+    pub fn finish_on(self, held_out: &mut Parts<'_>, others: &mut Parts<'_>) -> Result<Vec<Finished>, Error> {
+        self.finish_with(Some((held_out, others)))
     }
 
-    fn finish_with(self, mut parts: Option<&mut Parts<'_>>) -> Result<Vec<Finished>, Error> {
+    fn finish_with(self, parts: Option<(&mut Parts<'_>, &mut Parts<'_>)>) -> Result<Vec<Finished>, Error> {
+        let (mut parts, others) = parts.unzip();
         self.check()?;
         let side_by_side = self.workers.is_some();
         let Self {
@@ -123,6 +125,17 @@ impl Grid {
                 false => measurements.iter_mut().for_each(one),
             }
         })?;
+        if let Some(others) = others {
+            let mut number = 0;
+            while measurements.iter().any(|(_, measurement)| measurement.has_silent())
+                && let Some(part) = others(number)?
+            {
+                for (_, measurement) in &mut measurements {
+                    measurement.look_at(&part.inputs, &held.device);
+                }
+                number += 1;
+            }
+        }
         let summaries: Vec<Summary> = measurements
             .into_iter()
             .map(|(_, measurement)| measurement.finish())

@@ -45,8 +45,7 @@ impl<'a> Measurement<'a> {
     pub(crate) fn add(&mut self, inputs: &Rows, target: Option<&Rows>, trained: usize, device: &Device) {
         let n = inputs.len();
         let first = if self.surveyed.held_out { trained } else { 0 };
-        let at_once = (ENTRIES / self.fired.len().max(1)).clamp(16, 4096);
-        for range in chunks(first..n, at_once) {
+        for range in chunks(first..n, self.at_once()) {
             let x = inputs.tensor(range.clone(), device); // [B, D]
             let codes = self.model.codes(x.clone()); // [B, F]
             for row in to_vec(codes.clone()).chunks_exact(self.fired.len()) {
@@ -64,9 +63,22 @@ impl<'a> Measurement<'a> {
         for (fired, active) in self.fired.iter_mut().zip(&self.active) {
             *fired |= *active > 0;
         }
-        for range in chunks(0..first, at_once) {
-            // Of rows that are not measured it only matters which of the other latents they activate.
-            if self.fired.iter().all(|fired| *fired) {
+        self.look(inputs, 0..first, device);
+    }
+
+    /// Whether there is a latent that no row has activated.
+    pub(crate) fn has_silent(&self) -> bool {
+        self.fired.contains(&false)
+    }
+
+    /// Notes which latents some rows activate, beside those that are measured.
+    pub(crate) fn look_at(&mut self, inputs: &Rows, device: &Device) {
+        self.look(inputs, 0..inputs.len(), device);
+    }
+
+    fn look(&mut self, inputs: &Rows, rows: Range<usize>, device: &Device) {
+        for range in chunks(rows, self.at_once()) {
+            if !self.has_silent() {
                 break;
             }
             let codes = self.model.codes(inputs.tensor(range, device)); // [B, F]
@@ -76,6 +88,11 @@ impl<'a> Measurement<'a> {
                 }
             }
         }
+    }
+
+    /// Rows that are encoded at once.
+    fn at_once(&self) -> usize {
+        (ENTRIES / self.fired.len().max(1)).clamp(16, 4096)
     }
 
     pub(crate) fn finish(self) -> Summary {

@@ -140,7 +140,10 @@ fn measured_in_parts_is_measured_as_a_whole() {
                 trained: 0,
             }))
         };
-        for (a, b) in whole.iter().zip(trained().finish_on(&mut parts).unwrap()) {
+        for (a, b) in whole
+            .iter()
+            .zip(trained().finish_on(&mut parts, &mut |_| Ok(None)).unwrap())
+        {
             assert_eq!(
                 (a.summary.rows, a.summary.held_out),
                 (if held_out > 0.0 { 30 } else { 300 }, held_out > 0.0)
