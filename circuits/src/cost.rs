@@ -32,11 +32,15 @@ pub fn cost(spec: &Spec, pairs: &[Pair], options: &ScoreOptions) -> Cost {
     };
     let for_means = if options.ablation == Ablation::Mean { 1.0 } else { 0.0 };
     let forward = forward + for_means;
-    let tokens: usize = pairs.iter().map(|pair| pair.clean.len()).sum();
-    let of_all = tokens as f64 * layers * spec.block_flops() + pairs.len() as f64 * spec.unembed_flops();
     Cost {
         forward,
         backward,
-        flops: (forward + backward) * of_all,
+        flops: (forward + backward) * forward_flops(spec, pairs),
     }
+}
+
+/// Floating-point operations of the linear layers in a forward pass of all `pairs`, of one side of each.
+pub fn forward_flops(spec: &Spec, pairs: &[Pair]) -> f64 {
+    let tokens: usize = pairs.iter().map(|pair| pair.clean.len()).sum();
+    tokens as f64 * spec.n_layer as f64 * spec.block_flops() + pairs.len() as f64 * spec.unembed_flops()
 }

@@ -57,7 +57,7 @@ pub use behaviour_pairs::behaviour_pairs;
 pub use bootstrap::{Intervals, ranks};
 pub use circuit::Circuit;
 pub use circuit_file::CircuitFile;
-pub use cost::{Cost, cost};
+pub use cost::{Cost, cost, forward_flops};
 pub use error::Error;
 pub use evaluate::{Evaluation, evaluate};
 pub use faithfulness::{Faithfulness, areas};

@@ -125,7 +125,7 @@ fn once(entries: &mut Vec<Entry>, donors: &[Donor], rng: &mut ChaCha8Rng) {
         }
         4 => {
             // Another shape of as many numbers.
-            let all: u64 = entries[at].shape.iter().product();
+            let all = entries[at].shape.iter().fold(1, |all: u64, n| all.saturating_mul(*n));
             let half = all / 2;
             let shapes = [
                 vec![all],

@@ -1,11 +1,12 @@
 //! Circuits of several tasks on each other's pairs: cross-task faithfulness beside what the circuits have in common.
 
-use circuits::{Circuit, Faithfulness, Graph, Overlap, agreement, evaluate};
+use circuits::{Circuit, Faithfulness, Graph, Overlap, Pair, agreement, evaluate, forward_flops};
 use lm::Model;
 use serde::Serialize;
 use text::Tokenizer;
 
 use super::compare::{Scored, Settings};
+use crate::estimate;
 use crate::{Context, Outcome, Result};
 
 /// A circuit on the pairs of a task.
@@ -30,21 +31,28 @@ pub(super) fn run(
 ) -> Result<Outcome<()>> {
     let edges = (args.share * graph.n_edges() as f64) as usize;
     let circuits: Vec<Circuit> = all.iter().map(|scored| args.select(graph, scored, edges)).collect();
-    context.note(&format!(
-        "circuit compare: {} circuits of {edges} edges before pruning on the pairs of {} tasks, a forward pass each",
-        circuits.len(),
-        all.len()
-    ));
     let mut cells = Vec::new();
     let sources: Vec<_> = all.iter().map(Scored::sources).collect::<Result<_, _>>()?;
     let names: Vec<String> = sources.iter().map(|sources| sources.score.name()).collect();
+    let pairs: Vec<Vec<Pair>> = sources
+        .into_iter()
+        .map(|sources| {
+            Ok(sources
+                .check_pairs(args.discovery, tokenizer, "circuit compare", context)?
+                .pairs)
+        })
+        .collect::<Result<_>>()?;
+    let flops: f64 = pairs.iter().map(|pairs| forward_flops(model.spec(), pairs)).sum();
+    context.note(&format!(
+        "circuit compare: {} circuits of {edges} edges before pruning on the pairs of {} tasks, a forward pass each, about {:.0} s",
+        circuits.len(),
+        all.len(),
+        estimate::of_circuits(circuits.len() as f64 * flops, context)
+    ));
     let bar = context.bar("circuit compare", all.len());
-    for (row, (scored, sources)) in all.iter().zip(sources).enumerate() {
-        let pairs = sources
-            .check_pairs(args.discovery, tokenizer, "circuit compare", context)?
-            .pairs;
+    for (row, (scored, pairs)) in all.iter().zip(&pairs).enumerate() {
         let options = scored.file.options;
-        let found = evaluate(model, &pairs, &circuits, options.metric, options.batch, &|_| ())?;
+        let found = evaluate(model, pairs, &circuits, options.metric, options.batch, &|_| ())?;
         for (column, values) in found.circuits.iter().enumerate() {
             cells.push(Cell {
                 task: names[row].clone(),

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use circuits::{CircuitFile, Faithfulness, evaluate};
+use circuits::{CircuitFile, Faithfulness, evaluate, forward_flops};
 use lm::LoadOptions;
 use serde::Serialize;
 
 use super::source::{CheckPairs, PairsSource, Sources};
 use crate::error::WithContext as _;
+use crate::estimate;
 use crate::run_folder;
 use crate::{Context, Outcome, Result};
 
@@ -77,9 +78,9 @@ impl Settings {
             None => sources.check_pairs(self.discovery, &tokenizer, "circuit check", context)?,
         };
         context.note(&format!(
-            "circuit check: {} runs of {} pairs, of the circuit, of all other edges, clean and corrupted",
-            4,
-            pairs.len()
+            "circuit check: 4 runs of {} pairs, of the circuit, of all other edges, clean and corrupted, about {:.0} s",
+            pairs.len(),
+            estimate::of_circuits(4.0 * forward_flops(model.spec(), &pairs), context)
         ));
         let both = [circuit.clone(), circuit.complement()];
         let bar = context.bar("circuit check", 2 * pairs.len());

@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use circuits::{Circuit, Faithfulness, Graph, Ranking, Rule, ScoreFile, Selection, evaluate, weight_norm_scores};
+use circuits::{
+    Circuit, Faithfulness, Graph, Ranking, Rule, ScoreFile, Selection, evaluate, forward_flops, weight_norm_scores,
+};
 use lm::{LoadOptions, Model};
 use serde::Serialize;
 
 use super::source::Sources;
 use super::{across, tables};
 use crate::error::WithContext as _;
+use crate::estimate;
 use crate::run_folder;
 use crate::{ConfigError, Context, Outcome, Result};
 
@@ -111,9 +114,10 @@ impl Settings {
             .map(|(scored, size)| self.select(&graph, scored, size))
             .collect();
         context.note(&format!(
-            "circuit compare: {} circuits on {} pairs, a forward pass each",
+            "circuit compare: {} circuits on {} pairs, a forward pass each, about {:.0} s",
             circuits.len(),
-            pairs.len()
+            pairs.len(),
+            estimate::of_circuits(circuits.len() as f64 * forward_flops(model.spec(), &pairs), context)
         ));
         let bar = context.bar("circuit compare", circuits.len() * pairs.len());
         let options = all[0].file.options;

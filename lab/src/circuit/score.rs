@@ -8,6 +8,7 @@ use lm::LoadOptions;
 use report::{Cell, Group, Table};
 
 use super::source::{CircuitConfig, Sources};
+use crate::estimate;
 use crate::made::{Made, ModelMade};
 use crate::run_folder;
 use crate::{ConfigFile, Context, Outcome, Result};
@@ -43,13 +44,14 @@ impl Settings {
         let graph = Graph::new(model.spec());
         let cost = circuits::cost(model.spec(), &pairs, &options);
         context.note(&format!(
-            "circuit score: {} edges by {} on {} pairs, {:.0} forward and {:.0} backward passes of each, {:.2} TFLOP",
+            "circuit score: {} edges by {} on {} pairs, {:.0} forward and {:.0} backward passes of each, {:.2} TFLOP, about {:.0} s",
             graph.n_edges(),
             options.method,
             pairs.len(),
             cost.forward,
             cost.backward,
-            cost.flops / 1e12
+            cost.flops / 1e12,
+            estimate::of_circuits(cost.flops, context)
         ));
         let folder = run_folder::model_folder(&self.model)?;
         let of_model = ModelMade::new(&self.model, &folder, &model);

@@ -1,9 +1,11 @@
 //! The character map of a SentencePiece normalizer, checked before the library reads it: it allocates what the map claims.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde_json::Value;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// As lenient as the library, which takes text without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -13,19 +15,68 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Refuses a tokenizer with a character map whose trie is longer than the map; what is not JSON is left to the library.
+/// Refuses a tokenizer with a character map whose trie is longer than the map, and what is not JSON: the library reads maps before it comes to what
+/// is wrong behind them, and each of several of the same name.
 pub(super) fn check(json: &[u8]) -> Result<(), String> {
-    serde_json::from_slice(json).map_or(Ok(()), |file| check_all(&file))
+    serde_json::from_slice(json)
+        .map(|Checked(_)| ())
+        .map_err(|error| error.to_string())
 }
 
-fn check_all(value: &Value) -> Result<(), String> {
-    match value {
-        Value::Object(fields) => fields.iter().try_for_each(|(name, value)| match value {
-            Value::String(map) if name == "precompiled_charsmap" => check_map(map),
-            _ => check_all(value),
-        }),
-        Value::Array(values) => values.iter().try_for_each(check_all),
-        _ => Ok(()),
+/// A value of JSON whose character maps were checked; of a text the text.
+struct Checked(Option<String>);
+
+impl<'de> Deserialize<'de> for Checked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Check)
+    }
+}
+
+struct Check;
+
+impl<'de> Visitor<'de> for Check {
+    type Value = Checked;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Checked, A::Error> {
+        while let Some((name, Checked(text))) = map.next_entry::<String, Checked>()? {
+            if let (Some(text), "precompiled_charsmap") = (text, name.as_str()) {
+                check_map(&text).map_err(de::Error::custom)?;
+            }
+        }
+        Ok(Checked(None))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Checked, A::Error> {
+        while values.next_element::<Checked>()?.is_some() {}
+        Ok(Checked(None))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Checked, E> {
+        Ok(Checked(Some(text.to_owned())))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Checked, E> {
+        Ok(Checked(None))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Checked, E> {
+        Ok(Checked(None))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Checked, E> {
+        Ok(Checked(None))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Checked, E> {
+        Ok(Checked(None))
+    }
+
+    fn visit_unit<E>(self) -> Result<Checked, E> {
+        Ok(Checked(None))
     }
 }
 
@@ -66,8 +117,11 @@ mod tests {
             assert!(check(file(map).as_bytes()).is_err(), "{map:?}");
         }
         assert!(check(br#"{"precompiled_charsmap": "TemplateProcessing"}"#).is_err());
+        // The library would read the map before it finds the fault, and the first of two maps.
+        assert!(check(b"{").is_err());
+        assert!(check(br#"{"precompiled_charsmap": "TemplateProcessing", "merges b}"#).is_err());
+        assert!(check(br#"{"precompiled_charsmap": "TemplateProcessing", "precompiled_charsmap": "?"}"#).is_err());
         // Left to the library.
-        assert_eq!(check(b"{"), Ok(()));
         assert_eq!(check(br#"{"precompiled_charsmap": "?"}"#), Ok(()));
     }
 }
