@@ -19,11 +19,17 @@ use crate::site::restart_layer;
 use activations::Node;
 use burn::tensor::{Tensor, TensorData};
 use dictionaries::Rows;
-use lm::{Grouping, HookPoint, Logits, Model, Pass, Passes, Past, Patch, Request, Schedule, Trace, in_order_of_rows};
+use lm::{
+    Grouping, HookPoint, Logits, Model, Pass, Passes, Past, Patch, Request, Schedule, Start, Trace, in_order_of_rows,
+};
+use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use tasks::Prompt;
 
 pub use loss::LossGradients;
+
+/// Prompts that are unembedded at once: a large vocabulary is laid out anew for every product, which costs as much as the product of 50 rows.
+const UNEMBEDDED: usize = 128;
 
 /// Most bytes of keys and values that a clean run keeps.
 const MOST_KEPT: usize = 1 << 30;
@@ -392,6 +398,8 @@ impl<'a> Runner<'a> {
         let Some((layer, resid)) = first.and_then(|layer| Some((layer, clean.resid.get(&layer)?))) else {
             return Ok(clean.outcome.clone());
         };
+        let spec = self.model.spec();
+        let last = HookPoint::ResidPost(spec.n_layer - 1);
         // The batches of the clean run, whoever made it.
         let runner = Self {
             batch: clean.batch,
@@ -408,20 +416,51 @@ impl<'a> Runner<'a> {
             });
             let request = Request {
                 patches: overwrite.collect::<Result<_, Error>>()?,
-                logits: Logits::At(batch.ends().map(|end| end - from).collect()),
+                capture: [last].into(),
                 ..Request::default()
             };
             let len = resid.dims()[1];
             let resid = resid.narrow(1, from, len - from); // [B, T - P, d_model]
             let trace = pass.resume(layer, resid, past, &request)?;
-            Ok(Outcome::read(batch, trace.logits_at()?, want)) // [B, V]
+            let ends: Vec<usize> = batch.ends().map(|end| end - from).collect();
+            Ok(Rows::from_tensor(trace.at(last, None, &ends)?)) // [B, d_model]
         })?;
-        let (mut outcome, mut places) = (Outcome::default(), Vec::new());
+        let (mut ends, mut places) = (Rows::empty(spec.d_model), Vec::new());
         for (of_batch, part) in passes {
             places.extend(of_batch);
+            ends.extend(&part);
+        }
+        self.answers(clean.prompts, &places, &ends, want)
+    }
+
+    /// What the model answers where the residual stream behind its last block is `ends` `[N, d_model]`, at END of the prompts at `places`.
+    fn answers(&self, prompts: &[Prompt], places: &[usize], ends: &Rows, want: Want<'_>) -> Result<Outcome, Error> {
+        let layer = self.model.spec().n_layer;
+        let part = |(number, places): (usize, &[usize])| {
+            let first = number * UNEMBEDDED;
+            let resid = ends.tensor(first..first + places.len(), self.model.device()); // [B, d_model]
+            let start = Start::Resid {
+                layer,
+                resid: resid.unsqueeze_dim(1), // [B, 1, d_model]
+                past: Past::default(),
+            };
+            let request = Request {
+                logits: Logits::At(vec![0; places.len()]),
+                ..Request::default()
+            };
+            let trace = self.model.run(start, &request)?;
+            let batch = Prompts {
+                places,
+                prompts: places.iter().map(|&place| &prompts[place]).collect(),
+            };
+            Ok(Outcome::read(&batch, trace.logits_at()?, want)) // [B, V]
+        };
+        let parts = places.par_chunks(UNEMBEDDED).enumerate().map(part);
+        let mut outcome = Outcome::default();
+        for part in parts.collect::<Result<Vec<Outcome>, Error>>()? {
             outcome.extend(part);
         }
-        Ok(outcome.in_order(&places))
+        Ok(outcome.in_order(places))
     }
 
     /// Handles all batches, on all threads: prompts are short, and interventions run few blocks of few positions. Each result
