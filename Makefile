@@ -39,7 +39,7 @@ help:
 	@echo "make eval TASK=pronoun        the same on another task (agreement: one that is read from files, docs/tasks.md)"
 	@echo "make eval-full [TASK=pronoun] eval with all architectures, searches and thresholds (cost printed first)"
 	@echo "make masks [MODEL=...]        which latents carry an attribute: masks learned from gradients, of the run of make eval-ioi"
-	@echo "make coverage                 whether intervals of three seeds hold the mean of forty (about 15 min)"
+	@echo "make coverage                 whether intervals of three seeds hold the mean of forty (5 min)"
 	@echo "make quick                    for every change: format, unit tests, help"
 	@echo "make test                     the tests"
 	@echo "make test-python              the Python package against the program (PYTHON_WITH=python of an environment with torch: its codes too)"

@@ -229,9 +229,10 @@ pub fn table(report: &Report, all: &[Beside]) -> String {
         "clean model: logit difference {:.2} (published, on another partition of the prompts: 3.3), accuracy {:.3} (0.91) on {} prompts\n",
         clean.logit_diff, clean.accuracy, clean.n
     );
+    let width = all.iter().map(|of| of.site.len()).max().unwrap_or(0).max(12) + 2;
     let _ = writeln!(
         out,
-        "{:<22}{:<14}{:<24}{:>9}{:>11}{:>10}",
+        "{:<22}{:<width$}{:<24}{:>9}{:>11}{:>10}",
         "dictionary", "site", "score", "here", "published", "distance"
     );
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
@@ -246,7 +247,7 @@ pub fn table(report: &Report, all: &[Beside]) -> String {
             .map(|(value, published)| rounded(value - published));
         let _ = writeln!(
             out,
-            "{:<22}{:<14}{name:<24}{:>9}{:>11}{:>10}",
+            "{:<22}{:<width$}{name:<24}{:>9}{:>11}{:>10}",
             of.dictionary,
             of.site,
             number(of.value),
