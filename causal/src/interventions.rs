@@ -28,7 +28,8 @@ use tasks::Prompt;
 
 pub use loss::LossGradients;
 
-/// Prompts that are unembedded at once: a large vocabulary is laid out anew for every product, which costs as much as the product of 50 rows.
+/// Prompts in one product with the unembedding. The whole matrix is packed for every product, which for a large vocabulary costs about as
+/// much as multiplying 50 rows, so small batches are slow.
 const UNEMBEDDED: usize = 128;
 
 /// Most bytes of keys and values that a clean run keeps.
@@ -134,10 +135,10 @@ struct Prompts<'a> {
 }
 
 impl<'a> Prompts<'a> {
-    fn new(all: &'a [Prompt], pass: &'a Pass<'_>) -> Self {
+    fn new(all: &'a [Prompt], places: &'a [usize]) -> Self {
         Self {
-            places: &pass.rows,
-            prompts: pass.rows.iter().map(|&row| &all[row]).collect(),
+            places,
+            prompts: places.iter().map(|&place| &all[place]).collect(),
         }
     }
 
@@ -449,11 +450,7 @@ impl<'a> Runner<'a> {
                 ..Request::default()
             };
             let trace = self.model.run(start, &request)?;
-            let batch = Prompts {
-                places,
-                prompts: places.iter().map(|&place| &prompts[place]).collect(),
-            };
-            Ok(Outcome::read(&batch, trace.logits_at()?, want)) // [B, V]
+            Ok(Outcome::read(&Prompts::new(prompts, places), trace.logits_at()?, want)) // [B, V]
         };
         let parts = places.par_chunks(UNEMBEDDED).enumerate().map(part);
         let mut outcome = Outcome::default();
@@ -478,7 +475,7 @@ impl<'a> Runner<'a> {
             .grouped(Grouping::Length)
             .scheduled(Schedule::SideBySide);
         passes.each(&ids, |pass| {
-            let found = work(&pass, &Prompts::new(prompts, &pass))?;
+            let found = work(&pass, &Prompts::new(prompts, &pass.rows))?;
             Ok((pass.rows, found))
         })
     }

@@ -104,20 +104,20 @@ pub(crate) fn seconds_of(cost: &Cost, model: &Model, context: &Context) -> f64 {
     cost.flops * seconds_per_flop(model.dtype(), context)
 }
 
-/// Floating-point operations in the time that one of the pages of latents takes: beside the products of the encoder, codes are sorted into contexts
-/// and histograms one by one. Measured on 1.45 M vectors of SmolLM2, 12,672 latents of which 32 are active.
+/// Time of the pages of latents over that of the encoder's products alone: codes are also sorted into contexts and histograms, one by
+/// one. Measured on 1.45 M vectors of SmolLM2 with 12,672 latents, 32 of them active.
 const OF_PAGES: f64 = 3.0;
 
-/// Seconds that pages of latents will take, of which the products have so many operations.
+/// Estimated seconds of making pages of latents, whose encoder's products take `flops` floating-point operations.
 pub(crate) fn of_pages(flops: f64, context: &Context) -> f64 {
     flops * OF_PAGES * seconds_per_flop(Dtype::F32, context)
 }
 
-/// Floating-point operations in the time that one of a circuit's passes takes: beside the products of the layers, every edge into a node is
-/// summed, and inputs of heads are kept apart. Measured at GPT-2 small's sizes and on SmolLM2, pairs of 15 to 20 tokens.
+/// Time of a circuit's passes over that of the layers' products alone: every edge into a node is summed, and heads have inputs of their
+/// own. Measured at GPT-2 small's sizes and on SmolLM2, pairs of 15 to 20 tokens.
 const OF_CIRCUITS: f64 = 7.0;
 
-/// Seconds that passes of a model with its edges apart will take, of which the layers' products have so many operations.
-pub(crate) fn of_circuits(flops: f64, context: &Context) -> f64 {
-    (flops * OF_CIRCUITS * seconds_per_flop(Dtype::F32, context)).ceil()
+/// Estimated seconds of a circuit's passes, whose layers' products take `flops` floating-point operations.
+pub(crate) fn of_circuits(flops: f64, model: &Model, context: &Context) -> f64 {
+    (flops * OF_CIRCUITS * seconds_per_flop(model.dtype(), context)).ceil()
 }

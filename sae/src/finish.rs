@@ -52,8 +52,8 @@ impl Grid {
     }
 
     /// Ends a streamed training: its members are measured on what was `held_out`, which is asked for twice, for the mean and for all else. The
-    /// sample of rows that were trained on is looked at too, and then the parts of `others`, as long as a latent is left that no row
-    /// activates: such a latent is dead.
+    /// sample of rows that were trained on is looked at too, and then the parts of `others`, until every latent was active once or no part is
+    /// left. Latents that were never active are dead.
     ///
     /// # Errors
     ///
@@ -116,23 +116,19 @@ impl Grid {
             measurements.push((variant, Measurement::new(model, surveyed)));
         }
         held.visit(parts, &mut |part| {
-            let one = |(variant, measurement): &mut (&Variant, Measurement<'_>)| {
+            each(&mut measurements, side_by_side, |(variant, measurement)| {
                 let target = variant.target.and_then(|hook| part.targets.get(&hook)).copied();
                 measurement.add(part.inputs, target, part.trained, &held.device);
-            };
-            match side_by_side {
-                true => measurements.par_iter_mut().for_each(one),
-                false => measurements.iter_mut().for_each(one),
-            }
+            });
         })?;
         if let Some(others) = others {
             let mut number = 0;
             while measurements.iter().any(|(_, measurement)| measurement.has_silent())
                 && let Some(part) = others(number)?
             {
-                for (_, measurement) in &mut measurements {
+                each(&mut measurements, side_by_side, |(_, measurement)| {
                     measurement.look_at(&part.inputs, &held.device);
-                }
+                });
                 number += 1;
             }
         }
@@ -152,6 +148,18 @@ impl Grid {
             }
         });
         finished.collect()
+    }
+}
+
+/// Runs `one` on each measurement, of small autoencoders each on a thread.
+fn each<'a>(
+    measurements: &mut [(&'a Variant, Measurement<'a>)],
+    side_by_side: bool,
+    one: impl Fn(&mut (&'a Variant, Measurement<'a>)) + Send + Sync,
+) {
+    match side_by_side {
+        true => measurements.par_iter_mut().for_each(one),
+        false => measurements.iter_mut().for_each(one),
     }
 }
 

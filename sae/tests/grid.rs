@@ -181,7 +181,7 @@ fn measured_in_parts_is_measured_as_a_whole() {
     }
 }
 
-/// A latent that only a row beyond the sample activates is not dead. (Streamed trainings called 0.36 of the latents dead, of which 0.13 were.)
+/// Regression: streamed trainings reported 0.36 of the latents as dead where 0.13 were. A latent is alive if a row of any part activates it.
 #[test]
 fn latents_that_other_parts_activate_are_not_dead() {
     let config = config(serde_json::json!({}));

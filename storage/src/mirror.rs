@@ -83,19 +83,19 @@ fn marked(listed: &[ObjectMeta]) -> BTreeSet<String> {
     marks.map(|folder| folder.trim_end_matches('/').to_owned()).collect()
 }
 
-/// Objects of folders that killed processes have begun to put and nobody has touched since for [`ABANDONED`]: no command sees them. Marks come last.
+/// Keys of objects below marks that were all put at least [`ABANDONED`] ago, by processes that were killed: no command sees them. Marks
+/// come last, so that what is left of a removal that breaks off stays unseen.
 fn abandoned(listed: &[ObjectMeta], now: i64) -> Vec<String> {
     let is_old = |meta: &ObjectMeta| meta.last_modified.timestamp() <= now - ABANDONED;
-    let mut keys = Vec::new();
+    let mut keys = BTreeSet::new();
     for folder in marked(listed) {
         let below = || listed.iter().filter(|meta| is_below(meta.location.as_ref(), &folder));
         if below().all(is_old) {
-            keys.extend(below().map(|meta| meta.location.to_string()));
+            keys.extend(below().map(|meta| meta.location.as_ref()));
         }
     }
-    keys.sort_by_key(|key| key.ends_with(MARK));
-    keys.dedup();
-    keys
+    let (marks, others): (Vec<&str>, Vec<&str>) = keys.into_iter().partition(|key| key.ends_with(MARK));
+    others.into_iter().chain(marks).map(str::to_owned).collect()
 }
 
 impl Mirror {
@@ -144,7 +144,8 @@ impl Mirror {
             for key in &gone {
                 self.bucket.delete(key).await?;
             }
-            listed.retain(|meta| !gone.iter().any(|key| key == meta.location.as_ref()));
+            let gone: BTreeSet<&str> = gone.iter().map(String::as_str).collect();
+            listed.retain(|meta| !gone.contains(meta.location.as_ref()));
         }
         let listed = self.whole(listed);
         let there: BTreeMap<&str, &ObjectMeta> = listed.iter().map(|meta| (meta.location.as_ref(), meta)).collect();

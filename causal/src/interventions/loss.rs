@@ -60,7 +60,7 @@ impl Runner<'_> {
             .map(|&row| clean.prompts[row].ids.as_slice())
             .collect();
         let pass = Passes::new(self.model, clean.batch).pass(number, batch.clone(), &ids)?;
-        let prompts = Prompts::new(clean.prompts, &pass);
+        let prompts = Prompts::new(clean.prompts, &pass.rows);
         let (from, past) = past(&clean.keys_values[number], layer, overwrites, &prompts)?;
         let positions = |node: &Node| -> Result<Vec<usize>, Error> {
             Ok(prompts

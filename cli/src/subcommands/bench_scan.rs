@@ -8,7 +8,7 @@ use activations::store::{HookShape, Layout, Provenance, Row, Shuffle};
 use activations::{Dtype, Part, Store, StoreWriter};
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
-use explain::latents::{ScanConfig, scan};
+use explain::latents::{ROWS, ScanConfig, scan};
 use kernels::{from_vec, look_at, matmul, random, to_vec};
 use lm::HookPoint;
 
@@ -18,8 +18,6 @@ use lab::usage;
 
 /// Rows of a push.
 const PUSH: usize = 2048;
-/// Rows that are encoded at once.
-const ENCODED: usize = 512;
 
 /// Arguments of `saelab bench scan`.
 #[derive(Debug, clap::Args)]
@@ -153,11 +151,7 @@ fn read_and_encode(
     let begun = Instant::now();
     for shard in 0..store.manifest().hooks[&hook].shards.len() {
         let found = store.shards_of(hook, None, &BTreeSet::from([shard]))?;
-        for (rows, values) in found
-            .rows
-            .chunks(ENCODED)
-            .zip(found.values.chunks(ENCODED * found.width))
-        {
+        for (rows, values) in found.rows.chunks(ROWS).zip(found.values.chunks(ROWS * found.width)) {
             let vectors = from_vec(values.to_vec(), [rows.len(), found.width], &context.device); // [B, D]
             look_at(&encode(vectors, rows), |_| ()); // [B, F]
         }

@@ -63,7 +63,7 @@ pub use planted_codes::PlantedCodes;
 pub use predicate::{Conjunction, Literal, MOST, MOST_TOKENS, Predicate};
 pub use predicts::{Predicts, Whose, predicts};
 pub use says::{PromptLabels, Says};
-pub use scan::{Active, Half, LabelCounts, LatentScan, SLICE, Scan, ScanConfig, ScanTime, Slice, scan};
+pub use scan::{Active, Half, LabelCounts, LatentScan, ROWS, SLICE, Scan, ScanConfig, ScanTime, Slice, scan};
 pub use search::{Candidate, Search};
 pub use simulation::simulation;
 pub use table::{Edits, predicts_table, table};

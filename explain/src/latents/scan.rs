@@ -27,8 +27,8 @@ use crate::Error;
 /// Tokens of a slice.
 pub const SLICE: usize = 32;
 /// Rows that are encoded at once; of more, codes of ten thousand latents leave the caches before they are looked through.
-const ROWS: usize = 512;
-/// Codes of which one look tells whether any is active.
+pub const ROWS: usize = 512;
+/// Codes that are tested together; hardly any is active, so most are passed over with one vectorised test.
 const AT_ONCE: usize = 32;
 
 /// What is scanned.

@@ -47,7 +47,7 @@ pub(super) fn run(
         "circuit compare: {} circuits of {edges} edges before pruning on the pairs of {} tasks, a forward pass each, about {:.0} s",
         circuits.len(),
         all.len(),
-        estimate::of_circuits(circuits.len() as f64 * flops, context)
+        estimate::of_circuits(circuits.len() as f64 * flops, model, context)
     ));
     let bar = context.bar("circuit compare", all.len());
     for (row, (scored, pairs)) in all.iter().zip(&pairs).enumerate() {

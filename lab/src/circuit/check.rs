@@ -80,7 +80,7 @@ impl Settings {
         context.note(&format!(
             "circuit check: 4 runs of {} pairs, of the circuit, of all other edges, clean and corrupted, about {:.0} s",
             pairs.len(),
-            estimate::of_circuits(4.0 * forward_flops(model.spec(), &pairs), context)
+            estimate::of_circuits(4.0 * forward_flops(model.spec(), &pairs), &model, context)
         ));
         let both = [circuit.clone(), circuit.complement()];
         let bar = context.bar("circuit check", 2 * pairs.len());

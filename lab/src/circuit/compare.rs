@@ -117,7 +117,11 @@ impl Settings {
             "circuit compare: {} circuits on {} pairs, a forward pass each, about {:.0} s",
             circuits.len(),
             pairs.len(),
-            estimate::of_circuits(circuits.len() as f64 * forward_flops(model.spec(), &pairs), context)
+            estimate::of_circuits(
+                circuits.len() as f64 * forward_flops(model.spec(), &pairs),
+                &model,
+                context
+            )
         ));
         let bar = context.bar("circuit compare", circuits.len() * pairs.len());
         let options = all[0].file.options;

@@ -51,7 +51,7 @@ impl Settings {
             cost.forward,
             cost.backward,
             cost.flops / 1e12,
-            estimate::of_circuits(cost.flops, context)
+            estimate::of_circuits(cost.flops, &model, context)
         ));
         let folder = run_folder::model_folder(&self.model)?;
         let of_model = ModelMade::new(&self.model, &folder, &model);
