@@ -156,6 +156,14 @@ def kill_when(process, is_time, what):
     process[1].close()
 
 
+def settle(prefix):
+    """Waits for requests that a killed process has sent and the server has not carried out yet."""
+    before = None
+    while (now := keys(prefix)) != before:
+        before = now
+        time.sleep(0.5)
+
+
 def refused(words, env, what, contains):
     begin = time.monotonic()
     _, err = finish(saelab(words, env), expect=1)
@@ -256,16 +264,24 @@ def main():
         sys.exit(f"error: none of {len(left)} uploads begun by a killed process is aborted")
     same("parts", WORK / "large", f"killed with {len(left)} uploads in parts begun, of which the next command has aborted {len(left - begun())}")
 
-    # Killed in training, gone on with elsewhere.
-    for name, data in local_files(store).items():
-        client.put_object(Bucket="bucket", Key=f"resumed/activations/{name}", Body=data)
-    is_saved = lambda: any("SHA256SUMS" in key for key in keys("resumed/checkpoints"))
-    kill_when(saelab(train("s3://bucket/resumed"), environment(moto, "e")), is_saved, "killed in training")
-    _, err = finish(saelab(train("s3://bucket/resumed"), through_faults("f")))
-    if "resum" not in err:
-        sys.exit(f"error: it did not resume: {err}")
-    left = abandoned("resumed")
-    same("resumed", WORK / "local", f"a training killed, resumed on another machine, {len(left)} objects of a checkpoint left under a mark", but=left)
+    # Killed in training, some time after its first checkpoint was put, gone on with elsewhere.
+    for delay in (0, 0.3, 0.6, 0.9):
+        prefix = f"resumed-{delay}"
+        for name, data in local_files(store).items():
+            client.put_object(Bucket="bucket", Key=f"{prefix}/activations/{name}", Body=data)
+
+        def is_time():
+            there = keys(f"{prefix}/checkpoints")
+            is_whole = lambda key: key.endswith("/SHA256SUMS") and key.replace("SHA256SUMS", ".partial-put") not in there
+            return any(map(is_whole, there)) and time.sleep(delay) is None
+
+        kill_when(saelab(train(f"s3://bucket/{prefix}"), environment(moto, f"killed-{delay}")), is_time, "killed in training")
+        settle(prefix)
+        _, err = finish(saelab(train(f"s3://bucket/{prefix}"), through_faults(f"resumed-{delay}")))
+        if delay == 0 and "resumes from its checkpoint" not in err:
+            sys.exit(f"error: it did not resume: {err}")
+        left = abandoned(prefix)
+        same(prefix, WORK / "local", f"killed in training {delay} s after a checkpoint, resumed on another machine, {len(left)} objects left under marks", but=left)
 
     # Two processes that do the same, and two parts, on machines of their own.
     both = [saelab(harvest("s3://bucket/both", documents, rows), through_faults(cache)) for cache in "gh"]
@@ -322,7 +338,7 @@ def main():
     for path in WORK.rglob("*"):
         if path.is_file() and path.name != "servers.log" and SECRET.encode() in path.read_bytes():
             sys.exit(f"error: the secret stands in {path}")
-    for prefix in ("run", "of-text", "resumed", "parts-of"):
+    for prefix in ("run", "of-text", "resumed-0", "parts-of"):
         for name, data in objects(prefix).items():
             if SECRET.encode() in data or str(WORK).encode() in data:
                 sys.exit(f"error: the secret or a local path stands in {prefix}/{name}")

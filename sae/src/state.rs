@@ -81,6 +81,20 @@ impl Checkpoints {
         self.dir.join(format!(".partial-{}", self.short()))
     }
 
+    /// Where a checkpoint is while it is removed.
+    fn removed(&self) -> PathBuf {
+        self.dir.join(format!(".partial-removed-{}", self.short()))
+    }
+
+    /// Removes a whole checkpoint. It loses its name first, so that nobody finds a part of it, whenever this process ends.
+    fn remove_whole(&self, path: &Path) -> Result<(), Error> {
+        artifacts::remove_folder(&self.removed())?;
+        if path.exists() {
+            fs::rename(path, self.removed()).map_err(|cause| artifacts::Error::write(path, cause))?;
+        }
+        Ok(artifacts::remove_folder(&self.removed())?)
+    }
+
     /// Removes all checkpoints of this training, and the folder if nothing else is in it.
     ///
     /// # Errors
@@ -91,9 +105,10 @@ impl Checkpoints {
             .into_iter()
             .filter(|found| found.training == self.short())
         {
-            artifacts::remove_folder(&found.path)?;
+            self.remove_whole(&found.path)?;
         }
         artifacts::remove_folder(&self.partial())?;
+        artifacts::remove_folder(&self.removed())?;
         // Not where another training has something in it, or another process was faster.
         let _ = fs::remove_dir(&self.dir);
         Ok(())
@@ -144,12 +159,12 @@ impl Grid {
         artifacts::write_json(&partial.join(STATE), &state)?;
         add(STATE)?;
         artifacts::write_atomic(&partial.join(SUMS), |file| file.write_all(sums.as_bytes()))?;
-        artifacts::remove_folder(&whole)?;
+        checkpoints.remove_whole(&whole)?;
         fs::rename(&partial, &whole).map_err(|cause| artifacts::Error::write(&whole, cause))?;
         let mut old = found(dir)?;
         old.retain(|found| found.training == short);
         for found in &old[..old.len().saturating_sub(KEPT)] {
-            artifacts::remove_folder(&found.path)?;
+            checkpoints.remove_whole(&found.path)?;
         }
         Ok(())
     }

@@ -54,8 +54,10 @@ pub(crate) struct Mirror {
     pub(crate) key: String,
     pub(crate) purpose: Use,
     pub(crate) hold: Hold,
-    /// Folders that somebody has not put whole, by their keys.
-    incomplete: Mutex<BTreeSet<String>>,
+    /// Folders that somebody has not put whole, and what lies in them, by their keys.
+    incomplete: Mutex<BTreeMap<String, Vec<String>>>,
+    /// Folders that this process has marked, until a pass has put or removed all of them.
+    marks: Mutex<BTreeSet<String>>,
 }
 
 /// Whether a file is of this machine only: temporary files, locks, what is about to be removed.
@@ -110,7 +112,8 @@ impl Mirror {
             location: location.clone(),
             key,
             purpose,
-            incomplete: Mutex::new(BTreeSet::new()),
+            incomplete: Mutex::new(BTreeMap::new()),
+            marks: Mutex::new(BTreeSet::new()),
         })
     }
 
@@ -119,8 +122,12 @@ impl Mirror {
         self.bucket.path(&self.key)
     }
 
-    pub(crate) fn incomplete(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    pub(crate) fn incomplete(&self) -> MutexGuard<'_, BTreeMap<String, Vec<String>>> {
         self.incomplete.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn marks(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the copy what is there now. Where no other process uses it, what a killed one has left and not put goes; else files
@@ -168,7 +175,7 @@ impl Mirror {
     }
 
     /// The objects that are to be copied: those that were put whole.
-    fn whole(&self, listed: Vec<ObjectMeta>) -> Vec<ObjectMeta> {
+    fn whole(&self, mut listed: Vec<ObjectMeta>) -> Vec<ObjectMeta> {
         let marks = marked(&listed);
         let pattern = self
             .location
@@ -186,12 +193,15 @@ impl Mirror {
                     .as_ref()
                     .is_none_or(|pattern| pattern.matches_with(key, options))
         };
-        let wanted = listed
-            .into_iter()
-            .filter(|meta| is_wanted(meta.location.as_ref()))
-            .collect();
-        *self.incomplete() = marks;
-        wanted
+        let below = |folder: &String| {
+            let keys = listed.iter().map(|meta| meta.location.as_ref());
+            let of_folder = keys.filter(|key| is_below(key, folder) && !key.ends_with(MARK));
+            (folder.clone(), of_folder.map(str::to_owned).collect())
+        };
+        let incomplete: BTreeMap<String, Vec<String>> = marks.iter().map(below).collect();
+        listed.retain(|meta| is_wanted(meta.location.as_ref()));
+        *self.incomplete() = incomplete;
+        listed
     }
 
     /// Whether the copy of an object need not be fetched.

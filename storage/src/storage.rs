@@ -186,7 +186,7 @@ impl Storage {
             let done = match mirror.location.scheme.is_read_only() {
                 true => refuse_written(mirror),
                 false if mirror.purpose == Use::Work => {
-                    let done = self.handle().and_then(|handle| self.shared.pass(&handle, mirror, true));
+                    let done = self.handle().and_then(|handle| self.shared.last_pass(&handle, mirror));
                     self.shared.cache.set_unput(&mirror.path(), done.is_err());
                     done
                 }
@@ -294,6 +294,15 @@ impl Shared {
         let put = handle.block_on(mirror.pass(&self.names, all))?;
         lock(&self.put).add(put);
         Ok(())
+    }
+
+    /// A pass with all, and another where files vanished in it, as another process of this machine may have them do.
+    fn last_pass(&self, handle: &Handle, mirror: &Mirror) -> Result<(), Error> {
+        self.pass(handle, mirror, true)?;
+        match mirror.marks().is_empty() {
+            true => Ok(()),
+            false => self.pass(handle, mirror, true),
+        }
     }
 }
 

@@ -222,6 +222,75 @@ fn a_folder_that_was_not_put_whole_is_passed_over_and_put_anew() {
 }
 
 #[test]
+fn a_mark_goes_when_what_could_not_be_put_is_put_or_removed() {
+    for is_removed in [false, true] {
+        let world = World::new();
+        let one = world.process("one");
+        one.open(&at("s3://bucket/run"), Use::Work).unwrap();
+        let (mirror, handle) = (lock(&one.shared.mirrors)[0].clone(), one.handle().unwrap());
+        // Somebody else puts other bytes at the place of one of many files, and takes them back later.
+        world.put("run/sae/a/05", b"other", None);
+        let names: Vec<String> = (0..20)
+            .map(|index| format!("s3://bucket/run/sae/a/{index:02}"))
+            .collect();
+        for name in names
+            .iter()
+            .map(String::as_str)
+            .chain(["s3://bucket/run/sae/a/weights"])
+        {
+            write(&one, name, b"own");
+        }
+        assert!(matches!(
+            one.shared.pass(&handle, &mirror, true),
+            Err(Error::Conflict { .. })
+        ));
+        let there = world.objects();
+        assert!(there.contains_key("run/sae/a/.partial-put") && !there.contains_key("run/sae/a/weights"));
+        run(async { world.bucket.delete(&Key::from("run/sae/a/05")).await }).unwrap();
+        if is_removed {
+            fs::remove_dir_all(one.local(&at("s3://bucket/run/sae"), Use::Work)).unwrap();
+        }
+        one.finish().unwrap();
+        let left = world.objects();
+        assert_eq!(left.len(), if is_removed { 0 } else { 21 }, "{left:?}");
+        assert!(left.values().all(|bytes| bytes == b"own"));
+    }
+}
+
+#[test]
+fn what_is_left_of_a_folder_that_vanished_while_it_was_put_is_never_seen() {
+    for has_old in [false, true] {
+        let world = World::new();
+        let old = ["run/c/5/.partial-put", "run/c/5/old", "run/c/5/weights"];
+        for key in old.into_iter().filter(|_| has_old) {
+            world.put(key, b"", None);
+        }
+        let one = world.process("one");
+        one.open(&at("s3://bucket/run"), Use::Work).unwrap();
+        let mirror = lock(&one.shared.mirrors)[0].clone();
+        for name in ["x", "y", "weights"] {
+            write(&one, &format!("s3://bucket/run/c/5/{name}"), b"own");
+        }
+        let plan = mirror.plan(&NAMES, false).unwrap();
+        // Some are put and the others vanish, as where a trainer removes an old checkpoint.
+        for name in ["y", "weights"] {
+            fs::remove_file(one.local(&at(&format!("s3://bucket/run/c/5/{name}")), Use::Work)).unwrap();
+        }
+        one.handle().unwrap().block_on(mirror.carry_out(&plan, &NAMES)).unwrap();
+        let there = world.objects();
+        assert!(
+            there.contains_key(old[0]) && there.contains_key("run/c/5/x"),
+            "{there:?}"
+        );
+        let other = world.process("other");
+        assert_eq!(other.open(&at("s3://bucket/run"), Use::Input).unwrap().files, 0);
+        fs::remove_file(one.local(&at("s3://bucket/run/c/5/x"), Use::Work)).unwrap();
+        one.finish().unwrap();
+        assert_eq!(world.objects().len(), 0);
+    }
+}
+
+#[test]
 fn bytes_that_are_not_those_that_were_put_are_refused() {
     let world = World::new();
     let hash = artifacts::sha256_hex(b"put");
