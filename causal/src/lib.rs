@@ -27,4 +27,4 @@ pub use error::Error;
 pub use interventions::{CleanRun, Outcome, Runner, Want};
 pub use locate::{LocateConfig, LocateFile, Located, locate};
 pub use site::{Evidence, Site, Sites};
-pub use splice::{Change, Function, Insert, Place, SpliceTask, SpliceText};
+pub use splice::{Change, Fidelity, Function, Insert, Place, SpliceTask, SpliceText};

@@ -18,6 +18,7 @@
 //!
 //! Shapes: `B` windows, `T` tokens, `V` vocabulary, `D` width, `n` replaced tokens, `m` predicting ones.
 
+mod fidelity;
 mod patches;
 
 use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
@@ -29,6 +30,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::Error;
+pub use fidelity::Fidelity;
 use patches::Spliced;
 
 /// Windows of one forward pass.
@@ -143,6 +145,8 @@ pub struct SpliceText<'a> {
 pub struct SpliceTask<'t, 'a> {
     text: &'t SpliceText<'a>,
     writes: Vec<Place>,
+    /// The mean of each over the replaced tokens, `[1, D]`.
+    means: Vec<Tensor<2>>,
     /// With zeros in these places.
     pub zero: Change,
     /// With the mean over the replaced tokens in each of these places.
@@ -224,8 +228,8 @@ impl<'a> SpliceText<'a> {
         Ok(text)
     }
 
-    /// What one pass over all windows with all logits takes, untouched or changed. A text takes one, a [task](Self::task) five, and
-    /// each [change](Self::change) two.
+    /// What one pass over all windows with all logits takes, untouched or changed. A text takes one, a [task](Self::task) five, each
+    /// [change](Self::change) two, and a [fidelity](SpliceTask::fidelity) at most one.
     pub fn pass_cost(model: &Model, windows: &[Vec<u32>]) -> PassCost {
         let request = Request {
             logits: Logits::All,
@@ -302,14 +306,15 @@ impl<'a> SpliceText<'a> {
         let means = self.means(writes)?;
         let zeros = writes.iter().map(|&place| Insert::at(place, |x| x.zeros_like()));
         let zeros: Vec<Insert> = zeros.collect();
-        let means = writes.iter().zip(means).map(|(&place, mean)| {
+        let constant = writes.iter().zip(means.clone()).map(|(&place, mean)| {
             Insert::at(place, move |x| x.zeros_like() + mean.clone()) // [n, D]
         });
         Ok(SpliceTask {
             text: self,
             writes: writes.to_vec(),
             zero: self.change(&zeros)?,
-            mean: self.change(&means.collect::<Vec<_>>())?,
+            mean: self.change(&constant.collect::<Vec<_>>())?,
+            means,
         })
     }
 

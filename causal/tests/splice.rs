@@ -308,6 +308,97 @@ fn a_dictionary_reads_what_another_wrote() {
 }
 
 #[test]
+fn fidelity_is_that_of_the_untouched_model_in_f64() {
+    let World12 {
+        model,
+        special,
+        windows,
+    } = world(Fill::Packed);
+    let text = SpliceText::new(&model, &special, &windows).unwrap();
+    let (mid, out) = (Place::new(HookPoint::ResidMid(1)), Place::new(HookPoint::MlpOut(1)));
+    for (reads, writes) in [(HERE, HERE), (mid, out)] {
+        let dictionary = top_four();
+        let found = text
+            .task(&[writes])
+            .unwrap()
+            .fidelity(reads, writes, &dictionary)
+            .unwrap();
+        // All vectors first, then each sum as it is written.
+        let (mut targets, mut residuals, mut codes) = (Vec::new(), Vec::new(), Vec::new());
+        for window in windows.iter().filter(|window| window.len() >= 3) {
+            let at = plain(window, &special);
+            let [x, y] = [reads, writes].map(|place| read(&model, window, place, Vec::new(), &at));
+            let of = dictionary.codes(x.clone());
+            residuals.extend(to_f64(y.clone() - dictionary.reconstruct_from(x, of.clone())));
+            targets.extend(to_f64(y));
+            codes.extend(to_f64(of));
+        }
+        let n = targets.len() as f64;
+        let width = targets[0].len();
+        let mean: Vec<f64> = (0..width)
+            .map(|d| targets.iter().map(|y| y[d]).sum::<f64>() / n)
+            .collect();
+        let square = |row: &[f64]| row.iter().map(|x| x * x).sum::<f64>();
+        let apart = |y: &[f64]| square(&y.iter().zip(&mean).map(|(y, m)| y - m).collect::<Vec<_>>());
+        let pairs = || residuals.iter().zip(&targets).map(|(e, y)| (square(e), apart(y)));
+        let (error, variance) = pairs().fold((0.0, 0.0), |sums, (e, v)| (sums.0 + e, sums.1 + v));
+        let per_token = pairs().map(|(e, v)| e / v).sum::<f64>() / n;
+        let counts: Vec<f64> = (0..codes[0].len())
+            .map(|latent| codes.iter().filter(|row| row[latent] > 0.0).count() as f64)
+            .collect();
+        let share =
+            |is: &dyn Fn(f64) -> bool| counts.iter().filter(|count| is(**count)).count() as f64 / counts.len() as f64;
+        let near = |found: f64, expected: f64| (found - expected).abs() < 1e-5 * expected.abs().max(1.0);
+        assert!(
+            near(found.fvu.unwrap(), error / variance),
+            "{found:?} {}",
+            error / variance
+        );
+        assert!(near(found.fvu_per_token.unwrap(), per_token), "{found:?} {per_token}");
+        assert!(near(found.l0, counts.iter().sum::<f64>() / n), "{found:?}");
+        assert_eq!(found.dead, share(&|count| count == 0.0));
+        assert_eq!(found.dense, share(&|count| count > 0.1 * n));
+        assert!(
+            found.dead > 0.0 && found.dense > 0.0 && found.l0 > 0.0,
+            "the test sees all three: {found:?}"
+        );
+    }
+    let elsewhere = text.task(&[out]).unwrap().fidelity(HERE, HERE, &top_four());
+    assert!(elsewhere.is_err());
+}
+
+/// A dictionary of random directions with four active latents, among them one that is always and eight that never are.
+fn top_four() -> Autoencoder {
+    let (d, f) = (128, 64);
+    let draw = |stream: &str| kernels::random::normal(&mut kernels::random::rng(5, stream), f * d, 0.2);
+    let mut b_enc = vec![0.0; f];
+    b_enc[0] = 1e3;
+    b_enc[f - 8..].fill(-1e3);
+    Autoencoder {
+        normalisation: Normalisation::None,
+        activation: Activation::Topk { k: 4 },
+        subtracts_b_dec: false,
+        parameters: Parameters {
+            w_enc: from_vec(draw("encoder"), [f, d], &cpu()),
+            b_enc: from_vec(b_enc, [f], &cpu()),
+            w_dec: from_vec(draw("decoder"), [f, d], &cpu()),
+            b_dec: from_vec(vec![0.1; d], [d], &cpu()),
+            extra: Vec::new(),
+        },
+        transcodes: false,
+        skip: None,
+    }
+}
+
+/// The vectors of a tensor `[n, D]` in f64.
+fn to_f64(rows: Tensor<2>) -> Vec<Vec<f64>> {
+    let width = rows.dims()[1];
+    let values = to_vec(rows);
+    let of_row = |row: &[f32]| row.iter().map(|x| f64::from(*x)).collect();
+    values.chunks_exact(width).map(of_row).collect()
+}
+
+#[test]
 fn identities_and_error_terms_change_nothing() {
     let World12 {
         model,

@@ -92,7 +92,7 @@ fn autoencoders_of_running_text_are_trained_spliced_and_compared_with_the_world(
     ]);
     let told = String::from_utf8_lossy(&told.stderr).into_owned();
     // One of the model, five at each of the two hooks, two for each of the five.
-    assert!(told.contains("splice: 5 autoencoders: 21 passes of "), "{told}");
+    assert!(told.contains("splice: 5 autoencoders: 26 passes of "), "{told}");
     succeeds(&[
         "splice",
         config,
@@ -117,7 +117,10 @@ fn autoencoders_of_running_text_are_trained_spliced_and_compared_with_the_world(
     };
     assert_eq!(of("imported")["spliced"], of("sae-topk")["spliced"]);
     assert!(of("imported")["summary"].is_null() && of("sae-topk")["summary"]["fvu"].is_number());
+    assert_eq!(of("imported")["fidelity"], of("sae-topk")["fidelity"]);
     for row in spliced.as_array().unwrap() {
+        let fvu = row["fidelity"]["fvu"].as_f64().unwrap();
+        assert!(fvu > 0.0 && row["fidelity"]["l0"].as_f64().unwrap() > 0.0, "{row}");
         assert!(
             row["spliced"]["kl"].as_f64().unwrap() > 0.0 && row["zero"]["kl"].as_f64().unwrap() > 0.0,
             "{row}"

@@ -37,4 +37,4 @@ pub use formats::{Format, NamedHook, read_torch};
 pub use normalisation::Normalisation;
 pub use parameters::Parameters;
 pub use rows::Rows;
-pub use trained::{Dominant, Summary, Trained, Variant};
+pub use trained::{DENSE, Dominant, Summary, Trained, Variant};

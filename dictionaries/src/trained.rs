@@ -56,6 +56,9 @@ pub struct Variant {
     pub frozen_decoder: bool,
 }
 
+/// A latent that is active on a larger share of the rows is dense.
+pub const DENSE: f64 = 0.1;
+
 /// How well an autoencoder reconstructs, and with how much.
 ///
 /// `x` is what is to be reconstructed, `e = x - x̂`, `x̄` the mean of the measured rows; sums run over rows and dimensions.
@@ -75,7 +78,7 @@ pub struct Summary {
     /// Share of latents that no row activates, held out or not; rows marked as special do not count. Of the rows that a streamed
     /// training was trained on its sample is looked at.
     pub dead: f64,
-    /// Share of latents that more than a tenth of the measured rows activate.
+    /// Share of latents that more than [`DENSE`] of the measured rows activate.
     pub dense: f64,
     /// Rows that all but `dead` were measured on.
     pub rows: usize,

@@ -6,7 +6,6 @@
 
 use crate::Error;
 use crate::ledger::{Entry, Selection, members};
-use crate::legacy::Legacy;
 use crate::metric::{Method, Metric};
 use crate::report::Report;
 use crate::statistics::{
@@ -57,8 +56,6 @@ pub struct Family {
     pub seeds: usize,
     /// Mean over seeds and places in each metric; none where it was not measured.
     pub means: Vec<Option<f64>>,
-    /// Behaviours of the published code that it was measured with.
-    pub legacy: Vec<Legacy>,
 }
 
 /// The difference of two families in one metric.
@@ -146,8 +143,6 @@ struct Source<'a> {
     runs: Vec<usize>,
     family: &'a str,
     identities: Vec<&'a str>,
-    /// Behaviours of the published code that it was measured with.
-    legacy: &'a [Legacy],
     members: Vec<&'a str>,
     /// Whether it has fewer seeds than can speak for others.
     too_few_seeds: bool,
@@ -193,7 +188,6 @@ pub fn compare(
         name: source.name.clone(),
         seeds: source.members.len(),
         means: means(source),
-        legacy: source.legacy.to_vec(),
     });
     let mut pairs = Vec::new();
     for &metric in metrics {
@@ -326,10 +320,7 @@ fn sources(runs: &[Evaluation]) -> Vec<Source<'_>> {
         for family in families {
             let of: Vec<_> = known.iter().filter(|facts| facts.family == family).collect();
             let identities: Vec<&str> = of.iter().map(|facts| facts.identity.as_str()).collect();
-            let legacy = run.report.config.legacy.as_slice();
-            let same = |source: &Source<'_>| {
-                source.family == family && source.identities == identities && source.legacy == legacy
-            };
+            let same = |source: &Source<'_>| source.family == family && source.identities == identities;
             if let Some(place) = sources.iter().position(same) {
                 sources[place].runs.push(number);
                 continue;
@@ -339,7 +330,6 @@ fn sources(runs: &[Evaluation]) -> Vec<Source<'_>> {
                 runs: vec![number],
                 family,
                 identities,
-                legacy,
                 members: members(known, family),
                 too_few_seeds: of.len() < FEWEST_SEEDS && of.iter().any(|facts| facts.seeded),
                 entries: &run.entries,

@@ -4,7 +4,6 @@
 //! Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)).
 
 use crate::Error;
-use crate::legacy::Legacy;
 use crate::metric::Method;
 use lm::Dtype;
 use serde::{Deserialize, Serialize};
@@ -89,10 +88,6 @@ pub struct EvalFile {
     pub min_effect: f64,
     /// The family whose edits are the yardstick of success and magnitude. Default `supervised-mean`, the paper's.
     pub reference: String,
-    /// Behaviours of the published code to measure with: `mean-per-candidate`, `rank-on-edited`, `absolute-ratios`. Default
-    /// none; they show what they did to a figure, and the report says so.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub legacy: Vec<Legacy>,
     /// Pairs of families, trained on samples that share no prompt, that are asked whether they split an attribute alike on the
     /// prompts of a third; each pair once, in either order. Default none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -128,7 +123,6 @@ impl Default for EvalFile {
             min_denominator: 0.1,
             min_effect: 0.05,
             reference: "supervised-mean".to_owned(),
-            legacy: Vec::new(),
             split_alike: Vec::new(),
             compare: vec![Compare {
                 left: "sae-topk".to_owned(),
@@ -151,13 +145,6 @@ impl Deref for EvalConfig {
     }
 }
 
-impl EvalConfig {
-    /// Whether a behaviour of the published code is asked for.
-    pub fn has(&self, legacy: Legacy) -> bool {
-        self.legacy.contains(&legacy)
-    }
-}
-
 impl From<EvalConfig> for EvalFile {
     fn from(config: EvalConfig) -> Self {
         config.0
@@ -169,18 +156,7 @@ impl TryFrom<EvalFile> for EvalConfig {
 
     /// # Errors
     /// [`Error::Config`] names the field that is out of range.
-    fn try_from(mut file: EvalFile) -> Result<Self, Error> {
-        file.legacy.sort();
-        file.legacy.dedup();
-        for (legacy, method) in [
-            (Legacy::MeanPerCandidate, Method::Greedy),
-            (Legacy::RankOnEdited, Method::Guided),
-        ] {
-            if file.legacy.contains(&legacy) && !file.edits.contains(&method) {
-                let reason = format!("names {legacy}, which is about {method} edits, and `edits` does not");
-                return refuse("legacy", reason);
-            }
-        }
+    fn try_from(file: EvalFile) -> Result<Self, Error> {
         let positive = [
             ("prompts", file.prompts, 2),
             ("interpretability_prompts", file.interpretability_prompts, 4),
@@ -319,11 +295,6 @@ mod tests {
             ("min_effect", &["1e-9", "0.999"], &["0.0", "1.0", "-0.5"]),
             ("reference", &["\"supervised-lstsq\""], &["[]"]),
             (
-                "legacy",
-                &["[]", "[\"rank-on-edited\", \"rank-on-edited\"]"],
-                &["[\"random\"]"],
-            ),
-            (
                 "split_alike",
                 &["[]", "[{\"left\": \"a\", \"right\": \"b\"}]"],
                 &[
@@ -352,7 +323,7 @@ mod tests {
             .unwrap()
             .keys()
             .find(|key| !keys.contains(&key.as_str()));
-        assert_eq!((missing, cases.len()), (None, defaults.as_object().unwrap().len() + 3));
+        assert_eq!((missing, cases.len()), (None, defaults.as_object().unwrap().len() + 2));
         let parse = |key: &str, value: &str| serde_json::from_str::<EvalConfig>(&format!("{{\"{key}\": {value}}}"));
         for (key, taken, refused) in cases {
             for value in *taken {
@@ -377,7 +348,6 @@ mod tests {
             (r#"{"ks": [3, 4], "compare_k": 3, "edits": ["guided"]}"#, "`compare_k`"),
             (r#"{"edits": ["exhaustive", "greedy"]}"#, "`compare_k`"),
             (r#"{"promts": 3}"#, "promts"),
-            (r#"{"edits": ["greedy"], "legacy": ["rank-on-edited"]}"#, "`legacy`"),
         ];
         for (text, part) in cases {
             let message = serde_json::from_str::<EvalConfig>(text).unwrap_err().to_string();

@@ -10,7 +10,6 @@
 use crate::bootstrap::paired;
 use crate::config::EvalConfig;
 use crate::ledger::{Entry, Key, Ledger};
-use crate::legacy::Legacy;
 use crate::metric::{Method, Metric};
 use crate::report::{DictionaryFacts, NONE};
 use causal::site::Site;
@@ -35,9 +34,7 @@ pub(crate) fn derive(ledger: &mut Ledger, sites: &[Site], dictionaries: &[Dictio
                 if let (Some(none), Some(reference)) = (none, reference) {
                     here.rate(&mut derived, &facts.name, none, &reference.name, config);
                 }
-                if !config.has(Legacy::MeanPerCandidate) {
-                    here.gaps(&mut derived, &facts.name, config);
-                }
+                here.gaps(&mut derived, &facts.name, config);
                 if let Some(none) = none {
                     here.areas(&mut derived, &facts.name, none, config);
                 }

@@ -20,7 +20,7 @@
 //! | [`truth`] | latents against all that the written world knows of its tokens |
 //! | [`phenomena`] | occlusion and over-splitting: checks of dictionaries, and toys |
 //! | [`published`] | the paper's numbers beside ours |
-//! | [`config`], [`legacy`] | settings of an evaluation; behaviours of published code that can be asked for |
+//! | [`config`] | settings of an evaluation |
 //! | [`mod@evaluate`], `measure`, `derive` | the evaluation, site by site, and scores that relate others |
 //! | [`parts`] | what a broken run has measured |
 //! | [`metric`], [`report`], [`columns`], [`table`] | what comes out: names, JSON, Parquet, text |
@@ -43,7 +43,6 @@ pub mod evaluate;
 pub mod interpretability;
 pub mod interpretation;
 pub mod ledger;
-pub mod legacy;
 mod linear;
 pub mod masks;
 mod measure;
@@ -62,7 +61,6 @@ pub use config::{Baseline, EvalConfig, EvalFile};
 pub use dictionary_set::{DictionarySet, Edit, TaskDictionary};
 pub use error::Error;
 pub use evaluate::{Earlier, Evaluated, Observer, evaluate};
-pub use legacy::Legacy;
 pub use metric::{Method, Metric};
 pub use parts::Parts;
-pub use truth::{DENSE, FamilyScore, PredicateLatents, Probes, Truth, WorldSample};
+pub use truth::{FamilyScore, PredicateLatents, Probes, Truth, WorldSample};

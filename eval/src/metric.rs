@@ -1,7 +1,6 @@
 //! What is measured, and how edits are found: the names in reports.
 
 use crate::control::exhaustive_reaches;
-use crate::legacy::Legacy;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as NameError, StrDeserializer};
 use serde::{Deserialize, Serialize};
@@ -146,6 +145,15 @@ impl Metric {
 }
 
 impl Metric {
+    /// The worst and the best that a dictionary can reach; none where there is no such thing. A latent that has nothing to do with a value has
+    /// an MCC of 0.
+    pub(crate) fn ends(self) -> Option<(f64, f64)> {
+        match self {
+            Self::Mcc => Some((0.0, 1.0)),
+            _ => Some(self.range()).filter(|(least, most)| least.is_finite() && most.is_finite()),
+        }
+    }
+
     /// The least and the most that the score can be; infinite where it has no end.
     pub fn range(self) -> (f64, f64) {
         match self {
@@ -224,7 +232,7 @@ macro_rules! named_by_serde {
     )*};
 }
 
-named_by_serde!(Test, Metric, Method, Legacy);
+named_by_serde!(Test, Metric, Method);
 
 #[cfg(test)]
 mod tests {

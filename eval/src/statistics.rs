@@ -17,10 +17,10 @@
 //! variance estimates, <https://doi.org/10.1002/sim.3095>), and no end is beyond the range of what is measured. A family of one
 //! seed adds nothing, and its interval takes that seed as given. The p-value is the level whose interval just reaches zero.
 //!
-//! Shares of prompts that are predicted right are near 0 or 1 for most seeds and somewhere else for a few: three seeds that all reach 1
-//! say little of the fourth, and t between them covers too seldom. To the variance between seeds of a share at a site two seeds are added
-//! that count [`UNSEEN`] of the seeds each and reach 0 and 1, as Agresti and Coull add prompts (<https://doi.org/10.2307/2685469>); the
-//! mean stays that of the seeds. `saelab coverage` measures what all this comes to on real seeds.
+//! Shares of prompts that are predicted right are near 0 or 1 for most seeds and somewhere else for a few, and the best latent of a value
+//! may be one that some seeds have and others lack: three seeds that agree say little of the fourth, and t between them covers too seldom.
+//! To the variance between seeds of a score that has ends two seeds are added at every site that count [`UNSEEN`] of the seeds each and
+//! reach the worst and the best, as Agresti and Coull add prompts (<https://doi.org/10.2307/2685469>); the mean stays that of the seeds. `saelab coverage` measures what all this comes to on real seeds.
 //!
 //! Many differences tested at once are held to Holm's step-down levels (<https://www.jstor.org/stable/4615733>).
 //!
@@ -31,7 +31,7 @@ use crate::metric::Metric;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a seed that was not seen, and reaches nothing or everything, counts for each one that was.
+/// What a seed that was not seen, and reaches the worst or the best, counts for each one that was.
 const UNSEEN: f64 = 0.01;
 
 /// Seeds without which a family's spread is not known well enough to call a difference real.
@@ -158,7 +158,7 @@ pub fn difference(left: &[Measured<'_>], right: &[Measured<'_>], metric: Metric)
         resamples,
         seeds: added(
             &[left, right]
-                .map(|side| spread_by_site(side, &common, metric.is_share()))
+                .map(|side| spread_by_site(side, &common, metric.ends()))
                 .concat(),
         ),
         within: (least - most, most - least),
@@ -178,8 +178,9 @@ fn resampled_mean(side: &[Measured<'_>], common: &[&Place]) -> Vec<f64> {
     (0..resamples).map(mean).collect() // [R]
 }
 
-/// What each site adds to the variance of a family's mean over seeds, which is a mean over all of `common`; nothing of a single seed.
-fn spread_by_site(side: &[Measured<'_>], common: &[&Place], is_share: bool) -> Vec<Spread> {
+/// What each site adds to the variance of a family's mean over seeds, which is a mean over all of `common`; nothing of a single seed. `ends`
+/// are the worst and the best that a seed can reach.
+fn spread_by_site(side: &[Measured<'_>], common: &[&Place], ends: Option<(f64, f64)>) -> Vec<Spread> {
     if side.len() < 2 {
         return Vec::new();
     }
@@ -193,7 +194,7 @@ fn spread_by_site(side: &[Measured<'_>], common: &[&Place], is_share: bool) -> V
         let of_seeds: Vec<f64> = side.iter().map(of_seed).collect();
         let weight = here.len() as f64 / common.len() as f64;
         Spread {
-            variance: weight.powi(2) * variance_of_mean(&of_seeds, is_share),
+            variance: weight.powi(2) * variance_of_mean(&of_seeds, ends),
             degrees: of_seeds.len() as f64 - 1.0,
         }
     };
@@ -201,14 +202,15 @@ fn spread_by_site(side: &[Measured<'_>], common: &[&Place], is_share: bool) -> V
 }
 
 /// Variance of the mean of several seeds at one site.
-fn variance_of_mean(of_seeds: &[f64], is_share: bool) -> f64 {
+fn variance_of_mean(of_seeds: &[f64], ends: Option<(f64, f64)>) -> f64 {
     let n = of_seeds.len() as f64;
     let mean = of_seeds.iter().sum::<f64>() / n;
     let squares: f64 = of_seeds.iter().map(|value| (value - mean).powi(2)).sum();
-    let unseen = if is_share { UNSEEN } else { 0.0 };
-    let ends = n * unseen * (mean.powi(2) + (1.0 - mean).powi(2));
-    let weight = n * (1.0 + 2.0 * unseen);
-    (squares + ends) / (weight - 1.0) / weight
+    let (unseen, weight) = ends.map_or((0.0, n), |(worst, best)| {
+        let unseen = n * UNSEEN * ((mean - worst).powi(2) + (best - mean).powi(2));
+        (unseen, n * (1.0 + 2.0 * UNSEEN))
+    });
+    (squares + unseen) / (weight - 1.0) / weight
 }
 
 /// The sum of independent variances, with Welch and Satterthwaite's degrees of freedom.
@@ -500,6 +502,20 @@ mod tests {
     }
 
     #[test]
+    fn three_seeds_that_agree_do_not_speak_for_all() {
+        // A latent that six of ten seeds have: F1 0.95 or 0.4. All three seeds are alike in more than a quarter of the draws.
+        let resamples = vec![vec![0.95_f32; 500]; 3];
+        for metric in [Metric::F1, Metric::Mcc, Metric::EditAccuracy] {
+            let alike = family_mean(&family(&resamples, &[0.95; 3]), metric).unwrap();
+            let (low, high) = alike.interval(LEVEL).unwrap();
+            assert!(low < 0.73 && low > 0.5 && high == 1.0, "{metric}: {low} {high}");
+        }
+        let unbounded = family_mean(&family(&resamples, &[0.95; 3]), Metric::Necessity).unwrap();
+        let (low, high) = unbounded.interval(LEVEL).unwrap();
+        assert!((low - 0.95).abs() < 1e-6 && (high - 0.95).abs() < 1e-6, "{low} {high}");
+    }
+
+    #[test]
     fn intervals_of_shares_cover_what_few_seeds_do() {
         for (often, low) in [(0.9, 0.5), (0.8, 0.6), (0.8, 0.3), (0.95, 0.5)] {
             for (seeds, sites) in [(3, 1), (3, 5), (10, 5)] {
@@ -529,7 +545,7 @@ mod tests {
         };
         let spread = |family: &[Measured<'_>]| {
             let common: Vec<&Place> = family[0].keys().collect();
-            added(&spread_by_site(family, &common, false)).unwrap()
+            added(&spread_by_site(family, &common, None)).unwrap()
         };
         let two = spread(&of([place(0, ""), place(1, "")]));
         assert!(
@@ -573,15 +589,15 @@ mod tests {
 
     #[test]
     fn where_all_prompts_are_right_an_interval_has_a_width() {
-        let all = vec![vec![1.0_f32; 500]; 3];
-        let found = family_mean(&family(&all, &[1.0; 3]), Metric::F1).unwrap();
+        let all = vec![vec![1.0_f32; 500]];
+        let found = family_mean(&family(&all, &[1.0]), Metric::F1).unwrap();
         // One of 500 other prompts is wrong: of 1,000 prompts 3.7 may be.
         let (low, high) = found.interval(LEVEL).unwrap();
         assert!(
             (low - (1.0 - 40.0_f64.ln() / 1000.0)).abs() < 1e-9 && high == 1.0,
             "{low} {high}"
         );
-        let found = family_mean(&family(&all, &[1.0; 3]), Metric::Sufficiency).unwrap();
+        let found = family_mean(&family(&all, &[1.0]), Metric::Sufficiency).unwrap();
         assert_eq!(found.interval(LEVEL), Some((1.0, 1.0)));
     }
 

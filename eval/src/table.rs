@@ -15,7 +15,6 @@ use tasks::{Attribute, TaskName};
 
 use crate::compare::Compared;
 use crate::ledger::members;
-use crate::legacy::Legacy;
 use crate::metric::Metric;
 use crate::report::{Comparison, Report, Score};
 use causal::locate::Located;
@@ -35,13 +34,6 @@ pub fn tables(report: &Report) -> String {
         clean.accuracy,
         clean.n
     );
-    if !report.config.legacy.is_empty() {
-        let legacy = names_of(&report.config.legacy);
-        wrap(
-            &mut out,
-            &format!("MADE AS BY PUBLISHED CODE, NO MEASURE OF THE DICTIONARIES: {legacy}\n"),
-        );
-    }
     let groups = groups(report);
     let all = columns::rows(report);
     let names = names(&all);
@@ -123,14 +115,6 @@ pub fn compared(found: &Compared) -> String {
             let _ = write!(out, "{:>wide$}", fine(*mean), wide = column.len());
         }
         out.push('\n');
-    }
-    for family in found.families.iter().filter(|family| !family.legacy.is_empty()) {
-        let _ = writeln!(
-            out,
-            "{} was measured as by published code: {}",
-            family.name,
-            names_of(&family.legacy)
-        );
     }
     for stability in &found.stability {
         let metric = stability.metric;
@@ -245,10 +229,6 @@ pub fn located(located: &Located) -> String {
         list(&attributes)
     );
     out
-}
-
-fn names_of(legacy: &[Legacy]) -> String {
-    legacy.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Means of the families over seeds and places with intervals, in three of the metrics that are compared.

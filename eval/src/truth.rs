@@ -15,6 +15,7 @@ mod probes;
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
+use dictionaries::DENSE;
 use kernels::{from_vec, matmul, to_vec};
 use lm::{HookPoint, Model, Passes, Request, Schedule};
 use rayon::prelude::*;
@@ -29,8 +30,6 @@ pub use probes::Probes;
 
 /// Rows of each half on which a predicate must hold.
 pub const FEWEST: usize = 20;
-/// Share of the tokens on which a latent is active beyond which it is dense: it stands for no predicate that seldom holds.
-pub const DENSE: f64 = 0.1;
 /// MCC from which a predicate counts as found by its latent, and a latent as explained by its predicate.
 const FOUND: f64 = 0.5;
 /// Tokens whose codes are held densely at once.

@@ -1,4 +1,4 @@
-//! Scores that set searches, seeds and the published code's behaviours side by side.
+//! Scores that set searches and seeds side by side.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,12 +12,9 @@ mod common;
 use burn::tensor::{Device, Tensor};
 use causal::interventions::Runner;
 use common::{World, sets, sites, world};
-use dictionaries::{Codes, Dictionary, Directions, Encoder, LabelledEncoder, Rows};
+use dictionaries::{Dictionary, Encoder, LabelledEncoder};
 use eval::config::Compare;
-use eval::control::{Ranking, apply, greedy, guided, mean_per_candidate, with_offsets};
-use eval::{
-    DictionarySet, Earlier, Edit, EvalFile, Evaluated, Legacy, Method, Metric, Score, TaskDictionary, evaluate, table,
-};
+use eval::{DictionarySet, Earlier, Edit, EvalFile, Evaluated, Method, Metric, Score, TaskDictionary, evaluate};
 use tasks::{Attribute, Labels};
 
 fn settings() -> EvalFile {
@@ -183,118 +180,4 @@ fn seeds_that_split_alike_agree_and_others_do_not() {
         0,
         "one seed has nothing to agree with"
     );
-}
-
-/// The sum of each pick as the published code made it, written out: `sum (c_j + b)`.
-#[test]
-fn with_the_mean_in_every_candidate_edits_drag_it_along() {
-    let draw = |n: usize, stream: &str| kernels::random::normal(&mut kernels::random::rng(3, stream), n, 1.0);
-    let (d, f) = (4, 6);
-    let rows = Rows::new(d, draw(f * d, "directions"));
-    let codes = |salt: u32| Codes {
-        n_latents: f,
-        rows: (0..20_u32).map(|i| vec![((i + salt) % 5, 1.5), (5, 1.0)]).collect(),
-    };
-    let (alpha, beta) = (codes(0), codes(2));
-    let (source, target) = (
-        Rows::new(d, draw(20 * d, "source")),
-        Rows::new(d, draw(20 * d, "target")),
-    );
-    let pairs = ((&source, &alpha), (&target, &beta));
-
-    let offset = vec![3.0, -2.0, 1.0, 0.5];
-    let directions = Directions::new(rows.clone(), offset.clone());
-    let swaps = mean_per_candidate(pairs.0, pairs.1, &directions, 3);
-    let edited = with_offsets(&apply(&source, &swaps, &directions), &swaps, &directions);
-    for (i, picks) in swaps.iter().enumerate() {
-        assert!((1..=3).contains(&picks.len()));
-        for (column, b) in offset.iter().enumerate() {
-            let dragged: f32 = picks
-                .iter()
-                .map(|swap| swap.delta() * rows.row(swap.latent as usize)[column] + b)
-                .sum();
-            assert!((edited.row(i)[column] - source.row(i)[column] - dragged).abs() < 1e-4);
-        }
-        // The first pick is the best there is, however bad: tried one by one, latent 5 standing for those without a change.
-        let after = |latent: usize| -> f32 {
-            let code = |codes: &Codes| {
-                codes.rows[i]
-                    .iter()
-                    .find(|entry| entry.0 as usize == latent)
-                    .map_or(0.0, |e| e.1)
-            };
-            let delta = code(&beta) - code(&alpha);
-            let parts = (0..d).map(|c| target.row(i)[c] - source.row(i)[c] - delta * rows.row(latent)[c] - offset[c]);
-            parts.map(|x| x * x).sum()
-        };
-        let best = (0..f).map(after).fold(f32::INFINITY, f32::min);
-        assert!((after(picks[0].latent as usize) - best).abs() < 1e-3);
-    }
-
-    // Without an offset the slip does nothing but force a first pick.
-    let directions = Directions::new(rows, vec![0.0; d]);
-    let (slip, right) = (
-        mean_per_candidate(pairs.0, pairs.1, &directions, 3),
-        greedy(pairs.0, pairs.1, &directions, 3),
-    );
-    let changing = slip
-        .iter()
-        .map(|picks| picks.iter().copied().filter(|swap| swap.delta() != 0.0));
-    assert_eq!(changing.map(Iterator::collect::<Vec<_>>).collect::<Vec<_>>(), right);
-}
-
-#[test]
-fn ranked_on_the_edited_prompts_unknown_names_get_any_latents() {
-    let codes = |row: Vec<(u32, f32)>| Codes {
-        n_latents: 3,
-        rows: vec![row],
-    };
-    let (alpha, beta) = (codes(vec![(0, 1.0)]), codes(vec![(1, 1.0), (2, 1.0)]));
-    // Value 1 never occurred where latents were ranked.
-    let ranking = Ranking::new(2, vec![1.0, 0.0, 0.0, 0.0, 0.0, 0.0], vec![true, false]);
-    assert!(!ranking.knows(&[1]));
-    let guessing = ranking.guessing();
-    assert!(guessing.knows(&[1]));
-    let swaps = guided((&alpha, &[0]), (&beta, &[1]), &guessing, 1);
-    let latents: Vec<u32> = swaps[0].iter().map(|swap| swap.latent).collect();
-    assert_eq!(latents, [0, 1], "the lowest active latent stands for the name");
-}
-
-#[test]
-fn published_behaviour_is_measured_when_asked_for_and_named() {
-    let World { model, .. } = world();
-    let edits = vec![Method::Greedy, Method::Guided];
-    let legacy = vec![Legacy::MeanPerCandidate, Legacy::RankOnEdited, Legacy::AbsoluteRatios];
-    let plain = run(
-        &sets(model),
-        EvalFile {
-            edits: edits.clone(),
-            ..settings()
-        },
-    );
-    let as_published = run(
-        &sets(model),
-        EvalFile {
-            edits,
-            legacy,
-            ..settings()
-        },
-    );
-    let values = |found: &Evaluated, metric, method| -> Vec<Option<f64>> {
-        let scores = of(&found.report.scores, "random", metric);
-        let by = scores.into_iter().filter(|score| score.method == method);
-        by.map(|score| score.value).collect()
-    };
-    for metric in [Metric::EditDistance, Metric::EditAccuracy] {
-        let of_guided = |found| values(found, metric, Some(Method::Guided));
-        assert_ne!(of_guided(&plain), of_guided(&as_published), "{metric}");
-    }
-    let sufficiencies = values(&as_published, Metric::Sufficiency, None);
-    assert!(sufficiencies.iter().all(|value| value.unwrap() >= 0.0));
-    let text = table::tables(&as_published.report);
-    assert!(
-        text.contains("MADE AS BY PUBLISHED CODE") && text.contains("mean-per-candidate"),
-        "{text}"
-    );
-    assert!(!table::tables(&plain.report).contains("PUBLISHED"));
 }

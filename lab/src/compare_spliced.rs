@@ -121,7 +121,6 @@ fn table(rows: &[Row<'_>]) -> String {
         }
         let shown = if row.identical { 1 } else { row.runs.len() };
         for (place, (run, spliced)) in row.runs.iter().take(shown).enumerate() {
-            let summary = spliced.summary.as_ref();
             let _ = writeln!(
                 out,
                 "{:<width$}  {run:<wide$} {:>8} {:>8} {:>8.4} {:>8.4}",
@@ -130,14 +129,16 @@ fn table(rows: &[Row<'_>]) -> String {
                 } else {
                     ""
                 },
-                share(summary.and_then(|summary| summary.fvu)),
-                summary.map_or("-".to_owned(), |summary| format!("{:.2}", summary.l0)),
+                share(spliced.fidelity.fvu),
+                format!("{:.2}", spliced.fidelity.l0),
                 spliced.spliced.ce,
                 spliced.spliced.ce - spliced.ce_clean
             );
         }
     }
-    out.push_str("\nFVU, L0: of each one's own training; CE: with the reconstruction in place. No intervals: splice.json holds means only.\n");
+    out.push_str(
+        "\nAll on this text; CE: with the reconstruction in place. No intervals: splice.json holds means only.\n",
+    );
     out
 }
 
@@ -150,7 +151,7 @@ mod tests {
             serde_json::json!({
                 "dictionary": dictionary, "architecture": "topk", "site": "blocks.2.hook_resid_pre",
                 "writes": "blocks.2.hook_resid_pre", "model": model, "identity": identity, "summary": null, "tokens": 900,
-                "ce_clean": 2.0, "dense": 0.0, "spliced": {"ce": ce, "kl": 0.0}, "zero": {"ce": 1.0, "kl": 0.0},
+                "ce_clean": 2.0, "fidelity": {"fvu": 0.25, "fvu_per_token": 0.3, "l0": 8.0, "dead": 0.0, "dense": 0.0}, "spliced": {"ce": ce, "kl": 0.0}, "zero": {"ce": 1.0, "kl": 0.0},
                 "mean": {"ce": 1.0, "kl": 0.0}, "recovered_from_zero": 0.9, "recovered_from_mean": 0.9,
             })
         };
@@ -171,12 +172,15 @@ mod tests {
             "{table}"
         );
         assert!(
-            lines.contains(&vec!["relu", "runs/a", "-", "-", "2.5000", "0.5000"]),
+            lines.contains(&vec!["relu", "runs/a", "0.2500", "8.00", "2.5000", "0.5000"]),
             "{table}"
         );
-        assert!(lines.contains(&vec!["runs/b", "-", "-", "2.1250", "0.1250"]), "{table}");
         assert!(
-            lines.contains(&vec!["gated", "runs/b", "-", "-", "2.7500", "0.7500"]),
+            lines.contains(&vec!["runs/b", "0.2500", "8.00", "2.1250", "0.1250"]),
+            "{table}"
+        );
+        assert!(
+            lines.contains(&vec!["gated", "runs/b", "0.2500", "8.00", "2.7500", "0.7500"]),
             "{table}"
         );
     }

@@ -65,7 +65,7 @@ fn seconds_per_flop(dtype: Dtype, context: &Context) -> f64 {
 /// Passes over a text that `saelab splice` takes: one of the untouched model, five for the two ablations of each of `places`, two for
 /// each of `n` dictionaries, and both for each of `sets` that stand in one pass.
 pub(crate) fn splice_passes(places: usize, n: usize, sets: usize) -> usize {
-    1 + 5 * places + 2 * n + 7 * sets
+    1 + 5 * places + 3 * n + 7 * sets
 }
 
 /// What so many passes of a model over a text will take.

@@ -111,7 +111,7 @@ fn table(spliced: &[Spliced], truth: &[Scored], scores: &[Score], ks: &[usize]) 
             Box::new(of_text(|row| row.recovered_from_zero)),
         ),
         ("dead".to_owned(), Box::new(of_text(|row| Some(row.summary?.dead)))),
-        ("dense".to_owned(), Box::new(of_text(|row| Some(row.dense)))),
+        ("dense".to_owned(), Box::new(of_text(|row| Some(row.fidelity.dense)))),
         ("L0 at the node".to_owned(), Box::new(of_task(Metric::L0, None))),
         ("FVU at the node".to_owned(), Box::new(of_task(Metric::Fvu, None))),
         ("alive at the node".to_owned(), Box::new(of_task(Metric::Alive, None))),
@@ -143,7 +143,7 @@ fn table(spliced: &[Spliced], truth: &[Scored], scores: &[Score], ks: &[usize]) 
         vec![Group::new("", 0, std::iter::once("seeds").chain(headings))],
     );
     for (group, names) in groups {
-        let is_marked = |row: &&Spliced| names.contains(&row.dictionary.as_str()) && splice::is_of_trained_rows(row);
+        let is_marked = |row: &&Spliced| names.contains(&row.dictionary.as_str()) && is_of_trained_rows(row);
         let mark = if spliced.iter().any(|row| is_marked(&row)) {
             "*"
         } else {
@@ -157,10 +157,15 @@ fn table(spliced: &[Spliced], truth: &[Scored], scores: &[Score], ks: &[usize]) 
         table.push(format!("{group}{mark}"), cells);
     }
     let mut out = table.markdown();
-    if spliced.iter().any(splice::is_of_trained_rows) {
-        out += &format!("\n{}", splice::TRAINED_ROWS);
+    if spliced.iter().any(is_of_trained_rows) {
+        out += "\n*: FVU, L0, dead on the rows that it was trained on, none of which was set aside\n";
     }
     out
+}
+
+/// Whether the figures of its training are not of held-out rows.
+fn is_of_trained_rows(row: &Spliced) -> bool {
+    row.summary.is_some_and(|summary| !summary.held_out)
 }
 
 /// Mean and half the range of some values.

@@ -2,27 +2,23 @@
 //! them in one pass.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use artifacts::HeldFolder;
-use burn::tensor::Tensor;
-use causal::{Change, Insert, Place, SpliceTask, SpliceText};
+use causal::{Change, Fidelity, Insert, Place, SpliceTask, SpliceText};
 use dictionaries::{Autoencoder, Summary};
-use eval::DENSE;
 use lm::Model;
-use report::{Cell, Group, Table};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::WithContext as _;
 use crate::estimate;
-use crate::finished_notes;
 use crate::hook_autoencoders::{self, AtHook, Loaded, TextFile, TextSettings, Together};
 use crate::left_out::LeftOut;
 use crate::made::{Made, ModelMade};
 use crate::run_folder::{self, RunFolder};
+use crate::splice_table;
 use crate::wording::counted;
 use crate::{ConfigError, Context, Outcome, Result};
 
@@ -69,8 +65,8 @@ pub struct Spliced {
     pub tokens: usize,
     /// Cross-entropy of the untouched model, in nats.
     pub ce_clean: f64,
-    /// Share of latents that are active on more than a tenth of the replaced tokens.
-    pub dense: f64,
+    /// How it reconstructs the vectors of the untouched model on this text.
+    pub fidelity: Fidelity,
     /// With the reconstruction in place.
     pub spliced: Change,
     /// With zeros in place.
@@ -130,33 +126,6 @@ pub struct SplicedRun {
     pub together: Vec<SplicedTogether>,
 }
 
-/// How often each latent was active, over all batches.
-#[derive(Default)]
-struct Activity {
-    counts: Vec<f64>,
-    rows: usize,
-}
-
-impl Activity {
-    /// Counts codes `[n, F]`. Batches may come at the same time: nothing is computed on a device while the lock is held.
-    fn add(activity: &Mutex<Self>, codes: Tensor<2>) {
-        let [rows, n_latents] = codes.dims();
-        let active = kernels::to_vec(codes.greater_elem(0.0).float().sum_dim(0)); // [F]
-        let mut activity = activity.lock().unwrap_or_else(PoisonError::into_inner);
-        activity.rows += rows;
-        activity.counts.resize(n_latents, 0.0);
-        for (count, active) in activity.counts.iter_mut().zip(active) {
-            *count += f64::from(active);
-        }
-    }
-
-    /// Share of latents that were active on more than [`DENSE`] of the rows.
-    fn dense(&self) -> f64 {
-        let most = DENSE * self.rows as f64;
-        self.counts.iter().filter(|count| **count > most).count() as f64 / self.counts.len().max(1) as f64
-    }
-}
-
 /// A dictionary of the run, and what it reads and writes.
 struct Entry {
     dictionary: String,
@@ -168,16 +137,10 @@ struct Entry {
 }
 
 impl Entry {
-    /// The dictionary in a pass; what is active is counted in `activity`.
-    fn insert(&self, error_term: bool, activity: Option<Arc<Mutex<Activity>>>) -> Insert {
+    /// The dictionary in a pass.
+    fn insert(&self, error_term: bool) -> Insert {
         let autoencoder = self.autoencoder.clone();
-        let function = move |x: Tensor<2>| {
-            let codes = autoencoder.codes(x.clone()); // [n, F]
-            if let Some(activity) = &activity {
-                Activity::add(activity, codes.clone());
-            }
-            autoencoder.reconstruct_from(x, codes) // [n, D_out]
-        };
+        let function = move |x| autoencoder.reconstruct(x); // [n, D_out]
         Insert {
             error_term,
             ..Insert::between(self.reads, self.writes, function)
@@ -285,7 +248,7 @@ impl Settings {
             artifacts::write_json(&of_sets, &together)?;
         }
         held.check()?;
-        let tables = table(&all) + &table_of_sets(&together);
+        let tables = splice_table::alone(&all) + &splice_table::together(&together);
         Ok(Outcome::new(SplicedRun { alone: all, together }, tables)
             .remark(format!("splice: splice.json is in {}", run.0.display()))
             .remark(left_out.again()))
@@ -318,17 +281,16 @@ fn alone(
     };
     let what = || format!("{dictionary} at {}", site.site);
     let task = tasks.of(vec![writes]).with_context(what)?;
-    let activity = Arc::new(Mutex::new(Activity::default()));
-    let spliced = task
-        .change(&[entry.insert(false, Some(activity.clone()))])
+    let spliced = task.change(&[entry.insert(false)]).with_context(what)?;
+    let fidelity = task
+        .fidelity(entry.reads, entry.writes, &entry.autoencoder)
         .with_context(what)?;
-    let dense = activity.lock().unwrap_or_else(PoisonError::into_inner).dense();
     let trained = loaded.trained;
     let found = Spliced {
         dictionary: entry.dictionary.clone(),
         model: model.hash().to_owned(),
         identity: entry.identity.clone(),
-        dense,
+        fidelity,
         architecture: match &trained {
             Some(trained) => trained.variant.architecture.name().to_owned(),
             None => format!("imported {}", entry.autoencoder.activation.saelens_name()),
@@ -373,7 +335,7 @@ fn in_one_pass(set: &Together, entries: &[Entry], model: &Model, tasks: &mut Tas
     }
     let chosen = entries.iter().zip(errors).zip(members);
     let chosen: Vec<(&Entry, bool)> = chosen.filter(|(_, member)| *member).map(|(entry, _)| entry).collect();
-    let inserts: Vec<Insert> = chosen.iter().map(|(entry, error)| entry.insert(*error, None)).collect();
+    let inserts: Vec<Insert> = chosen.iter().map(|(entry, error)| entry.insert(*error)).collect();
     let what = || format!("together: {}", set.dictionaries.join(", "));
     let task = tasks
         .of(chosen.iter().map(|(entry, _)| entry.writes).collect())
@@ -397,145 +359,4 @@ fn in_one_pass(set: &Together, entries: &[Entry], model: &Model, tasks: &mut Tas
         recovered_from_zero: text.recovered(spliced, task.zero),
         recovered_from_mean: text.recovered(spliced, task.mean),
     })
-}
-
-/// Sets in one pass, with the ablations of all that they write.
-fn table_of_sets(sets: &[SplicedTogether]) -> String {
-    if sets.is_empty() {
-        return String::new();
-    }
-    let share = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{share:.3}"));
-    let mut out = format!(
-        "\ntogether in one pass:\n{:>7} {:>7} {:>9} {:>9} {:>9} {:>9}  dictionaries\n",
-        "CE", "KL", "from zero", "from mean", "CE zero", "CE mean"
-    );
-    for set in sets {
-        let members = set.dictionaries.iter().map(|member| {
-            let error = if member.error_term { " + error" } else { "" };
-            match member.site == member.writes {
-                true => format!("{} at {}{error}", member.dictionary, member.site),
-                false => format!("{} from {} to {}{error}", member.dictionary, member.site, member.writes),
-            }
-        });
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            out,
-            "{:>7.3} {:>7.4} {:>9} {:>9} {:>9.3} {:>9.3}  {}",
-            set.spliced.ce,
-            set.spliced.kl,
-            share(set.recovered_from_zero),
-            share(set.recovered_from_mean),
-            set.zero.ce,
-            set.mean.ce,
-            members.collect::<Vec<_>>().join("; ")
-        );
-    }
-    if sets
-        .iter()
-        .flat_map(|set| &set.dictionaries)
-        .any(|member| member.error_term)
-    {
-        out += "error: what the dictionary gets wrong of the untouched model, token by token, is added\n";
-    }
-    out
-}
-
-fn table(all: &[Spliced]) -> String {
-    let mut out = String::new();
-    for rows in all.chunk_by(|a, b| (&a.site, &a.writes) == (&b.site, &b.writes)) {
-        let row = &rows[0];
-        let site = match row.site == row.writes {
-            true => row.site.clone(),
-            false => format!("from {} to {}", row.site, row.writes),
-        };
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            out,
-            "{site}: cross-entropy {:.3}, with zeros {:.3}, with the mean {:.3}, on {} tokens",
-            row.ce_clean, row.zero.ce, row.mean.ce, row.tokens
-        );
-        let columns = [
-            ("FVU", 6),
-            ("per token", 9),
-            ("L0", 6),
-            ("dead", 6),
-            ("dense", 6),
-            ("CE", 7),
-            ("KL", 7),
-            ("from zero", 9),
-            ("from mean", 9),
-        ];
-        let columns = columns.map(|(heading, width)| Group::column(heading, width));
-        let mut table = Table::new("", 28, columns.to_vec());
-        for row in rows {
-            let summary = row.summary;
-            let cells = vec![
-                Cell::number(summary.and_then(|summary| summary.fvu), 3),
-                Cell::number(summary.and_then(|summary| summary.fvu_per_token), 3),
-                Cell::number(summary.map(|summary| summary.l0), 1),
-                Cell::number(summary.map(|summary| summary.dead), 3),
-                Cell::number(row.dense, 3),
-                Cell::number(row.spliced.ce, 3),
-                Cell::number(row.spliced.kl, 4),
-                Cell::number(row.recovered_from_zero, 3),
-                Cell::number(row.recovered_from_mean, 3),
-            ];
-            table.push(marked(row), cells);
-        }
-        out += &table.text();
-    }
-    out + "\n" + &notes(all)
-}
-
-/// What the columns are of, and where a few rows decide them.
-fn notes(all: &[Spliced]) -> String {
-    let mut notes = String::new();
-    if all.iter().any(is_of_held_out_rows) {
-        notes +=
-            "FVU (of all rows together, and the mean over each token's own), L0, dead: on what its training held out\n";
-    }
-    if all.iter().any(is_of_trained_rows) {
-        notes += TRAINED_ROWS;
-    }
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        notes,
-        "dense: latents active on more than {:.0} % of the tokens; it and the rest on this text",
-        100.0 * DENSE
-    );
-    let mut site = "";
-    for row in all
-        .iter()
-        .filter(|row| row.summary.as_ref().is_some_and(finished_notes::is_outweighed))
-    {
-        if row.site != site {
-            site = &row.site;
-            let share = row.summary.and_then(|summary| summary.largest_variance).unwrap_or(0.0);
-            let _ = writeln!(
-                notes,
-                "{site}: the longest thousandth of the rows carries {:.0} % of the variance; a few rows may decide FVU, see that \
-                 per token",
-                100.0 * share
-            );
-        }
-    }
-    notes
-}
-
-/// The line below a table in which some names are marked.
-pub(crate) const TRAINED_ROWS: &str =
-    "*: FVU, L0, dead on the rows that it was trained on, none of which was set aside\n";
-
-fn is_of_held_out_rows(row: &Spliced) -> bool {
-    row.summary.is_some_and(|summary| summary.held_out)
-}
-
-/// Whether the figures of its training are not of held-out rows.
-pub(crate) fn is_of_trained_rows(row: &Spliced) -> bool {
-    row.summary.is_some_and(|summary| !summary.held_out)
-}
-
-/// The name, with a mark where the figures of its training are not of held-out rows.
-fn marked(row: &Spliced) -> String {
-    format!("{}{}", row.dictionary, if is_of_trained_rows(row) { "*" } else { "" })
 }

@@ -76,7 +76,7 @@ fn families(sides: &[Side<'_>]) -> Vec<String> {
 
 fn means(found: &Compared) -> Markup {
     let row = |family: &eval::compare::Family| {
-        let name = html! { bdi { (text::shown(&family.name)) } @if !family.legacy.is_empty() { " (measured as by published code)" } };
+        let name = html! { bdi { (text::shown(&family.name)) } };
         let means = family.means.iter().map(|mean| number::other(*mean));
         Row::of([name, html! { (family.seeds) }].into_iter().chain(means).collect())
     };
@@ -226,7 +226,7 @@ fn recovered(sides: &[Side<'_>]) -> Figure {
             series: series(side, &row.dictionary),
             name: format!("{} of {}", row.dictionary, side.evaluation.name),
             facet: row.site.clone(),
-            x: Some(row.summary?.l0),
+            x: Some(row.fidelity.l0),
             value: row.recovered_from_zero?,
             ..Point::default()
         })

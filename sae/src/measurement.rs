@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use burn::tensor::Device;
-use dictionaries::{Autoencoder, Dominant, Summary};
+use dictionaries::{Autoencoder, DENSE, Dominant, Summary};
 use kernels::to_vec;
 
 use crate::rows::Rows;
@@ -13,8 +13,6 @@ use crate::survey::Surveyed;
 
 /// Codes that are held at once, about.
 const ENTRIES: usize = 1 << 22;
-/// A latent that is active on a larger share of the rows is dense.
-const DENSE: f64 = 0.1;
 
 /// A measurement in the making.
 #[derive(Debug)]

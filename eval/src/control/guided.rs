@@ -20,29 +20,17 @@ pub struct Ranking {
     f1: Vec<f32>,
     /// Whether each value occurred where latents were rated, `[P]`.
     seen: Vec<bool>,
-    /// Whether active latents stand for a value that did not occur, in their own order.
-    guesses: bool,
 }
 
 impl Ranking {
     /// Takes `[F, P]` scores in row-major order, and whether each value occurred in their sample, `[P]`.
     pub fn new(n_values: usize, f1: Vec<f32>, seen: Vec<bool>) -> Self {
-        Self {
-            n_values,
-            f1,
-            seen,
-            guesses: false,
-        }
-    }
-
-    /// The same, which takes any active latents for a value that did not occur, the lowest first: the published code.
-    pub fn guessing(self) -> Self {
-        Self { guesses: true, ..self }
+        Self { n_values, f1, seen }
     }
 
     /// Whether it has an order for all these values.
     pub fn knows(&self, values: &[usize]) -> bool {
-        self.guesses || values.iter().all(|&value| self.seen[value])
+        values.iter().all(|&value| self.seen[value])
     }
 
     /// The first `m` of the active latents with an F1 above 0 against `value`; the lower latent wins a tie.
@@ -51,7 +39,7 @@ impl Ranking {
         let mut standing: Vec<_> = active
             .iter()
             .copied()
-            .filter(|&(latent, code)| code > 0.0 && (f1(latent) > 0.0 || (self.guesses && !self.seen[value])))
+            .filter(|&(latent, code)| code > 0.0 && f1(latent) > 0.0)
             .collect();
         standing.sort_by(|a, b| f1(b.0).total_cmp(&f1(a.0)).then(a.0.cmp(&b.0)));
         standing.truncate(m);

@@ -26,7 +26,6 @@ mod exhaustive;
 mod gains;
 mod greedy;
 mod guided;
-mod mean_per_candidate;
 
 use dictionaries::{Codes, Directions, Rows, dot};
 use rayon::prelude::*;
@@ -35,7 +34,6 @@ pub use beam::beam;
 pub use exhaustive::exhaustive;
 pub use greedy::{greedy, greedy_row};
 pub use guided::{Ranking, guided};
-pub use mean_per_candidate::{mean_per_candidate, with_offsets};
 
 /// Activations `[N, D]` and their codes.
 type Side<'a> = (&'a Rows, &'a Codes);

@@ -12,7 +12,6 @@ use crate::Error;
 use crate::approximation::{necessity, sufficiency};
 use crate::bootstrap::paired;
 use crate::ledger::Key;
-use crate::legacy::Legacy;
 use crate::metric::Metric;
 use causal::interventions::{Outcome, Want, mean};
 
@@ -85,12 +84,8 @@ impl Evaluation<'_> {
         }
         let cleans = self.bootstrap.means(&self.samples.clean.outcome.logit_diff); // [R]
         let ints = self.bootstrap.means(&run.logit_diff); // [R]
-        let sufficiency = |clean: f64, int: f64| match self.config.has(Legacy::AbsoluteRatios) {
-            true => sufficiency(clean.abs(), int.abs(), 0.0),
-            false => sufficiency(clean, int, floor),
-        };
-        let ratios = paired(&cleans, &ints, sufficiency);
-        self.ledger.enter(key, sufficiency(clean, int), ratios, n, &raw);
+        let ratios = paired(&cleans, &ints, |clean, int| sufficiency(clean, int, floor));
+        self.ledger.enter(key, sufficiency(clean, int, floor), ratios, n, &raw);
     }
 
     /// Enters the distance from 1 of the sufficiency that was entered last.

@@ -11,13 +11,10 @@ use super::ground::{Ground, Truth};
 use super::{Coded, Evaluation, Unit, beside, edits_of, per_prompt, values};
 use crate::Error;
 use crate::bootstrap::paired;
-use crate::control::{
-    Ranking, Swap, apply, beam, exhaustive, greedy, guided, magnitude, mean_per_candidate, supervised, with_offsets,
-};
+use crate::control::{Ranking, Swap, apply, beam, exhaustive, greedy, guided, magnitude, supervised};
 use crate::dictionary_set::Edit;
 use crate::interpretability::Agreements;
 use crate::ledger::Key;
-use crate::legacy::Legacy;
 use crate::metric::{Method, Metric};
 use activations::Node;
 use causal::interventions::{Outcome, Want, mean};
@@ -70,7 +67,7 @@ impl Evaluation<'_> {
                     .enter(&key(Metric::EditAccuracy), None, Vec::new(), self.labels.len(), &[]);
                 continue;
             };
-            let edited = self.edited(unit, &swaps, method);
+            let edited = self.edited(unit, &swaps);
             let outcome = self.intervene(&edited, truth.outcome.divergence())?;
             self.enter_outcome(&key, &outcome, truth);
             self.enter_sizes(&key, unit, &swaps);
@@ -84,14 +81,10 @@ impl Evaluation<'_> {
     }
 
     /// The clean activations with latents exchanged, `[N, D]` at each node.
-    fn edited(&self, unit: &Unit<'_>, swaps: &Swaps, method: Method) -> BTreeMap<Node, Rows> {
+    fn edited(&self, unit: &Unit<'_>, swaps: &Swaps) -> BTreeMap<Node, Rows> {
         let parts = unit.coded.iter().zip(swaps);
         let edited = parts.map(|(part, swaps)| {
             let edited = apply(&self.samples.clean.nodes[&part.node], swaps, &part.directions); // [N, D]
-            let edited = match method == Method::Greedy && self.config.has(Legacy::MeanPerCandidate) {
-                true => with_offsets(&edited, swaps, &part.directions),
-                false => edited,
-            };
             (part.node, edited)
         });
         edited.collect()
@@ -114,7 +107,7 @@ impl Evaluation<'_> {
             self.ledger.enter(&key, None, Vec::new(), n, &[]);
             return Ok(());
         };
-        let edited = self.edited(unit, &first(&swaps, half), Method::Greedy);
+        let edited = self.edited(unit, &first(&swaps, half));
         let right = self.intervene(&edited, Want::Prediction)?.agreement(&truth.outcome);
         let resampled = self.bootstrap.means(&right);
         self.ledger
@@ -129,11 +122,6 @@ impl Evaluation<'_> {
             let agreements = Agreements::new(codes, held, n_values);
             Ranking::new(n_values, agreements.f1(), agreements.seen())
         };
-        if self.config.has(Legacy::RankOnEdited) {
-            let edited = values(&self.labels, attribute);
-            let parts = unit.coded.iter();
-            return parts.map(|part| rank(&part.codes, &edited).guessing()).collect();
-        }
         let held = self.samples.sample.values(attribute);
         unit.sample.iter().map(|codes| rank(codes, &held)).collect()
     }
@@ -155,9 +143,6 @@ impl Evaluation<'_> {
         let source = (&self.samples.clean.nodes[&part.node], alpha);
         let counterfactual = (&target.nodes[&part.node], beta);
         Some(match method {
-            Method::Greedy if self.config.has(Legacy::MeanPerCandidate) => {
-                mean_per_candidate(source, counterfactual, &part.directions, k)
-            }
             Method::Greedy => greedy(source, counterfactual, &part.directions, k),
             Method::Beam => beam(source, counterfactual, &part.directions, k),
             Method::Exhaustive => exhaustive(source, counterfactual, &part.directions, k)?,

@@ -63,16 +63,16 @@ pub struct Spliced {
     pub dictionary: String,
     /// The hook.
     pub site: String,
-    /// What it reached on activations.
-    pub summary: Option<SplicedSummary>,
+    /// How it reconstructs the activations of the text.
+    pub fidelity: SplicedFidelity,
     /// Share of the cost of zero ablation that the reconstruction avoids.
     pub recovered_from_zero: Option<f64>,
 }
 
-/// The part of a summary that is shown.
+/// How a dictionary reconstructs a text: what is shown of it.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Deserialize)]
-pub struct SplicedSummary {
-    /// Mean number of active latents.
+pub struct SplicedFidelity {
+    /// Mean number of active latents of a token.
     pub l0: f64,
 }
 

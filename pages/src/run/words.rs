@@ -153,9 +153,6 @@ pub(super) fn sentences(asked: &Asked<'_>) -> Markup {
 pub(super) fn shortcomings(asked: &Asked<'_>, troubles: &[String]) -> Vec<Markup> {
     let report = asked.report;
     let mut items: Vec<Markup> = troubles.iter().map(|trouble| html! { (shown(trouble)) }).collect();
-    if !report.config.legacy.is_empty() {
-        items.push(html! { "Measured as published code did, which is no measure of the dictionaries: " (list(report.config.legacy.iter())) "." });
-    }
     if report.clean.accuracy < 0.9 {
         let accuracy = number::of_report(Some(report.clean.accuracy), &["/clean/accuracy".to_owned()]);
         items.push(html! { "The undisturbed model itself is right on " (accuracy) " of the prompts only." });
