@@ -171,20 +171,19 @@ impl<'a> SiteTraining<'a> {
             hooks: 1 + n_targets,
             pool: config.stream.then(|| rows.pool_bytes(config)),
         };
-        let (variants, device) = (variants.to_vec(), &context.device);
-        let estimate = cost.estimate(&variants, config, context);
+        let (members, device) = (variants.to_vec(), &context.device);
         let grid = match config.stream {
             true => rows
                 .stream(config)
                 .map_err(sae::Error::from)
-                .and_then(|stream| Grid::streamed(split, stream, variants, config, device)),
+                .and_then(|stream| Grid::streamed(split, stream, members, config, device)),
             false => rows
                 .order(&split, config)
                 .map_err(sae::Error::from)
-                .and_then(|order| Grid::ordered(split, order, variants, config, device)),
+                .and_then(|order| Grid::ordered(split, order, members, config, device)),
         };
         let grid = grid.map_err(refused)?;
-        self.note(&estimate.to_string());
+        self.note(&cost.estimate(variants, config, context).to_string());
         Ok((grid, rows))
     }
 

@@ -289,17 +289,13 @@ mod tests {
 
     #[test]
     fn shards_come_before_the_manifest_and_each_in_its_order() {
-        let there = files(&[
-            ("s/h/0", 2),
-            ("s/h/1", 1),
-            ("s/manifest.json", 3),
-            ("s/harvest.json", 0),
-        ]);
-        let first = plan(&there, &known(&[("s/harvest.json", 0)]), (&SEALS, ""), false);
+        let shards = [("s/h/0", 2), ("s/h/1", 1), ("s/harvest.json", 0)];
+        let first = plan(&files(&shards), &known(&[("s/harvest.json", 0)]), (&SEALS, ""), false);
         assert_eq!(
             (first.puts, first.seals),
             (vec!["s/h/1".into(), "s/h/0".into()], vec![])
         );
+        let there = files(&[&shards[..], &[("s/manifest.json", 3)]].concat());
         let last = plan(&there, &known(&[("s/h/1", 1)]), (&SEALS, ""), false);
         assert_eq!(last.puts, ["s/harvest.json", "s/h/0"]);
         assert_eq!(last.seals, ["s/manifest.json"]);
