@@ -417,11 +417,11 @@ fn a_training_beside_its_harvest_ends_with_the_same_bytes() {
     let disk: f64 = disk.map(|number| number.parse::<f64>().unwrap()).sum();
     let (mut stopped, mut peak) = (0, 0);
     for (share, signal) in [
+        (0.2, "-KILL"),
+        (0.35, "-INT"),
+        (0.4, "-KILL"),
         (0.3, "-KILL"),
-        (0.6, "-INT"),
-        (0.8, "-KILL"),
-        (0.7, "-KILL"),
-        (0.5, "-INT"),
+        (0.25, "-INT"),
     ] {
         let mut child = train("stopped").stderr(std::process::Stdio::null()).spawn().unwrap();
         let start = Instant::now();
