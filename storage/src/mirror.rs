@@ -195,7 +195,7 @@ impl Mirror {
         };
         let below = |folder: &String| {
             let keys = listed.iter().map(|meta| meta.location.as_ref());
-            let of_folder = keys.filter(|key| is_below(key, folder) && !key.ends_with(MARK));
+            let of_folder = keys.filter(|key| is_below(key, folder) && !key.ends_with(MARK) && !is_claim(key));
             (folder.clone(), of_folder.map(str::to_owned).collect())
         };
         let incomplete: BTreeMap<String, Vec<String>> = marks.iter().map(below).collect();
