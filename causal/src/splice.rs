@@ -320,9 +320,27 @@ impl<'a> SpliceText<'a> {
 
     /// Mean of each place over the replaced tokens, `[1, D]`.
     fn means(&self, places: &[Place]) -> Result<Vec<Tensor<2>>, Error> {
+        let batches = self.read(places, |vectors| {
+            let n = vectors.first().map_or(0, |rows| rows.dims()[0]);
+            let totals = vectors.into_iter().map(|rows| rows.sum_dim(0)); // [1, D]
+            (n, totals.collect::<Vec<_>>())
+        })?;
+        let n: usize = batches.iter().map(|(n, _)| n).sum();
+        let sums = batches
+            .into_iter()
+            .map(|(_, totals)| totals)
+            .reduce(|sums, totals| sums.into_iter().zip(totals).map(|(sum, total)| sum + total).collect());
+        let sums = sums.ok_or(Error::SpecialOnly)?;
+        Ok(sums.into_iter().map(|sum| sum / n as f64).collect())
+    }
+
+    /// What `work` makes of the vectors of the replaced tokens at each of some places of the untouched model, `[n, D]`, batch by batch.
+    /// Batches in which nothing is replaced are left out.
+    fn read<T: Send>(&self, places: &[Place], work: impl Fn(Vec<Tensor<2>>) -> T + Sync) -> Result<Vec<T>, Error> {
         let spec = self.passes.model().spec();
+        let hooks: BTreeSet<HookPoint> = places.iter().map(|place| place.hook).collect();
         let request = Request {
-            capture: places.iter().map(|place| place.hook).collect(),
+            capture: hooks.into_iter().collect(),
             ..Request::default()
         };
         let batches = self.passes.run(
@@ -330,28 +348,14 @@ impl<'a> SpliceText<'a> {
             |_| Ok::<_, Error>(request.clone()),
             |pass, trace| {
                 let replaced = Replaced::new(pass, self.special);
-                let n = replaced.at.len();
-                let total = |place: &Place| {
-                    let vectors = patches::vectors(&trace, *place, &replaced, spec)?;
-                    Ok(vectors.map(|vectors| vectors.sum_dim(0))) // [1, D]
-                };
-                Ok((n, places.iter().map(total).collect::<Result<Vec<_>, Error>>()?))
+                let vectors = places
+                    .iter()
+                    .map(|place| patches::vectors(&trace, *place, &replaced, spec));
+                let vectors = vectors.collect::<Result<Option<Vec<_>>, Error>>()?;
+                Ok(vectors.map(&work))
             },
         )?;
-        let (mut sums, mut n) = (vec![None::<Tensor<2>>; places.len()], 0);
-        for (of_batch, totals) in batches {
-            n += of_batch;
-            for (sum, total) in sums.iter_mut().zip(totals) {
-                *sum = match (sum.take(), total) {
-                    (Some(sum), Some(total)) => Some(sum + total),
-                    (sum, total) => sum.or(total),
-                };
-            }
-        }
-        let means = sums
-            .into_iter()
-            .map(|sum| sum.map(|sum| sum / n as f64).ok_or(Error::SpecialOnly));
-        means.collect()
+        Ok(batches.into_iter().flatten().collect())
     }
 
     /// Share of the cross-entropy that an ablation costs and a change does not; none when the ablation costs less than a

@@ -128,23 +128,6 @@ impl Metric {
 }
 
 impl Metric {
-    /// Whether the metric is a share of prompts on which something is predicted right.
-    pub fn is_share(self) -> bool {
-        matches!(
-            self,
-            Self::EditAccuracy
-                | Self::EditHalf
-                | Self::EditArea
-                | Self::Interchange
-                | Self::InterchangeRest
-                | Self::MaskSuccess
-                | Self::MaskIsolation
-                | Self::MaskScore
-        )
-    }
-}
-
-impl Metric {
     /// The worst and the best that a dictionary can reach; none where there is no such thing. A latent that has nothing to do with a value has
     /// an MCC of 0.
     pub(crate) fn ends(self) -> Option<(f64, f64)> {
@@ -157,8 +140,15 @@ impl Metric {
     /// The least and the most that the score can be; infinite where it has no end.
     pub fn range(self) -> (f64, f64) {
         match self {
-            _ if self.is_share() => (0.0, 1.0),
-            Self::F1
+            Self::EditAccuracy
+            | Self::EditHalf
+            | Self::EditArea
+            | Self::Interchange
+            | Self::InterchangeRest
+            | Self::MaskSuccess
+            | Self::MaskIsolation
+            | Self::MaskScore
+            | Self::F1
             | Self::Precision
             | Self::Recall
             | Self::AveragePrecision

@@ -158,7 +158,7 @@ fn table(spliced: &[Spliced], truth: &[Scored], scores: &[Score], ks: &[usize]) 
     }
     let mut out = table.markdown();
     if spliced.iter().any(is_of_trained_rows) {
-        out += "\n*: FVU, L0, dead on the rows that it was trained on, none of which was set aside\n";
+        out += "\n*: FVU, L0 and dead latents are those of its training rows, because no rows were held out\n";
     }
     out
 }

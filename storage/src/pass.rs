@@ -6,6 +6,7 @@
 //! readers pass it over; a mark stays until a pass has carried out all it had to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::StreamExt;
@@ -72,8 +73,12 @@ fn within<'a>(key: &'a str, root: &str) -> &'a str {
 /// The files of all folders that have a seal.
 fn sealed(files: &BTreeMap<String, Stamp>, seals: &[&str]) -> BTreeSet<String> {
     let is_seal = |key: &&String| seals.contains(&file_name(key));
-    let folders: Vec<&str> = files.keys().filter(is_seal).map(|key| folder_of(key)).collect();
-    let is_sealed = |key: &&String| folders.iter().any(|folder| is_below(key, folder));
+    let folders: BTreeSet<&Path> = files
+        .keys()
+        .filter(is_seal)
+        .map(|key| Path::new(folder_of(key)))
+        .collect();
+    let is_sealed = |key: &&String| Path::new(key).ancestors().any(|folder| folders.contains(folder));
     files.keys().filter(is_sealed).cloned().collect()
 }
 

@@ -5,11 +5,9 @@
 use burn::tensor::Tensor;
 use dictionaries::{Autoencoder, DENSE};
 use kernels::to_vec;
-use lm::{HookPoint, Request};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 
-use super::{Place, Replaced, SpliceTask, patches};
+use super::{Place, SpliceTask};
 use crate::Error;
 
 /// How well a dictionary reconstructs the vectors of a text, and with how many latents.
@@ -102,29 +100,17 @@ impl SpliceTask<'_, '_> {
     ///
     /// A place that is not of this task; a hook that the model does not have, or that is no vector at a position.
     pub fn fidelity(&self, reads: Place, writes: Place, dictionary: &Autoencoder) -> Result<Fidelity, Error> {
-        let (text, spec) = (self.text, self.text.passes.model().spec());
         let of_place = self.writes.iter().zip(&self.means).find(|(place, _)| **place == writes);
         let (_, mean) = of_place.ok_or_else(|| Error::Splice {
             place: writes,
             reason: "is measured and not ablated".to_owned(),
         })?;
-        let hooks = BTreeSet::from([reads.hook, writes.hook]);
-        let request = Request {
-            capture: hooks.into_iter().collect::<Vec<HookPoint>>(),
-            ..Request::default()
-        };
-        let batches = text.passes.run(
-            &text.windows,
-            |_| Ok::<_, Error>(request.clone()),
-            |pass, trace| {
-                let replaced = Replaced::new(pass, text.special);
-                let vectors = |place| patches::vectors(&trace, place, &replaced, spec);
-                let pair = vectors(reads)?.zip(vectors(writes)?); // none where all tokens are special
-                Ok(pair.map(|(x, y)| Sums::of(dictionary, x, y, mean.clone())))
-            },
-        )?;
+        let batches = self.text.read(&[reads, writes], |mut vectors| {
+            let (y, x) = (vectors.remove(1), vectors.remove(0)); // [n, D_out], [n, D]
+            Sums::of(dictionary, x, y, mean.clone())
+        })?;
         let mut sums = Sums::default();
-        batches.iter().flatten().for_each(|batch| sums.add(batch));
+        batches.iter().for_each(|batch| sums.add(batch));
         Ok(sums.finish())
     }
 }
