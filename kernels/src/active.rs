@@ -102,7 +102,12 @@ impl ActiveSet {
 
     /// The entries of a latent, by row.
     pub fn of_latent(&self, latent: usize) -> &[u32] {
-        &self.by_latent[self.latent_starts[latent]..self.latent_starts[latent + 1]]
+        &self.by_latent[self.range_of_latent(latent)]
+    }
+
+    /// Where a latent's entries stand among all entries by latent.
+    pub(crate) fn range_of_latent(&self, latent: usize) -> std::ops::Range<usize> {
+        self.latent_starts[latent]..self.latent_starts[latent + 1]
     }
 
     /// Row of an entry.

@@ -43,6 +43,7 @@ mod halves;
 mod host;
 mod matmul;
 mod ops;
+mod panels;
 pub mod random;
 mod reconstruction;
 mod scalar;

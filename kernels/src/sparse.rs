@@ -9,14 +9,14 @@
 
 use rayon::prelude::*;
 
-use crate::ActiveSet;
 use crate::host::zeros_by_tasks;
 use crate::vector::{add_scaled, dot, simd};
+use crate::{ActiveSet, panels};
 
 /// Latents that one task of the thread pool takes at a time.
-const LATENTS_PER_TASK: usize = 32;
+pub(crate) const LATENTS_PER_TASK: usize = 32;
 /// Rows that one task of the thread pool takes at a time.
-const ROWS_PER_TASK: usize = 32;
+pub(crate) const ROWS_PER_TASK: usize = 32;
 /// Rows that one task of the thread pool adds up.
 const SUMMED_ROWS_PER_TASK: usize = 128;
 
@@ -24,6 +24,9 @@ const SUMMED_ROWS_PER_TASK: usize = 128;
 ///
 /// `values` is `[N]`, `w_dec` `[F, D]`.
 pub(crate) fn decode(values: &[f32], w_dec: &[f32], d: usize, set: &ActiveSet) -> Vec<f32> {
+    if panels::pay(w_dec.len(), d, set.len()) {
+        return panels::decode(values, w_dec, d, set);
+    }
     let (out, _) = zeros_by_tasks(set.n_rows() * d, ROWS_PER_TASK * d, |task, out| {
         simd!(|| {
             for (row, out) in (task * ROWS_PER_TASK..).zip(out.chunks_exact_mut(d)) {
@@ -56,9 +59,16 @@ pub(crate) fn residual(
     set: &ActiveSet,
 ) -> (Vec<f32>, f64) {
     let d = b_dec.len();
+    if panels::pay(w_dec.len(), d, set.len()) {
+        let residual = panels::residual(values, w_dec, b_dec, target, set);
+        let squares = residual
+            .par_chunks(ROWS_PER_TASK * d)
+            .map(|rows| sum_of_squares(rows, d));
+        let squares: Vec<f64> = squares.collect();
+        return (residual, squares.into_iter().sum());
+    }
     let (residual, squares) = zeros_by_tasks(set.n_rows() * d, ROWS_PER_TASK * d, |task, out| {
         let first_row = task * ROWS_PER_TASK;
-        let mut squares = 0.0_f64;
         simd!(|| {
             for (row, out) in (first_row..).zip(out.chunks_exact_mut(d)) {
                 add_decoded(out, row, values, w_dec, set);
@@ -66,12 +76,22 @@ pub(crate) fn residual(
                 for ((out, target), bias) in out.iter_mut().zip(target).zip(b_dec) {
                     *out = target - (*out + bias);
                 }
-                squares += f64::from(dot(out, out));
             }
         });
-        squares
+        sum_of_squares(out, d)
     });
     (residual, squares.into_iter().sum())
+}
+
+/// Sum of the squares of rows of `d` numbers.
+fn sum_of_squares(rows: &[f32], d: usize) -> f64 {
+    let mut sum = 0.0_f64;
+    simd!(|| {
+        for row in rows.chunks_exact(d) {
+            sum += f64::from(dot(row, row));
+        }
+    });
+    sum
 }
 
 /// Gradients of the sum of squares of [`residual`], times `factor`: of the values `[N]`, of the decoder `[F, D]` where it is
@@ -107,6 +127,9 @@ pub(crate) fn decode_backward(
     d: usize,
     set: &ActiveSet,
 ) -> (Vec<f32>, Vec<f32>) {
+    if panels::pay(gradient.len(), d, set.len()) {
+        return panels::decode_backward(gradient, values, w_dec, factor, d, set);
+    }
     let (of_decoder, by_latent) = zeros_by_tasks(set.n_latents() * d, LATENTS_PER_TASK * d, |task, rows| {
         let first = task * LATENTS_PER_TASK;
         let mut of_entries = Vec::new();
@@ -152,6 +175,13 @@ fn values_backward(gradient: &[f32], w_dec: &[f32], factor: f32, d: usize, set: 
 /// Gradients of the pre-activations `x · W_enc + b_enc` of the active entries, for their gradient `[N]`: of the encoder
 /// `[F, D]` (row i belongs to latent i) and of its bias `[F]`. `x` is `[B, D]`.
 pub(crate) fn encode_backward(gradient: &[f32], x: &[f32], d: usize, set: &ActiveSet) -> (Vec<f32>, Vec<f32>) {
+    if panels::pay(x.len(), d, set.len()) {
+        let of_bias = (0..set.n_latents()).into_par_iter().map(|latent| {
+            let gradients = set.of_latent(latent).iter().map(|&entry| gradient[entry as usize]);
+            gradients.fold(0.0, |sum, g| sum + g)
+        });
+        return (panels::encoder_gradient(gradient, x, d, set), of_bias.collect());
+    }
     let (of_encoder, of_bias) = zeros_by_tasks(set.n_latents() * d, LATENTS_PER_TASK * d, |task, rows| {
         let first = task * LATENTS_PER_TASK;
         let mut of_bias = Vec::with_capacity(LATENTS_PER_TASK);
