@@ -496,7 +496,7 @@ impl HarvestConfig {
         asked.insert("refactor_attention".to_owned(), refactor);
         // Harvests of models in f32 say nothing of it, as those that were begun before there was a choice.
         if self.load.dtype != lm::Dtype::F32 {
-            asked.insert("model_dtype".to_owned(), Value::from(self.load.dtype.name()));
+            asked.insert("model_dtype".to_owned(), Value::from(self.load.dtype.to_string()));
         }
         Ok(asked)
     }

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 const BLOCK: usize = 1024;
 
 /// Type of the stored numbers; all are little-endian.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, strum::Display, strum::IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Dtype {
     /// 32 bits: what the model computes.
     #[default]
@@ -21,15 +22,6 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// The name in manifest, footers and configs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::Bf16 => "bf16",
-        }
-    }
-
     /// Bytes of a number.
     pub fn size(self) -> usize {
         match self {

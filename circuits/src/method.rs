@@ -1,15 +1,15 @@
 //! How edges are scored: the methods and their settings.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
+use strum::{VariantArray, VariantNames};
 
 use crate::{Error, Metric};
 
 /// How edges are scored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[derive(strum::Display, strum::EnumString, VariantArray, VariantNames)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = Error, parse_err_fn = unknown)]
 pub enum Method {
     /// Edge attribution patching: the gradient of the clean run.
     Eap,
@@ -47,8 +47,9 @@ pub enum Grid {
 }
 
 /// What the output of a source becomes when an edge is cut.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Ablation {
     /// What it is on the corrupted prompt.
     #[default]
@@ -101,16 +102,14 @@ impl ScoreOptions {
             return Err(Error::Setting("`steps` is 0: take at least one".to_owned()));
         }
         if self.ablation != Ablation::Counterfactual && !self.method.ablates() {
+            let methods = <Method as VariantArray>::VARIANTS
+                .iter()
+                .filter(|method| method.ablates());
             return Err(Error::Setting(format!(
                 "`ablation` is {}, but {} needs the corrupted prompt: take counterfactual, or one of {}",
                 self.ablation,
                 self.method,
-                names(
-                    &Method::ALL
-                        .into_iter()
-                        .filter(|method| method.ablates())
-                        .collect::<Vec<_>>()
-                )
+                methods.map(ToString::to_string).collect::<Vec<_>>().join(", ")
             )));
         }
         Ok(())
@@ -118,19 +117,6 @@ impl ScoreOptions {
 }
 
 impl Method {
-    /// All methods.
-    pub const ALL: [Self; 9] = [
-        Self::Eap,
-        Self::EapIgInputs,
-        Self::EapIgActivations,
-        Self::EapIgActivationsMended,
-        Self::CleanCorrupted,
-        Self::Relp,
-        Self::RelpFrozenPatterns,
-        Self::InformationFlow,
-        Self::Exact,
-    ];
-
     /// Whether a source can be cut to something else than its corrupted output: not where the corrupted run itself is taken, and not
     /// where nothing is cut.
     pub fn ablates(self) -> bool {
@@ -143,45 +129,10 @@ impl Method {
     }
 }
 
-impl fmt::Display for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Eap => "eap",
-            Self::EapIgInputs => "eap-ig-inputs",
-            Self::EapIgActivations => "eap-ig-activations",
-            Self::EapIgActivationsMended => "eap-ig-activations-mended",
-            Self::CleanCorrupted => "clean-corrupted",
-            Self::Relp => "relp",
-            Self::RelpFrozenPatterns => "relp-frozen-patterns",
-            Self::InformationFlow => "information-flow",
-            Self::Exact => "exact",
-        })
+fn unknown(name: &str) -> Error {
+    Error::UnknownName {
+        what: "method",
+        found: name.to_owned(),
+        known: format!("use one of {}", <Method as VariantNames>::VARIANTS.join(", ")),
     }
-}
-
-impl fmt::Display for Ablation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Counterfactual => "counterfactual",
-            Self::Zero => "zero",
-            Self::Mean => "mean",
-        })
-    }
-}
-
-impl FromStr for Method {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        let found = Self::ALL.into_iter().find(|method| method.to_string() == name);
-        found.ok_or_else(|| Error::UnknownName {
-            what: "method",
-            found: name.to_owned(),
-            known: format!("use one of {}", names(&Self::ALL)),
-        })
-    }
-}
-
-fn names(methods: &[Method]) -> String {
-    methods.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -2,17 +2,17 @@
 //!
 //! Shapes: `B` pairs, `V` d_vocab, `R` rows: `B`, or several times the same `B` pairs one after the other.
 
-use std::fmt;
-use std::str::FromStr;
-
 use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
+use strum::VariantNames;
 
 use crate::{Error, Pair};
 
 /// What is measured at the last position; more is better.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(strum::Display, strum::EnumString, strum::VariantArray, VariantNames)]
+#[strum(serialize_all = "snake_case", parse_err_ty = Error, parse_err_fn = unknown)]
 pub enum Metric {
     /// Mean logit of the answers minus mean logit of the wrong answers.
     #[default]
@@ -26,9 +26,6 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// All metrics.
-    pub const ALL: [Self; 4] = [Self::LogitDiff, Self::ProbDiff, Self::Kl, Self::Js];
-
     /// Whether it is above 0 where the model says what is right rather than what is wrong; divergences never are.
     pub fn judges(self) -> bool {
         matches!(self, Self::LogitDiff | Self::ProbDiff)
@@ -101,27 +98,11 @@ impl Bound {
     }
 }
 
-impl fmt::Display for Metric {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::LogitDiff => "logit_diff",
-            Self::ProbDiff => "prob_diff",
-            Self::Kl => "kl",
-            Self::Js => "js",
-        })
-    }
-}
-
-impl FromStr for Metric {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        let found = Self::ALL.into_iter().find(|metric| metric.to_string() == name);
-        found.ok_or_else(|| Error::UnknownName {
-            what: "metric",
-            found: name.to_owned(),
-            known: format!("use one of {}", Self::ALL.map(|metric| metric.to_string()).join(", ")),
-        })
+fn unknown(name: &str) -> Error {
+    Error::UnknownName {
+        what: "metric",
+        found: name.to_owned(),
+        known: format!("use one of {}", Metric::VARIANTS.join(", ")),
     }
 }
 

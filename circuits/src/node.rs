@@ -34,7 +34,8 @@ pub enum Node {
 }
 
 /// What a head reads the residual stream for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::Display, strum::EnumString)]
+#[strum(serialize_all = "lowercase", parse_err_ty = Error, parse_err_fn = unknown_slot)]
 pub enum Slot {
     /// Queries, `q`.
     Q,
@@ -99,30 +100,11 @@ impl FromStr for Node {
     }
 }
 
-impl fmt::Display for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Q => "q",
-            Self::K => "k",
-            Self::V => "v",
-        })
-    }
-}
-
-impl FromStr for Slot {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        match name {
-            "q" => Ok(Self::Q),
-            "k" => Ok(Self::K),
-            "v" => Ok(Self::V),
-            _ => Err(Error::UnknownName {
-                what: "slot",
-                found: name.to_owned(),
-                known: "slots are q, k and v".to_owned(),
-            }),
-        }
+fn unknown_slot(name: &str) -> Error {
+    Error::UnknownName {
+        what: "slot",
+        found: name.to_owned(),
+        known: "slots are q, k and v".to_owned(),
     }
 }
 

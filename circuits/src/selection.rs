@@ -2,16 +2,15 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Circuit, Error, Graph};
 
 /// How edges are chosen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, strum::Display, strum::EnumString)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", parse_err_ty = Error, parse_err_fn = unknown)]
 pub enum Rule {
     /// From the logits backwards: the best edge into what is in the circuit, again and again.
     #[default]
@@ -125,27 +124,11 @@ fn greedy(graph: &Graph, edges: usize, candidate: impl Fn(usize) -> Candidate) -
     chosen
 }
 
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Greedy => "greedy",
-            Self::TopN => "top-n",
-        })
-    }
-}
-
-impl FromStr for Rule {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        let found = [Self::Greedy, Self::TopN]
-            .into_iter()
-            .find(|rule| rule.to_string() == name);
-        found.ok_or_else(|| Error::UnknownName {
-            what: "rule",
-            found: name.to_owned(),
-            known: "use greedy or top-n".to_owned(),
-        })
+fn unknown(name: &str) -> Error {
+    Error::UnknownName {
+        what: "rule",
+        found: name.to_owned(),
+        known: "use greedy or top-n".to_owned(),
     }
 }
 

@@ -16,6 +16,7 @@ use circuits::{
     evaluate, score,
 };
 use lm::{HookPoint, Logits, Model, Patch, Request, Start, TokenBatch};
+use strum::VariantArray;
 
 /// A Llama with 4 heads of queries and 2 of keys, parallel blocks, norms of what is added, normed queries and keys.
 const FAMILIES: [&str; 4] = ["llama", "neox", "gemma2", "qwen3"];
@@ -225,7 +226,7 @@ fn no_edge_is_the_corrupted_run_and_every_edge_the_clean_one() {
             Circuit::empty(graph.clone()),
             Circuit::new(graph.clone(), without_input.collect::<Vec<_>>()),
         ];
-        for metric in Metric::ALL {
+        for &metric in Metric::VARIANTS {
             let found = evaluate(&model, &pairs(&model), &circuits, metric, 3, &|_| ()).unwrap();
             let largest = found
                 .clean

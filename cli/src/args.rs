@@ -36,7 +36,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
 #[derive(Debug, Parser)]
 #[command(name = "saelab", version, arg_required_else_help = true)]
 pub(crate) struct Args {
-    /// Where tensors live: cpu, wgpu or cuda, the latter also by number (cuda:0)
+    /// Device for tensors: cpu, wgpu or cuda, also by number (cuda:0)
     #[arg(long, global = true, default_value = "cpu")]
     pub(crate) device: String,
     /// Draw no progress bars
@@ -92,13 +92,13 @@ pub(crate) enum Command {
     Behaviours(subcommands::behaviours::Behaviours),
     /// Run a model and write the tensors at named hooks
     Trace(subcommands::trace::Trace),
-    /// Compare a model with values of another implementation: PASS, or what differs
+    /// Compare a model with values of another implementation, and print PASS or what differs
     VerifyModel(subcommands::verify_model::VerifyModel),
     /// Find the sites where a model keeps the attributes of a task
     Locate(subcommands::locate::Locate),
     /// Run a model on prompts or text and store its activations
     Harvest(subcommands::harvest::Harvest),
-    /// Turn a store of activations into other forms
+    /// Convert a store of activations to other formats
     Store(subcommands::store::StoreArgs),
     /// Fit supervised dictionaries on stored activations
     Fit(subcommands::fit::Fit),
@@ -106,19 +106,19 @@ pub(crate) enum Command {
     Train(subcommands::train::Train),
     /// Print, or submit, the Slurm jobs of a harvest and a training grid
     Submit(subcommands::submit::Submit),
-    /// Say what of an experiment is done, running or failed, and what it cost
+    /// Show what is done, running or failed in an experiment, and what it cost
     Status(subcommands::status::Status),
     /// Run an autoencoder, of saelab or another library, on vectors from a file
     Encode(subcommands::encode::Encode),
     /// Convert a sparse autoencoder between saelab, SAELens, sparsify and dictionary_learning
     Convert(subcommands::convert::Convert),
-    /// Show what a folder of a sparse autoencoder holds
+    /// Show the contents of a sparse autoencoder's folder
     Inspect(subcommands::inspect::Inspect),
-    /// Score autoencoders of a text: cross-entropy with reconstructions in place of activations
+    /// Score autoencoders on text: cross-entropy with reconstructions in place of activations
     Splice(subcommands::splice::Splice),
-    /// Score latents against the labels that the written world has of every token
+    /// Score latents against the written world's labels of every token
     Truth(subcommands::truth::TruthArgs),
-    /// Probe the world's labels with few latents: beside the ceiling of a probe of the vector and the floor of random rows
+    /// Probe the world's labels with few latents, between a ceiling (the whole vector) and a floor (random rows)
     Probe(subcommands::probe::ProbeArgs),
     /// Score dictionaries of a task on approximation, control and interpretability (those of a text: splice)
     Eval(subcommands::eval::Eval),
@@ -126,9 +126,9 @@ pub(crate) enum Command {
     Masks(subcommands::masks::MasksArgs),
     /// Compare evaluated dictionaries or runs, and say which differences are real
     Compare(subcommands::compare::Compare),
-    /// Measure whether the intervals of few seeds hold the mean of many
+    /// Measure how often the intervals of few seeds cover the mean of many
     Coverage(subcommands::coverage::CoverageArgs),
-    /// Write the page about a run, and pages of its latents
+    /// Write the page of a run, and pages of its latents
     Report(subcommands::report::Report),
     /// Serve the pages of all runs in a folder on this machine
     Serve(subcommands::serve::Serve),
@@ -142,13 +142,13 @@ pub(crate) enum Command {
     Phenomena(subcommands::phenomena::Phenomena),
     /// Train autoencoders on activations whose features are known, and score what they find
     Synthetic(subcommands::synthetic::Synthetic),
-    /// Print one table of what splice, truth and eval measured, seeds averaged
+    /// Print one table of what splice, truth and eval measured, averaged over seeds
     Quality(subcommands::quality::Quality),
     /// Measure what a paper reports and print it beside the published numbers
     Reproduce(subcommands::reproduce::Reproduce),
-    /// Say what the keys of configs mean
+    /// Explain the keys of configs
     Config(subcommands::config_explain::ConfigArgs),
-    /// Print a script by which a shell completes the command line
+    /// Print a completion script for a shell
     Completions(subcommands::shell::Completions),
     /// Write man pages, one for each command
     Man(subcommands::shell::Man),

@@ -14,6 +14,7 @@ use std::time::Duration;
 use common::{saelab, succeeds};
 use lm::{Dtype, HookPoint, Logits, Model, Request, Start, TokenBatch};
 use serde_json::{Value, json};
+use strum::VariantArray;
 use tasks::{IoiTask, Sample, Task};
 use text::Tokenizer;
 
@@ -231,8 +232,8 @@ fn weights_in_16_bits_are_compared_with_the_tolerance_that_they_need() {
 #[test]
 fn smollm2_computes_what_transformers_computes() {
     let Some(model) = smollm2() else { return };
-    for dtype in Dtype::ALL {
-        let mut command = saelab(&["verify-model", "--dtype", dtype.name()]);
+    for dtype in Dtype::VARIANTS {
+        let mut command = saelab(&["verify-model", "--dtype", &dtype.to_string()]);
         command.arg(&model).arg("lm/tests/fixtures/smollm2-golden.json");
         let said = command.output().unwrap();
         println!("{dtype}\n{}", String::from_utf8_lossy(&said.stdout));
@@ -264,7 +265,7 @@ fn load(model: &Path, dtype: Dtype, folder: &Path) -> Command {
     let header = br#"{"ids":{"dtype":"I64","shape":[1,1],"data_offsets":[0,8]}}"#;
     let bytes = [&(header.len() as u64).to_le_bytes()[..], header, &0_u64.to_le_bytes()].concat();
     std::fs::write(&ids, bytes).unwrap();
-    let mut command = saelab(&["trace", "--hooks", "hook_embed", "--dtype", dtype.name()]);
+    let mut command = saelab(&["trace", "--hooks", "hook_embed", "--dtype", &dtype.to_string()]);
     command
         .arg(model)
         .arg("--ids")

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::Activation;
 
 /// What makes the codes sparse.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(tag = "architecture", rename_all = "kebab-case", deny_unknown_fields)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Architecture {
     /// ReLU with an L1 penalty and unit decoder rows ("Towards Monosemanticity", 2023).
     Relu {
@@ -78,18 +79,7 @@ pub enum Architecture {
 impl Architecture {
     /// Name in configs, run folders and reports.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Relu { .. } => "relu",
-            Self::ReluApril { .. } => "relu-april",
-            Self::PAnneal { .. } => "p-anneal",
-            Self::Gated { .. } => "gated",
-            Self::Jumprelu { .. } => "jumprelu",
-            Self::JumpreluL0 { .. } => "jumprelu-l0",
-            Self::JumpreluTanh { .. } => "jumprelu-tanh",
-            Self::Topk { .. } => "topk",
-            Self::BatchTopk { .. } => "batch-topk",
-            Self::Matryoshka { .. } => "matryoshka",
-        }
+        self.into()
     }
 
     /// Whether the decoder's bias is subtracted before the encoder.

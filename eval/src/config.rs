@@ -20,8 +20,9 @@ pub struct Compare {
 }
 
 /// A dictionary that nobody trained, made beside the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Baseline {
     /// Random directions with as many active latents as the family they are matched to.
     Random,

@@ -14,8 +14,8 @@ use crate::metric::{Method, Metric};
 use crate::report::{Comparison, DictionaryFacts, FamilyMean, Score};
 use crate::statistics::{self, Difference, FEWEST_SEEDS, LEVEL, Measured, Place, Reached, holm};
 use artifacts::rounded;
-use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use tasks::Attribute;
 
 /// Prompts below which a number has no interval.
@@ -203,7 +203,7 @@ impl Ledger {
     pub fn enter_verdict(
         &mut self,
         key: &Key<'_>,
-        verdict: &impl Serialize,
+        verdict: &impl Display,
         sensitivity: BTreeMap<String, String>,
         value: Option<f64>,
         resampled: Vec<f64>,
@@ -212,7 +212,7 @@ impl Ledger {
     ) {
         self.enter(key, value, resampled, n, raw);
         if let Some(entry) = self.entries.last_mut() {
-            entry.score.verdict = Some(named(verdict));
+            entry.score.verdict = Some(verdict.to_string());
             entry.score.sensitivity = sensitivity;
         }
     }
@@ -303,13 +303,6 @@ impl Ledger {
         };
         all.filter_map(mean).collect()
     }
-}
-
-/// The name of a verdict, as JSON has it.
-#[expect(clippy::expect_used, reason = "verdicts are enums without fields, or text")]
-pub(crate) fn named(verdict: &impl Serialize) -> String {
-    let name = serde_json::to_value(verdict).expect("a verdict is plain data");
-    name.as_str().expect("a verdict is a name").to_owned()
 }
 
 /// Names of the dictionaries of a family.

@@ -43,7 +43,6 @@ pub mod evaluate;
 pub mod interpretability;
 pub mod interpretation;
 pub mod ledger;
-mod linear;
 pub mod masks;
 mod measure;
 pub mod metric;

@@ -1,15 +1,16 @@
 //! What is measured, and how edits are found: the names in reports.
 
 use crate::control::exhaustive_reaches;
-use serde::de::IntoDeserializer;
-use serde::de::value::{Error as NameError, StrDeserializer};
+use serde::de::Error as _;
+use serde::de::value::Error as NameError;
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
+use strum::VariantNames;
 
 /// The three axes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(strum::Display, strum::EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case", parse_err_ty = NameError, parse_err_fn = unknown::<Self>)]
 pub enum Test {
     /// Does the model work on reconstructions?
     Approximation,
@@ -22,6 +23,8 @@ pub enum Test {
 /// What a score measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(strum::Display, strum::EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case", parse_err_ty = NameError, parse_err_fn = unknown::<Self>)]
 pub enum Metric {
     /// Logit difference on reconstructions over the clean one. Undefined, as all ratios of logit differences but that of mean ablation
     /// itself, where mean ablation leaves more of the clean logit difference than the config allows.
@@ -177,6 +180,8 @@ impl Metric {
 /// How the latents of an edit are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(strum::Display, strum::EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case", parse_err_ty = NameError, parse_err_fn = unknown::<Self>)]
 pub enum Method {
     /// One latent after the other ([`crate::control::greedy()`]).
     Greedy,
@@ -202,27 +207,10 @@ impl Method {
     }
 }
 
-/// Names are those in JSON and configs.
-macro_rules! named_by_serde {
-    ($($name:ty),*) => {$(
-        impl fmt::Display for $name {
-            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.serialize(out)
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = NameError;
-
-            fn from_str(text: &str) -> Result<Self, NameError> {
-                let text: StrDeserializer<'_, NameError> = text.into_deserializer();
-                Self::deserialize(text)
-            }
-        }
-    )*};
+/// What serde says of a name in JSON and configs that is none.
+fn unknown<T: VariantNames>(name: &str) -> NameError {
+    NameError::unknown_variant(name, T::VARIANTS)
 }
-
-named_by_serde!(Test, Metric, Method);
 
 #[cfg(test)]
 mod tests {

@@ -37,6 +37,8 @@ pub enum Output {
 /// What a function takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(strum::Display, strum::VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum Kind {
     /// Numbers to numbers.
     Numeric,
@@ -48,19 +50,6 @@ pub enum Kind {
     Relations,
     /// Texts to activations, one a token.
     Text,
-}
-
-impl Kind {
-    /// The name in configs and tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Numeric => "numeric",
-            Self::Strings => "strings",
-            Self::Entities => "entities",
-            Self::Relations => "relations",
-            Self::Text => "text",
-        }
-    }
 }
 
 /// A function that a black box can hold: one of FIND's, a planted predicate, a latent, a supervised feature.

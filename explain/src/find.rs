@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use strum::VariantArray;
 
 use crate::Error;
 use crate::black_box::{BlackBox, Kind};
 use crate::explanation::{Claim, Explanation, Status};
 use crate::judge;
-use crate::numeric::{self, BASELINES, Baseline, MlpTraining};
+use crate::numeric::{self, Baseline, MlpTraining};
 use crate::problem::{Answers, Problem, UnitTest};
 use crate::problems;
 use crate::strings;
@@ -130,7 +131,7 @@ impl Explainer for Offline {
         match self {
             Self::Asking(_) => "offline".to_owned(),
             Self::Given => "offline, exemplars".to_owned(),
-            Self::Baseline(baseline) => baseline.name().to_owned(),
+            Self::Baseline(baseline) => baseline.to_string(),
             Self::Identity => "unchanged".to_owned(),
         }
     }
@@ -170,7 +171,7 @@ impl Explainer for Offline {
 
 /// The explainers of the offline run.
 pub fn offline(seed: u64) -> Vec<Offline> {
-    let baselines = BASELINES.into_iter().map(Offline::Baseline);
+    let baselines = Baseline::VARIANTS.iter().copied().map(Offline::Baseline);
     [Offline::Asking(seed), Offline::Given, Offline::Identity]
         .into_iter()
         .chain(baselines)
@@ -313,7 +314,8 @@ fn numbers(
 }
 
 /// Which explanation is scored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum Control {
     /// The true one.
     Truth,
@@ -326,15 +328,6 @@ pub enum Control {
 impl Control {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Truth, Self::Shuffled, Self::Null];
-
-    /// The name in tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Truth => "truth",
-            Self::Shuffled => "shuffled",
-            Self::Null => "null",
-        }
-    }
 }
 
 /// Explains every function that an explainer takes, one after the other or side by side, and scores what it says.
@@ -400,14 +393,7 @@ pub fn run_control(problems: &[Problem], control: Control, judge: &dyn Judge) ->
         let (scores, invalid, tokens) = score(problem, &explanation, judge)?;
         Ok(Scored {
             tokens,
-            ..scored(
-                problem,
-                control.name().to_owned(),
-                judge.name(),
-                explanation,
-                scores,
-                invalid,
-            )
+            ..scored(problem, control.to_string(), judge.name(), explanation, scores, invalid)
         })
     };
     problems.iter().enumerate().map(one).collect()

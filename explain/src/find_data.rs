@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::Error;
 use crate::black_box::{Function, Input, Kind, Output};
 use crate::explanation::{Explanation, Status};
-use crate::numeric::{Atom, Corruption, Formula, Mlp, MlpTraining, Noise, Served, Variant};
+use crate::numeric::{Atom, Corruption, Formula, Mlp, MlpTraining, Served, Variant};
 use crate::problem::{Choice, Problem, UnitTest};
 use crate::problems;
 
@@ -114,12 +114,9 @@ fn numeric(folder: &Path, mlps: MissingMlps, seed: u64) -> Result<Vec<Problem>, 
         let script = served_as.get(&entry.dir).map(String::as_str);
         let variant = match script {
             Some("function_code.py") => Variant::Clean,
-            Some("noised_function_code.py") => Variant::Noised(match entry.noise_type.as_str() {
-                "normal" => Noise::Normal,
-                "uniform" => Noise::Uniform,
-                "poisson" => Noise::Poisson,
-                _ => return Err(refuse("its noise is unknown")),
-            }),
+            Some("noised_function_code.py") => {
+                Variant::Noised(entry.noise_type.parse().map_err(|_| refuse("its noise is unknown"))?)
+            }
             Some("corrupted_function_code.py") => {
                 Variant::Corrupted(corruption(entry).ok_or_else(|| refuse("its corruption is unknown"))?)
             }
@@ -363,7 +360,7 @@ fn problem(tests: &Tests, entry: Option<&WordEntry>, kind: Kind, path: &Path) ->
         claim: None,
         status: Status::Done,
     };
-    let id = format!("{}-{}", kind.name(), tests.name);
+    let id = format!("{kind}-{}", tests.name);
     Ok(Problem {
         tests: found,
         exemplars: entry.map(|entry| entry.initial.clone()).unwrap_or_default(),

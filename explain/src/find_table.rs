@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use strum::VariantArray;
+
 use crate::black_box::Kind;
 use crate::explanation::Status;
 use crate::find::{Control, Scored};
@@ -22,14 +24,6 @@ fn columns(kind: Kind) -> &'static [(&'static str, Option<f64>)] {
         ],
     }
 }
-
-const KINDS: [Kind; 5] = [
-    Kind::Numeric,
-    Kind::Strings,
-    Kind::Entities,
-    Kind::Relations,
-    Kind::Text,
-];
 
 /// The names in the order in which they first occur.
 pub(crate) fn in_order<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
@@ -60,7 +54,7 @@ fn shown(estimate: Option<Estimate>) -> String {
 /// Scores by family, explainer and variant, with 95 % intervals over functions.
 pub fn table(scored: &[Scored], resamples: usize, seed: u64) -> String {
     let mut out = String::new();
-    for kind in KINDS {
+    for &kind in Kind::VARIANTS {
         let family: Vec<&Scored> = scored.iter().filter(|scored| scored.family == kind).collect();
         if family.is_empty() {
             continue;
@@ -71,8 +65,7 @@ pub fn table(scored: &[Scored], resamples: usize, seed: u64) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(
             out,
-            "{}: {functions} functions\n{:<21} {} {:>7} {:>7}  statuses",
-            kind.name(),
+            "{kind}: {functions} functions\n{:<21} {} {:>7} {:>7}  statuses",
             "",
             names.join(" "),
             "queries",
@@ -169,7 +162,8 @@ fn by_variant(family: &[&Scored], score: &str, resamples: usize, seed: u64) -> S
 /// Whether the score tells a true explanation from another one.
 fn informative(family: &[&Scored], score: &str) -> String {
     let mean = |control: Control| {
-        let rows = family.iter().filter(|scored| scored.explainer == control.name());
+        let name = control.to_string();
+        let rows = family.iter().filter(|scored| scored.explainer == name);
         let values: Vec<f64> = rows.filter_map(|scored| scored.scores.get(score).copied()).collect();
         (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
     };

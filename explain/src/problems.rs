@@ -16,7 +16,7 @@ use crate::words::{Knowledge, Lexicon, Relation, RelationFunction, exemplars, sa
 pub const TESTS: usize = 10;
 
 fn id(kind: Kind, index: usize) -> String {
-    format!("{}-{index:04}", kind.name())
+    format!("{kind}-{index:04}")
 }
 
 /// Numeric functions.

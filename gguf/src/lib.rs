@@ -21,6 +21,7 @@ use std::collections::btree_map::Entry;
 use std::path::Path;
 
 use serde_json::Value;
+use strum::VariantNames;
 
 use self::header::Tensor;
 use self::metadata::Metadata;
@@ -34,7 +35,8 @@ pub use self::error::Error;
 const ROPE_DIVISORS: &str = "rope_freqs.weight";
 
 /// Families of models that are read, by their names in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "lowercase")]
 enum Architecture {
     /// Llama and Mistral.
     Llama,
@@ -46,26 +48,6 @@ enum Architecture {
 }
 
 impl Architecture {
-    const ALL: [Self; 6] = [
-        Self::Llama,
-        Self::Qwen2,
-        Self::Qwen3,
-        Self::Gemma2,
-        Self::Gemma3,
-        Self::GptNeox,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Llama => "llama",
-            Self::Qwen2 => "qwen2",
-            Self::Qwen3 => "qwen3",
-            Self::Gemma2 => "gemma2",
-            Self::Gemma3 => "gemma3",
-            Self::GptNeox => "gptneox",
-        }
-    }
-
     fn is_gemma(self) -> bool {
         matches!(self, Self::Gemma2 | Self::Gemma3)
     }
@@ -73,8 +55,8 @@ impl Architecture {
     fn of(metadata: &Metadata) -> Result<Self, Error> {
         let name = metadata.text("general.architecture")?;
         let name = metadata.required("general.architecture", name)?;
-        Self::ALL.into_iter().find(|known| known.name() == name).ok_or_else(|| {
-            let known = Self::ALL.map(Self::name).join(", ");
+        name.parse().map_err(|_| {
+            let known = Self::VARIANTS.join(", ");
             metadata.source().unsupported(format!(
                 "it holds a model of architecture `{name}`; supported are {known}"
             ))
@@ -242,7 +224,7 @@ impl Gguf {
 
     /// A key of the architecture.
     fn key(&self, name: &str) -> String {
-        format!("{}.{name}", self.architecture.name())
+        format!("{}.{name}", self.architecture)
     }
 
     /// Heads of queries.

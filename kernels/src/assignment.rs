@@ -1,63 +1,31 @@
 //! Optimal assignment: the pairs of rows and columns with the largest total weight, each used at most once.
 //!
-//! The Hungarian method with potentials (Kuhn 1955, Munkres 1957) in its shortest-augmenting-path form: rows are added one
-//! by one, each along a cheapest alternating path found as Dijkstra finds one. Exact; `O(n^2 m)` for `n <= m`.
+//! The method of Kuhn (1955) and Munkres (1957), of the crate `pathfinding`. It compares sums of weights for equality, so
+//! weights are rounded to whole multiples of 2^-40 (1e-12) first, with which all sums are exact.
 //!
 //! Shape legend: `n` rows, `m` columns.
 
+use pathfinding::prelude::{Matrix, kuhn_munkres};
+
+/// Steps of a weight of 1.
+const STEPS: f64 = (1_u64 << 40) as f64;
+
 /// The matched `(row, column)` pairs, `min(n, m)` of them by rising row, with the largest sum of `weight(row, column)`.
 ///
-/// Weights must be finite.
+/// Weights must be finite and their sums below 8 million.
 pub fn assign(n: usize, m: usize, weight: &dyn Fn(usize, usize) -> f64) -> Vec<(usize, usize)> {
+    if n == 0 || m == 0 {
+        return Vec::new();
+    }
     if n > m {
         let mut pairs = assign(m, n, &|row, column| weight(column, row));
         pairs.iter_mut().for_each(|pair| *pair = (pair.1, pair.0));
         pairs.sort_unstable();
         return pairs;
     }
-    // Columns are numbered from 1; column 0 stands for the row that is being added. Costs are negated weights, and
-    // `cost - of_row - of_column` stays at least 0, and 0 on matched pairs.
-    let (mut of_row, mut of_column) = (vec![0.0; n], vec![0.0; m + 1]);
-    let mut row_at: Vec<Option<usize>> = vec![None; m + 1];
-    for row in 0..n {
-        row_at[0] = Some(row);
-        let mut slack = vec![f64::INFINITY; m + 1];
-        let mut from = vec![0; m + 1];
-        let mut done = vec![false; m + 1];
-        let mut column = 0;
-        while let Some(current) = row_at[column] {
-            done[column] = true;
-            let (mut nearest, mut step) = (0, f64::INFINITY);
-            for next in (1..=m).filter(|&next| !done[next]) {
-                let reduced = -weight(current, next - 1) - of_row[current] - of_column[next];
-                if reduced < slack[next] {
-                    (slack[next], from[next]) = (reduced, column);
-                }
-                if slack[next] < step {
-                    (step, nearest) = (slack[next], next);
-                }
-            }
-            for other in 0..=m {
-                if let (true, Some(row)) = (done[other], row_at[other]) {
-                    of_row[row] += step;
-                    of_column[other] -= step;
-                } else {
-                    slack[other] -= step;
-                }
-            }
-            column = nearest;
-        }
-        // A free column: shift the matches along the path that led here.
-        while column != 0 {
-            row_at[column] = row_at[from[column]];
-            column = from[column];
-        }
-    }
-    let mut pairs: Vec<(usize, usize)> = (1..=m)
-        .filter_map(|column| Some((row_at[column]?, column - 1)))
-        .collect();
-    pairs.sort_unstable();
-    pairs
+    let steps = |(row, column)| (weight(row, column) * STEPS).round() as i64;
+    let (_, columns) = kuhn_munkres(&Matrix::from_fn(n, m, steps)); // [n]
+    columns.into_iter().enumerate().collect()
 }
 
 #[cfg(test)]

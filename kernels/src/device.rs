@@ -13,6 +13,8 @@ use burn::tensor::{Device, Tensor};
 use crate::to_vec;
 
 /// What can hold tensors and compute with them.
+#[derive(strum::Display, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "lowercase")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
     /// burn's `flex` backend, with SIMD and as many threads as rayon has; in every build.
@@ -76,18 +78,6 @@ pub struct Found {
 }
 
 impl Backend {
-    /// All of them, those not built in included.
-    pub const ALL: [Self; 3] = [Self::Cpu, Self::Wgpu, Self::Cuda];
-
-    /// Its name, also in front of its devices' numbers.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Wgpu => "wgpu",
-            Self::Cuda => "cuda",
-        }
-    }
-
     /// Its devices; each is opened to ask what it is.
     ///
     /// # Errors
@@ -96,13 +86,13 @@ impl Backend {
     pub fn found(self) -> Result<Vec<Found>, DeviceError> {
         if self == Self::Cpu {
             let threads = thread::available_parallelism().map_or(1, usize::from);
-            let name = self.name().to_owned();
+            let name = self.to_string();
             let description = format!("{threads} threads, {}", crate::instruction_set());
             return Ok(vec![Found { name, description }]);
         }
         let devices = self.devices()?.into_iter().enumerate();
         let describe = |(i, (device, kind)): (usize, (Device, &str))| {
-            let name = format!("{}:{i}", self.name());
+            let name = format!("{self}:{i}");
             let description = match try_out(&name, &device) {
                 Ok(()) => format!("{}, {kind}", model(&device)),
                 Err(error) => format!("{kind}; {error}"),
@@ -126,13 +116,13 @@ impl Backend {
             #[cfg(not(all(feature = "wgpu", feature = "cuda")))]
             missing => {
                 return Err(DeviceError::NotBuilt {
-                    backend: missing.name(),
+                    backend: missing.into(),
                 });
             }
         };
         if devices.is_empty() {
             return Err(DeviceError::NoneFound {
-                backend: self.name(),
+                backend: self.into(),
                 remedy: match self {
                     Self::Cuda => "it needs an NVIDIA GPU and its driver (libcuda), see `nvidia-smi`",
                     Self::Cpu | Self::Wgpu => {
@@ -179,8 +169,7 @@ pub fn open(name: &str) -> Result<Device, DeviceError> {
         Some((backend, index)) => (backend, Some(index.parse::<usize>().map_err(|_| unknown())?)),
         None => (name, None),
     };
-    let backend = Backend::ALL.into_iter().find(|known| known.name() == backend);
-    let (backend, index) = match (backend.ok_or_else(unknown)?, index) {
+    let (backend, index) = match (backend.parse::<Backend>().map_err(|_| unknown())?, index) {
         (Backend::Cpu, None) => return Ok(cpu()),
         (Backend::Cpu, Some(_)) => return Err(unknown()),
         (backend, index) => (backend, index.unwrap_or(0)),
@@ -190,7 +179,7 @@ pub fn open(name: &str) -> Result<Device, DeviceError> {
     let Some((device, _)) = devices.into_iter().nth(index) else {
         return Err(DeviceError::Missing {
             name: name.to_owned(),
-            backend: backend.name(),
+            backend: backend.into(),
             found,
         });
     };
@@ -265,6 +254,8 @@ fn wgpu_adapters() -> Vec<(Device, &'static str)> {
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray;
+
     use super::*;
 
     #[test]
@@ -278,18 +269,18 @@ mod tests {
 
     #[test]
     fn a_device_opens_by_the_name_it_is_listed_under() {
-        for backend in Backend::ALL {
+        for &backend in Backend::VARIANTS {
             match backend.found() {
                 Ok(found) => {
                     for device in &found {
                         open(&device.name).unwrap();
                     }
                     if backend != Backend::Cpu {
-                        let name = format!("{}:{}", backend.name(), found.len());
+                        let name = format!("{backend}:{}", found.len());
                         assert!(matches!(open(&name), Err(DeviceError::Missing { .. })), "{name}");
                     }
                 }
-                Err(error) => assert_eq!(open(backend.name()).err(), Some(error)),
+                Err(error) => assert_eq!(open(backend.into()).err(), Some(error)),
             }
         }
     }

@@ -10,7 +10,6 @@
 //! * [`random`]: seeded host-side randomness; no tensor is ever drawn from a device's global generator.
 //! * [`instruction_set`], [`bf16_instruction_set`]: what products and loops run with on this machine.
 //! * [`assign`]: the pairs of rows and columns with the largest total weight.
-//! * [`svd`]: singular values in f64 on the host.
 //! * [`open`], [`Backend`]: the devices of this build, by name; [`cpu`] is the one that is always there.
 //! * [`widen_f16`], [`narrow_f16`]: numbers of 16 bits, as stores hold them.
 //! * [`from_vec`], [`to_vec`], [`Scalar`]: the way between host memory and tensors.
@@ -59,7 +58,6 @@ mod sparse_gpu;
 mod sum;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod sum_gpu;
-pub mod svd;
 mod transformer;
 mod vector;
 mod weight;

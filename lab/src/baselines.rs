@@ -60,12 +60,7 @@ pub(super) fn make(
 
 /// The family of a baseline's dictionaries in reports.
 pub(super) fn family(kind: Baseline) -> &'static str {
-    match kind {
-        Baseline::Random => "random",
-        Baseline::RandomFvu => "random-fvu",
-        Baseline::Neurons => "neurons",
-        Baseline::Pca => "pca",
-    }
+    kind.into()
 }
 
 fn empty(

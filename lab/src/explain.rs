@@ -465,7 +465,7 @@ fn draw(path: &std::path::Path, predicted: &[Predicts]) -> Result<()> {
             let area = row.auroc?;
             Some(Mark {
                 row: row.score.clone(),
-                series: row.rung.name().to_owned(),
+                series: row.rung.to_string(),
                 value: area.value,
                 low: area.low,
                 high: area.high,

@@ -192,11 +192,6 @@ impl Found {
         let units = self.stages.iter().flat_map(|found| &found.stage.units);
         let units: Vec<&UnitStatus> = units.filter(|unit| unit.state == state).collect();
         for unit in units.iter().take(NAMED) {
-            let word = match state {
-                State::Failed => "failed",
-                State::Lost => "lost",
-                _ => "running",
-            };
             let end = match (&unit.error, unit.seconds) {
                 (Some(error), _) => format!(": {error}"),
                 (None, Some(seconds)) => format!(" for {}", duration(seconds)),
@@ -204,7 +199,7 @@ impl Found {
             };
             let _ = writeln!(
                 out,
-                "{word}: {}, worker {} on {}, attempt {}{end}",
+                "{state}: {}, worker {} on {}, attempt {}{end}",
                 unit.name,
                 unit.worker.as_deref().unwrap_or("?"),
                 unit.host.as_deref().unwrap_or("?"),

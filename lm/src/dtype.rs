@@ -1,8 +1,5 @@
 //! The type that the weights of a model are kept in.
 
-use std::fmt;
-use std::str::FromStr;
-
 use kernels::Half;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +11,8 @@ use crate::Error;
 /// every product.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[derive(strum::Display, strum::EnumString, strum::VariantArray)]
+#[strum(serialize_all = "lowercase", parse_err_ty = Error, parse_err_fn = unknown)]
 pub enum Dtype {
     /// 32 bits: the numbers of every checkpoint exactly.
     #[default]
@@ -25,18 +24,6 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::F16];
-
-    /// Its name in configs and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-            Self::F16 => "f16",
-        }
-    }
-
     /// The 16-bit type that the matrices are kept in, `None` for `f32`.
     pub fn half(self) -> Option<Half> {
         match self {
@@ -56,17 +43,6 @@ impl From<Half> for Dtype {
     }
 }
 
-impl fmt::Display for Dtype {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Dtype {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        let known = Self::ALL.into_iter().find(|dtype| dtype.name() == name);
-        known.ok_or_else(|| Error::Dtype { name: name.to_owned() })
-    }
+fn unknown(name: &str) -> Error {
+    Error::Dtype { name: name.to_owned() }
 }

@@ -19,7 +19,7 @@
 use std::collections::BTreeMap;
 
 use artifacts::HostTensor;
-use kernels::svd::{Columns, Svd, product, qr, svd, transposed};
+use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 
 use crate::Spec;
@@ -144,12 +144,12 @@ fn add(to: &mut [f32], what: &[f64]) {
 
 /// The matrices of one head.
 struct Head {
-    /// Query, key and value, each `Dh` columns of `D + 1`: the last row is the bias, none for values.
-    qkv: [Columns; 3],
-    /// `W_O^T`, `Dh` columns of `D`.
-    out: Columns,
+    /// Query, key and value, `[D + 1, Dh]`: the last row is the bias; that of values is missing, `[D, Dh]`.
+    qkv: [DMatrix<f64>; 3],
+    /// `W_O^T`, `[D, Dh]`.
+    out: DMatrix<f64>,
     /// What its values' bias adds to the output, `[D]`.
-    constant: Vec<f64>,
+    constant: DVector<f64>,
 }
 
 /// Factors the matrices of the heads of block `l` anew, layer norm being folded and the outputs centred.
@@ -162,39 +162,32 @@ fn refactor_heads(config: &Spec, tensors: &mut Tensors, l: usize) {
     let heads: Vec<Head> = (0..config.n_head)
         .into_par_iter()
         .map(|head| {
-            let part = |part: usize| -> Columns {
-                let column = |i: usize| {
+            let part = |part: usize| {
+                DMatrix::from_fn(d + 1, d_head, |row, i| {
                     let at = part * d + head * d_head + i;
-                    let rows = qkv.chunks_exact(3 * d).map(|row| row[at]);
-                    rows.chain([qkv_bias[at]]).map(f64::from).collect()
-                };
-                (0..d_head).map(column).collect()
+                    f64::from(if row < d { qkv[row * 3 * d + at] } else { qkv_bias[at] })
+                })
             };
-            let rows = w_out[head * d_head * d..(head + 1) * d_head * d].chunks_exact(d);
-            let w_out = rows
-                .map(|row| row.iter().map(|&value| f64::from(value)).collect())
-                .collect();
+            let w_out = w_out[head * d_head * d..][..d_head * d].iter();
+            let w_out = DMatrix::from_iterator(d, d_head, w_out.map(|&value| f64::from(value))); // [D, Dh]
             refactored([part(0), part(1), part(2)], w_out)
         })
         .collect();
     for (head, found) in heads.iter().enumerate() {
-        for (part, columns) in found.qkv.iter().enumerate() {
-            for (i, column) in columns.iter().enumerate() {
+        for (part, matrix) in found.qkv.iter().enumerate() {
+            for (i, column) in matrix.column_iter().enumerate() {
                 let at = part * d + head * d_head + i;
-                for (row, &value) in qkv.chunks_exact_mut(3 * d).zip(column) {
+                for (row, &value) in qkv.chunks_exact_mut(3 * d).zip(&column) {
                     row[at] = value as f32;
                 }
                 qkv_bias[at] = column.get(d).map_or(0.0, |&value| value as f32);
             }
         }
-        for (i, column) in found.out.iter().enumerate() {
-            let row = (head * d_head + i) * d;
-            w_out[row..row + d]
-                .iter_mut()
-                .zip(column)
-                .for_each(|(to, &value)| *to = value as f32);
-        }
-        add(&mut b_out, &found.constant);
+        w_out[head * d_head * d..][..d_head * d]
+            .iter_mut()
+            .zip(&found.out)
+            .for_each(|(to, &value)| *to = value as f32);
+        add(&mut b_out, found.constant.as_slice());
     }
     for (name, data) in [(&weight, qkv), (&bias, qkv_bias), (&out, w_out), (&out_bias, b_out)] {
         *values(tensors, name) = data;
@@ -202,19 +195,14 @@ fn refactor_heads(config: &Spec, tensors: &mut Tensors, l: usize) {
 }
 
 /// One head; queries, keys and values come with their biases as a last row.
-fn refactored([query, key, mut value]: [Columns; 3], out: Columns) -> Head {
-    let Svd { u, s, v } = svd_of_product(&query, &key);
-    let roots: Vec<f64> = s.iter().map(|s| s.sqrt()).collect();
+fn refactored([query, key, value]: [DMatrix<f64>; 3], out: DMatrix<f64>) -> Head {
+    let d = out.nrows();
+    let (bias, value) = (value.row(d).transpose(), value.rows(0, d).into_owned()); // [Dh], [D, Dh]
+    let Factors { u, s, v } = factors_of_product(query, key);
+    let roots = s.map(f64::sqrt);
     let (query, key) = (scaled(u, &roots), scaled(v, &roots));
-    let last = |column: &mut Vec<f64>| match column.pop() {
-        Some(bias) => bias,
-        None => unreachable!("the bias is the last row"),
-    };
-    let bias = value.iter_mut().map(last).collect();
-    let Some(constant) = product(&out, &vec![bias]).pop() else {
-        unreachable!("one column times a matrix is one column")
-    }; // W_O^T b_V, [D]
-    let Svd { u, s, v } = svd_of_product(&value, &out);
+    let constant = &out * bias; // W_O^T b_V, [D]
+    let Factors { u, s, v } = factors_of_product(value, out);
     Head {
         qkv: [query, key, scaled(u, &s)],
         out: v,
@@ -222,20 +210,33 @@ fn refactored([query, key, mut value]: [Columns; 3], out: Columns) -> Head {
     }
 }
 
+/// `U diag(s) V^T`, by falling singular value.
+struct Factors {
+    /// Orthonormal columns.
+    u: DMatrix<f64>,
+    s: DVector<f64>,
+    /// Orthonormal columns.
+    v: DMatrix<f64>,
+}
+
 /// Decomposes `X Y^T`, whose rank is at most the few columns of both, without forming it.
-fn svd_of_product(x: &Columns, y: &Columns) -> Svd {
-    let ((q_x, r_x), (q_y, r_y)) = (qr(x.clone()), qr(y.clone()));
-    let small = svd(product(&r_x, &transposed(&r_y)));
-    Svd {
-        u: product(&q_x, &small.u),
-        s: small.s,
-        v: product(&q_y, &small.v),
+fn factors_of_product(x: DMatrix<f64>, y: DMatrix<f64>) -> Factors {
+    let (x, y) = (x.qr(), y.qr());
+    let small = (x.r() * y.r().transpose()).svd(true, true); // [Dh, Dh]
+    let (Some(u), Some(v_t)) = (small.u, small.v_t) else {
+        unreachable!("both were asked for")
+    };
+    Factors {
+        u: x.q() * u,
+        s: small.singular_values,
+        v: y.q() * v_t.transpose(),
     }
 }
 
-fn scaled(mut columns: Columns, factors: &[f64]) -> Columns {
-    for (column, factor) in columns.iter_mut().zip(factors) {
-        column.iter_mut().for_each(|value| *value *= factor);
+/// Columns times a factor each.
+fn scaled(mut columns: DMatrix<f64>, factors: &DVector<f64>) -> DMatrix<f64> {
+    for (mut column, factor) in columns.column_iter_mut().zip(factors) {
+        column *= *factor;
     }
     columns
 }

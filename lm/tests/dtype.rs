@@ -176,7 +176,7 @@ fn a_model_in_f16_is_one_of_f32_with_the_same_weights() {
 #[test]
 fn micro_models_in_16_bits_are_near_those_in_f32() {
     for case in CASES {
-        let [exact, bf16, f16] = Dtype::ALL.map(|dtype| {
+        let [exact, bf16, f16] = [Dtype::F32, Dtype::Bf16, Dtype::F16].map(|dtype| {
             let model = load(&fixture(case), dtype);
             let last = HookPoint::ResidPost(model.spec().n_layer - 1);
             let request = Request {
@@ -226,13 +226,17 @@ fn gradients_of_a_model_in_16_bits_are_those_of_its_weights() {
 
 #[test]
 fn activations_of_each_type_are_told_apart_and_belong_to_one_model() {
-    let models = Dtype::ALL.map(|dtype| load(&fixture("llama"), dtype));
+    let dtypes = [Dtype::F32, Dtype::Bf16, Dtype::F16];
+    let models = dtypes.map(|dtype| load(&fixture("llama"), dtype));
     let [exact, bf16, f16] = &models;
     assert_eq!(exact.hash(), exact.file_hash());
     assert!(exact.hash() != bf16.hash() && bf16.hash() != f16.hash() && exact.hash() != f16.hash());
-    for (model, dtype) in models.iter().zip(Dtype::ALL) {
+    for (model, dtype) in models.iter().zip(dtypes) {
         assert_eq!(model.file_hash(), exact.file_hash());
-        assert_eq!((model.dtype(), dtype.name().parse::<Dtype>().unwrap()), (dtype, dtype));
+        assert_eq!(
+            (model.dtype(), dtype.to_string().parse::<Dtype>().unwrap()),
+            (dtype, dtype)
+        );
     }
     assert!(
         "f64"

@@ -101,14 +101,13 @@ impl Cache {
     /// The name of a bucket's folder, or of one with names and no contents.
     fn name(&self, location: &Location, names_only: bool) -> String {
         let Location { scheme, bucket, .. } = location;
-        let told = artifacts::sha256_hex(format!("{} {bucket} {}", scheme.as_str(), self.endpoints).as_bytes());
+        let told = artifacts::sha256_hex(format!("{scheme} {bucket} {}", self.endpoints).as_bytes());
         let bucket: String = bucket
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
             .collect();
         format!(
-            "{}-{bucket}-{}{}",
-            scheme.as_str(),
+            "{scheme}-{bucket}-{}{}",
             &told[..8],
             if names_only { "-names" } else { "" }
         )

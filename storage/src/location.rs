@@ -5,7 +5,8 @@ use std::fmt;
 use crate::Error;
 
 /// How a store is spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::Display, strum::EnumString)]
+#[strum(serialize_all = "lowercase")]
 pub enum Scheme {
     /// Amazon S3, and what speaks its protocol.
     S3,
@@ -20,19 +21,6 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    const ALL: [Self; 5] = [Self::S3, Self::Gs, Self::Az, Self::Http, Self::Https];
-
-    /// As it begins a location: `s3`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::S3 => "s3",
-            Self::Gs => "gs",
-            Self::Az => "az",
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-
     /// Whether nothing can be written there.
     pub fn is_read_only(self) -> bool {
         matches!(self, Self::Http | Self::Https)
@@ -60,8 +48,7 @@ impl Location {
     /// no file can have.
     pub fn parse(text: &str) -> Option<Result<Self, Error>> {
         let (scheme, rest) = text.split_once("://")?;
-        let scheme = Scheme::ALL.into_iter().find(|known| known.as_str() == scheme)?;
-        Some(Self::parse_rest(scheme, rest))
+        Some(Self::parse_rest(scheme.parse().ok()?, rest))
     }
 
     fn parse_rest(scheme: Scheme, rest: &str) -> Result<Self, Error> {
@@ -71,7 +58,7 @@ impl Location {
         let is_name = !bucket.is_empty() && bucket.chars().all(of_name) && !bucket.starts_with('.');
         let bad = |reason: &str| Error::BadLocation {
             // What stands in place of a bucket may be a secret, so it is not repeated.
-            location: format!("{}://{}", scheme.as_str(), if is_name { bucket } else { "..." }),
+            location: format!("{scheme}://{}", if is_name { bucket } else { "..." }),
             reason: reason.to_owned(),
         };
         if rest.split('/').take(2).any(|part| part.contains('@')) && !is_name {
@@ -136,7 +123,7 @@ pub(crate) fn is_file_name(part: &str) -> bool {
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme.as_str(), self.bucket)?;
+        write!(f, "{}://{}", self.scheme, self.bucket)?;
         match self.key.is_empty() {
             true => Ok(()),
             false => write!(f, "/{}", self.key),

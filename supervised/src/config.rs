@@ -1,15 +1,15 @@
 //! The fit config: the file as written ([`FitFile`]) and what it means ([`FitConfig`]).
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+use strum::VariantArray;
 use tasks::{Attribute, ByAttribute, Role};
 
 use crate::{Columns, Error, Parametrization};
 
 /// How the features of a dictionary are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display, VariantArray)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Method {
     /// Conditional means: the paper's main method.
     Mean,
@@ -18,9 +18,6 @@ pub enum Method {
 }
 
 impl Method {
-    /// All methods.
-    pub const ALL: [Self; 2] = [Self::Mean, Self::LeastSquares];
-
     /// Name of the dictionary in run folders and reports: `supervised-mean`, `supervised-lstsq-coupled`. The main
     /// parametrization, the independent one, is not named.
     pub fn dictionary_name(self, parametrization: Parametrization) -> String {
@@ -32,15 +29,6 @@ impl Method {
             Parametrization::Independent => method.to_owned(),
             other => format!("{method}-{other}"),
         }
-    }
-}
-
-impl fmt::Display for Method {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::Mean => "mean",
-            Self::LeastSquares => "least-squares",
-        })
     }
 }
 
@@ -65,7 +53,7 @@ pub struct FitFile {
 pub struct FitConfig {
     /// The methods, at least one, each once.
     pub methods: Vec<Method>,
-    /// The parametrizations, at least one, each once, in the order of [`Parametrization::ALL`].
+    /// The parametrizations, at least one, each once, in the order of [`Parametrization`].
     pub parametrizations: Vec<Parametrization>,
     /// The attributes, at least one, each once, in their order; none where all are meant that the task edits.
     pub attributes: Option<Vec<Attribute>>,
@@ -108,8 +96,12 @@ impl TryFrom<FitFile> for FitConfig {
             chosen("attributes", &all, &asked)
         });
         let config = Self {
-            methods: chosen("methods", &Method::ALL, &file.methods.unwrap_or(Method::ALL.to_vec()))?,
-            parametrizations: chosen("parametrizations", &Parametrization::ALL, &parametrizations)?,
+            methods: chosen(
+                "methods",
+                Method::VARIANTS,
+                &file.methods.unwrap_or(Method::VARIANTS.to_vec()),
+            )?,
+            parametrizations: chosen("parametrizations", Parametrization::VARIANTS, &parametrizations)?,
             attributes: attributes.transpose()?,
         };
         let attributes = config.attributes.as_ref();
@@ -161,10 +153,7 @@ mod tests {
     #[test]
     fn files_are_completed_or_refused() {
         let config = FitConfig::try_from(serde_json::from_str::<FitFile>("{}").unwrap()).unwrap();
-        assert_eq!(
-            (config.methods.as_slice(), config.attributes),
-            (Method::ALL.as_slice(), None)
-        );
+        assert_eq!((config.methods.as_slice(), config.attributes), (Method::VARIANTS, None));
         let file = r#"{ "methods": ["least-squares"], "attributes": ["Pos", "IO"] }"#;
         let config = FitConfig::try_from(serde_json::from_str::<FitFile>(file).unwrap()).unwrap();
         assert_eq!(config.methods, [Method::LeastSquares]);

@@ -3,14 +3,14 @@
 //! Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)), section 3 and its appendix. Coupled
 //! attributes are redundant: both tell `Pos`, so conditional means count it twice, which least squares does not.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use tasks::Attribute;
 
 /// What the features of a dictionary stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[derive(strum::Display, strum::VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Parametrization {
     /// Each attribute of the task by itself (`IO`, `S` and `Pos`): the paper's main one.
     Independent,
@@ -22,24 +22,11 @@ pub enum Parametrization {
 }
 
 impl Parametrization {
-    /// All parametrizations.
-    pub const ALL: [Self; 3] = [Self::Independent, Self::Coupled, Self::Names];
-
     /// The attributes that it is made of; the independent one is made of whatever a task has.
     pub fn needs(self) -> &'static [Attribute] {
         match self {
             Self::Independent => &[],
             Self::Coupled | Self::Names => &[Attribute::IO, Attribute::S, Attribute::POS],
         }
-    }
-}
-
-impl fmt::Display for Parametrization {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::Independent => "independent",
-            Self::Coupled => "coupled",
-            Self::Names => "names",
-        })
     }
 }

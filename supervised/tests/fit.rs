@@ -5,6 +5,7 @@
 use activations::NodeRows;
 use dictionaries::{Dictionary, LabelledEncoder};
 use rand::RngExt;
+use strum::VariantArray;
 use supervised::{Columns, Error, Method, Origin, Parametrization, SupervisedDictionary, fit};
 use tasks::{Attribute, ByAttribute, Labels, Role};
 
@@ -183,7 +184,7 @@ fn squared_error(dictionary: &SupervisedDictionary, rows: &NodeRows) -> f64 {
 
 #[test]
 fn every_parametrization_agrees_with_brute_force() {
-    for parametrization in Parametrization::ALL {
+    for &parametrization in Parametrization::VARIANTS {
         let columns = Columns::new(parametrization, n_values(), Role::END).unwrap();
         for seed in 0..5 {
             let (rows, _) = planted(80, 1.0, seed);

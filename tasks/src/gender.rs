@@ -1,12 +1,11 @@
 //! The gender of a first name.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// The gender of a first name in the project's lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Gender {
     /// A name of [`lists::MALE_NAMES`](crate::lists::MALE_NAMES).
     Male,
@@ -24,14 +23,5 @@ impl Gender {
             Self::Male => "he",
             Self::Female => "she",
         }
-    }
-}
-
-impl fmt::Display for Gender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Male => "male",
-            Self::Female => "female",
-        })
     }
 }

@@ -45,7 +45,8 @@ enum Slot {
 }
 
 /// The lists that slots are filled from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 enum List {
     Names,
     Objects,
@@ -90,14 +91,6 @@ pub(crate) struct Wording {
 
 impl List {
     const ALL: [Self; 3] = [Self::Names, Self::Objects, Self::Places];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Names => "names",
-            Self::Objects => "objects",
-            Self::Places => "places",
-        }
-    }
 
     /// Fewest words that a tokenizer must keep whole.
     fn needed(self) -> usize {
@@ -236,7 +229,7 @@ impl Wording {
             *kept = survey.surviving(list, words);
             if kept.len() < list.needed() {
                 return Err(Error::TooFewWords {
-                    list: list.name(),
+                    list: list.into(),
                     found: kept.len(),
                     of: words.len(),
                     needed: list.needed(),
@@ -265,7 +258,7 @@ impl Wording {
         let lists = List::ALL.into_iter().zip(kept);
         lists
             .map(|(list, kept)| WordList {
-                list: list.name(),
+                list: list.into(),
                 kept,
                 of: list.words().len(),
             })

@@ -16,8 +16,9 @@ use crate::record::{self, Record};
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// Where a unit stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, strum::Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum State {
     /// Nobody has begun it, or nobody works on it now.
     Waiting,

@@ -317,7 +317,7 @@ impl MakeShards for LiveHarvest {
                         path: hook.to_string().into(),
                         row: self.starts[number] + skipped + index,
                         value: vector[at],
-                        dtype: dtype.name(),
+                        dtype: dtype.into(),
                     })?;
                 }
             }

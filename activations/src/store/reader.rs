@@ -316,7 +316,7 @@ impl Store {
                 path: self.dir.join(hook.to_string()),
                 row: at / cut.width,
                 value: found.values[at],
-                dtype: self.manifest.dtype.name(),
+                dtype: self.manifest.dtype.into(),
             }),
             None => Ok(found),
         }

@@ -131,7 +131,7 @@ impl ShardData {
             ("settings", expected.provenance.settings.to_string()),
             ("hook", expected.hook.to_string()),
             ("shard", expected.shard.to_string()),
-            ("dtype", expected.dtype.name().to_owned()),
+            ("dtype", expected.dtype.to_string()),
             ("rows", expected.rows.to_string()),
             ("width", expected.width.to_string()),
             ("mean", format!("[{}]", mean.join(","))),

@@ -218,7 +218,7 @@ impl StoreWriter {
                 path: self.dir.join(hook.to_string()),
                 row: start + index,
                 value: vector[at],
-                dtype: dtype.name(),
+                dtype: dtype.into(),
             })?;
         }
         writer.filled += rows.len();

@@ -11,7 +11,6 @@ mod ioi;
 mod subject_verb;
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -21,8 +20,9 @@ use text::Tokenizer;
 use crate::{Error, Pair};
 
 /// One of the six tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Published {
     /// Of two people the one who is named once; corrupted: a third name in the place of the second mention.
     Ioi,
@@ -59,31 +59,6 @@ struct Row {
     corrupted: String,
     right: Vec<u32>,
     wrong: Vec<u32>,
-}
-
-impl Published {
-    /// All tasks.
-    pub const ALL: [Self; 6] = [
-        Self::Ioi,
-        Self::GreaterThan,
-        Self::GenderBias,
-        Self::CapitalCountry,
-        Self::SubjectVerb,
-        Self::Hypernymy,
-    ];
-}
-
-impl fmt::Display for Published {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ioi => "ioi",
-            Self::GreaterThan => "greater-than",
-            Self::GenderBias => "gender-bias",
-            Self::CapitalCountry => "capital-country",
-            Self::SubjectVerb => "subject-verb",
-            Self::Hypernymy => "hypernymy",
-        })
-    }
 }
 
 /// Up to `n` pairs of one half of a task's rows, in an order that `seed` decides; fewer where the tokenizer has no more.

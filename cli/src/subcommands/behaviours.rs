@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
+use strum::VariantArray;
 use tasks::world::{Behaviour, World, measure};
 
 use lab::run_folder;
@@ -34,7 +35,7 @@ impl Behaviours {
             "{:<16} {:>5}  {:<15} {:>7} {:>5}  {:>10}",
             "behaviour", "n", "judged by", "value", "bar", "logit diff"
         ))?;
-        for behaviour in Behaviour::ALL {
+        for &behaviour in Behaviour::VARIANTS {
             let score = measure(&model, &tokenizer, &world, behaviour, self.prompts, self.seed)?;
             let (metric, value, bar) = score.gate();
             let logit_diff = score

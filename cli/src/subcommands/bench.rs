@@ -29,25 +29,25 @@ pub(crate) struct Bench {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// The dense product: GFLOP/s of the kernel, of burn's own, and in bf16
+    /// Dense matrix products: GFLOP/s of the kernel, of burn's own kernel, and in bf16
     Gemm {
         /// Timed repetitions; the fastest counts
         #[arg(long, default_value_t = 8)]
         repeats: usize,
     },
-    /// The store: bytes a second and core, written to a folder in memory and read back as shuffled batches
+    /// The store: bytes per second and core, written to a folder in memory and read back as shuffled batches
     Store(StoreBench),
-    /// The language model in a harvest: tokens a second, and how near that is to its matrix products alone
+    /// The language model in a harvest: tokens per second, compared with its matrix products alone
     Harvest(HarvestBench),
-    /// Contexts of all latents of a dictionary in one pass over a store: rows a second, and the share of each part
+    /// Contexts of all latents of a dictionary in one pass over a store: rows per second, and the share of each part
     Scan(ScanBench),
-    /// Training steps: tokens per second and where their time goes, AuxK idle
+    /// Training steps: tokens per second and where the time goes, with AuxK idle
     Train(TrainBench),
-    /// An evaluation, with interventions that restart and with whole runs
+    /// An evaluation, with forward passes that start at the intervention and with whole ones
     Eval(BenchEval),
-    /// Steps of a grid of TopK autoencoders on one stream, against as many steps of a single one
+    /// Steps of a grid of TopK autoencoders on one stream, compared with as many steps of a single one
     Grid {
-        /// Autoencoders of the grid
+        /// Autoencoders in the grid
         #[arg(long, default_value_t = 8)]
         members: usize,
         /// Timed steps of the grid
@@ -64,19 +64,19 @@ struct TrainBench {
     /// Width of an activation
     #[arg(long, default_value_t = 768)]
     d_in: usize,
-    /// Latents; a list prints a line for each
+    /// Number of latents; a list prints one line for each
     #[arg(long, default_value = "6144", value_delimiter = ',')]
     d_sae: Vec<usize>,
-    /// Active latents of a row; where none are selected, biases are set so that this is the mean
+    /// Active latents per row; where the architecture does not select them, biases are set so that this is the mean
     #[arg(long, default_value = "32", value_delimiter = ',')]
     k: Vec<usize>,
-    /// Activations of a step
+    /// Activations per step
     #[arg(long, default_value_t = 4096)]
     batch: usize,
-    /// Timed steps, after one that is not
+    /// Timed steps, after an untimed one
     #[arg(long, default_value_t = 20)]
     steps: usize,
-    /// What the factors of dense products are rounded to: f32, bf16 or f16
+    /// Type to which the factors of dense products are rounded: f32, bf16 or f16
     #[arg(long, default_value = "f32", value_parser = precision)]
     precision: Precision,
 }

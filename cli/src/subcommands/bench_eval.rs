@@ -33,10 +33,10 @@ pub(super) struct BenchEval {
     /// Random dictionaries
     #[arg(long, default_value_t = 6)]
     dictionaries: usize,
-    /// Latents of each
+    /// Latents of each dictionary
     #[arg(long, default_value_t = 512, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     d_sae: usize,
-    /// Active latents of a row
+    /// Active latents per row
     #[arg(long, default_value_t = 6)]
     k: usize,
 }

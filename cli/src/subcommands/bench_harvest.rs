@@ -18,27 +18,27 @@ use lab::usage;
 /// Arguments of `saelab bench harvest`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HarvestBench {
-    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled; invented weights of GPT-2 small's sizes unless given
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled; by default random weights at GPT-2 small's sizes
     #[arg(long)]
     model: Option<PathBuf>,
     #[command(flatten)]
     weights: WeightArgs,
-    /// The hook that is stored; the residual stream before the middle block unless given, of GPT-2 small that before block 8
+    /// The hook that is stored; by default the residual stream before the middle block, for GPT-2 small before block 8
     #[arg(long)]
     hook: Option<HookPoint>,
-    /// Sequences of a forward pass
+    /// Sequences per forward pass
     #[arg(long, default_value_t = 16)]
     batch: usize,
-    /// Tokens of a sequence
+    /// Tokens per sequence
     #[arg(long, default_value_t = 128)]
     context: usize,
-    /// Forward passes of a harvest
+    /// Forward passes per harvest
     #[arg(long, default_value_t = 3)]
     batches: usize,
-    /// Timed harvests, after one that is not, each followed by as many operations of the product; of both the fastest counts
+    /// Timed harvests, after an untimed one, each followed by as many operations of the product; the fastest of each counts
     #[arg(long, default_value_t = 5)]
     repeats: usize,
-    /// Folder for the store, removed in the end
+    /// Folder for the store, removed at the end
     #[arg(long, default_value = "/dev/shm/saelab-bench-harvest")]
     dir: PathBuf,
 }

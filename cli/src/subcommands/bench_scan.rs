@@ -22,19 +22,19 @@ const PUSH: usize = 2048;
 /// Arguments of `saelab bench scan`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ScanBench {
-    /// Vectors of the store
+    /// Vectors in the store
     #[arg(long, default_value_t = 500_000)]
     rows: usize,
-    /// Numbers of a vector
+    /// Width of a vector
     #[arg(long, default_value_t = 128)]
     width: usize,
     /// Latents of the dictionary
     #[arg(long, default_value_t = 10_000)]
     latents: usize,
-    /// Active latents of a row, in the mean
+    /// Active latents per row, on average
     #[arg(long, default_value_t = 32)]
     k: usize,
-    /// Folder for the store, removed in the end
+    /// Folder for the store, removed at the end
     #[arg(long, default_value = "/dev/shm/saelab-bench-scan")]
     dir: PathBuf,
 }

@@ -22,16 +22,16 @@ pub(crate) struct StoreBench {
     /// Megabytes of vectors
     #[arg(long, default_value_t = 2000)]
     megabytes: usize,
-    /// Numbers of a vector
+    /// Width of a vector
     #[arg(long, default_value_t = 768)]
     width: usize,
     /// Type of the stored numbers
     #[arg(long, value_enum, default_value = "f16")]
     dtype: Type,
-    /// Rows of a batch that is read
+    /// Rows per batch that is read
     #[arg(long, default_value_t = 4096)]
     batch: usize,
-    /// Folder for the store, removed in the end; one in memory measures the program and not the disk
+    /// Folder for the store, removed at the end; one in memory measures the program rather than the disk
     #[arg(long, default_value = "/dev/shm/saelab-bench-store")]
     dir: PathBuf,
 }

@@ -15,7 +15,7 @@ pub(crate) struct Compare {
     /// splice`
     #[arg(required = true)]
     runs: Vec<PathBuf>,
-    /// Metrics to compare, as they are named in report.json
+    /// Metrics to compare, as named in report.json
     #[arg(long, value_delimiter = ',', default_value = "sufficiency,edit_accuracy,mcc")]
     metric: Vec<Metric>,
     /// How the latents of edits are found
@@ -27,13 +27,13 @@ pub(crate) struct Compare {
     /// Compare with this dictionary only
     #[arg(long)]
     against: Option<String>,
-    /// Compare each dictionary with each; the default with a single run. The default with several runs is what differs between them
+    /// Compare every pair of dictionaries, the default for a single run; for several runs, the default compares what differs between them
     #[arg(long, conflicts_with = "against")]
     each: bool,
-    /// File that receives everything as JSON
+    /// JSON file to write, with all results
     #[arg(long)]
     json: Option<PathBuf>,
-    /// File that receives everything as a page
+    /// HTML page to write, with all results
     #[arg(long)]
     html: Option<PathBuf>,
 }

@@ -13,11 +13,11 @@ pub(crate) struct ConfigArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Say what the keys of configs mean: value, unit, default and reason
+    /// Explain the keys of configs: value, unit, default and reason
     Explain {
         /// A command (train, "circuit score"), or a key (steps, source.context, autoencoder.0.k); without one, all commands
         name: Option<String>,
-        /// All configs as a Markdown page
+        /// Print all configs as a Markdown page
         #[arg(long, conflicts_with = "name")]
         markdown: bool,
     },

@@ -10,7 +10,7 @@ use crate::output;
 /// Arguments of `saelab convert`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Convert {
-    /// Folder of an autoencoder of saelab, SAELens, sparsify or dictionary_learning; which one is seen from its files
+    /// Folder of an autoencoder of saelab, SAELens, sparsify or dictionary_learning; which one is detected from its files
     input: PathBuf,
     /// Layout to write: saelab, saelens, sparsify or dictionary-learning
     #[arg(long)]

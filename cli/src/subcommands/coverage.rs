@@ -18,16 +18,16 @@ pub(crate) struct CoverageArgs {
     run: PathBuf,
     /// Folder of an evaluation of the same dictionaries on other prompts (another `seed`)
     truth: PathBuf,
-    /// The family
+    /// Family of dictionaries
     #[arg(long, default_value = "sae-topk")]
     family: String,
-    /// Seeds that are drawn at a time
+    /// Seeds per draw
     #[arg(long, default_value_t = 3)]
     seeds: usize,
-    /// Draws
+    /// Number of draws
     #[arg(long, default_value_t = 200)]
     trials: usize,
-    /// File that receives everything as JSON
+    /// JSON file to write, with all results
     #[arg(long)]
     json: Option<PathBuf>,
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use lab::ConfigFile;
 
 use super::Context;
+use super::overrides::Overrides;
 use crate::output;
 
 /// Arguments of `saelab eval`.
@@ -21,21 +22,20 @@ pub(crate) struct Eval {
     /// Sites file
     #[arg(long)]
     sites: PathBuf,
-    /// Folder that receives the report, if it is not that of the experiment
+    /// Folder for the report, if it is not that of the experiment
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Store of activations, if it is not that of the experiment's folder
+    /// Store of activations, if it is not the one in the experiment's folder
     #[arg(long)]
     activations: Option<PathBuf>,
     /// Score only the dictionaries of this name or family, and the baselines; may be given several times
     #[arg(long)]
     only: Vec<String>,
-    /// Overwrite a report of other settings, or with dictionaries that this evaluation lacks
+    /// Overwrite a report of other settings, or one with dictionaries that this evaluation lacks
     #[arg(long)]
     replace: bool,
-    /// Override a config key: key=value
-    #[arg(long)]
-    set: Vec<String>,
+    #[command(flatten)]
+    set: Overrides,
 }
 
 impl Eval {
@@ -43,7 +43,7 @@ impl Eval {
         let settings = lab::eval::Settings {
             config: ConfigFile {
                 path: self.config,
-                set: self.set,
+                set: self.set.keys,
             },
             model: self.model,
             run: self.run,

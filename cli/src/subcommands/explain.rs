@@ -6,6 +6,7 @@ use lab::ConfigFile;
 
 use super::Context;
 use super::language_model::LanguageModelArgs;
+use super::overrides::Overrides;
 use super::weights::WeightArgs;
 use crate::output;
 
@@ -19,10 +20,10 @@ pub(crate) struct Explain {
     model: PathBuf,
     #[command(flatten)]
     weights: WeightArgs,
-    /// Folder of the experiment: its dictionaries are explained, the result is written there
+    /// Folder of the experiment: its dictionaries are explained, and the result is written there
     #[arg(long)]
     run: PathBuf,
-    /// Store that contexts are taken from [default: `activations` of the run]
+    /// Store from which contexts are taken [default: `activations` of the run]
     #[arg(long)]
     activations: Option<PathBuf>,
     /// Only dictionaries of this name; may be repeated
@@ -31,20 +32,19 @@ pub(crate) struct Explain {
     /// Only these latents, by number: 3,17,250
     #[arg(long, value_delimiter = ',')]
     latents: Vec<u32>,
-    /// Also write the explanations as Neuronpedia has them: a file of JSON lines
+    /// Also write the explanations in Neuronpedia's format: a file of JSON lines
     #[arg(long)]
     neuronpedia: Option<PathBuf>,
-    /// SVG file to draw: how well each score predicts whether an explanation is true
+    /// SVG file to write: how well each score predicts whether an explanation is true
     #[arg(long)]
     picture: Option<PathBuf>,
-    /// Also write explanations and detection scores as delphi has them: a folder
+    /// Also write explanations and detection scores in delphi's format: a folder
     #[arg(long)]
     delphi: Option<PathBuf>,
     #[command(flatten)]
     language: LanguageModelArgs,
-    /// Override a config key: key=value
-    #[arg(long)]
-    set: Vec<String>,
+    #[command(flatten)]
+    set: Overrides,
 }
 
 impl Explain {
@@ -52,7 +52,7 @@ impl Explain {
         let settings = lab::explain::Settings {
             config: ConfigFile {
                 path: self.config,
-                set: self.set,
+                set: self.set.keys,
             },
             model: self.model,
             load: self.weights.options(),

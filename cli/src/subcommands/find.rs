@@ -6,6 +6,7 @@ use lab::ConfigFile;
 
 use super::Context;
 use super::language_model::LanguageModelArgs;
+use super::overrides::Overrides;
 use crate::output;
 
 /// Arguments of `saelab find`.
@@ -13,20 +14,19 @@ use crate::output;
 pub(crate) struct Find {
     /// Config, for example configs/find/quick.toml
     config: PathBuf,
-    /// Folder of FIND's own data (`find-dataset` of its repository), in place of functions made from the seed
+    /// Folder of FIND's own data (`find-dataset` of its repository), used instead of functions made from the seed
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Folder of the results
+    /// Folder for the results
     #[arg(long)]
     out: PathBuf,
-    /// Who decides unit tests: `exec` executes what explanations claim, `lm` asks the language model
+    /// How unit tests are decided: `exec` executes what explanations claim, `lm` asks the language model
     #[arg(long, value_enum, default_value = "exec")]
     judge: JudgeName,
     #[command(flatten)]
     model: LanguageModelArgs,
-    /// Override a config key: key=value
-    #[arg(long)]
-    set: Vec<String>,
+    #[command(flatten)]
+    set: Overrides,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -40,7 +40,7 @@ impl Find {
         let settings = lab::find::Settings {
             config: ConfigFile {
                 path: self.config,
-                set: self.set,
+                set: self.set.keys,
             },
             data: self.data,
             out: self.out,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use lab::ConfigFile;
 
 use super::Context;
+use super::overrides::Overrides;
 
 /// Arguments of `saelab fit`.
 #[derive(Debug, clap::Args)]
@@ -20,9 +21,8 @@ pub(crate) struct Fit {
     /// Overwrite dictionaries of other settings or activations
     #[arg(long)]
     replace: bool,
-    /// Override a config key: key=value
-    #[arg(long)]
-    set: Vec<String>,
+    #[command(flatten)]
+    set: Overrides,
 }
 
 impl Fit {
@@ -30,7 +30,7 @@ impl Fit {
         let settings = lab::fit::Settings {
             config: ConfigFile {
                 path: self.config,
-                set: self.set,
+                set: self.set.keys,
             },
             run: self.run,
             sites: self.sites,

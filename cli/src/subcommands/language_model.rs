@@ -10,13 +10,13 @@ use lab::language_model::LanguageModel;
 pub(crate) enum ExplainerName {
     /// The explainers of this program: no server, no key
     Offline,
-    /// A language model: one batch of exemplars, then its answer
+    /// A language model that sees one batch of exemplars and answers
     #[value(name = "lm:milan")]
     Milan,
     /// A language model that experiments
     #[value(name = "lm:aia")]
     Aia,
-    /// A language model that experiments, with exemplars to begin with
+    /// A language model that experiments, starting from exemplars
     #[value(name = "lm:aia+init")]
     AiaInit,
 }
@@ -36,7 +36,7 @@ impl ExplainerName {
 /// The server and what may be asked of it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LanguageModelArgs {
-    /// Who explains
+    /// Explainer to use
     #[arg(long, value_enum, default_value = "offline")]
     explainer: ExplainerName,
     /// Address of an OpenAI-compatible server, for example http://127.0.0.1:8000/v1
@@ -45,22 +45,22 @@ pub(crate) struct LanguageModelArgs {
     /// Name of the language model on the server
     #[arg(long)]
     lm: Option<String>,
-    /// Environment variable that holds the key, where the server wants one; the key itself is written nowhere
+    /// Environment variable that holds the API key, if the server needs one; the key itself is never written
     #[arg(long)]
     api_key_env: Option<String>,
-    /// Keep every exchange in this file; what it holds already is not asked again
+    /// Record every exchange in this file; requests that it already holds are not sent again
     #[arg(long, conflicts_with = "replay")]
     record: Option<PathBuf>,
-    /// Play the exchanges of this file back; nothing is asked
+    /// Replay the exchanges of this file; no requests are sent
     #[arg(long)]
     replay: Option<PathBuf>,
-    /// Tokens that all prompts and replies may take together
+    /// Maximum number of tokens of all prompts and replies together
     #[arg(long)]
     max_tokens: Option<u64>,
     /// Allow plain HTTP to another machine
     #[arg(long)]
     allow_insecure: bool,
-    /// Longest time of one exchange, in seconds
+    /// Timeout of one exchange, in seconds
     #[arg(long, default_value_t = 120)]
     timeout: u64,
 }

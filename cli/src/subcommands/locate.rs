@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use lab::ConfigFile;
 
 use super::Context;
+use super::overrides::Overrides;
 use super::weights::WeightArgs;
 use crate::output;
 
@@ -21,9 +22,8 @@ pub(crate) struct Locate {
     /// Sites file to write
     #[arg(long)]
     out: PathBuf,
-    /// Override a config key: key=value
-    #[arg(long)]
-    set: Vec<String>,
+    #[command(flatten)]
+    set: Overrides,
 }
 
 impl Locate {
@@ -31,7 +31,7 @@ impl Locate {
         let settings = lab::locate::Settings {
             config: ConfigFile {
                 path: self.config,
-                set: self.set,
+                set: self.set.keys,
             },
             model: self.model,
             load: self.weights.options(),

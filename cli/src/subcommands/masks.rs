@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use lab::ConfigFile;
 
 use super::Context;
+use super::overrides::Overrides;
 use crate::output;
 
 /// Arguments of `saelab masks`.
@@ -21,9 +22,8 @@ pub(crate) struct MasksArgs {
     /// Sites file
     #[arg(long)]
     sites: PathBuf,
-    /// Override a config key: key=value
-    #[arg(long)]
-    set: Vec<String>,
+    #[command(flatten)]
+    set: Overrides,
 }
 
 impl MasksArgs {
@@ -31,7 +31,7 @@ impl MasksArgs {
         let settings = lab::masks::Settings {
             config: ConfigFile {
                 path: self.config,
-                set: self.set,
+                set: self.set.keys,
             },
             model: self.model,
             run: self.run,

@@ -30,6 +30,7 @@ mod language_model;
 pub(crate) mod locate;
 pub(crate) mod masks;
 pub(crate) mod model;
+mod overrides;
 pub(crate) mod phenomena;
 pub(crate) mod pretrain;
 pub(crate) mod probe;

@@ -16,7 +16,7 @@ pub(crate) struct ModelArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Fetch a model into the cache that Hugging Face's libraries share, and print its folder; goes on where it broke off
+    /// Fetch a model into the cache shared with Hugging Face's libraries, and print its folder; an interrupted download resumes
     #[command(
         after_help = "HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_HUB_OFFLINE and HF_HUB_DOWNLOAD_TIMEOUT mean what they mean \
                       there. A host that sends fewer than 1,000 bytes a second for that long (60 s) is given up."

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use lab::ConfigFile;
 
 use super::Context;
+use super::overrides::Overrides;
 use crate::output;
 
 /// Arguments of `saelab phenomena`.
@@ -12,12 +13,11 @@ use crate::output;
 pub(crate) struct Phenomena {
     /// Config, for example configs/phenomena/quick.toml
     config: PathBuf,
-    /// Folder of the results; configurations that are finished there are not run again
+    /// Folder for the results; configurations that are finished there are not run again
     #[arg(long)]
     out: PathBuf,
-    /// Override a config key: key=value
-    #[arg(long)]
-    set: Vec<String>,
+    #[command(flatten)]
+    set: Overrides,
 }
 
 impl Phenomena {
@@ -25,7 +25,7 @@ impl Phenomena {
         let settings = lab::phenomena::Settings {
             config: ConfigFile {
                 path: self.config,
-                set: self.set,
+                set: self.set.keys,
             },
             out: self.out,
         };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use lab::ConfigFile;
 
 use super::Context;
+use super::overrides::Overrides;
 
 /// Arguments of `saelab pretrain`.
 #[derive(Debug, clap::Args)]
@@ -17,12 +18,11 @@ pub(crate) struct Pretrain {
     /// Continue from the last checkpoint in the output folder
     #[arg(long)]
     resume: bool,
-    /// Begin even where the output folder holds something else; a model there stays until the new one is whole
+    /// Start even if the output folder holds something else; a model there stays until the new one is complete
     #[arg(long, conflicts_with = "resume")]
     replace: bool,
-    /// Override a config key: key=value
-    #[arg(long)]
-    set: Vec<String>,
+    #[command(flatten)]
+    set: Overrides,
 }
 
 impl Pretrain {
@@ -30,7 +30,7 @@ impl Pretrain {
         let settings = lab::pretrain::Settings {
             config: ConfigFile {
                 path: self.config,
-                set: self.set,
+                set: self.set.keys,
             },
             out: self.out,
             resume: self.resume,

@@ -10,10 +10,10 @@ use crate::output;
 pub(crate) struct Quality {
     /// Folder of the experiment; holds splice.json, truth.json and report.json
     run: PathBuf,
-    /// SVG file to draw: control against approximation
+    /// SVG file to write: control against approximation
     #[arg(long)]
     picture: Option<PathBuf>,
-    /// Latents exchanged by the edits that are shown, a column each; the picture shows the first
+    /// Numbers of latents exchanged by the edits that are shown, one column each; the picture shows the first
     #[arg(long, value_delimiter = ',', default_value = "4,8,12")]
     k: Vec<usize>,
 }

@@ -11,24 +11,24 @@ use crate::output;
 pub(crate) struct Report {
     /// Folder of the experiment; receives report.html and latents/
     run: PathBuf,
-    /// Model (a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled): makes the pages of latents
+    /// Model (a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled), needed for the pages of latents
     #[arg(long)]
     model: Option<PathBuf>,
     #[command(flatten)]
     weights: WeightArgs,
-    /// Store of activations that latents are looked at on [default: RUN/activations]
+    /// Store of activations on which latents are inspected [default: RUN/activations]
     #[arg(long, requires = "model")]
     activations: Option<PathBuf>,
     /// Sites file, which names the task; needed where the task is read from a file or the run was not evaluated
     #[arg(long, requires = "model")]
     sites: Option<PathBuf>,
-    /// Dictionary whose latents are looked at, may be given several times [default: of each trained family the first seed]
+    /// Dictionary whose latents are inspected; may be given several times [default: the first seed of each trained family]
     #[arg(long, requires = "model")]
     dictionary: Vec<String>,
     /// Prompts on which the effect of a latent on the answer is estimated
     #[arg(long, default_value_t = 100)]
     prompts: usize,
-    /// Folder that receives the latents in Neuronpedia's upload layout too
+    /// Folder to which the latents are also written in Neuronpedia's upload layout
     #[arg(long, requires = "model")]
     neuronpedia: Option<PathBuf>,
 }

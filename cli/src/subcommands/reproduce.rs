@@ -29,13 +29,13 @@ impl Reproduce {
 /// Arguments of `saelab reproduce makelov`.
 #[derive(Debug, clap::Args)]
 struct Makelov {
-    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled: gpt2
+    /// Model: a folder in Hugging Face layout, a GGUF file, or the name of a model that was pulled, here gpt2
     #[arg(long)]
     model: PathBuf,
-    /// Sites file; what is published is of the cross-sections in the default
+    /// Sites file; the published numbers are for the cross-sections in the default
     #[arg(long, default_value = "configs/sites/gpt2-ioi.toml")]
     sites: PathBuf,
-    /// Folder of an experiment, harvested with `refactor_attention = true`, whose dictionaries are measured; without it supervised ones
+    /// Folder of an experiment, harvested with `refactor_attention = true`, whose dictionaries are measured; without it, supervised ones
     /// are fitted here
     #[arg(long)]
     run: Option<PathBuf>,

@@ -13,7 +13,7 @@ use crate::output;
 pub(crate) struct Serve {
     /// Folder that holds runs, for example runs
     folder: PathBuf,
-    /// Address and port; another address than 127.0.0.1 lets other machines read the runs
+    /// Address and port; an address other than 127.0.0.1 lets other machines read the runs
     #[arg(long, default_value = "127.0.0.1:8765")]
     listen: SocketAddr,
 }

@@ -9,7 +9,7 @@ use crate::{args, output};
 /// Arguments of `saelab completions`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Completions {
-    /// The shell; of bash: saelab completions bash > ~/.local/share/bash-completion/completions/saelab
+    /// The shell; for bash: saelab completions bash > ~/.local/share/bash-completion/completions/saelab
     shell: clap_complete::Shell,
 }
 

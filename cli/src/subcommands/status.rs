@@ -9,7 +9,7 @@ use crate::output;
 pub(crate) struct Status {
     /// Folder of an experiment, or of a store
     run: PathBuf,
-    /// Print all that is known of every unit, as JSON
+    /// Print everything that is known about every unit, as JSON
     #[arg(long)]
     json: bool,
 }

@@ -17,14 +17,14 @@ pub(crate) struct StoreArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Write the shards with the vectors as a numeric column, for tools that do not take them from binary
+    /// Write the shards with the vectors as a numeric column, for tools that cannot read them from binary
     Export {
         /// Folder of the store
         store: PathBuf,
-        /// Folder for the files: new, empty, or of an export of the same store that was interrupted
+        /// Folder for the files: new, empty, or of an interrupted export of the same store
         #[arg(long)]
         out: PathBuf,
-        /// Form of the vectors
+        /// Layout of the vectors
         #[arg(long, value_enum)]
         layout: ExportLayout,
     },

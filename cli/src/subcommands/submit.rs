@@ -12,25 +12,25 @@ use crate::output;
 pub(crate) struct Submit {
     /// Config of the harvest, for example configs/quality/harvest-text.toml
     config: PathBuf,
-    /// Folder of the experiment, on a disk that all nodes share: activations/ and sae/ come to stand there
+    /// Folder of the experiment, on a disk that all nodes share; activations/ and sae/ are written there
     #[arg(long)]
     run: PathBuf,
-    /// Tasks of the harvest's array
+    /// Number of tasks in the harvest's array
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     array: u32,
-    /// Config of a training grid on these activations, whose array begins when that of the harvest has succeeded
+    /// Config of a training grid on these activations, whose array starts when that of the harvest has succeeded
     #[arg(long)]
     train: Option<PathBuf>,
-    /// Tasks of the training's array [default: as many as the harvest's, at most one for each autoencoder]
+    /// Number of tasks in the training's array [default: as many as the harvest's, at most one for each autoencoder]
     #[arg(long, requires = "train", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     train_array: Option<u32>,
-    /// Sites file of the training
+    /// Sites file for the training
     #[arg(long, requires = "train")]
     sites: Option<PathBuf>,
     /// Train from disk batch by batch (`saelab train --stream`)
     #[arg(long, requires = "train")]
     stream: bool,
-    /// Cores of a task [default: those of this machine]
+    /// Cores per task [default: those of this machine]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
     cores: Option<u32>,
     /// An option of sbatch for all jobs, for example --sbatch=--partition=gpu

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use lab::ConfigFile;
 
 use super::Context;
+use super::overrides::Overrides;
 use crate::output;
 
 /// Arguments of `saelab synthetic`.
@@ -12,12 +13,11 @@ use crate::output;
 pub(crate) struct Synthetic {
     /// Config, for example configs/synthetic/quick.toml
     config: PathBuf,
-    /// Folder of the results; autoencoders that are finished there are not trained again
+    /// Folder for the results; autoencoders that are finished there are not trained again
     #[arg(long)]
     out: PathBuf,
-    /// Override a config key: key=value
-    #[arg(long)]
-    set: Vec<String>,
+    #[command(flatten)]
+    set: Overrides,
 }
 
 impl Synthetic {
@@ -25,7 +25,7 @@ impl Synthetic {
         let settings = lab::synthetic::Settings {
             config: ConfigFile {
                 path: self.config,
-                set: self.set,
+                set: self.set.keys,
             },
             out: self.out,
         };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use lab::ConfigFile;
 use lab::hook_autoencoders::TextSettings;
 
+use super::overrides::Overrides;
 use super::weights::WeightArgs;
 
 /// Arguments of the commands that look at them on text.
@@ -17,15 +18,14 @@ pub(crate) struct TextArgs {
     model: PathBuf,
     #[command(flatten)]
     weights: WeightArgs,
-    /// Folder of the experiment: its autoencoders that were trained on whole hooks are looked at, the result is written there
+    /// Folder of the experiment: its autoencoders that were trained on whole hooks are scored, and the result is written there
     #[arg(long)]
     run: PathBuf,
     /// Overwrite a result of another text or model
     #[arg(long)]
     replace: bool,
-    /// Override a config key: key=value
-    #[arg(long)]
-    set: Vec<String>,
+    #[command(flatten)]
+    set: Overrides,
 }
 
 impl TextArgs {
@@ -33,7 +33,7 @@ impl TextArgs {
         TextSettings {
             config: ConfigFile {
                 path: self.config,
-                set: self.set,
+                set: self.set.keys,
             },
             model: self.model,
             load: self.weights.options(),

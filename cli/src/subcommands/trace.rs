@@ -26,7 +26,7 @@ pub(crate) struct Trace {
     /// Hooks, comma-separated, for example blocks.0.hook_resid_pre,logits
     #[arg(long, value_delimiter = ',', required = true)]
     hooks: Vec<Wanted>,
-    /// safetensors file to write; tensors carry the hooks' names
+    /// safetensors file to write; tensors are named after the hooks
     #[arg(long)]
     out: PathBuf,
 }

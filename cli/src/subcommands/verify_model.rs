@@ -37,7 +37,7 @@ pub(crate) struct VerifyModel {
     weights: WeightArgs,
     /// Values that another implementation computed, such as lm/tests/fixtures/gpt2-golden.json
     golden: PathBuf,
-    /// A text, a document a line, on which the mean loss is printed
+    /// A text file, one document per line, on which the mean loss is printed
     #[arg(long)]
     text: Option<String>,
 }

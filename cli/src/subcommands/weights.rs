@@ -5,7 +5,7 @@ use lm::{Dtype, LoadOptions};
 /// How the weights of a model are kept, where no config says it.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct WeightArgs {
-    /// Type that the matrices of the model are kept in: f32, bf16 (half the memory, inputs of products rounded too) or f16 (half the
+    /// Type of the model's matrices in memory: f32, bf16 (half the memory, inputs of products rounded too) or f16 (half the
     /// memory, slower on the CPU)
     #[arg(long, default_value_t)]
     pub(crate) dtype: Dtype,

@@ -8,43 +8,44 @@
 use super::{SignedBasis, checked};
 use crate::{Error, Rows};
 use burn::tensor::Device;
-use kernels::svd::{dot, svd};
-use rayon::prelude::*;
+use nalgebra::{DMatrix, SymmetricEigen};
 
-/// Rows whose columns are multiplied at once, so that they stay in cache.
+/// Rows that are multiplied at once, so that they stay in cache.
 const CHUNK: usize = 256;
 
-/// The principal components of activations `[N, D]`.
+/// The principal components of activations `[N, D]`, the largest entry of each positive.
 ///
 /// # Errors
 /// [`Error::Baseline`] for no rows, or numbers that are not finite.
 pub fn pca(values: &[f32], width: usize, device: &Device) -> Result<SignedBasis, Error> {
     let rows = checked("pca", values, width)?;
     let mean = rows.mean();
-    // Symmetric without negative eigenvalues: its right singular vectors are its eigenvectors.
-    let axes = svd(scatter(&rows, &mean))
-        .v
-        .into_iter()
-        .flatten()
-        .map(|value| value as f32);
-    Ok(SignedBasis::new(axes.collect(), mean, device))
+    let SymmetricEigen {
+        eigenvalues,
+        eigenvectors,
+    } = SymmetricEigen::new(scatter(&rows, &mean));
+    let mut order: Vec<usize> = (0..width).collect();
+    order.sort_by(|&a, &b| eigenvalues[b].total_cmp(&eigenvalues[a]));
+    let mut axes = Vec::with_capacity(width * width);
+    for axis in order {
+        let axis = eigenvectors.column(axis);
+        let sign = axis[axis.icamax()].signum();
+        axes.extend(axis.iter().map(|&value| (sign * value) as f32));
+    }
+    Ok(SignedBasis::new(axes, mean, device))
 }
 
 /// Sum over the rows of the products of their centred entries, `[D, D]`.
-fn scatter(rows: &Rows, mean: &[f32]) -> Vec<Vec<f64>> {
+fn scatter(rows: &Rows, mean: &[f32]) -> DMatrix<f64> {
     let width = rows.width();
-    let mut sums = vec![vec![0.0; width]; width];
+    let mut sums = DMatrix::zeros(width, width);
     for chunk in rows.values().chunks(CHUNK * width) {
-        let column = |d: usize| {
-            let entries = chunk.iter().skip(d).step_by(width);
-            entries.map(|&value| f64::from(value) - f64::from(mean[d])).collect()
-        };
-        let columns: Vec<Vec<f64>> = (0..width).map(column).collect(); // [D, CHUNK]
-        sums.par_iter_mut().zip(&columns).for_each(|(sums, left)| {
-            sums.iter_mut()
-                .zip(&columns)
-                .for_each(|(sum, right)| *sum += dot(left, right));
+        let centred = chunk.chunks_exact(width).flat_map(|row| {
+            let entries = row.iter().zip(mean);
+            entries.map(|(&value, &mean)| f64::from(value) - f64::from(mean))
         });
+        let columns = DMatrix::from_iterator(width, chunk.len() / width, centred); // [D, CHUNK]
+        sums.gemm(1.0, &columns, &columns.transpose(), 1.0); // [D, D]
     }
     sums
 }

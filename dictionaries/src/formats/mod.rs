@@ -14,9 +14,7 @@ pub(crate) mod sparsify;
 mod tensors;
 mod torch;
 
-use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 
 use artifacts::HostTensor;
 use burn::tensor::Tensor;
@@ -29,7 +27,8 @@ pub use hooks::NamedHook;
 pub use torch::read_torch;
 
 /// A layout of an autoencoder's folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = unknown)]
 pub enum Format {
     /// This project's: SAELens's, with `config.json` beside.
     Saelab,
@@ -42,8 +41,6 @@ pub enum Format {
 }
 
 impl Format {
-    const ALL: [Self; 4] = [Self::Saelab, Self::Saelens, Self::Sparsify, Self::DictionaryLearning];
-
     /// The layout of a folder, by its file of weights, which is written last.
     ///
     /// # Errors
@@ -82,24 +79,8 @@ impl Format {
     }
 }
 
-impl fmt::Display for Format {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::Saelab => "saelab",
-            Self::Saelens => "saelens",
-            Self::Sparsify => "sparsify",
-            Self::DictionaryLearning => "dictionary-learning",
-        })
-    }
-}
-
-impl FromStr for Format {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|format| format.to_string() == text);
-        found.ok_or_else(|| "expected saelab, saelens, sparsify or dictionary-learning".to_owned())
-    }
+fn unknown(_name: &str) -> String {
+    "expected saelab, saelens, sparsify or dictionary-learning".to_owned()
 }
 
 impl Autoencoder {

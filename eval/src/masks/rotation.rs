@@ -9,8 +9,8 @@ use super::learn::{Exchange, Learning, Logits};
 use super::pairs::Pairs;
 use burn::tensor::Tensor;
 use dictionaries::{Rows, dot};
-use kernels::svd::qr;
 use kernels::{Adam, AdamConfig, Update};
+use nalgebra::DMatrix;
 
 /// Learned directions and the mask over them.
 #[derive(Debug, Clone)]
@@ -108,15 +108,11 @@ impl Exchange for Rotation<'_> {
 
 /// The nearest-in-order orthonormal rows: those of QR, with the signs of the given ones.
 fn orthonormal(rows: &Rows) -> Rows {
-    let columns = (0..rows.len())
-        .map(|r| rows.row(r).iter().map(|&x| f64::from(x)).collect())
-        .collect();
-    let (q, r) = qr(columns);
-    let signed = q.iter().zip(&r).enumerate().flat_map(|(place, (column, r))| {
-        let sign = if r[place] < 0.0 { -1.0 } else { 1.0 };
-        column.iter().map(move |x| (sign * x) as f32)
-    });
-    Rows::new(rows.width(), signed.collect())
+    let values = rows.values().iter().map(|&x| f64::from(x));
+    let columns = DMatrix::from_iterator(rows.width(), rows.len(), values); // [D, R]
+    // The diagonal of this R is not negative.
+    let q = columns.qr().q(); // [D, R]
+    Rows::new(rows.width(), q.iter().map(|&x| x as f32).collect())
 }
 
 #[cfg(test)]

@@ -15,14 +15,14 @@ use super::{Evaluation, Unit, largest_share};
 use crate::Error;
 use crate::agreement::Agreement;
 use crate::dictionary_set::DictionarySet;
-use crate::ledger::{Key, named};
+use crate::ledger::Key;
 use crate::metric::Metric;
 use crate::phenomena::occlusion::{self, Carried, THETA, Verdict};
 use crate::phenomena::splitting::{self, Question};
 use causal::site::Site;
 use dictionaries::Codes;
-use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use tasks::Attribute;
 
 /// Permutations behind the chance that two seeds split alike: the 99th percentile is the largest but one.
@@ -193,9 +193,9 @@ impl Evaluation<'_> {
 }
 
 /// Notes what a check says with another threshold, where it is something else.
-fn note<V: Serialize + PartialEq>(sensitivity: &mut BTreeMap<String, String>, changed: String, other: &V, verdict: &V) {
+fn note<V: Display + PartialEq>(sensitivity: &mut BTreeMap<String, String>, changed: String, other: &V, verdict: &V) {
     if other != verdict {
-        sensitivity.insert(changed, named(other));
+        sensitivity.insert(changed, other.to_string());
     }
 }
 

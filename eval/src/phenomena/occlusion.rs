@@ -92,8 +92,9 @@ pub struct Carried<'a> {
 }
 
 /// What the check says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Verdict {
     /// One of the attributes does not matter to the model here.
     NotApplicable,

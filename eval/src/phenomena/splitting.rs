@@ -130,8 +130,9 @@ const LEAST_ACTIVE: usize = 20;
 /// Prompts without which a value cannot be judged.
 const LEAST_HOLDING: usize = 100;
 /// What the check says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Verdict {
     /// Too few prompts, or too few of them are covered by latents that stand for a value.
     Undefined,

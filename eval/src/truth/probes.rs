@@ -14,8 +14,8 @@
 //! Shapes: `N` tokens, `D` width, `F` latents, `P` predicates, `k` latents of a probe.
 
 use super::{FEWEST, WorldSample};
-use crate::linear::{cholesky, solve};
 use dictionaries::{Rows, dot};
+use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,16 @@ pub struct Probes {
     pub ceiling: f64,
     /// Mean share of absorbed rows over predicates that have any to judge; none where no predicate has.
     pub absorption: Option<f64>,
+}
+
+/// A factored covariance.
+type Factor = Cholesky<f64, Dyn>;
+
+/// The Cholesky factor of a covariance with a share of its mean variance on the diagonal; none where it is not positive definite.
+fn ridged(mut covariance: DMatrix<f64>) -> Option<Factor> {
+    let ridge = RIDGE * covariance.trace() / covariance.nrows().max(1) as f64 + f64::MIN_POSITIVE;
+    (0..covariance.nrows()).for_each(|i| covariance[(i, i)] += ridge);
+    Cholesky::new(covariance)
 }
 
 /// A probe of the whole vector.
@@ -101,7 +111,7 @@ impl WorldSample {
     }
 
     /// The Cholesky factor of the covariance of the even documents, `[D, D]`.
-    fn covariance(&self, rows: &Rows) -> Option<Vec<f64>> {
+    fn covariance(&self, rows: &Rows) -> Option<Factor> {
         let d = rows.width();
         let even: Vec<usize> = self.half(false).collect();
         let picked = rows.pick(&even);
@@ -109,18 +119,12 @@ impl WorldSample {
         let centred = picked.minus(&mean);
         let centred = centred.tensor(0..even.len(), &kernels::cpu());
         let products = kernels::to_vec(kernels::matmul(centred.clone().transpose(), centred)); // [D, D]
-        let mut covariance: Vec<f64> = products
-            .iter()
-            .map(|&c| f64::from(c) / even.len().max(1) as f64)
-            .collect();
-        let trace: f64 = (0..d).map(|i| covariance[i * d + i]).sum();
-        (0..d).for_each(|i| covariance[i * d + i] += RIDGE * trace / d as f64);
-        cholesky(&mut covariance, d)?;
-        Some(covariance)
+        let products = products.iter().map(|&c| f64::from(c) / even.len().max(1) as f64);
+        ridged(DMatrix::from_iterator(d, d, products))
     }
 
     /// The probe of the whole vector for one predicate.
-    fn whole(&self, rows: &Rows, covariance: &[f64], holds: &[bool]) -> Whole {
+    fn whole(&self, rows: &Rows, covariance: &Factor, holds: &[bool]) -> Whole {
         let d = rows.width();
         let mut sums = [vec![0.0_f64; d], vec![0.0_f64; d]];
         let mut counts = [0.0_f64; 2];
@@ -135,8 +139,8 @@ impl WorldSample {
         for (sum, n) in sums.iter_mut().zip(counts) {
             sum.iter_mut().for_each(|sum| *sum /= n.max(1.0));
         }
-        let difference: Vec<f64> = sums[1].iter().zip(&sums[0]).map(|(a, b)| a - b).collect();
-        let direction = solve(covariance, &difference);
+        let difference = sums[1].iter().zip(&sums[0]).map(|(a, b)| a - b);
+        let direction = covariance.solve(&DVector::from_iterator(d, difference));
         let along = |x: &[f64]| direction.iter().zip(x).map(|(w, x)| w * x).sum::<f64>();
         let middle = (along(&sums[0]) + along(&sums[1])) / 2.0;
         let scores = self.half(true).map(|place| {
@@ -149,7 +153,7 @@ impl WorldSample {
         });
         let area = area_under_curve(scores.collect());
         Whole {
-            direction,
+            direction: direction.iter().copied().collect(),
             middle,
             area,
         }
@@ -216,18 +220,12 @@ impl WorldSample {
         }
         let n = (counts[0] + counts[1]).max(1.0);
         let mean: Vec<f64> = (0..k).map(|i| (sums[0][i] + sums[1][i]) / n).collect();
-        let mut covariance: Vec<f64> = (0..k * k)
-            .map(|at| products[at] / n - mean[at / k] * mean[at % k])
-            .collect();
-        let trace: f64 = (0..k).map(|i| covariance[i * k + i]).sum();
-        (0..k).for_each(|i| covariance[i * k + i] += RIDGE * trace / k as f64 + f64::MIN_POSITIVE);
-        let difference: Vec<f64> = (0..k)
-            .map(|i| sums[1][i] / counts[1].max(1.0) - sums[0][i] / counts[0].max(1.0))
-            .collect();
-        if cholesky(&mut covariance, k).is_none() {
+        let covariance = DMatrix::from_fn(k, k, |i, j| products[i * k + j] / n - mean[i] * mean[j]);
+        let Some(covariance) = ridged(covariance) else {
             return 0.5;
-        }
-        let direction = solve(&covariance, &difference);
+        };
+        let difference = (0..k).map(|i| sums[1][i] / counts[1].max(1.0) - sums[0][i] / counts[0].max(1.0));
+        let direction = covariance.solve(&DVector::from_iterator(k, difference));
         let score = |place: usize| values(place).iter().zip(&direction).map(|(x, w)| x * w).sum::<f64>();
         area_under_curve(self.half(true).map(|place| (score(place), holds[place])).collect())
     }

@@ -23,25 +23,16 @@ const IDLE: usize = 3;
 const REPLY: u32 = 600;
 
 /// How a model is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum Mode {
     /// One batch of exemplars, and then the answer: MILAN's exchange.
     Milan,
     /// Free experiments.
     Aia,
     /// Exemplars to begin with, and then free experiments.
+    #[strum(serialize = "aia+init")]
     AiaInit,
-}
-
-impl Mode {
-    /// The name on the command line, behind `lm:`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Milan => "milan",
-            Self::Aia => "aia",
-            Self::AiaInit => "aia+init",
-        }
-    }
 }
 
 /// A language model as explainer.
@@ -55,7 +46,7 @@ pub struct Agent<'a> {
 
 impl Explainer for Agent<'_> {
     fn name(&self) -> String {
-        format!("lm:{}", self.mode.name())
+        format!("lm:{}", self.mode)
     }
 
     fn takes(&self, kind: Kind) -> bool {

@@ -1,5 +1,7 @@
 //! What the model is told. The words are our own.
 
+use strum::VariantArray;
+
 use crate::black_box::{Input, Kind, Output};
 use crate::numeric::Operation;
 use crate::strings::{Op, Takes};
@@ -56,16 +58,16 @@ pub(super) fn task(kind: Kind) -> String {
 
 fn steps() -> String {
     let step = |op: &Op| match op.takes() {
-        Takes::Nothing => op.name().to_owned(),
-        Takes::Letter => format!("{}(letter)", op.name()),
-        Takes::Digit => format!("{}(digit)", op.name()),
-        Takes::Letters => format!("{}(letter, letter)", op.name()),
-        Takes::Number(low, high) => format!("{}({low} to {high})", op.name()),
-        Takes::Places => format!("{}(place, place)", op.name()),
-        Takes::Text => format!("{}(text)", op.name()),
-        Takes::Alphabet => format!("{}(26 letters)", op.name()),
+        Takes::Nothing => op.to_string(),
+        Takes::Letter => format!("{op}(letter)"),
+        Takes::Digit => format!("{op}(digit)"),
+        Takes::Letters => format!("{op}(letter, letter)"),
+        Takes::Number(low, high) => format!("{op}({low} to {high})"),
+        Takes::Places => format!("{op}(place, place)"),
+        Takes::Text => format!("{op}(text)"),
+        Takes::Alphabet => format!("{op}(26 letters)"),
     };
-    Op::ALL
+    Op::VARIANTS
         .iter()
         .filter(|op| op.is_deterministic())
         .map(step)

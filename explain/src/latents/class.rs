@@ -5,32 +5,29 @@ use serde::{Deserialize, Serialize};
 /// A class of tokens, by their text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(strum::Display, strum::VariantArray)]
 pub enum Class {
     /// Digits only.
+    #[strum(serialize = "a number")]
     Digit,
     /// Marks only.
+    #[strum(serialize = "a mark")]
     Punctuation,
     /// Large letters only, at least two.
+    #[strum(serialize = "in capitals")]
     Upper,
     /// A large letter and then none.
+    #[strum(serialize = "capitalised")]
     Capitalised,
     /// Holds a new line.
+    #[strum(serialize = "a new line")]
     Newline,
     /// Begins with a space.
+    #[strum(serialize = "at the beginning of a word")]
     SpaceLed,
 }
 
 impl Class {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Digit,
-        Self::Punctuation,
-        Self::Upper,
-        Self::Capitalised,
-        Self::Newline,
-        Self::SpaceLed,
-    ];
-
     /// Whether a token's text is of the class.
     pub fn holds(self, text: &str) -> bool {
         let word = text.trim();
@@ -45,17 +42,6 @@ impl Class {
             }
             Self::Newline => text.contains('\n'),
             Self::SpaceLed => text.starts_with(' '),
-        }
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Digit => "a number",
-            Self::Punctuation => "a mark",
-            Self::Upper => "in capitals",
-            Self::Capitalised => "capitalised",
-            Self::Newline => "a new line",
-            Self::SpaceLed => "at the beginning of a word",
         }
     }
 }

@@ -368,10 +368,7 @@ fn score(
             let id = format!("{}/{}/{}", plan.dictionary, plan.site, work.latent);
             for method in &mut found.methods {
                 if let Some(predicate) = &method.predicate {
-                    let mut rng = rng(
-                        settings.seed,
-                        &format!("explain/generation/{id}/{}", method.method.name()),
-                    );
+                    let mut rng = rng(settings.seed, &format!("explain/generation/{id}/{}", method.method));
                     let texts = generate(predicate, &work.scoring.random, pool, vocabulary, &mut rng);
                     method
                         .scores

@@ -8,14 +8,17 @@ use super::predicate::Predicate;
 use crate::explanation::Status;
 
 /// Whose explanation is scored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "lowercase")]
 pub enum Method {
     /// The offline explainer.
     Offline,
     /// The single token that tells most.
+    #[strum(serialize = "one token")]
     Token,
     /// A language model.
+    #[strum(serialize = "language model")]
     LanguageModel,
     /// The label that is true of its tokens: a control.
     Truth,
@@ -25,44 +28,22 @@ pub enum Method {
     Null,
 }
 
-impl Method {
-    /// The name in tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Offline => "offline",
-            Self::Token => "one token",
-            Self::LanguageModel => "language model",
-            Self::Truth => "truth",
-            Self::Shuffled => "shuffled",
-            Self::Null => "null",
-        }
-    }
-}
-
 /// What is known of the latents of a dictionary: a rung of the ladder from functions with a known truth to latents without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(strum::Display, strum::VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum Rung {
     /// Predicates planted on tokens: the truth is exact.
+    #[strum(serialize = "planted predicates")]
     Planted,
     /// Directions planted for such predicates, which also hear each other: those that their predicate describes have a truth.
+    #[strum(serialize = "planted directions")]
     Directions,
     /// Labels as features, codes read from labels: the truth is exact.
     Labels,
     /// Latents that read activations: those that stand for a label have a truth, the others have none.
     Latents,
-}
-
-impl Rung {
-    /// The name in tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Planted => "planted predicates",
-            Self::Directions => "planted directions",
-            Self::Labels => "labels",
-            Self::Latents => "latents",
-        }
-    }
 }
 
 /// An explanation of a latent with its scores.

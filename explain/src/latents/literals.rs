@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use strum::VariantArray;
+
 use super::class::Class;
 use super::points::{Bits, Points};
 use super::predicate::{FURTHEST, Literal, MOST_TOKENS};
@@ -36,7 +38,7 @@ pub(super) fn candidates(points: &Points<'_>, vocabulary: &Vocabulary) -> Vec<(L
 
 fn listed(points: &Points<'_>, vocabulary: &Vocabulary) -> Vec<Literal> {
     let mut all = vec![Literal::Repeat];
-    all.extend(Class::ALL.map(Literal::Class));
+    all.extend(Class::VARIANTS.iter().copied().map(Literal::Class));
     all.extend(sets(points, &|ids, at| vec![ids[at]], &Literal::Token));
     for back in 1..=4 {
         let tokens = move |ids: &[u32], at: usize| at.checked_sub(back).map(|at| ids[at]).into_iter().collect();

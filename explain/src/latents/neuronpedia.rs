@@ -21,8 +21,8 @@ pub fn write(path: &Path, model: &str, all: &[DictionaryExplained], method: Meth
                 "layer": format!("{}-{}", dictionary.site, dictionary.dictionary),
                 "index": latent.latent.to_string(),
                 "description": explained.explanation,
-                "explanationModelName": format!("saelab {}", method.name()),
-                "typeName": format!("saelab_{}", method.name().replace(' ', "_")),
+                "explanationModelName": format!("saelab {method}"),
+                "typeName": format!("saelab_{method}").replace(' ', "_"),
             });
             lines += &line.to_string();
             lines.push('\n');

@@ -116,7 +116,7 @@ impl Literal {
         match self {
             Self::Token(tokens) => format!("the token is {not}{}", list(tokens)),
             Self::Suffix(suffix) => format!("the token does {not}end with {suffix:?}").replace("does end", "ends"),
-            Self::Class(class) => format!("the token is {not}{}", class.name()),
+            Self::Class(class) => format!("the token is {not}{class}"),
             Self::Previous { back: 1, tokens } => format!("the token before is {not}{}", list(tokens)),
             Self::Previous { back, tokens } => format!("the token {back} before is {not}{}", list(tokens)),
             Self::Within { back, tokens } => {

@@ -5,6 +5,7 @@
 //! explanations have higher ones: the area under its curve, and its rank correlation with the agreement.
 
 use serde::{Deserialize, Serialize};
+use strum::VariantArray;
 
 use super::agreement::{GROUNDED, TRUE};
 use super::explained::{DictionaryExplained, LatentExplained, Method, Rung};
@@ -24,38 +25,30 @@ pub(super) const SCORES: [&str; 9] = [
 ];
 
 /// Whose explanations are asked about. Those of controls are not among them: another latent's is told from the own too easily.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display, VariantArray)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "lowercase")]
 pub enum Whose {
     /// Those of the offline explainer.
     Offline,
     /// The single tokens that tell most.
+    #[strum(serialize = "one token")]
     Token,
     /// Both of each latent.
+    #[strum(serialize = "offline and one token")]
     Both,
     /// Those of a language model.
+    #[strum(serialize = "language model")]
     LanguageModel,
 }
 
 impl Whose {
-    const ALL: [Self; 4] = [Self::Offline, Self::Token, Self::Both, Self::LanguageModel];
-
     fn methods(self) -> &'static [Method] {
         match self {
             Self::Offline => &[Method::Offline],
             Self::Token => &[Method::Token],
             Self::Both => &[Method::Offline, Method::Token],
             Self::LanguageModel => &[Method::LanguageModel],
-        }
-    }
-
-    /// The name in tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Offline => "offline",
-            Self::Token => "one token",
-            Self::Both => "offline and one token",
-            Self::LanguageModel => "language model",
         }
     }
 }
@@ -90,8 +83,8 @@ type Pairs = Vec<(f64, f64)>;
 /// Of every rung, explainer and score, over the latents that stand for a label. Intervals are over latents.
 pub fn predicts(all: &[DictionaryExplained], resamples: usize, seed: u64) -> Vec<Predicts> {
     let mut found = Vec::new();
-    for rung in [Rung::Planted, Rung::Directions, Rung::Labels, Rung::Latents] {
-        for whose in Whose::ALL {
+    for &rung in Rung::VARIANTS {
+        for &whose in Whose::VARIANTS {
             for score in SCORES {
                 let pairs = pairs(all, rung, whose, score);
                 if !pairs.is_empty() {

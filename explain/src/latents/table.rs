@@ -40,8 +40,7 @@ pub fn table(all: &[DictionaryExplained], edits: Edits<'_>, resamples: usize, se
             // Writing to a string cannot fail.
             let _ = writeln!(
                 out,
-                "{site}, explained by: {}\n{}   stand  of all  true  silent  few{}",
-                method.name(),
+                "{site}, explained by: {method}\n{}   stand  of all  true  silent  few{}",
                 heads(),
                 if has_edits { "          edit accuracy" } else { "" }
             );
@@ -81,7 +80,7 @@ pub fn table(all: &[DictionaryExplained], edits: Edits<'_>, resamples: usize, se
     for method in methods {
         let rows: Vec<Row<'_>> = all.iter().flat_map(|dictionary| drawn(dictionary, method)).collect();
         if !rows.is_empty() {
-            let _ = writeln!(out, "{}", line(method.name(), &rows, resamples, seed));
+            let _ = writeln!(out, "{}", line(&method.to_string(), &rows, resamples, seed));
         }
     }
     out += "\ndetection, hard, fuzz, active: balanced accuracy, chance 0.5; hard: of slices that hold a token of active ones; active: wrong \
@@ -170,13 +169,7 @@ pub fn predicts_table(all: &[Predicts]) -> String {
             let _ = writeln!(
                 out,
                 "\nwhich score tells true explanations? {}, {}: {} of {} explanations are true\n{:<16} {:>22} {:>24}",
-                row.rung.name(),
-                row.whose.name(),
-                row.true_ones,
-                row.explanations,
-                "predicted by",
-                "AUROC",
-                "rank correlation"
+                row.rung, row.whose, row.true_ones, row.explanations, "predicted by", "AUROC", "rank correlation"
             );
         }
         let _ = writeln!(

@@ -1,5 +1,6 @@
 //! The text of each token of a tokenizer.
 
+use strum::VariantArray;
 use text::Tokenizer;
 
 use super::class::Class;
@@ -9,7 +10,7 @@ use crate::Error;
 #[derive(Debug, Clone)]
 pub struct Vocabulary {
     texts: Vec<String>,
-    /// A bit for each of [`Class::ALL`].
+    /// A bit for each [`Class`].
     classes: Vec<u8>,
 }
 
@@ -17,7 +18,10 @@ impl Vocabulary {
     /// A vocabulary of these texts, by id.
     pub fn new(texts: Vec<String>) -> Self {
         let bits = |text: &String| {
-            let holds = Class::ALL.iter().enumerate().filter(|(_, class)| class.holds(text));
+            let holds = Class::VARIANTS
+                .iter()
+                .enumerate()
+                .filter(|(_, class)| class.holds(text));
             holds.fold(0, |bits, (i, _)| bits | 1 << i)
         };
         let classes = texts.iter().map(bits).collect();

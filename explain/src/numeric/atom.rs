@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 /// A function of one number.
 #[expect(missing_docs, reason = "fields are named as in the formulas")]
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Atom {
     /// `m x + b`
     Linear { m: f64, b: f64 },
@@ -53,26 +54,7 @@ pub enum Atom {
 impl Atom {
     /// FIND's name.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Linear { .. } => "linear",
-            Self::Polynomial { .. } => "polynomial",
-            Self::Rational { .. } => "rational",
-            Self::Absolute { .. } => "absolute",
-            Self::Root { .. } => "root",
-            Self::Reciprocal { .. } => "reciprocal",
-            Self::Logarithm { .. } => "logarithm",
-            Self::Step { .. } => "step",
-            Self::Rectangle { .. } => "rectangle",
-            Self::Relu { .. } => "relu",
-            Self::Tanh { .. } => "tanh",
-            Self::Sin { .. } => "sin",
-            Self::Cos { .. } => "cos",
-            Self::Gaussian { .. } => "gaussian",
-            Self::SquareWave { .. } => "square_wave",
-            Self::Constant { .. } => "constant",
-            Self::Ceil => "ceil",
-            Self::Floor => "floor",
-        }
+        self.into()
     }
 
     /// The value at `x`; not finite where there is none.

@@ -8,48 +8,32 @@ use crate::black_box::{BlackBox, Input, Output};
 use crate::explanation::{Claim, Explanation, Status};
 
 /// A predictor of its own, from evenly spaced values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::VariantArray)]
 pub enum Baseline {
     /// Always 0.
+    #[strum(serialize = "zero")]
     Zero,
     /// The mean of 9 values.
+    #[strum(serialize = "mean of 9")]
     Mean,
     /// A line through 9 values, by least squares.
+    #[strum(serialize = "line of 9")]
     Line,
     /// The nearest of 20 values.
+    #[strum(serialize = "nearest of 20")]
     Nearest,
     /// Straight lines between 20 values.
+    #[strum(serialize = "interpolation of 20")]
     Interpolation,
     /// A polynomial of degree 5 through 65 values, by least squares.
+    #[strum(serialize = "quintic of 65")]
     Quintic,
 }
-
-/// All of them.
-pub const BASELINES: [Baseline; 6] = [
-    Baseline::Zero,
-    Baseline::Mean,
-    Baseline::Line,
-    Baseline::Nearest,
-    Baseline::Interpolation,
-    Baseline::Quintic,
-];
 
 /// The largest number that is asked.
 const REACH: f64 = 128.0;
 
 impl Baseline {
-    /// The name in tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Zero => "zero",
-            Self::Mean => "mean of 9",
-            Self::Line => "line of 9",
-            Self::Nearest => "nearest of 20",
-            Self::Interpolation => "interpolation of 20",
-            Self::Quintic => "quintic of 65",
-        }
-    }
-
     fn queries(self) -> usize {
         match self {
             Self::Zero => 0,
@@ -72,7 +56,7 @@ impl Baseline {
         let points: Vec<(f64, f64)> = inputs.iter().zip(outputs).filter_map(point).collect();
         let expression = self.fit(&points);
         Ok(Explanation {
-            text: self.name().to_owned(),
+            text: self.to_string(),
             claim: Some(Claim::Expression(expression)),
             status: Status::Memorised,
         })
@@ -134,6 +118,8 @@ pub(super) fn point((input, output): (&Input, Output)) -> Option<(f64, f64)> {
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray;
+
     use super::*;
     use crate::numeric::{Atom, Formula, Served, Variant, grid, score};
 
@@ -167,7 +153,7 @@ mod tests {
         assert!(
             passes(Baseline::Mean, Atom::Constant { a: 4.0 }) && passes(Baseline::Nearest, Atom::Constant { a: 4.0 })
         );
-        for baseline in BASELINES {
+        for &baseline in Baseline::VARIANTS {
             assert!(!passes(baseline, wave()), "{baseline:?}");
         }
         assert!(!passes(Baseline::Zero, line()) && !passes(Baseline::Mean, line()));

@@ -25,7 +25,7 @@ mod score;
 mod served;
 
 pub use atom::{Atom, Formula};
-pub use baseline::{BASELINES, Baseline};
+pub use baseline::Baseline;
 pub use expression::{Expression, Operation};
 pub use fit::explain;
 pub use mlp::{Mlp, MlpTraining};

@@ -10,8 +10,9 @@ use super::mlp::Mlp;
 use crate::black_box::{Function, Input, Kind, Output};
 
 /// What is added to each value, one draw a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::EnumString)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "lowercase")]
 pub enum Noise {
     /// Standard normal.
     Normal,
@@ -59,8 +60,9 @@ impl Corruption {
 }
 
 /// What stands between the formula and what is asked.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "lowercase")]
 pub enum Variant {
     /// Nothing.
     Clean,
@@ -75,12 +77,7 @@ pub enum Variant {
 impl Variant {
     /// The name in tables.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Clean => "clean",
-            Self::Noised(_) => "noised",
-            Self::Corrupted(_) => "corrupted",
-            Self::Mlp(_) => "mlp",
-        }
+        self.into()
     }
 }
 

@@ -166,7 +166,7 @@ fn without_arguments(op: Op, s: &[char], rng: &mut ChaCha8Rng) -> Vec<char> {
             }
             s
         }
-        _ => unreachable!("{} takes arguments", op.name()),
+        _ => unreachable!("{op} takes arguments"),
     }
 }
 
@@ -203,7 +203,7 @@ fn with_letter(op: Op, s: &[char], letter: char) -> Vec<char> {
         Op::InsertLetter | Op::InsertDigit => inserted(),
         Op::SplitOn => each(s, |c| if c == letter { ' ' } else { c }),
         Op::RemoveLetter => kept(s, |c| c != letter),
-        _ => unreachable!("{} takes no letter", op.name()),
+        _ => unreachable!("{op} takes no letter"),
     }
 }
 
@@ -237,7 +237,7 @@ fn with_number(op: Op, s: &[char], k: usize) -> Vec<char> {
         Op::ShiftLast => shifted(last, true),
         Op::UnshiftFirst => shifted(0, false),
         Op::UnshiftLast => shifted(last, false),
-        _ => unreachable!("{} takes no number", op.name()),
+        _ => unreachable!("{op} takes no number"),
     }
 }
 
@@ -252,7 +252,7 @@ fn with_places(op: Op, s: &[char], a: usize, b: usize) -> Vec<char> {
             }
             s
         }
-        _ => unreachable!("{} takes no places", op.name()),
+        _ => unreachable!("{op} takes no places"),
     }
 }
 
@@ -263,7 +263,7 @@ fn with_text(op: Op, s: &[char], text: &str) -> Vec<char> {
             let to: Vec<char> = text.chars().collect();
             each(s, |c| place(c).map_or(c, |place| to[usize::from(place)]))
         }
-        _ => unreachable!("{} takes no text", op.name()),
+        _ => unreachable!("{op} takes no text"),
     }
 }
 

@@ -42,21 +42,15 @@ pub enum Args {
 }
 
 macro_rules! ops {
-    ($($(#[$doc:meta])* $op:ident $name:literal $takes:expr;)*) => {
-        /// An atom without its arguments. `n` is the number of characters; places are counted from 0.
+    ($($(#[$doc:meta])* $op:ident $takes:expr;)*) => {
+        /// An atom without its arguments, one of 67. `n` is the number of characters; places are counted from 0.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(strum::Display, strum::EnumString, strum::VariantArray)]
         #[serde(rename_all = "snake_case")]
+        #[strum(serialize_all = "snake_case")]
         pub enum Op { $($(#[$doc])* $op,)* }
 
         impl Op {
-            /// All 67.
-            pub const ALL: &[Self] = &[$(Self::$op),*];
-
-            /// The name in programs.
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$op => $name),* }
-            }
-
             /// What it takes.
             pub fn takes(self) -> Takes {
                 match self { $(Self::$op => $takes),* }
@@ -67,139 +61,139 @@ macro_rules! ops {
 
 ops! {
     /// Every letter small.
-    Lowercase "lowercase" Takes::Nothing;
+    Lowercase Takes::Nothing;
     /// Every letter large.
-    Uppercase "uppercase" Takes::Nothing;
+    Uppercase Takes::Nothing;
     /// The first letter large, the others small.
-    Capitalize "capitalize" Takes::Nothing;
+    Capitalize Takes::Nothing;
     /// Backwards.
-    Reverse "reverse" Takes::Nothing;
+    Reverse Takes::Nothing;
     /// The first `n / 2` characters backwards.
-    ReverseFirstHalf "reverse_first_half" Takes::Nothing;
+    ReverseFirstHalf Takes::Nothing;
     /// The others backwards.
-    ReverseLastHalf "reverse_last_half" Takes::Nothing;
+    ReverseLastHalf Takes::Nothing;
     /// Each word backwards; one space between words.
-    ReverseWords "reverse_words" Takes::Nothing;
+    ReverseWords Takes::Nothing;
     /// Large letters at even places, small ones at odd places.
-    AlternateCase "alternate_case" Takes::Nothing;
+    AlternateCase Takes::Nothing;
     /// The vowels in reverse order, in the places of vowels.
-    ReverseVowels "reverse_vowels" Takes::Nothing;
+    ReverseVowels Takes::Nothing;
     /// The digits as words, joined by spaces.
-    DigitsAsWords "digits_as_words" Takes::Nothing;
+    DigitsAsWords Takes::Nothing;
     /// Without digits.
-    RemoveDigits "remove_digits" Takes::Nothing;
+    RemoveDigits Takes::Nothing;
     /// Only large letters.
-    KeepUppercase "keep_uppercase" Takes::Nothing;
+    KeepUppercase Takes::Nothing;
     /// Without white space.
-    RemoveWhitespace "remove_whitespace" Takes::Nothing;
+    RemoveWhitespace Takes::Nothing;
     /// The first character.
-    FirstChar "first_char" Takes::Nothing;
+    FirstChar Takes::Nothing;
     /// The last character.
-    LastChar "last_char" Takes::Nothing;
+    LastChar Takes::Nothing;
     /// The middle character; two where `n` is even.
-    MiddleChar "middle_char" Takes::Nothing;
+    MiddleChar Takes::Nothing;
     /// Each character where it first occurs.
-    RemoveDuplicates "remove_duplicates" Takes::Nothing;
+    RemoveDuplicates Takes::Nothing;
     /// Without white space at the ends.
-    Strip "strip" Takes::Nothing;
+    Strip Takes::Nothing;
     /// Without white space at the beginning.
-    LeftStrip "left_strip" Takes::Nothing;
+    LeftStrip Takes::Nothing;
     /// Without white space at the end.
-    RightStrip "right_strip" Takes::Nothing;
+    RightStrip Takes::Nothing;
     /// `n` as a word; `unknown` above 30.
-    Length "length" Takes::Nothing;
+    Length Takes::Nothing;
     /// The number of vowels as a word.
-    CountVowels "count_vowels" Takes::Nothing;
+    CountVowels Takes::Nothing;
     /// The number of consonants as a word; the published list of consonants holds a small `a`, and so does this one.
-    CountConsonants "count_consonants" Takes::Nothing;
+    CountConsonants Takes::Nothing;
     /// The number of large letters as a word.
-    CountUppercase "count_uppercase" Takes::Nothing;
+    CountUppercase Takes::Nothing;
     /// The number of small letters as a word.
-    CountLowercase "count_lowercase" Takes::Nothing;
+    CountLowercase Takes::Nothing;
     /// How often a letter occurs, as a word.
-    CountLetter "count_letter" Takes::Letter;
+    CountLetter Takes::Letter;
     /// How often a text of one letter occurs, as a word: the same function under another name, as published.
-    CountSubstring "count_substring" Takes::Letter;
+    CountSubstring Takes::Letter;
     /// The place of a letter as a word; `none` where it does not occur.
-    IndexOfLetter "index_of_letter" Takes::Letter;
+    IndexOfLetter Takes::Letter;
     /// The places of all letters as words, joined by spaces; each letter has the place where it first occurs, as published.
-    IndexOfLetters "index_of_letters" Takes::Nothing;
+    IndexOfLetters Takes::Nothing;
     /// The place of the last character as a word where that is a digit, else nothing: a published defect.
-    IndexOfDigits "index_of_digits" Takes::Nothing;
+    IndexOfDigits Takes::Nothing;
     /// The place of the first character in the alphabet as a word, `zero` where it is no letter.
-    AlphabetFirst "alphabet_first" Takes::Nothing;
+    AlphabetFirst Takes::Nothing;
     /// The same of the last character.
-    AlphabetLast "alphabet_last" Takes::Nothing;
+    AlphabetLast Takes::Nothing;
     /// The same of the character at `n / 2`.
-    AlphabetMiddle "alphabet_middle" Takes::Nothing;
+    AlphabetMiddle Takes::Nothing;
     /// Every vowel becomes a letter.
-    VowelsTo "vowels_to" Takes::Letter;
+    VowelsTo Takes::Letter;
     /// Every vowel becomes the first character.
-    VowelsToFirst "vowels_to_first" Takes::Nothing;
+    VowelsToFirst Takes::Nothing;
     /// Every vowel becomes the last character.
-    VowelsToLast "vowels_to_last" Takes::Nothing;
+    VowelsToLast Takes::Nothing;
     /// Every vowel becomes the character at `n / 2`; unchanged below two characters.
-    VowelsToMiddle "vowels_to_middle" Takes::Nothing;
+    VowelsToMiddle Takes::Nothing;
     /// Every vowel becomes the character at `v - 1`, `v` being the number of vowels.
-    VowelsToCount "vowels_to_count" Takes::Nothing;
+    VowelsToCount Takes::Nothing;
     /// Letters move on in the alphabet.
-    Add "add" Takes::Number(1, 9);
+    Add Takes::Number(1, 9);
     /// Letters move back in the alphabet.
-    Subtract "subtract" Takes::Number(1, 9);
+    Subtract Takes::Number(1, 9);
     /// Letters become small and move on by the place in the alphabet of the character at a place; unchanged where there is none.
-    AdvanceByChar "advance_by_char" Takes::Number(1, 9);
+    AdvanceByChar Takes::Number(1, 9);
     /// The same backwards.
-    RetreatByChar "retreat_by_char" Takes::Number(1, 9);
+    RetreatByChar Takes::Number(1, 9);
     /// Letters move on by `n`.
-    AddLength "add_length" Takes::Nothing;
+    AddLength Takes::Nothing;
     /// The middle letter moves on, where `n` is odd and at least 3.
-    AddToMiddle "add_to_middle" Takes::Number(1, 9);
+    AddToMiddle Takes::Number(1, 9);
     /// The middle letter moves back, likewise.
-    SubtractFromMiddle "subtract_from_middle" Takes::Number(1, 9);
+    SubtractFromMiddle Takes::Number(1, 9);
     /// The middle letter moves on by `n`, likewise.
-    AddLengthToMiddle "add_length_to_middle" Takes::Nothing;
+    AddLengthToMiddle Takes::Nothing;
     /// The first letter moves on by plain code points, which may leave the alphabet; `z` alone becomes `a` first.
-    ShiftFirst "shift_first" Takes::Number(0, 25);
+    ShiftFirst Takes::Number(0, 25);
     /// The last letter does.
-    ShiftLast "shift_last" Takes::Number(0, 25);
+    ShiftLast Takes::Number(0, 25);
     /// The first letter moves back by plain code points; `a` alone becomes `z` first.
-    UnshiftFirst "unshift_first" Takes::Number(0, 25);
+    UnshiftFirst Takes::Number(0, 25);
     /// The last letter does.
-    UnshiftLast "unshift_last" Takes::Number(0, 25);
+    UnshiftLast Takes::Number(0, 25);
     /// The letter at the second number moves on by the first; unchanged where the text is too short.
-    AddAt "add_at" Takes::Places;
+    AddAt Takes::Places;
     /// The same: the published function is said to subtract, and adds.
-    SubtractAt "subtract_at" Takes::Places;
+    SubtractAt Takes::Places;
     /// The letter at a random place moves on by that place. Not deterministic.
-    AddAtRandom "add_at_random" Takes::Nothing;
+    AddAtRandom Takes::Nothing;
     /// The letter at a random place moves back by that place. Not deterministic.
-    SubtractAtRandom "subtract_at_random" Takes::Nothing;
+    SubtractAtRandom Takes::Nothing;
     /// A letter is appended where the text does not end with it.
-    AppendUnlessEnding "append_unless_ending" Takes::Letter;
+    AppendUnlessEnding Takes::Letter;
     /// A letter is inserted at `n / 2`.
-    InsertLetter "insert_letter" Takes::Letter;
+    InsertLetter Takes::Letter;
     /// A digit is inserted at `n / 2`.
-    InsertDigit "insert_digit" Takes::Digit;
+    InsertDigit Takes::Digit;
     /// A text is appended.
-    Append "append" Takes::Text;
+    Append Takes::Text;
     /// The first character is appended.
-    AppendFirst "append_first" Takes::Nothing;
+    AppendFirst Takes::Nothing;
     /// The last character is appended.
-    AppendLast "append_last" Takes::Nothing;
+    AppendLast Takes::Nothing;
     /// The character at `n / 2` is appended.
-    AppendMiddle "append_middle" Takes::Nothing;
+    AppendMiddle Takes::Nothing;
     /// Split on a letter, and joined with spaces.
-    SplitOn "split_on" Takes::Letter;
+    SplitOn Takes::Letter;
     /// Without a letter.
-    RemoveLetter "remove_letter" Takes::Letter;
+    RemoveLetter Takes::Letter;
     /// A letter becomes another one.
-    ReplaceLetter "replace_letter" Takes::Letters;
+    ReplaceLetter Takes::Letters;
     /// The first and the last character change places.
-    SwapEnds "swap_ends" Takes::Nothing;
+    SwapEnds Takes::Nothing;
     /// The characters at two places change places; unchanged where the text is too short.
-    SwapAt "swap_at" Takes::Places;
+    SwapAt Takes::Places;
     /// Every letter becomes small and is replaced by that in its place of another order of the alphabet.
-    Cipher "cipher" Takes::Alphabet;
+    Cipher Takes::Alphabet;
 }
 
 impl Op {
@@ -240,7 +234,7 @@ impl TryFrom<Parts> for Atom {
     type Error = String;
 
     fn try_from(Parts { op, args }: Parts) -> Result<Self, String> {
-        Self::new(op, args).ok_or_else(|| format!("{} does not take these arguments", op.name()))
+        Self::new(op, args).ok_or_else(|| format!("{op} does not take these arguments"))
     }
 }
 

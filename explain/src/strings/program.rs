@@ -69,7 +69,7 @@ impl Function for StringFunction {
 
 impl fmt::Display for Atom {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.op().name();
+        let name = self.op();
         match self.args() {
             Args::Nothing => write!(formatter, "{name}"),
             Args::Letter(letter) => write!(formatter, "{name}({letter})"),
@@ -118,7 +118,7 @@ impl FromStr for Atom {
             },
             None => (text, ""),
         };
-        let Some(&op) = Op::ALL.iter().find(|op| op.name() == name) else {
+        let Ok(op) = name.parse::<Op>() else {
             return refuse(format!("{name:?} is no known step"));
         };
         let bare = |text: &str| text.trim().trim_matches(['"', '\'']).to_owned();
@@ -149,12 +149,13 @@ mod tests {
     use super::*;
     use crate::strings::sample;
     use proptest::prelude::*;
+    use strum::VariantArray;
 
     #[test]
     fn there_are_67_atoms_of_which_63_may_be_inner() {
-        assert_eq!(Op::ALL.len(), 67);
-        assert_eq!(Op::ALL.iter().filter(|op| op.may_be_inner()).count(), 63);
-        let mut names: Vec<&str> = Op::ALL.iter().map(|op| op.name()).collect();
+        assert_eq!(Op::VARIANTS.len(), 67);
+        assert_eq!(Op::VARIANTS.iter().filter(|op| op.may_be_inner()).count(), 63);
+        let mut names: Vec<String> = Op::VARIANTS.iter().map(ToString::to_string).collect();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), 67);

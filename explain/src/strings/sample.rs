@@ -2,6 +2,7 @@
 
 use kernels::random::{ChaCha8Rng, rng};
 use rand::RngExt;
+use strum::VariantArray;
 
 use super::op::{Args, Atom, Op, Takes};
 use super::program::Program;
@@ -41,7 +42,7 @@ fn letter(rng: &mut ChaCha8Rng) -> char {
 
 #[expect(clippy::expect_used, reason = "the arguments are drawn as the atom takes them")]
 fn atom(rng: &mut ChaCha8Rng, fits: impl Fn(Op) -> bool) -> Atom {
-    let pool: Vec<Op> = Op::ALL
+    let pool: Vec<Op> = Op::VARIANTS
         .iter()
         .copied()
         .filter(|op| op.is_deterministic() && fits(*op))
@@ -148,10 +149,10 @@ mod tests {
     #[test]
     fn every_atom_but_the_random_ones_is_drawn() {
         let programs: Vec<Program> = (0..3000).map(|index| sample(5, index)).collect();
-        let drawn: BTreeSet<&str> = programs
+        let drawn: BTreeSet<String> = programs
             .iter()
             .flat_map(Program::atoms)
-            .map(|atom| atom.op().name())
+            .map(|atom| atom.op().to_string())
             .collect();
         assert_eq!(drawn.len(), 65);
         assert!(programs.iter().all(Program::is_deterministic));

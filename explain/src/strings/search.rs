@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use kernels::random::{ChaCha8Rng, rng};
 use rayon::prelude::*;
+use strum::VariantArray;
 
 use super::op::{Args, Atom, Op, Takes};
 use super::program::Program;
@@ -110,7 +111,7 @@ fn outer(texts: &[&[char]], goals: &[&[char]], nothing: &ChaCha8Rng) -> Option<A
         let mut pairs = texts.iter().zip(goals);
         pairs.all(|(text, goal)| atom.apply(text, &mut nothing.clone()) == **goal)
     };
-    let simple = Op::ALL.iter().copied().filter(|op| op.is_deterministic());
+    let simple = Op::VARIANTS.iter().copied().filter(|op| op.is_deterministic());
     simple.flat_map(|op| instances(op, texts, goals)).find(fits)
 }
 
@@ -168,7 +169,10 @@ fn enumerated(op: Op) -> Vec<Atom> {
 
 /// All atoms that can be listed, those without arguments first.
 fn all(fits: impl Fn(Op) -> bool) -> Vec<Atom> {
-    let ops = Op::ALL.iter().copied().filter(|op| op.is_deterministic() && fits(*op));
+    let ops = Op::VARIANTS
+        .iter()
+        .copied()
+        .filter(|op| op.is_deterministic() && fits(*op));
     let mut lists: Vec<Vec<Atom>> = ops.map(enumerated).collect();
     lists.sort_by_key(Vec::len);
     lists.into_iter().flatten().collect()

@@ -1,11 +1,9 @@
 //! The six behaviours that a model of the world must show, and prompts for them that never occur in training.
 
-use std::fmt;
-use std::str::FromStr;
-
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use strum::VariantNames;
 
 use super::frame::{Bindings, Frame, Slot, Topic};
 use super::label::{Entity, Number};
@@ -23,6 +21,8 @@ const LEAD_SHARE: f64 = 0.5;
 /// Something that the world's text teaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[derive(strum::Display, strum::EnumString, strum::VariantArray, VariantNames)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = Error, parse_err_fn = unknown)]
 pub enum Behaviour {
     /// Of two people, the one who is not named again receives.
     IndirectObject,
@@ -39,27 +39,6 @@ pub enum Behaviour {
 }
 
 impl Behaviour {
-    /// All behaviours.
-    pub const ALL: [Self; 6] = [
-        Self::IndirectObject,
-        Self::Capital,
-        Self::Hypernym,
-        Self::Pronoun,
-        Self::GreaterThan,
-        Self::Agreement,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::IndirectObject => "indirect-object",
-            Self::Capital => "capital",
-            Self::Hypernym => "hypernym",
-            Self::Pronoun => "pronoun",
-            Self::GreaterThan => "greater-than",
-            Self::Agreement => "agreement",
-        }
-    }
-
     /// The slot that a prompt leaves to the model.
     fn answer(self) -> Slot {
         match self {
@@ -104,22 +83,11 @@ impl Behaviour {
     }
 }
 
-impl fmt::Display for Behaviour {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Behaviour {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let found = Self::ALL.into_iter().find(|behaviour| behaviour.name() == text);
-        found.ok_or_else(|| Error::UnknownName {
-            what: "behaviour",
-            found: text.to_owned(),
-            known: Self::ALL.map(Self::name).join(", "),
-        })
+fn unknown(name: &str) -> Error {
+    Error::UnknownName {
+        what: "behaviour",
+        found: name.to_owned(),
+        known: Behaviour::VARIANTS.join(", "),
     }
 }
 

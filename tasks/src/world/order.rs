@@ -6,6 +6,7 @@
 use lm::interchange::Pair;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use strum::VariantArray;
 use text::Tokenizer;
 
 use super::frame::{Bindings, Frame, Slot};
@@ -17,7 +18,7 @@ use crate::template::TEMPLATES;
 /// Share of pairs that differ in nothing but, perhaps, the order of the names; in the others the people differ as well.
 const SAME_PEOPLE_SHARE: f64 = 0.5;
 /// The prompts of behaviours use the last random streams, pairs those before.
-const LAST_STREAM: u64 = u64::MAX - Behaviour::ALL.len() as u64;
+const LAST_STREAM: u64 = u64::MAX - Behaviour::VARIANTS.len() as u64;
 
 /// The pairs of step `step` of a run in two groups, `n` from one of the templates of the indirect-object task and `n` from one
 /// other frame that names both people; none of people who are held out. The bit says whether the subject comes first,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lm::interchange::Pair;
+use strum::VariantArray;
 
 use super::frame::{Slot, Topic};
 use super::*;
@@ -297,7 +298,7 @@ fn behaviours_take_their_share_of_the_text() {
     let total: usize = frames.values().sum();
     let mean = tokens as f64 / DOCUMENTS as f64;
     assert!((55.0..120.0).contains(&mean), "{mean} tokens in a document");
-    for behaviour in Behaviour::ALL {
+    for &behaviour in Behaviour::VARIANTS {
         let share = frames[&behaviour.to_string()] as f64 / total as f64;
         let expected = if behaviour == Behaviour::IndirectObject {
             0.28..0.5
@@ -313,7 +314,7 @@ fn prompts_are_held_out_beginnings_of_documents() {
     let world = World::new();
     let corpus: Vec<String> = documents(&world).map(|document| document.text()).collect();
     let pieces: BTreeSet<String> = world.pieces().into_iter().collect();
-    for behaviour in Behaviour::ALL {
+    for &behaviour in Behaviour::VARIANTS {
         let prompts = world.behaviour_prompts(behaviour, 200, 3);
         assert_eq!(prompts, world.behaviour_prompts(behaviour, 200, 3));
         for prompt in &prompts {

@@ -9,20 +9,20 @@ use crate::subcommands::Context;
 /// Arguments of `saelab circuit check`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
-    /// Circuit of `saelab circuit select`
+    /// Circuit written by `saelab circuit select`
     circuit: PathBuf,
     #[command(flatten)]
     model: ModelArg,
-    /// Another file of pairs (JSON lines) than the circuit names
+    /// File of pairs (JSON lines), instead of the one that the circuit names
     #[arg(long)]
     pairs: Option<PathBuf>,
-    /// On the pairs that edges were scored on, as published
+    /// Use the pairs that edges were scored on, as published
     #[arg(long, conflicts_with = "pairs")]
     discovery: bool,
     /// Bootstrap samples of pairs
     #[arg(long, default_value_t = 1000)]
     resamples: usize,
-    /// File to write; check.json beside the circuit where none is named
+    /// File to write [default: check.json beside the circuit]
     #[arg(long)]
     out: Option<PathBuf>,
 }

@@ -11,7 +11,7 @@ use crate::subcommands::Context;
 /// Arguments of `saelab circuit compare`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Compare {
-    /// Folders of `saelab circuit score` of one model; the others are held against the first, so name exact patching first
+    /// Folders of `saelab circuit score` for one model; the others are compared with the first, so name exact patching first
     #[arg(required = true)]
     scores: Vec<PathBuf>,
     #[command(flatten)]
@@ -19,7 +19,7 @@ pub(super) struct Compare {
     /// The folders are of several tasks: run the circuit of each on the pairs of all, and say how much the circuits have in common
     #[arg(long, conflicts_with_all = ["shares", "no_controls"])]
     across: bool,
-    /// Share of all edges of the circuits of several tasks
+    /// Share of all edges in the circuits of several tasks
     #[arg(long, default_value_t = 0.05, requires = "across")]
     share: f64,
     /// Shares of all edges at which circuits are measured
@@ -28,13 +28,13 @@ pub(super) struct Compare {
     /// greedy or top-n
     #[arg(long, default_value_t = Rule::Greedy)]
     rule: Rule,
-    /// Rank by the score with its sign
+    /// Rank by signed scores
     #[arg(long)]
     signed: bool,
-    /// Leave out the controls: circuits of as many edges, chosen by random scores and by the norms of weights
+    /// Leave out the controls: circuits with as many edges, chosen by random scores and by the norms of weights
     #[arg(long)]
     no_controls: bool,
-    /// On the pairs that edges were scored on, as published
+    /// Use the pairs that edges were scored on, as published
     #[arg(long)]
     discovery: bool,
     /// Bootstrap samples of pairs

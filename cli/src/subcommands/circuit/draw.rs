@@ -7,9 +7,9 @@ use crate::output;
 /// Arguments of `saelab circuit draw`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Draw {
-    /// Circuit of `saelab circuit select`
+    /// Circuit written by `saelab circuit select`
     circuit: PathBuf,
-    /// SVG file to write, with a DOT file of the same name beside it; beside the circuit where none is named
+    /// SVG file to write, with a DOT file of the same name beside it [default: beside the circuit]
     #[arg(long)]
     out: Option<PathBuf>,
 }

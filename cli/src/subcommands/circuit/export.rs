@@ -13,10 +13,10 @@ pub(super) struct Export {
     scores: PathBuf,
     #[command(flatten)]
     model: ModelArg,
-    /// Circuit whose edges are marked as kept, or shown; none where none is named
+    /// Circuit whose edges are marked as kept, or shown [default: none]
     #[arg(long)]
     circuit: Option<PathBuf>,
-    /// Who is to read it
+    /// Program that will read it
     #[arg(long, default_value = "eap-ig")]
     format: Format,
     /// JSON file to write; for circuit-tracer the folder of its graphs

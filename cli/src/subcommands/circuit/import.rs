@@ -7,26 +7,26 @@ use lab::ConfigFile;
 use super::ModelArg;
 use crate::output;
 use crate::subcommands::Context;
+use crate::subcommands::overrides::Overrides;
 
 /// Arguments of `saelab circuit import`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Import {
     /// Graph of EAP-IG's library or importances of MIB: JSON, or .pt
     graph: PathBuf,
-    /// Config that names the pairs and the metric that the scores are of; `method` is what they are called in tables
+    /// Config with the pairs and the metric of the scores; `method` is their name in tables
     #[arg(long)]
     config: PathBuf,
     #[command(flatten)]
     model: ModelArg,
-    /// The scores have the sign of the metric: negative where an edge helps
+    /// Negate the scores, which are negative where an edge helps
     #[arg(long)]
     negate: bool,
     /// Folder for edges.parquet and scores.json, and circuit.json where edges are marked as kept
     #[arg(long)]
     out: PathBuf,
-    /// Override a config key: key=value
-    #[arg(long)]
-    set: Vec<String>,
+    #[command(flatten)]
+    set: Overrides,
 }
 
 impl Import {
@@ -35,7 +35,7 @@ impl Import {
             graph: self.graph,
             config: ConfigFile {
                 path: self.config,
-                set: self.set,
+                set: self.set.keys,
             },
             model: self.model.model,
             load: self.model.weights.options(),

@@ -12,7 +12,7 @@ use crate::subcommands::Context;
 /// Arguments of `saelab circuit latents`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Latents {
-    /// Folder of the experiment, as of `make eval-ioi`
+    /// Folder of the experiment, as made by `make eval-ioi`
     #[arg(long)]
     run: PathBuf,
     #[command(flatten)]
@@ -20,7 +20,7 @@ pub(super) struct Latents {
     /// Sites file
     #[arg(long)]
     sites: PathBuf,
-    /// Name of its dictionaries
+    /// Name of the dictionaries
     #[arg(long, default_value = "sae-topk-seed0")]
     dictionary: String,
     /// Pairs of a prompt and its counterfactual
@@ -32,7 +32,7 @@ pub(super) struct Latents {
     /// Latents that an edit exchanges
     #[arg(long, default_value_t = 4)]
     k: usize,
-    /// Gradients on the way from the counterfactual vector to the clean one
+    /// Points from the counterfactual vector to the clean one at which gradients are taken
     #[arg(long, default_value_t = 10)]
     steps: usize,
     /// JSON file to write

@@ -34,15 +34,15 @@ enum CircuitCommand {
     Check(check::Check),
     /// Compare scores of several methods: agreement, overlap and faithfulness at every size
     Compare(compare::Compare),
-    /// Take edges apart: by position, neuron, or latent of a dictionary with its error term
+    /// Split edges by position, by neuron, or by latent of a dictionary with its error term
     Split(split::Split),
-    /// Which latents of an experiment's dictionaries carry an attribute, beside those that its evaluation chooses
+    /// Show which latents of an experiment's dictionaries carry an attribute, beside those that its evaluation chooses
     Latents(latents::Latents),
     /// Draw a circuit as SVG and DOT
     Draw(draw::Draw),
     /// Write scores and a circuit as EAP-IG's library and MIB read them
     Export(export::Export),
-    /// Read scores, and a circuit, that EAP-IG's library or MIB wrote
+    /// Read scores, and a circuit, written by EAP-IG's library or MIB
     Import(import::Import),
 }
 

@@ -7,6 +7,7 @@ use lab::ConfigFile;
 use super::ModelArg;
 use crate::output;
 use crate::subcommands::Context;
+use crate::subcommands::overrides::Overrides;
 
 /// Arguments of `saelab circuit score`.
 #[derive(Debug, clap::Args)]
@@ -21,9 +22,8 @@ pub(super) struct Score {
     /// Overwrite scores of other settings or of another model
     #[arg(long)]
     replace: bool,
-    /// Override a config key: key=value
-    #[arg(long)]
-    set: Vec<String>,
+    #[command(flatten)]
+    set: Overrides,
 }
 
 impl Score {
@@ -31,7 +31,7 @@ impl Score {
         let settings = lab::circuit::score::Settings {
             config: ConfigFile {
                 path: self.config,
-                set: self.set,
+                set: self.set.keys,
             },
             model: self.model.model,
             load: self.model.weights.options(),

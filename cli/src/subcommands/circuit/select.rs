@@ -20,10 +20,10 @@ pub(super) struct Select {
     /// greedy (from the logits backwards) or top-n (wherever they are)
     #[arg(long, default_value_t = Rule::Greedy)]
     rule: Rule,
-    /// Rank by the score with its sign, so that edges that hurt come last
+    /// Rank by signed scores, so that harmful edges come last
     #[arg(long)]
     signed: bool,
-    /// Circuit to write; circuit.json in the folder of the scores where none is named
+    /// Circuit to write [default: circuit.json in the folder of the scores]
     #[arg(long)]
     out: Option<PathBuf>,
 }

@@ -8,6 +8,7 @@ use lm::HookPoint;
 use super::ModelArg;
 use crate::output;
 use crate::subcommands::Context;
+use crate::subcommands::overrides::Overrides;
 
 /// Arguments of `saelab circuit split`.
 #[derive(Debug, clap::Args)]
@@ -24,24 +25,23 @@ pub(super) struct Split {
                 one destination"
     )]
     edges: Vec<String>,
-    /// What they are taken apart into
+    /// Parts into which edges are split
     #[arg(long)]
     by: By,
-    /// Folder of an autoencoder of the source's or destination's hook_mlp_out or hook_z, or of a transcoder that stands for it
+    /// Folder of an autoencoder of the source's or destination's hook_mlp_out or hook_z, or of a transcoder that replaces it
     #[arg(long, required_if_eq_any([("by", "latents"), ("by", "to-latents")]))]
     dictionary: Option<PathBuf>,
     /// The hook that a transcoder reads
     #[arg(long, requires = "dictionary")]
     reads: Option<HookPoint>,
-    /// Parts of each edge that are printed
+    /// Number of parts to print for each edge
     #[arg(long, default_value_t = 10)]
     shown: usize,
     /// JSON file to write
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Override a config key: key=value
-    #[arg(long)]
-    set: Vec<String>,
+    #[command(flatten)]
+    set: Overrides,
 }
 
 /// What edges are taken apart into.
@@ -53,9 +53,9 @@ enum By {
     Neurons,
     /// The neurons of the MLP that they lead to
     ToNeurons,
-    /// The latents of a dictionary that is spliced in where they lead to, and its error term
+    /// The latents of a dictionary that is spliced in at their destination, and its error term
     ToLatents,
-    /// The latents of a dictionary of what they come from, and its error term
+    /// The latents of a dictionary of their source, and its error term
     Latents,
 }
 
@@ -64,7 +64,7 @@ impl Split {
         let settings = lab::circuit::split::Settings {
             config: ConfigFile {
                 path: self.config,
-                set: self.set,
+                set: self.set.keys,
             },
             model: self.model.model,
             load: self.model.weights.options(),
