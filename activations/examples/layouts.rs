@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use activations::{Dtype, Store};
+use activations::{Store, StoredDtype};
 use arrow::array::{Array, ArrayRef, FixedSizeBinaryArray, FixedSizeListArray, Float16Array, Float32Array};
 use arrow::buffer::Buffer;
 use arrow::datatypes::Field;
@@ -37,7 +37,7 @@ fn main() {
     let width = vectors.width;
     let values: Vec<f32> = vectors.values.iter().copied().cycle().take(ROWS * width).collect();
     let zstd = Compression::ZSTD(ZstdLevel::try_new(1).unwrap());
-    for dtype in [Dtype::F32, Dtype::F16] {
+    for dtype in [StoredDtype::F32, StoredDtype::F16] {
         for form in ["binary", "list"] {
             let column = column(form, dtype, &values, width);
             for (encoding, compression) in [
@@ -53,7 +53,7 @@ fn main() {
 }
 
 /// The vectors as a column of fixed-size binary or of lists.
-fn column(form: &str, dtype: Dtype, values: &[f32], width: usize) -> ArrayRef {
+fn column(form: &str, dtype: StoredDtype, values: &[f32], width: usize) -> ArrayRef {
     if form == "binary" {
         let mut bytes = vec![0; values.len() * dtype.size()];
         dtype.encode(values, &mut bytes).unwrap();
@@ -61,7 +61,7 @@ fn column(form: &str, dtype: Dtype, values: &[f32], width: usize) -> ArrayRef {
         return Arc::new(FixedSizeBinaryArray::try_new(size, Buffer::from_vec(bytes), None).unwrap());
     }
     let numbers: ArrayRef = match dtype {
-        Dtype::F32 => Arc::new(Float32Array::from(values.to_vec())),
+        StoredDtype::F32 => Arc::new(Float32Array::from(values.to_vec())),
         _ => Arc::new(Float16Array::from_iter_values(values.iter().map(|&x| f16::from_f32(x)))),
     };
     let item = Arc::new(Field::new("element", numbers.data_type().clone(), false));
@@ -69,7 +69,7 @@ fn column(form: &str, dtype: Dtype, values: &[f32], width: usize) -> ArrayRef {
 }
 
 fn measure(
-    (form, dtype, width): (&str, Dtype, usize),
+    (form, dtype, width): (&str, StoredDtype, usize),
     column: &ArrayRef,
     (encoding, compression): (Encoding, Compression),
     megabytes: usize,

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use tasks::{Role, Schema, TaskSource};
 use text::{Chat, ChatDate, Fill, LongDocuments, Packing, Tokenizer};
 
-use crate::{Dtype, Error};
+use crate::{Error, StoredDtype};
 use text::corpus::OnBadLine;
 
 /// Sequences per forward pass when the file does not say: fills two cores with a small model, fits 4 GB with GPT-2 small.
@@ -58,7 +58,7 @@ pub struct HarvestFile {
     /// Type of the stored numbers: `f32`, `f16` or `bf16`. Default `f32`: what the model computed. `f16` halves the disk and
     /// keeps three digits, `bf16` two, with the range of `f32`.
     #[serde(default)]
-    pub dtype: Dtype,
+    pub dtype: StoredDtype,
     /// Vectors of text that are shuffled together before they are written, rounded up to whole shards; they are held in
     /// memory. Default 65536; 0 keeps the order of the text. Not for prompts, whose order says which is which.
     pub shuffle_window: Option<usize>,
@@ -371,7 +371,7 @@ pub struct HarvestConfig {
     /// Vectors per Parquet file, at least 1.
     pub rows_per_shard: usize,
     /// Type of the stored numbers.
-    pub dtype: Dtype,
+    pub dtype: StoredDtype,
     /// Vectors that are shuffled together, and the seed; `None` for prompts.
     pub shuffle: Option<(usize, u64)>,
     /// Whether position 0 and special tokens are stored.

@@ -11,7 +11,7 @@ const BLOCK: usize = 1024;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, strum::Display, strum::IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
-pub enum Dtype {
+pub enum StoredDtype {
     /// 32 bits: what the model computes.
     #[default]
     F32,
@@ -21,7 +21,7 @@ pub enum Dtype {
     Bf16,
 }
 
-impl Dtype {
+impl StoredDtype {
     /// Bytes of a number.
     pub fn size(self) -> usize {
         match self {
@@ -104,7 +104,7 @@ mod tests {
 
     use super::*;
 
-    fn there_and_back(dtype: Dtype, values: &[f32]) -> Result<Vec<f32>, usize> {
+    fn there_and_back(dtype: StoredDtype, values: &[f32]) -> Result<Vec<f32>, usize> {
         let mut bytes = vec![0; values.len() * dtype.size()];
         dtype.encode(values, &mut bytes)?;
         let mut out = Vec::new();
@@ -115,12 +115,12 @@ mod tests {
     proptest! {
         #[test]
         fn rounding_is_that_of_the_half_crate(values in proptest::collection::vec(-7e4_f32..7e4, 0..3000)) {
-            prop_assert_eq!(&there_and_back(Dtype::F32, &values).unwrap(), &values);
+            prop_assert_eq!(&there_and_back(StoredDtype::F32, &values).unwrap(), &values);
             let expected: Vec<f32> = values.iter().map(|&x| bf16::from_f32(x).to_f32()).collect();
-            prop_assert_eq!(there_and_back(Dtype::Bf16, &values).unwrap(), expected);
+            prop_assert_eq!(there_and_back(StoredDtype::Bf16, &values).unwrap(), expected);
             let expected: Vec<f32> = values.iter().map(|&x| f16::from_f32(x).to_f32()).collect();
             let bad = expected.iter().position(|x| !x.is_finite());
-            match there_and_back(Dtype::F16, &values) {
+            match there_and_back(StoredDtype::F16, &values) {
                 Ok(found) => prop_assert_eq!(found, expected),
                 Err(place) => prop_assert_eq!(Some(place), bad),
             }
@@ -130,17 +130,17 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_found() {
         for (dtype, bad) in [
-            (Dtype::F32, f32::NAN),
-            (Dtype::F32, f32::NEG_INFINITY),
-            (Dtype::F16, 65_520.0),
-            (Dtype::F16, f32::NAN),
-            (Dtype::Bf16, f32::MAX),
-            (Dtype::Bf16, f32::INFINITY),
+            (StoredDtype::F32, f32::NAN),
+            (StoredDtype::F32, f32::NEG_INFINITY),
+            (StoredDtype::F16, 65_520.0),
+            (StoredDtype::F16, f32::NAN),
+            (StoredDtype::Bf16, f32::MAX),
+            (StoredDtype::Bf16, f32::INFINITY),
         ] {
             let mut values = vec![1.5; 2500];
             values[2100] = bad;
             assert_eq!(there_and_back(dtype, &values), Err(2100), "{dtype:?} {bad}");
         }
-        assert_eq!(there_and_back(Dtype::F16, &[65_504.0]), Ok(vec![65_504.0]));
+        assert_eq!(there_and_back(StoredDtype::F16, &[65_504.0]), Ok(vec![65_504.0]));
     }
 }

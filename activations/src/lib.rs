@@ -14,7 +14,7 @@ pub mod order;
 pub mod store;
 
 pub use config::{Bos, HarvestConfig, HarvestFile, Patterns, Selection, SourceConfig, SpelledSpecial};
-pub use dtype::Dtype;
+pub use dtype::StoredDtype;
 pub use duplicates::KnownVectors;
 pub use error::Error;
 pub use harvest::{Cost, Event, HarvestPlan, Kept, Progress, Source, harvest};

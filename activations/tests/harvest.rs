@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use activations::store::TokenWindow;
-use activations::{Dtype, Error, Event, HarvestPlan, Node, Part, Progress, Source, Store, harvest};
+use activations::{Error, Event, HarvestPlan, Node, Part, Progress, Source, Store, StoredDtype, harvest};
 use lm::{HookPoint, Logits, Model, Request, Start, TokenBatch};
 use tasks::{IoiTask, Role, Sample, Task, lists};
 use text::{Document, Fill, Packing, Tokenizer};
@@ -310,7 +310,7 @@ fn a_second_harvest_completes_the_first() {
 
     // Settings that differ are named by their keys.
     let others = HarvestPlan {
-        dtype: Dtype::F16,
+        dtype: StoredDtype::F16,
         hooks: vec![HookPoint::ResidPre(1)],
         shuffle: Some((10, 3)),
         keep_special: true,

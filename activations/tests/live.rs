@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use activations::store::Row;
-use activations::{Dtype, Error, Filter, HarvestPlan, Source, Store, Stream, StreamConfig, harvest};
+use activations::{Error, Filter, HarvestPlan, Source, Store, StoredDtype, Stream, StreamConfig, harvest};
 use lm::{HookPoint, Model};
 use text::{Document, Packing, Tokenizer};
 
@@ -26,7 +26,7 @@ fn tokenizer() -> Tokenizer {
 }
 
 /// Documents of 1 to 17 letters, in windows of up to 6 tokens, so that batches and shards end in each other.
-fn plan(dtype: Dtype, keep_special: bool, beside: &Path) -> HarvestPlan {
+fn plan(dtype: StoredDtype, keep_special: bool, beside: &Path) -> HarvestPlan {
     let text = |document: usize| -> String {
         let letter = |place: usize| char::from(b'a' + ((document * 7 + place * 3) % 26) as u8);
         (0..1 + document * 5 % 17)
@@ -46,7 +46,7 @@ fn plan(dtype: Dtype, keep_special: bool, beside: &Path) -> HarvestPlan {
     }
 }
 
-fn both(dtype: Dtype, keep_special: bool, dir: &Path) -> (Store, Store) {
+fn both(dtype: StoredDtype, keep_special: bool, dir: &Path) -> (Store, Store) {
     let plan = plan(dtype, keep_special, dir);
     harvest(&model(), &tokenizer(), &plan, &dir.join("store"), &mut |_| ())
         .unwrap()
@@ -59,7 +59,7 @@ fn both(dtype: Dtype, keep_special: bool, dir: &Path) -> (Store, Store) {
 
 #[test]
 fn rows_and_vectors_are_those_of_the_stored_harvest() {
-    for (dtype, keep_special) in [(Dtype::F32, false), (Dtype::F16, true)] {
+    for (dtype, keep_special) in [(StoredDtype::F32, false), (StoredDtype::F16, true)] {
         let dir = tempfile::tempdir().unwrap();
         let (stored, live) = both(dtype, keep_special, dir.path());
         assert_eq!(stored.manifest().provenance, live.manifest().provenance);
@@ -101,7 +101,7 @@ fn rows_and_vectors_are_those_of_the_stored_harvest() {
 #[test]
 fn a_stream_of_it_gives_the_same_batches_from_any_step_on() {
     let dir = tempfile::tempdir().unwrap();
-    let (stored, live) = both(Dtype::F16, true, dir.path());
+    let (stored, live) = both(StoredDtype::F16, true, dir.path());
     let held_out = stored.held_out(RESID, 0.2, 1).unwrap();
     let filters = [
         Filter::default(),
@@ -153,7 +153,7 @@ fn a_stream_of_it_gives_the_same_batches_from_any_step_on() {
 fn what_cannot_be_made_shard_by_shard_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let refused = |change: &dyn Fn(&mut HarvestPlan)| {
-        let mut plan = plan(Dtype::F32, false, dir.path());
+        let mut plan = plan(StoredDtype::F32, false, dir.path());
         change(&mut plan);
         Store::live(model(), &tokenizer(), plan, None).unwrap_err().to_string()
     };
@@ -171,7 +171,7 @@ fn what_cannot_be_made_shard_by_shard_is_refused() {
 #[test]
 fn what_is_kept_is_the_store_of_the_harvest() {
     let dir = tempfile::tempdir().unwrap();
-    let mut plan = plan(Dtype::F16, true, dir.path());
+    let mut plan = plan(StoredDtype::F16, true, dir.path());
     // A window of three shards.
     plan.shuffle = Some((3 * SHARD, 3));
     let (stored, kept) = (dir.path().join("store"), dir.path().join("kept"));

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use activations::store::{Batch, HookShape, Layout, Provenance, ROW_GROUP_ROWS, Row, Shuffle};
-use activations::{BatchOrder, Dtype, Error, Filter, HeldOut, Part, Store, StoreWriter, Stream, StreamConfig};
+use activations::{BatchOrder, Error, Filter, HeldOut, Part, Store, StoreWriter, StoredDtype, Stream, StreamConfig};
 use lm::HookPoint;
 
 const RESID: HookPoint = HookPoint::ResidPre(1);
@@ -27,7 +27,7 @@ fn row(index: usize) -> Row {
     }
 }
 
-fn text(rows: usize, rows_per_shard: usize, window: Option<usize>, dtype: Dtype) -> Layout {
+fn text(rows: usize, rows_per_shard: usize, window: Option<usize>, dtype: StoredDtype) -> Layout {
     let hooks = BTreeMap::from([
         (
             RESID,
@@ -110,7 +110,7 @@ fn take(stream: &mut Stream, steps: usize) -> Vec<Batch> {
 
 #[test]
 fn every_row_comes_once_an_epoch_with_its_vectors_in_every_type() {
-    for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16] {
+    for dtype in [StoredDtype::F32, StoredDtype::F16, StoredDtype::Bf16] {
         let dir = tempfile::tempdir().unwrap();
         let rows = 1000;
         write(dir.path(), &text(rows, 64, Some(3), dtype), Part::WHOLE).unwrap();
@@ -145,7 +145,7 @@ fn every_row_comes_once_an_epoch_with_its_vectors_in_every_type() {
 #[test]
 fn any_step_can_be_gone_to() {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), &text(700, 50, Some(2), Dtype::F32), Part::WHOLE).unwrap();
+    write(dir.path(), &text(700, 50, Some(2), StoredDtype::F32), Part::WHOLE).unwrap();
     let store = Store::open(dir.path()).unwrap();
     let mut stream = Stream::new(&store, config(30, 50_000)).unwrap();
     let batches = take(&mut stream, 60);
@@ -170,7 +170,12 @@ fn neighbours_share_a_document_as_often_as_chance_has_it() {
     let dir = tempfile::tempdir().unwrap();
     // Windows of 4 shards; a stream whose memory holds 4 shards, so that a pool mixes rows of up to 4 windows.
     let (rows, per_shard) = (40_000, 1000);
-    write(dir.path(), &text(rows, per_shard, Some(4), Dtype::F16), Part::WHOLE).unwrap();
+    write(
+        dir.path(),
+        &text(rows, per_shard, Some(4), StoredDtype::F16),
+        Part::WHOLE,
+    )
+    .unwrap();
     let store = Store::open(dir.path()).unwrap();
     let stored = store.hook(RESID, None).unwrap().rows;
     let share = |rows: &[Row]| {
@@ -214,7 +219,12 @@ fn neighbours_share_a_document_as_often_as_chance_has_it() {
 
     // Without the shuffle at write time the same count says that documents stand together.
     let plain = tempfile::tempdir().unwrap();
-    write(plain.path(), &text(rows, per_shard, None, Dtype::F16), Part::WHOLE).unwrap();
+    write(
+        plain.path(),
+        &text(rows, per_shard, None, StoredDtype::F16),
+        Part::WHOLE,
+    )
+    .unwrap();
     let (same, pairs) = share(&Store::open(plain.path()).unwrap().hook(RESID, None).unwrap().rows);
     assert!(same > 0.9 * pairs);
 }
@@ -222,7 +232,7 @@ fn neighbours_share_a_document_as_often_as_chance_has_it() {
 #[test]
 fn several_workers_write_the_bytes_of_one() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let layout = text(1000, 30, Some(4), Dtype::Bf16);
+    let layout = text(1000, 30, Some(4), StoredDtype::Bf16);
     let manifest = write(one.path(), &layout, Part::WHOLE).unwrap();
     let part = |index| Part { index, of: 3 };
     assert_eq!(write(two.path(), &layout, part(2)), None);
@@ -249,7 +259,7 @@ fn a_filter_reads_only_the_row_groups_that_may_hold_its_rows() {
     let rows = 5 * ROW_GROUP_ROWS;
     write(
         dir.path(),
-        &text(rows, 3 * ROW_GROUP_ROWS, None, Dtype::F16),
+        &text(rows, 3 * ROW_GROUP_ROWS, None, StoredDtype::F16),
         Part::WHOLE,
     )
     .unwrap();
@@ -305,7 +315,12 @@ fn held_out_and_special_rows_never_come_and_all_others_once_an_epoch() {
     // However the rows lie in shards, the same documents are held out; the last shard may be one row.
     for (per_shard, window) in [(64, Some(3)), (1333, None), (rows - 1, Some(1))] {
         let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), &text(rows, per_shard, window, Dtype::F16), Part::WHOLE).unwrap();
+        write(
+            dir.path(),
+            &text(rows, per_shard, window, StoredDtype::F16),
+            Part::WHOLE,
+        )
+        .unwrap();
         let store = Store::open(dir.path()).unwrap();
         let held_out = store.held_out(RESID, 0.1, 7).unwrap();
         // In memory.
@@ -386,7 +401,7 @@ fn held_out_and_special_rows_never_come_and_all_others_once_an_epoch() {
 #[test]
 fn means_in_the_footers_are_those_of_the_vectors() {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), &text(777, 100, Some(3), Dtype::F16), Part::WHOLE).unwrap();
+    write(dir.path(), &text(777, 100, Some(3), StoredDtype::F16), Part::WHOLE).unwrap();
     let store = Store::open(dir.path()).unwrap();
     let found = store.statistics(RESID, 5).unwrap();
     assert_eq!(found.rows, 500);
@@ -404,7 +419,7 @@ fn means_in_the_footers_are_those_of_the_vectors() {
 #[test]
 fn a_damaged_shard_ends_the_stream_with_its_name() {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), &text(300, 100, None, Dtype::F32), Part::WHOLE).unwrap();
+    write(dir.path(), &text(300, 100, None, StoredDtype::F32), Part::WHOLE).unwrap();
     let store = Store::open(dir.path()).unwrap();
     let shard = dir.path().join(format!("{RESID}/00001.parquet"));
     let mut bytes = std::fs::read(&shard).unwrap();
@@ -434,7 +449,7 @@ fn a_damaged_shard_ends_the_stream_with_its_name() {
 #[test]
 fn impossible_streams_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), &text(300, 100, None, Dtype::F32), Part::WHOLE).unwrap();
+    write(dir.path(), &text(300, 100, None, StoredDtype::F32), Part::WHOLE).unwrap();
     let store = Store::open(dir.path()).unwrap();
     for batch in [0, 301] {
         assert!(matches!(

@@ -93,7 +93,7 @@ impl Bound {
                 ((p * (a - middle.clone()) + q * (b - middle)) * -0.5).sum_dim(1)
             }
         };
-        debug_assert_eq!(values.dims(), [rows, 1], "of {d_vocab} tokens");
+        assert_eq!(values.dims(), [rows, 1], "of {d_vocab} tokens");
         values.reshape([rows]) // [R]
     }
 }

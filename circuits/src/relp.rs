@@ -8,7 +8,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::Tensor;
-use lm::{Activation, HookPoint, NormAt, Patch, Spec};
+use lm::{HookPoint, Nonlinearity, NormAt, Patch, Spec};
 
 /// What is added to a number that a value is divided by, away from zero.
 const STABILISER: f32 = 1e-6;
@@ -81,7 +81,7 @@ fn constant(x: Tensor<3>) -> Tensor<3> {
 }
 
 /// What an activation function multiplies with, a constant, `[B, T, M]`.
-fn share(x: Tensor<3>, activation: Activation) -> Tensor<3> {
+fn share(x: Tensor<3>, activation: Nonlinearity) -> Tensor<3> {
     let x = x.inner();
     let is_negative = x.clone().lower_elem(0.0).float(); // [B, T, M]
     let away = (is_negative * -2.0 + 1.0) * STABILISER;
@@ -89,7 +89,7 @@ fn share(x: Tensor<3>, activation: Activation) -> Tensor<3> {
 }
 
 /// A gated MLP: each of both factors gets half.
-fn half(post: Tensor<3>, gate: Tensor<3>, linear: Tensor<3>, activation: Activation) -> Tensor<3> {
+fn half(post: Tensor<3>, gate: Tensor<3>, linear: Tensor<3>, activation: Nonlinearity) -> Tensor<3> {
     let activated = gate.clone() * share(gate, activation); // [B, T, M]
     let way = (activated.clone() * constant(linear.clone()) + constant(activated) * linear) * 0.5;
     with_way(post, way)

@@ -6,7 +6,7 @@
 mod common;
 
 use activations::store::Row;
-use activations::{Dtype, Store};
+use activations::{Store, StoredDtype};
 use common::{saelab, succeeds};
 use lm::HookPoint;
 
@@ -86,7 +86,7 @@ fn is_of(store: &Store, dtype: lm::Dtype) -> bool {
     };
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/small-world");
     let model = lm::Model::load_with(&folder, options, &kernels::cpu()).unwrap();
-    store.manifest().provenance.model_hash == model.hash() && store.manifest().dtype == Dtype::F32
+    store.manifest().provenance.model_hash == model.hash() && store.manifest().dtype == StoredDtype::F32
 }
 
 fn prompts(expected: usize) -> impl Fn(&Store) -> bool {
@@ -143,12 +143,12 @@ fn every_border_value_does_what_its_key_says_or_is_refused_with_it() {
         (
             PROMPTS,
             &["dtype=f32"],
-            Holds(|store| store.manifest().dtype == Dtype::F32),
+            Holds(|store| store.manifest().dtype == StoredDtype::F32),
         ),
         (
             PROMPTS,
             &["dtype=bf16"],
-            Holds(|store| store.manifest().dtype == Dtype::Bf16),
+            Holds(|store| store.manifest().dtype == StoredDtype::Bf16),
         ),
         (
             PROMPTS,

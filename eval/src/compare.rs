@@ -6,7 +6,7 @@
 
 use crate::Error;
 use crate::ledger::{Entry, Selection, members};
-use crate::metric::{Method, Metric};
+use crate::metric::{EditMethod, Metric};
 use crate::report::Report;
 use crate::statistics::{
     Difference, FEWEST_SEEDS, LEVEL, Measured, Place, Verdict, difference, enough, holm, kendall_tau,
@@ -157,7 +157,7 @@ struct Source<'a> {
 pub fn compare(
     runs: &[Evaluation],
     metrics: &[Metric],
-    method: Method,
+    method: EditMethod,
     k: usize,
     pairing: Pairing<'_>,
 ) -> Result<Compared, Error> {
@@ -464,7 +464,7 @@ mod tests {
         let runs = [run("a", "1"), run("b", "1"), run("c", "2")];
         let names: Vec<String> = sources(&runs).into_iter().map(|source| source.name).collect();
         assert_eq!(names, ["a:sae", "c:sae"]);
-        let found = compare(&runs, &[Metric::F1], Method::Greedy, 4, Pairing::Between).unwrap();
+        let found = compare(&runs, &[Metric::F1], EditMethod::Greedy, 4, Pairing::Between).unwrap();
         assert_eq!(found.runs, ["a", "b", "c"]);
         let expected = Identical {
             family: "sae".to_owned(),
@@ -473,13 +473,25 @@ mod tests {
         assert_eq!(found.identical, [expected]);
         let mut other = run("d", "1");
         other.report.model.hash = "another".to_owned();
-        let found = compare(&[run("a", "1"), other], &[Metric::F1], Method::Greedy, 4, Pairing::Each);
+        let found = compare(
+            &[run("a", "1"), other],
+            &[Metric::F1],
+            EditMethod::Greedy,
+            4,
+            Pairing::Each,
+        );
         assert!(found.unwrap_err().to_string().contains("models differ"));
         let mut other = run("d", "1");
         other.report.prompts = "others".to_owned();
-        let found = compare(&[run("a", "1"), other], &[Metric::F1], Method::Greedy, 4, Pairing::Each);
+        let found = compare(
+            &[run("a", "1"), other],
+            &[Metric::F1],
+            EditMethod::Greedy,
+            4,
+            Pairing::Each,
+        );
         assert!(found.unwrap_err().to_string().contains("their prompts differ"));
-        let unknown = compare(&runs, &[Metric::F1], Method::Greedy, 4, Pairing::Against("nobody"));
+        let unknown = compare(&runs, &[Metric::F1], EditMethod::Greedy, 4, Pairing::Against("nobody"));
         assert!(unknown.unwrap_err().to_string().contains("a:sae, c:sae"));
     }
 

@@ -4,7 +4,7 @@
 //! Makelov, Lange, Nanda ([arXiv 2405.08366](https://arxiv.org/abs/2405.08366)).
 
 use crate::Error;
-use crate::metric::Method;
+use crate::metric::EditMethod;
 use lm::Dtype;
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;
@@ -50,7 +50,7 @@ pub struct EvalFile {
     /// How the latents of edits are found: `greedy`, `beam`, `exhaustive` (at those `ks` up to 3), `guided` (at those `ks` that
     /// are even: `k / 2` latents removed and as many added). Default `greedy` and `guided`: the paper's two. With none, only
     /// supervised dictionaries are edited.
-    pub edits: Vec<Method>,
+    pub edits: Vec<EditMethod>,
     /// F1 from which a latent counts as interpreted, and is kept, removed or interchanged, rising. Default 0.8, as in most
     /// of the paper. With none, latents are neither interpreted nor interchanged.
     pub thresholds: Vec<f64>,
@@ -110,7 +110,7 @@ impl Default for EvalFile {
             seed: 0,
             ks: vec![2, 4, 6],
             compare_k: 4,
-            edits: vec![Method::Greedy, Method::Guided],
+            edits: vec![EditMethod::Greedy, EditMethod::Guided],
             thresholds: vec![0.8],
             baselines: vec![Baseline::Random, Baseline::RandomFvu, Baseline::Neurons, Baseline::Pca],
             matched_to: "sae-topk".to_owned(),
@@ -174,7 +174,7 @@ impl TryFrom<EvalFile> for EvalConfig {
             let reason = format!("is {:?}; it must be a rising list of positive numbers", file.ks);
             return refuse("ks", reason);
         }
-        if file.edits.contains(&Method::Supervised) || twice(&file.edits, PartialEq::eq).is_some() {
+        if file.edits.contains(&EditMethod::Supervised) || twice(&file.edits, PartialEq::eq).is_some() {
             let reason = "lists each of greedy, beam, exhaustive and guided at most once".to_owned();
             return refuse("edits", reason);
         }

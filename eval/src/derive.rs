@@ -10,7 +10,7 @@
 use crate::bootstrap::paired;
 use crate::config::EvalConfig;
 use crate::ledger::{Entry, Key, Ledger};
-use crate::metric::{Method, Metric};
+use crate::metric::{EditMethod, Metric};
 use crate::report::{DictionaryFacts, NONE};
 use causal::site::Site;
 use tasks::Attribute;
@@ -52,7 +52,13 @@ struct Here<'a> {
 }
 
 impl<'a> Here<'a> {
-    fn find(&self, dictionary: &str, metric: Metric, method: Option<Method>, k: Option<usize>) -> Option<&'a Entry> {
+    fn find(
+        &self,
+        dictionary: &str,
+        metric: Metric,
+        method: Option<EditMethod>,
+        k: Option<usize>,
+    ) -> Option<&'a Entry> {
         self.entries.iter().find(|Entry { score, .. }| {
             score.dictionary == dictionary
                 && score.site == self.site.name
@@ -67,7 +73,7 @@ impl<'a> Here<'a> {
 
     /// Success and excess magnitude of each edit of a dictionary.
     fn rate(&self, into: &mut Ledger, dictionary: &str, none: &Entry, reference: &str, config: &EvalConfig) {
-        let of_reference = |metric| self.find(reference, metric, Some(Method::Supervised), None);
+        let of_reference = |metric| self.find(reference, metric, Some(EditMethod::Supervised), None);
         let edits = self.entries.iter().filter(|Entry { score, .. }| {
             score.dictionary == dictionary && score.site == self.site.name && score.attribute == Some(self.attribute)
         });
@@ -146,8 +152,8 @@ impl Here<'_> {
     fn gaps(&self, into: &mut Ledger, dictionary: &str, config: &EvalConfig) {
         for &k in &config.ks {
             let of = |method| self.find(dictionary, Metric::EditDistance, Some(method), Some(k));
-            for method in [Method::Beam, Method::Exhaustive] {
-                let (Some(greedy), Some(better)) = (of(Method::Greedy), of(method)) else {
+            for method in [EditMethod::Beam, EditMethod::Exhaustive] {
+                let (Some(greedy), Some(better)) = (of(EditMethod::Greedy), of(method)) else {
                     continue;
                 };
                 let value = greedy

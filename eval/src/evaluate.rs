@@ -21,7 +21,7 @@ use crate::dictionary_set::DictionarySet;
 use crate::ledger::{Entry, Ledger, Selection};
 use crate::measure::held_out::{HeldOut, Samples};
 use crate::measure::{Evaluation, Steps, baseline_steps, record, unit_steps};
-use crate::metric::{Method, Metric};
+use crate::metric::{EditMethod, Metric};
 use crate::parts::Parts;
 use crate::report::{
     ALWAYS_ON, Columns, DictionaryFacts, FORMAT_VERSION, MEAN_ABLATION, ModelFacts, NONE, REPORT, RESAMPLES, Report,
@@ -240,7 +240,7 @@ pub fn evaluate(
 /// The numbers by which dictionaries are compared: of approximation, of control at every number of latents, and of
 /// interpretability.
 pub fn compared(config: &EvalConfig) -> Vec<Selection> {
-    let method = config.edits.first().copied().unwrap_or(Method::Supervised);
+    let method = config.edits.first().copied().unwrap_or(EditMethod::Supervised);
     let of = |metric, k| Selection {
         metric,
         method: Some(method),
@@ -249,8 +249,8 @@ pub fn compared(config: &EvalConfig) -> Vec<Selection> {
     let mut all = vec![of(Metric::SufficiencyGap, None)];
     let ks = config.ks.iter().filter(|&&k| method.exchanges(k));
     all.extend(ks.map(|&k| of(Metric::EditAccuracy, Some(k))));
-    if config.edits.contains(&Method::Greedy) {
-        let method = Some(Method::Greedy);
+    if config.edits.contains(&EditMethod::Greedy) {
+        let method = Some(EditMethod::Greedy);
         all.push(Selection {
             method,
             ..of(Metric::EditHalf, None)

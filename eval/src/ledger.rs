@@ -10,7 +10,7 @@
 use crate::best_latent::BestLatent;
 use crate::bootstrap::{interval, wilson};
 use crate::config::Compare;
-use crate::metric::{Method, Metric};
+use crate::metric::{EditMethod, Metric};
 use crate::report::{Comparison, DictionaryFacts, FamilyMean, Score};
 use crate::statistics::{self, Difference, FEWEST_SEEDS, LEVEL, Measured, Place, Reached, holm};
 use artifacts::rounded;
@@ -33,7 +33,7 @@ pub struct Key<'a> {
     /// What is measured.
     pub metric: Metric,
     /// How the latents of an edit were found.
-    pub method: Option<Method>,
+    pub method: Option<EditMethod>,
     /// Number of latents an edit may exchange.
     pub k: Option<usize>,
     /// From where on a latent counts as interpreted.
@@ -63,7 +63,7 @@ impl<'a> Key<'a> {
     }
 
     /// The same about an edit.
-    pub fn by(self, method: Method, k: Option<usize>) -> Self {
+    pub fn by(self, method: EditMethod, k: Option<usize>) -> Self {
         Self {
             method: Some(method),
             k,
@@ -95,7 +95,7 @@ pub struct Selection {
     /// The metric.
     pub metric: Metric,
     /// The search of an edit.
-    pub method: Option<Method>,
+    pub method: Option<EditMethod>,
     /// The number of latents of an edit.
     pub k: Option<usize>,
 }
@@ -105,7 +105,7 @@ impl Selection {
     pub fn takes(&self, score: &Score) -> bool {
         score.metric == self.metric
             && (score.k.is_none() || score.k == self.k)
-            && (score.method.is_none_or(|method| method == Method::Supervised) || score.method == self.method)
+            && (score.method.is_none_or(|method| method == EditMethod::Supervised) || score.method == self.method)
     }
 
     /// What each dictionary of a family reaches, by place.

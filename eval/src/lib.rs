@@ -60,6 +60,6 @@ pub use config::{Baseline, EvalConfig, EvalFile};
 pub use dictionary_set::{DictionarySet, Edit, TaskDictionary};
 pub use error::Error;
 pub use evaluate::{Earlier, Evaluated, Observer, evaluate};
-pub use metric::{Method, Metric};
+pub use metric::{EditMethod, Metric};
 pub use parts::Parts;
 pub use truth::{FamilyScore, PredicateLatents, Probes, Truth, WorldSample};

@@ -182,7 +182,7 @@ impl Metric {
 #[serde(rename_all = "snake_case")]
 #[derive(strum::Display, strum::EnumString, VariantNames)]
 #[strum(serialize_all = "snake_case", parse_err_ty = NameError, parse_err_fn = unknown::<Self>)]
-pub enum Method {
+pub enum EditMethod {
     /// One latent after the other ([`crate::control::greedy()`]).
     Greedy,
     /// Eight partial choices carried along ([`crate::control::beam()`]).
@@ -195,7 +195,7 @@ pub enum Method {
     Supervised,
 }
 
-impl Method {
+impl EditMethod {
     /// Whether the search can exchange just `k` latents: an exhaustive one has too many choices beyond three, a guided one
     /// removes as many as it adds.
     pub(crate) fn exchanges(self, k: usize) -> bool {
@@ -220,7 +220,7 @@ mod tests {
     fn names_are_those_of_json() {
         assert_eq!(Metric::AveragePrecision.to_string(), "average_precision");
         assert_eq!("edit_kl".parse(), Ok(Metric::EditKl));
-        assert_eq!(Method::Beam.to_string(), "beam");
+        assert_eq!(EditMethod::Beam.to_string(), "beam");
         let message = "f2".parse::<Metric>().unwrap_err().to_string();
         assert!(message.contains("f2") && message.contains("sufficiency"), "{message}");
     }

@@ -4,7 +4,7 @@
 //! Accuracies and ratios are read off the vector graphics of figures 2, 3 and 24, to about 0.002. Task autoencoders are their ReLU ones with
 //! an L1 penalty, edits greedy with 2, 4 and 6 latents.
 
-use crate::metric::{Method, Metric};
+use crate::metric::{EditMethod, Metric};
 use crate::report::{MEAN_ABLATION, NONE, Report, Score};
 use artifacts::rounded;
 use std::fmt::Write;
@@ -170,7 +170,7 @@ pub fn beside(report: &Report) -> Vec<Beside> {
     let of = |score: &Score| {
         let greedy = score
             .method
-            .is_none_or(|method| matches!(method, Method::Greedy | Method::Supervised));
+            .is_none_or(|method| matches!(method, EditMethod::Greedy | EditMethod::Supervised));
         let wanted = match score.metric {
             Metric::EditAccuracy => greedy,
             Metric::Sufficiency | Metric::Necessity => score.dictionary != MEAN_ABLATION,
@@ -282,7 +282,7 @@ mod tests {
         let mut report = crate::report::tests::empty(Vec::new());
         let mut ledger = Ledger::default();
         let mut enter =
-            |dictionary: &str, metric, attribute: Option<Attribute>, by: Option<(Method, Option<usize>)>, value| {
+            |dictionary: &str, metric, attribute: Option<Attribute>, by: Option<(EditMethod, Option<usize>)>, value| {
                 let mut key = Key::new(dictionary, "S-I v", metric);
                 key.attribute = attribute;
                 if let Some((method, k)) = by {
@@ -295,7 +295,7 @@ mod tests {
             "supervised-mean",
             Metric::EditAccuracy,
             Some(Attribute::POS),
-            Some((Method::Supervised, None)),
+            Some((EditMethod::Supervised, None)),
             0.9,
         );
         enter("supervised-mean", Metric::Sufficiency, None, None, 0.98);
@@ -303,28 +303,28 @@ mod tests {
             "sae-relu",
             Metric::EditAccuracy,
             Some(Attribute::POS),
-            Some((Method::Greedy, Some(4))),
+            Some((EditMethod::Greedy, Some(4))),
             0.7,
         );
         enter(
             "sae-topk-frozen",
             Metric::EditAccuracy,
             Some(Attribute::POS),
-            Some((Method::Greedy, Some(4))),
+            Some((EditMethod::Greedy, Some(4))),
             0.3,
         );
         enter(
             "sae-relu",
             Metric::EditAccuracy,
             Some(Attribute::POS),
-            Some((Method::Greedy, Some(8))),
+            Some((EditMethod::Greedy, Some(8))),
             0.8,
         );
         enter(
             "sae-relu",
             Metric::EditAccuracy,
             Some(Attribute::POS),
-            Some((Method::Guided, Some(4))),
+            Some((EditMethod::Guided, Some(4))),
             0.8,
         );
         enter(MEAN_ABLATION, Metric::Sufficiency, None, None, 0.1);

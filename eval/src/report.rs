@@ -10,7 +10,7 @@ use crate::Error;
 use crate::best_latent::BestLatent;
 use crate::config::EvalConfig;
 use crate::dictionary_set::DictionarySet;
-use crate::metric::{Method, Metric, Test};
+use crate::metric::{EditMethod, Metric, Test};
 use activations::Node;
 use causal::Clean;
 use causal::site::Site;
@@ -57,7 +57,7 @@ pub struct Score {
     /// What is measured.
     pub metric: Metric,
     /// How the latents of an edit were found; none for the no-edit baseline and the other axes.
-    pub method: Option<Method>,
+    pub method: Option<EditMethod>,
     /// Latents that an edit may exchange at each node; none where no such number applies (supervised edits, the
     /// no-edit baseline, the other axes).
     pub k: Option<usize>,

@@ -17,7 +17,8 @@ use common::{Identity, World, node, sets, sites, world};
 use dictionaries::{Dictionary, Encoder, LabelledEncoder};
 use eval::config::Compare;
 use eval::{
-    DictionarySet, Earlier, Edit, Error, EvalFile, Evaluated, Method, Metric, Parts, Score, TaskDictionary, evaluate,
+    DictionarySet, Earlier, Edit, EditMethod, Error, EvalFile, Evaluated, Metric, Parts, Score, TaskDictionary,
+    evaluate,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,12 @@ fn settings() -> EvalFile {
         prompts: 60,
         interpretability_prompts: 200,
         ks: vec![2, 4],
-        edits: vec![Method::Greedy, Method::Beam, Method::Exhaustive, Method::Guided],
+        edits: vec![
+            EditMethod::Greedy,
+            EditMethod::Beam,
+            EditMethod::Exhaustive,
+            EditMethod::Guided,
+        ],
         thresholds: vec![0.5],
         reference: "everything".to_owned(),
         resamples: 50,
@@ -250,7 +256,7 @@ fn what_another_part_or_a_changed_one_says_is_measured_again() {
     let World { model, task } = world();
     let (sites, sets) = (sites(model), sets(model));
     let small = EvalFile {
-        edits: vec![Method::Greedy],
+        edits: vec![EditMethod::Greedy],
         thresholds: Vec::new(),
         compare: Vec::new(),
         ..settings()
@@ -303,7 +309,7 @@ fn a_report_stands_beside_its_own_resamples() {
     let World { model, .. } = world();
     let (sites, sets) = (sites(model), sets(model));
     let small = |resamples| EvalFile {
-        edits: vec![Method::Greedy],
+        edits: vec![EditMethod::Greedy],
         thresholds: Vec::new(),
         compare: Vec::new(),
         resamples,
@@ -665,7 +671,7 @@ fn a_supervised_dictionary_in_disguise_scores_as_itself() {
     let settings = EvalFile {
         ks: vec![2],
         compare_k: 2,
-        edits: vec![Method::Guided],
+        edits: vec![EditMethod::Guided],
         // Every name must occur where latents are ranked: one that does not has no latent to stand for it.
         interpretability_prompts: 3000,
         reference: "plain".to_owned(),

@@ -11,7 +11,7 @@ use activations::NodeRows;
 use dictionaries::{Directions, Rows, dot, encode, reconstruct};
 use eval::control::{apply, supervised as exchange};
 use lm::{HookPoint, Logits, Model, Patch, Request, Start, TokenBatch};
-use supervised::{Columns, Method, Parametrization, SupervisedDictionary, fit};
+use supervised::{Columns, FitMethod, Parametrization, SupervisedDictionary, fit};
 use tasks::{Attribute, ByAttribute, IoiTask, Labels, Prompt, Role, Sample, Task};
 use text::Tokenizer;
 
@@ -30,7 +30,7 @@ fn dictionary(parametrization: Parametrization) -> SupervisedDictionary {
         labels,
     };
     let columns = Columns::new(parametrization, ByAttribute::ioi([NAMES, NAMES, 2]), Role::END).unwrap();
-    fit(&rows, columns, Method::Mean, &kernels::cpu()).unwrap()
+    fit(&rows, columns, FitMethod::Mean, &kernels::cpu()).unwrap()
 }
 
 /// Exchanges `from` for `to` through the evaluation's code; gives the latents switched off and those switched on.
@@ -161,7 +161,7 @@ impl Shipped {
     }
 
     /// What a dictionary fitted there is good for.
-    fn measure(&self, hook: HookPoint, role: Role, parametrization: Parametrization, method: Method) -> Measured {
+    fn measure(&self, hook: HookPoint, role: Role, parametrization: Parametrization, method: FitMethod) -> Measured {
         let labels = |prompts: &[Prompt]| {
             prompts
                 .iter()
@@ -217,9 +217,9 @@ fn on_the_shipped_model_means_over_count_redundant_attributes_and_least_squares_
     // coupled attributes tell it.
     for (hook, role) in [(HookPoint::ResidPre(0), Role::S1), (HookPoint::ResidPre(3), Role::END)] {
         let measure = |parametrization, method| model.measure(hook, role, parametrization, method);
-        let independent = measure(Parametrization::Independent, Method::Mean);
-        let mean = measure(Parametrization::Coupled, Method::Mean);
-        let squares = measure(Parametrization::Coupled, Method::LeastSquares);
+        let independent = measure(Parametrization::Independent, FitMethod::Mean);
+        let mean = measure(Parametrization::Coupled, FitMethod::Mean);
+        let squares = measure(Parametrization::Coupled, FitMethod::LeastSquares);
         let told = format!("{role}: {independent:?} {mean:?} {squares:?}");
         for right in [&independent, &squares] {
             assert!((right.sufficiency - 1.0).abs() < 0.05, "{told}");
@@ -237,6 +237,11 @@ fn on_the_shipped_model_means_over_count_redundant_attributes_and_least_squares_
             ),
         }
     }
-    let names = model.measure(HookPoint::ResidPre(3), Role::END, Parametrization::Names, Method::Mean);
+    let names = model.measure(
+        HookPoint::ResidPre(3),
+        Role::END,
+        Parametrization::Names,
+        FitMethod::Mean,
+    );
     assert!(names.sufficiency < 0.5, "names alone do not tell Pos: {names:?}");
 }

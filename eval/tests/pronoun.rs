@@ -12,7 +12,7 @@ use causal::interventions::Runner;
 use causal::{LocateFile, Sites, locate};
 use eval::{DictionarySet, Earlier, Edit, EvalFile, Metric, TaskDictionary, evaluate};
 use lm::Model;
-use supervised::{Method, fit};
+use supervised::{FitMethod, fit};
 use tasks::{Attribute, Labels, Role, Sample, Task, TaskName, TaskSource};
 use text::Tokenizer;
 
@@ -36,7 +36,7 @@ fn supervised(model: &Model, task: &dyn Task, sites: &Sites) -> DictionarySet {
             values: rows.values().to_vec(),
             labels: labels.clone(),
         };
-        let dictionary = fit(&rows, task.sizes(), Method::Mean, &kernels::cpu()).unwrap();
+        let dictionary = fit(&rows, task.sizes(), FitMethod::Mean, &kernels::cpu()).unwrap();
         (node, Box::new(dictionary) as Box<TaskDictionary>)
     });
     DictionarySet {

@@ -14,7 +14,7 @@ use causal::interventions::Runner;
 use common::{World, sets, sites, world};
 use dictionaries::{Dictionary, Encoder, LabelledEncoder};
 use eval::config::Compare;
-use eval::{DictionarySet, Earlier, Edit, EvalFile, Evaluated, Method, Metric, Score, TaskDictionary, evaluate};
+use eval::{DictionarySet, Earlier, Edit, EditMethod, EvalFile, Evaluated, Metric, Score, TaskDictionary, evaluate};
 use tasks::{Attribute, Labels};
 
 fn settings() -> EvalFile {
@@ -22,7 +22,7 @@ fn settings() -> EvalFile {
         prompts: 60,
         interpretability_prompts: 1200,
         ks: vec![2, 4],
-        edits: vec![Method::Greedy],
+        edits: vec![EditMethod::Greedy],
         compare_k: 4,
         thresholds: vec![0.5],
         reference: "everything".to_owned(),
@@ -59,7 +59,7 @@ fn of<'s>(scores: &'s [Score], dictionary: &str, metric: Metric) -> Vec<&'s Scor
 #[test]
 fn the_greedy_gap_is_what_better_searches_leave_less() {
     let World { model, .. } = world();
-    let edits = vec![Method::Greedy, Method::Exhaustive];
+    let edits = vec![EditMethod::Greedy, EditMethod::Exhaustive];
     let found = run(&sets(model), EvalFile { edits, ..settings() });
     let scores = &found.report.scores;
     let gaps = of(scores, "random", Metric::GreedyGap);
@@ -73,8 +73,8 @@ fn the_greedy_gap_is_what_better_searches_leave_less() {
             let distances = of(scores, "random", Metric::EditDistance);
             distances.iter().find(fits).unwrap().value.unwrap()
         };
-        let expected = distance(Method::Greedy) - distance(Method::Exhaustive);
-        assert_eq!((gap.method, gap.k), (Some(Method::Exhaustive), Some(2)));
+        let expected = distance(EditMethod::Greedy) - distance(EditMethod::Exhaustive);
+        assert_eq!((gap.method, gap.k), (Some(EditMethod::Exhaustive), Some(2)));
         assert!(
             (gap.value.unwrap() - expected).abs() < 1e-5 && expected > -1e-6,
             "{gap:?}"

@@ -15,7 +15,7 @@ use eval::columns::scores_parquet;
 use eval::config::Compare;
 use eval::ledger::{Entry, Key, Ledger, Selection};
 use eval::report::{Columns, DictionaryFacts, FORMAT_VERSION, ModelFacts, Unseen};
-use eval::{EvalFile, Method, Metric, Report, table};
+use eval::{EditMethod, EvalFile, Metric, Report, table};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::data_type::AsBytes;
 use std::collections::BTreeMap;
@@ -61,7 +61,14 @@ fn report() -> (Report, Vec<Entry>) {
                 let mut key = Key::new(dictionary, &site.name, metric);
                 key.attribute = attribute;
                 if metric == Metric::EditAccuracy {
-                    key = key.by(if d == 0 { Method::Supervised } else { Method::Greedy }, k);
+                    key = key.by(
+                        if d == 0 {
+                            EditMethod::Supervised
+                        } else {
+                            EditMethod::Greedy
+                        },
+                        k,
+                    );
                 }
                 if metric == Metric::Interpreted {
                     key = key.at(0.8);
@@ -115,7 +122,7 @@ fn report() -> (Report, Vec<Entry>) {
     let dictionaries = dictionaries.map(facts).to_vec();
     let metrics = [
         (Metric::Sufficiency, None, None),
-        (Metric::EditAccuracy, Some(Method::Greedy), Some(4)),
+        (Metric::EditAccuracy, Some(EditMethod::Greedy), Some(4)),
         (Metric::F1, None, None),
     ];
     let selections = metrics.map(|(metric, method, k)| Selection { metric, method, k });

@@ -12,7 +12,7 @@ use causal::interventions::{Runner, Want, mean};
 use causal::{Site, Sites};
 use common::{World, node, world};
 use dictionaries::{Dictionary, Encoder, Rows};
-use eval::{DictionarySet, Earlier, Edit, EvalFile, Method, Metric, Report, TaskDictionary, evaluate};
+use eval::{DictionarySet, Earlier, Edit, EditMethod, EvalFile, Metric, Report, TaskDictionary, evaluate};
 use kernels::cpu;
 use lm::{HookPoint, Model, Patch, Request, Start, TokenBatch};
 use tasks::{Attribute, Sample, Task, TaskSource};
@@ -113,7 +113,7 @@ fn run(sets: &[DictionarySet]) -> Result<Report, eval::Error> {
         prompts: 60,
         interpretability_prompts: 200,
         ks: vec![2, 4],
-        edits: vec![Method::Greedy],
+        edits: vec![EditMethod::Greedy],
         thresholds: vec![0.5],
         resamples: 50,
         min_denominator: 1e-3,

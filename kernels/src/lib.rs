@@ -81,7 +81,7 @@ pub use scalar::Scalar;
 pub use select::{top_k, top_k_mask};
 pub use sum::{sum, variance};
 pub use transformer::{
-    Activation, Attention, HeadNorms, Heads, Rotation, causal_attention, linear, linear_activated, linear_gated,
+    Attention, HeadNorms, Heads, Nonlinearity, Rotation, causal_attention, linear, linear_activated, linear_gated,
     linear_heads, rms_norm,
 };
 pub use vector::instruction_set;

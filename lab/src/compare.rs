@@ -6,7 +6,7 @@ use eval::columns::read_resamples;
 use eval::compare::{Evaluation, Pairing, compare};
 use eval::metric::Test;
 use eval::report::{REPORT, RESAMPLES};
-use eval::{Method, Metric, Report, table};
+use eval::{EditMethod, Metric, Report, table};
 use pages::comparison::{self, Side};
 
 use crate::{ConfigError, Outcome, Result};
@@ -21,7 +21,7 @@ pub struct Settings {
     /// Metrics to compare, as they are named in report.json.
     pub metric: Vec<Metric>,
     /// How the latents of edits are found.
-    pub method: Method,
+    pub method: EditMethod,
     /// Latents that an edit exchanges.
     pub k: usize,
     /// Compare with this dictionary only.

@@ -7,12 +7,13 @@ use activations::store::Row;
 use activations::{Node, SourceConfig, Store};
 use burn::tensor::{Device, Tensor};
 use dictionaries::{Autoencoder, Encoder, LabelledEncoder, Origin, RandomDictionary};
-use eval::{Method as EditMethod, Metric, Report};
+use eval::{EditMethod, Metric, Report};
 use explain::Status;
 use explain::agent::Agent;
 use explain::latents::{
-    DictionaryExplained, ExplainConfig, ExplainFile, Method, Plan, PlantedCodes, Predicts, Reader, Rung, TruthLabels,
-    Vocabulary, Whose, explain_dictionary, predicts, predicts_table, table, write_delphi, write_neuronpedia,
+    DictionaryExplained, ExplainConfig, ExplainFile, ExplanationMethod, Plan, PlantedCodes, Predicts, Reader, Rung,
+    TruthLabels, Vocabulary, Whose, explain_dictionary, predicts, predicts_table, table, write_delphi,
+    write_neuronpedia,
 };
 use explain::statistic::Estimate;
 use lm::{LoadOptions, Model};
@@ -238,9 +239,9 @@ impl Settings {
         artifacts::write_json(&run.0.join("explain.json"), &explained)?;
         if let Some(path) = &self.neuronpedia {
             let method = if agent.is_some() {
-                Method::LanguageModel
+                ExplanationMethod::LanguageModel
             } else {
-                Method::Offline
+                ExplanationMethod::Offline
             };
             write_neuronpedia(path, &self.model.display().to_string(), &all, method)?;
         }
@@ -257,7 +258,10 @@ impl Settings {
         let spent = client
             .as_ref()
             .map(|client| format!("explain: {} tokens, {} requests", client.spent(), client.requests()));
-        let asked = || all.iter().flat_map(|dictionary| dictionary.by(Method::LanguageModel));
+        let asked = || {
+            all.iter()
+                .flat_map(|dictionary| dictionary.by(ExplanationMethod::LanguageModel))
+        };
         let failed = asked().filter(|(_, of)| of.status == Status::EndpointFailed).count();
         let failed = (failed > 0).then(|| EndpointFailed {
             failed,

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use lm::Spec;
 use lm::interchange::Interchange;
-use lm::train::{TrainConfig, Trainer};
+use lm::train::{PretrainConfig, Pretrainer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tasks::world::{World, order_pairs, token_batch};
@@ -200,8 +200,8 @@ impl PretrainFile {
         }))
     }
 
-    fn train_config(&self) -> TrainConfig {
-        TrainConfig {
+    fn train_config(&self) -> PretrainConfig {
+        PretrainConfig {
             steps: self.steps,
             learning_rate: self.learning_rate,
             warmup_steps: self.warmup_steps,
@@ -254,11 +254,11 @@ impl Settings {
                 context.note(&format!("pretrain: {out} is finished; --replace trains it again"));
                 return Ok(());
             }
-            Stage::Begun => Trainer::resume(file.train_config(), model, &checkpoint, &identity, device)?,
+            Stage::Begun => Pretrainer::resume(file.train_config(), model, &checkpoint, &identity, device)?,
             Stage::New => {
                 artifacts::remove_file(&checkpoint)?;
                 artifacts::write_json(&self.out.join(RECORD), &record)?;
-                Trainer::new(file.train_config(), model, device)
+                Pretrainer::new(file.train_config(), model, device)
             }
         };
         let cannot_write = || format!("cannot write {}", self.out.join(METRICS).display());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use eval::ledger::Selection;
 use eval::report::REPORT;
-use eval::{Method, Metric, Report, Score};
+use eval::{EditMethod, Metric, Report, Score};
 use report::{Cell, Group, Table};
 
 use crate::picture::{self, Series};
@@ -60,7 +60,7 @@ impl Settings {
 
 /// A metric; of edits those by the greedy search.
 fn selection(metric: Metric, k: Option<usize>) -> Selection {
-    let method = Some(Method::Greedy);
+    let method = Some(EditMethod::Greedy);
     Selection { metric, method, k }
 }
 

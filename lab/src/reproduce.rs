@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use activations::NodeRows;
 use causal::Sites;
 use causal::interventions::Runner;
-use eval::{DictionarySet, Earlier, Edit, EvalConfig, EvalFile, Evaluated, Method, evaluate, published};
+use eval::{DictionarySet, Earlier, Edit, EditMethod, EvalConfig, EvalFile, Evaluated, evaluate, published};
 use lm::{LoadOptions, Model};
-use supervised::{Method as Fitted, fit};
+use supervised::{FitMethod, fit};
 use tasks::{Sample, Task};
 
 use crate::opened_run::OpenedRun;
@@ -78,7 +78,7 @@ impl Settings {
             prompts: self.prompts,
             ks: vec![2, 4, 6],
             compare_k: 4,
-            edits: vec![Method::Greedy],
+            edits: vec![EditMethod::Greedy],
             thresholds: Vec::new(),
             baselines: Vec::new(),
             refactor_attention: true,
@@ -134,7 +134,7 @@ impl Settings {
                 values: rows.values().to_vec(),
                 labels: labels.clone(),
             };
-            let dictionary = fit(&rows, task.sizes(), Fitted::Mean, &context.device)?;
+            let dictionary = fit(&rows, task.sizes(), FitMethod::Mean, &context.device)?;
             set.by_node.insert(node, Box::new(dictionary));
         }
         Ok(set)

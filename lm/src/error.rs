@@ -14,7 +14,7 @@ pub enum Error {
     /// Of a GGUF file.
     #[error(transparent)]
     Gguf(#[from] gguf::Error),
-    /// A checkpoint of [`crate::train::Trainer`] that cannot be continued.
+    /// A checkpoint of [`crate::train::Pretrainer`] that cannot be continued.
     #[error("{} is no whole checkpoint of this training: {reason}; copy it back, or remove it to begin the training again", path.display())]
     Checkpoint {
         /// The file.

@@ -40,7 +40,7 @@ pub use error::Error;
 pub use families::{Family, to_hugging_face};
 pub use head_inputs::NormRule;
 pub use hooks::{HookPoint, NormAt};
-pub use kernels::Activation;
+pub use kernels::Nonlinearity;
 pub use model::{LoadOptions, Model};
 pub use passes::{Batch, Grouping, Pass, PassCost, Passes, Schedule, in_order_of_rows};
 pub use rotary::{Rotary, Scaling};

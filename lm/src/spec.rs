@@ -1,6 +1,6 @@
 //! What a model computes, whatever family it is of.
 
-use kernels::Activation;
+use kernels::Nonlinearity;
 use serde::Serialize;
 
 use crate::HookPoint;
@@ -62,7 +62,7 @@ pub struct Spec {
     /// The MLP multiplies the activated gate with a second linear layer.
     pub gated: bool,
     /// Activation function of the MLP.
-    pub activation: Activation,
+    pub activation: Nonlinearity,
     /// Each layer's own.
     pub layers: Vec<LayerSpec>,
     /// Bound of attention scores, approached along a hyperbolic tangent.

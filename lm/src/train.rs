@@ -23,7 +23,7 @@ use crate::{Error, Logits, Model, Request, Spec, Start, TokenBatch, to_hugging_f
 
 /// Hyperparameters of a run.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TrainConfig {
+pub struct PretrainConfig {
     /// Optimiser steps of the whole run.
     pub steps: usize,
     /// Peak learning rate.
@@ -97,8 +97,8 @@ impl Part {
 
 /// A model in training.
 #[derive(Debug)]
-pub struct Trainer {
-    config: TrainConfig,
+pub struct Pretrainer {
+    config: PretrainConfig,
     model: Spec,
     weights: Weights,
     adam: Adam,
@@ -108,9 +108,9 @@ pub struct Trainer {
     step: usize,
 }
 
-impl Trainer {
+impl Pretrainer {
     /// Draws initial weights: matrices normal, biases 0, layer-norm scales 1.
-    pub fn new(config: TrainConfig, model: Spec, device: &Device) -> Self {
+    pub fn new(config: PretrainConfig, model: Spec, device: &Device) -> Self {
         let tensors = entries(&model)
             .into_iter()
             .map(|Entry { name, shape, .. }| {
@@ -300,13 +300,13 @@ impl Trainer {
         Ok(artifacts::write_tensors(path, &tensors, &metadata)?)
     }
 
-    /// Continues from what [`Trainer::save`] wrote with the same `settings`.
+    /// Continues from what [`Pretrainer::save`] wrote with the same `settings`.
     ///
     /// # Errors
     ///
     /// A file that is no checkpoint, that is damaged, or that is one of another model or of other settings.
     pub fn resume(
-        config: TrainConfig,
+        config: PretrainConfig,
         model: Spec,
         path: &Path,
         settings: &str,
@@ -402,7 +402,7 @@ fn slots(weights: &mut Weights) -> usize {
 }
 
 /// Learning rate of step `step` (0-based): linear rise, then a cosine down to a tenth.
-pub fn learning_rate(step: usize, config: &TrainConfig) -> f64 {
+pub fn learning_rate(step: usize, config: &PretrainConfig) -> f64 {
     if step < config.warmup_steps {
         return config.learning_rate * (step + 1) as f64 / config.warmup_steps as f64;
     }

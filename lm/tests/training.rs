@@ -9,11 +9,11 @@
 
 use kernels::{cpu, to_vec};
 use lm::interchange::{Interchange, Pair};
-use lm::train::{TrainConfig, Trainer};
+use lm::train::{PretrainConfig, Pretrainer};
 use lm::{HookPoint, Logits, Model, Patch, Request, Spec, Start, TokenBatch};
 
-fn config() -> TrainConfig {
-    TrainConfig {
+fn config() -> PretrainConfig {
+    PretrainConfig {
         steps: 60,
         learning_rate: 1e-2,
         warmup_steps: 5,
@@ -32,7 +32,7 @@ fn batch(step: usize) -> TokenBatch {
     TokenBatch::new(&rows).unwrap()
 }
 
-fn run(trainer: &mut Trainer, until: usize) -> f32 {
+fn run(trainer: &mut Pretrainer, until: usize) -> f32 {
     let mut loss = f32::NAN;
     while trainer.steps_done() < until {
         loss = trainer.step(&batch(trainer.steps_done()), None).unwrap().text;
@@ -44,16 +44,16 @@ fn run(trainer: &mut Trainer, until: usize) -> f32 {
 fn learns_to_count_and_resumes_exactly() {
     let folder = tempfile::tempdir().unwrap();
     let model = Spec::gpt2(1, 2, 16, 8, 11);
-    let mut whole = Trainer::new(config(), model.clone(), &cpu());
+    let mut whole = Pretrainer::new(config(), model.clone(), &cpu());
     let loss = run(&mut whole, 60);
     assert!(loss < 0.2, "loss {loss} after 60 steps");
     whole.export(&folder.path().join("whole"), 0).unwrap();
 
-    let mut first = Trainer::new(config(), model.clone(), &cpu());
+    let mut first = Pretrainer::new(config(), model.clone(), &cpu());
     run(&mut first, 23);
     let checkpoint = folder.path().join("checkpoint.safetensors");
     first.save(&checkpoint, "a").unwrap();
-    let mut second = Trainer::resume(config(), model, &checkpoint, "a", &cpu()).unwrap();
+    let mut second = Pretrainer::resume(config(), model, &checkpoint, "a", &cpu()).unwrap();
     run(&mut second, 60);
     second.export(&folder.path().join("resumed"), 0).unwrap();
     let bytes = |name: &str| std::fs::read(folder.path().join(name).join("model.safetensors")).unwrap();
@@ -64,11 +64,11 @@ fn learns_to_count_and_resumes_exactly() {
 fn a_checkpoint_that_was_changed_anywhere_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let model = Spec::gpt2(1, 2, 4, 8, 11);
-    let mut trainer = Trainer::new(config(), model.clone(), &cpu());
+    let mut trainer = Pretrainer::new(config(), model.clone(), &cpu());
     run(&mut trainer, 2);
     let path = folder.path().join("checkpoint.safetensors");
     trainer.save(&path, "settings").unwrap();
-    let resume = |settings: &str| Trainer::resume(config(), model.clone(), &path, settings, &cpu());
+    let resume = |settings: &str| Pretrainer::resume(config(), model.clone(), &path, settings, &cpu());
     assert_eq!(resume("settings").unwrap().steps_done(), 2);
     let line = resume("other").unwrap_err().to_string();
     assert!(
@@ -182,11 +182,11 @@ fn exchange_loss(folder: &std::path::Path, interchange: &Interchange) -> f32 {
 #[test]
 fn an_interchange_plants_where_the_answer_comes_from() {
     let folder = tempfile::tempdir().unwrap();
-    let config = TrainConfig { steps: 400, ..config() };
+    let config = PretrainConfig { steps: 400, ..config() };
     let model = Spec::gpt2(2, 2, 16, 4, 9);
     let mut last = Vec::new();
     for (name, is_taught) in [("taught", true), ("text", false)] {
-        let mut trainer = Trainer::new(config.clone(), model.clone(), &cpu());
+        let mut trainer = Pretrainer::new(config.clone(), model.clone(), &cpu());
         while trainer.steps_done() < 400 {
             let given = pairs(trainer.steps_done());
             trainer
@@ -219,7 +219,7 @@ fn an_interchange_plants_where_the_answer_comes_from() {
 #[test]
 fn all_pairs_count_whatever_the_number_of_rows() {
     let losses = [1, 8].map(|rows| {
-        let mut trainer = Trainer::new(config(), Spec::gpt2(2, 2, 16, 4, 9), &cpu());
+        let mut trainer = Pretrainer::new(config(), Spec::gpt2(2, 2, 16, 4, 9), &cpu());
         let rows = TokenBatch::new(&(0..rows).map(prompt).collect::<Vec<_>>()).unwrap();
         trainer.step(&rows, Some(&pairs(0))).unwrap().interchange.unwrap()
     });

@@ -282,7 +282,7 @@ fn a_config_that_does_not_belong_to_the_weights_is_refused_before_its_tensors_ar
 fn tiny() -> (tempfile::TempDir, Vec<u8>, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
     let config = Spec::gpt2(1, 1, 1, 2, 3);
-    let train = lm::train::TrainConfig {
+    let train = lm::train::PretrainConfig {
         steps: 1,
         learning_rate: 1e-3,
         warmup_steps: 0,
@@ -291,7 +291,7 @@ fn tiny() -> (tempfile::TempDir, Vec<u8>, Vec<u8>) {
         init_std: 0.1,
         seed: 0,
     };
-    lm::train::Trainer::new(train, config, &cpu())
+    lm::train::Pretrainer::new(train, config, &cpu())
         .export(folder.path(), 0)
         .unwrap();
     let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();

@@ -2,7 +2,7 @@
 
 use eval::compare::{Compared, Evaluation, Pair};
 use eval::ledger::Selection;
-use eval::metric::{Method, Metric};
+use eval::metric::{EditMethod, Metric};
 use eval::report::Report;
 use maud::{Markup, html};
 
@@ -27,7 +27,7 @@ pub struct Side<'a> {
 /// # Errors
 ///
 /// [`Error::Json`].
-pub fn page(sides: &[Side<'_>], found: &Compared, method: Method, k: usize) -> Result<String, Error> {
+pub fn page(sides: &[Side<'_>], found: &Compared, method: EditMethod, k: usize) -> Result<String, Error> {
     let series = families(sides);
     let edits = pareto(sides, method, k);
     let recovered = recovered(sides);
@@ -163,7 +163,7 @@ fn stability(found: &Compared) -> Markup {
 }
 
 /// The mean of a metric of one dictionary over sites and attributes.
-fn mean(report: &Report, dictionary: &str, metric: Metric, method: Method, k: usize) -> Option<f64> {
+fn mean(report: &Report, dictionary: &str, metric: Metric, method: EditMethod, k: usize) -> Option<f64> {
     let selection = Selection {
         metric,
         method: Some(method),
@@ -178,7 +178,7 @@ fn mean(report: &Report, dictionary: &str, metric: Metric, method: Method, k: us
 }
 
 /// Edit accuracy against active latents.
-fn pareto(sides: &[Side<'_>], method: Method, k: usize) -> Figure {
+fn pareto(sides: &[Side<'_>], method: EditMethod, k: usize) -> Figure {
     let mut points = Vec::new();
     for side in sides {
         let report = &side.evaluation.report;

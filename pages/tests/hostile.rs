@@ -8,7 +8,7 @@ use causal::{Clean, Site};
 use eval::EvalFile;
 use eval::compare::{Evaluation, Pairing, compare};
 use eval::ledger::Entry;
-use eval::metric::{Method, Metric};
+use eval::metric::{EditMethod, Metric};
 use eval::report::{Columns, DictionaryFacts, FORMAT_VERSION, ModelFacts, Report, Score};
 use pages::comparison::{self, Side};
 use pages::run::{Run, page};
@@ -44,7 +44,7 @@ fn report() -> Report {
         attribute: Some(Attribute::IO),
         test: metric.test(),
         metric,
-        method: (metric.test() == eval::metric::Test::Control).then_some(Method::Greedy),
+        method: (metric.test() == eval::metric::Test::Control).then_some(EditMethod::Greedy),
         k: (metric.test() == eval::metric::Test::Control).then_some(4),
         threshold: None,
         verdict: Some(HOSTILE[1].to_owned()),
@@ -159,10 +159,10 @@ fn names_are_text_on_the_page_of_a_comparison() {
         report: report.clone(),
     };
     let runs = [evaluation];
-    let found = compare(&runs, &[Metric::F1], Method::Greedy, 4, Pairing::Each).unwrap();
+    let found = compare(&runs, &[Metric::F1], EditMethod::Greedy, 4, Pairing::Each).unwrap();
     let sides = [Side {
         evaluation: &runs[0],
         spliced: Vec::new(),
     }];
-    check(&comparison::page(&sides, &found, Method::Greedy, 4).unwrap());
+    check(&comparison::page(&sides, &found, EditMethod::Greedy, 4).unwrap());
 }

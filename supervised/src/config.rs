@@ -10,14 +10,14 @@ use crate::{Columns, Error, Parametrization};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display, VariantArray)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
-pub enum Method {
+pub enum FitMethod {
     /// Conditional means: the paper's main method.
     Mean,
     /// Least squares: the best reconstruction that the attributes allow.
     LeastSquares,
 }
 
-impl Method {
+impl FitMethod {
     /// Name of the dictionary in run folders and reports: `supervised-mean`, `supervised-lstsq-coupled`. The main
     /// parametrization, the independent one, is not named.
     pub fn dictionary_name(self, parametrization: Parametrization) -> String {
@@ -37,7 +37,7 @@ impl Method {
 #[serde(deny_unknown_fields)]
 pub struct FitFile {
     /// The methods, each once and giving one dictionary per node: `"mean"`, `"least-squares"`. Default both, as in the paper.
-    pub methods: Option<Vec<Method>>,
+    pub methods: Option<Vec<FitMethod>>,
     /// What the features stand for, each once and giving one dictionary per node and method: `"independent"`, `"coupled"`,
     /// `"names"`. Default the independent one, the paper's main one.
     pub parametrizations: Option<Vec<Parametrization>>,
@@ -52,7 +52,7 @@ pub struct FitFile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FitConfig {
     /// The methods, at least one, each once.
-    pub methods: Vec<Method>,
+    pub methods: Vec<FitMethod>,
     /// The parametrizations, at least one, each once, in the order of [`Parametrization`].
     pub parametrizations: Vec<Parametrization>,
     /// The attributes, at least one, each once, in their order; none where all are meant that the task edits.
@@ -98,8 +98,8 @@ impl TryFrom<FitFile> for FitConfig {
         let config = Self {
             methods: chosen(
                 "methods",
-                Method::VARIANTS,
-                &file.methods.unwrap_or(Method::VARIANTS.to_vec()),
+                FitMethod::VARIANTS,
+                &file.methods.unwrap_or(FitMethod::VARIANTS.to_vec()),
             )?,
             parametrizations: chosen("parametrizations", Parametrization::VARIANTS, &parametrizations)?,
             attributes: attributes.transpose()?,
@@ -141,11 +141,11 @@ mod tests {
     #[test]
     fn dictionaries_are_named_after_method_and_parametrization() {
         assert_eq!(
-            Method::Mean.dictionary_name(Parametrization::Independent),
+            FitMethod::Mean.dictionary_name(Parametrization::Independent),
             "supervised-mean"
         );
         assert_eq!(
-            Method::LeastSquares.dictionary_name(Parametrization::Names),
+            FitMethod::LeastSquares.dictionary_name(Parametrization::Names),
             "supervised-lstsq-names"
         );
     }
@@ -153,10 +153,13 @@ mod tests {
     #[test]
     fn files_are_completed_or_refused() {
         let config = FitConfig::try_from(serde_json::from_str::<FitFile>("{}").unwrap()).unwrap();
-        assert_eq!((config.methods.as_slice(), config.attributes), (Method::VARIANTS, None));
+        assert_eq!(
+            (config.methods.as_slice(), config.attributes),
+            (FitMethod::VARIANTS, None)
+        );
         let file = r#"{ "methods": ["least-squares"], "attributes": ["Pos", "IO"] }"#;
         let config = FitConfig::try_from(serde_json::from_str::<FitFile>(file).unwrap()).unwrap();
-        assert_eq!(config.methods, [Method::LeastSquares]);
+        assert_eq!(config.methods, [FitMethod::LeastSquares]);
         let columns = |all| config.columns(Parametrization::Independent, all, Role::END);
         assert_eq!(
             columns(ByAttribute::ioi([7, 8, 2])).unwrap().n_values(),

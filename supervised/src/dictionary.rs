@@ -11,7 +11,7 @@ use tasks::{Attribute, Labels};
 
 use crate::columns::Columns;
 use crate::moments::Moments;
-use crate::{Error, Method, least_squares, mean};
+use crate::{Error, FitMethod, least_squares, mean};
 
 /// One feature per value of what its parametrization tells apart, and the mean activation.
 ///
@@ -20,7 +20,7 @@ use crate::{Error, Method, least_squares, mean};
 /// codes for `IO` or `S`, and both pairs for `Pos`.
 #[derive(Debug, Clone)]
 pub struct SupervisedDictionary {
-    method: Method,
+    method: FitMethod,
     columns: Columns,
     /// `[F, D]`
     features: Tensor<2>,
@@ -39,13 +39,13 @@ pub struct SupervisedDictionary {
 pub fn fit(
     rows: &NodeRows,
     columns: impl Into<Columns>,
-    method: Method,
+    method: FitMethod,
     device: &Device,
 ) -> Result<SupervisedDictionary, Error> {
     let moments = Moments::new(rows, columns.into())?;
     let features = match method {
-        Method::Mean => mean::features(&moments),
-        Method::LeastSquares => least_squares::features(&moments, &rows.labels)?,
+        FitMethod::Mean => mean::features(&moments),
+        FitMethod::LeastSquares => least_squares::features(&moments, &rows.labels)?,
     };
     let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect();
     Ok(SupervisedDictionary::new(
@@ -59,7 +59,13 @@ pub fn fit(
 
 impl SupervisedDictionary {
     /// A dictionary of features `[F, D]` and mean `[D]`, whose sizes the caller has checked.
-    pub(crate) fn new(method: Method, columns: Columns, features: Vec<f32>, mean: Vec<f32>, device: &Device) -> Self {
+    pub(crate) fn new(
+        method: FitMethod,
+        columns: Columns,
+        features: Vec<f32>,
+        mean: Vec<f32>,
+        device: &Device,
+    ) -> Self {
         let width = mean.len();
         let mut rows = features.clone();
         rows.extend(std::iter::repeat_n(0.0, width));
@@ -76,7 +82,7 @@ impl SupervisedDictionary {
     }
 
     /// How the features were found.
-    pub fn method(&self) -> Method {
+    pub fn method(&self) -> FitMethod {
         self.method
     }
 

@@ -2,8 +2,8 @@
 //!
 //! The model of an activation is `a^ = mean + sum_i u_(i, value of attribute i)` (Makelov, Lange, Nanda, "Towards
 //! Principled Evaluations of Sparse Autoencoders", [arXiv 2405.08366](https://arxiv.org/abs/2405.08366)). What counts as an
-//! attribute is the [`Parametrization`]. Two ways to find the vectors: conditional means ([`Method::Mean`]) and least squares
-//! ([`Method::LeastSquares`]). The result is a [`SupervisedDictionary`].
+//! attribute is the [`Parametrization`]. Two ways to find the vectors: conditional means ([`FitMethod::Mean`]) and least squares
+//! ([`FitMethod::LeastSquares`]). The result is a [`SupervisedDictionary`].
 
 mod columns;
 pub mod config;
@@ -16,7 +16,7 @@ mod parametrization;
 mod saved;
 
 pub use columns::Columns;
-pub use config::{FitConfig, FitFile, Method};
+pub use config::{FitConfig, FitFile, FitMethod};
 pub use dictionary::{SupervisedDictionary, fit};
 pub use error::Error;
 pub use parametrization::Parametrization;

@@ -12,7 +12,7 @@ use dictionaries::Dictionary;
 use serde::{Deserialize, Serialize};
 use tasks::Attribute;
 
-use crate::{Columns, Error, Method, Parametrization, SupervisedDictionary};
+use crate::{Columns, Error, FitMethod, Parametrization, SupervisedDictionary};
 
 /// Version of the two files; a reader refuses any other.
 ///
@@ -37,7 +37,7 @@ pub struct Origin {
 struct ConfigFile {
     format_version: u32,
     kind: String,
-    method: Method,
+    method: FitMethod,
     parametrization: Parametrization,
     /// Its role decides how many names the parametrization of that name has.
     node: Node,

@@ -6,7 +6,7 @@ use activations::NodeRows;
 use dictionaries::{Dictionary, LabelledEncoder};
 use rand::RngExt;
 use strum::VariantArray;
-use supervised::{Columns, Error, Method, Origin, Parametrization, SupervisedDictionary, fit};
+use supervised::{Columns, Error, FitMethod, Origin, Parametrization, SupervisedDictionary, fit};
 use tasks::{Attribute, ByAttribute, Labels, Role};
 
 const N_VALUES: [usize; 3] = [5, 4, 2];
@@ -189,7 +189,7 @@ fn every_parametrization_agrees_with_brute_force() {
         for seed in 0..5 {
             let (rows, _) = planted(80, 1.0, seed);
             let fitted = |method| fit(&rows, columns.clone(), method, &kernels::cpu()).unwrap();
-            let (squares, mean) = (fitted(Method::LeastSquares), fitted(Method::Mean));
+            let (squares, mean) = (fitted(FitMethod::LeastSquares), fitted(FitMethod::Mean));
             let f = squares.n_latents();
             for (method, found, expected) in [
                 ("least squares", &squares, brute_force(&rows, parametrization, f)),
@@ -212,7 +212,7 @@ fn every_parametrization_agrees_with_brute_force() {
 
 /// Rows of the independent model: the norm of the difference between the two values of `Pos` in what a dictionary rebuilds,
 /// over the same in the activations.
-fn share_of_pos(parametrization: Parametrization, method: Method) -> f64 {
+fn share_of_pos(parametrization: Parametrization, method: FitMethod) -> f64 {
     let (rows, planted) = planted(4000, 0.1, 11);
     let columns = Columns::new(parametrization, n_values(), Role::END).unwrap();
     let dictionary = fit(&rows, columns, method, &kernels::cpu()).unwrap();
@@ -234,17 +234,17 @@ fn share_of_pos(parametrization: Parametrization, method: Method) -> f64 {
 #[test]
 fn redundant_attributes_are_counted_twice_by_means_and_once_by_least_squares() {
     let near = |share: f64, expected: f64| assert!((share - expected).abs() < 0.05, "{share}, not {expected}");
-    near(share_of_pos(Parametrization::Independent, Method::Mean), 1.0);
-    near(share_of_pos(Parametrization::Independent, Method::LeastSquares), 1.0);
-    near(share_of_pos(Parametrization::Coupled, Method::Mean), 2.0);
-    near(share_of_pos(Parametrization::Coupled, Method::LeastSquares), 1.0);
+    near(share_of_pos(Parametrization::Independent, FitMethod::Mean), 1.0);
+    near(share_of_pos(Parametrization::Independent, FitMethod::LeastSquares), 1.0);
+    near(share_of_pos(Parametrization::Coupled, FitMethod::Mean), 2.0);
+    near(share_of_pos(Parametrization::Coupled, FitMethod::LeastSquares), 1.0);
 }
 
 #[test]
 fn coupled_least_squares_shares_pos_out_evenly() {
     let (rows, planted) = planted(4000, 0.0, 12);
     let columns = Columns::new(Parametrization::Coupled, n_values(), Role::END).unwrap();
-    let coupled = features(&fit(&rows, columns, Method::LeastSquares, &kernels::cpu()).unwrap());
+    let coupled = features(&fit(&rows, columns, FitMethod::LeastSquares, &kernels::cpu()).unwrap());
     // io_(a, ABB) - io_(a, BAB) is the constant that either group may carry; of least norm it is split by the sizes of the
     // groups, here 5 and 4 values, so that IO carries 4 / 9 of it.
     for value in 0..N_VALUES[0] {
@@ -259,7 +259,7 @@ fn coupled_least_squares_shares_pos_out_evenly() {
 #[test]
 fn least_squares_finds_the_planted_differences() {
     let (rows, planted) = planted(400, 0.0, 9);
-    let dictionary = fit(&rows, n_values(), Method::LeastSquares, &kernels::cpu()).unwrap();
+    let dictionary = fit(&rows, n_values(), FitMethod::LeastSquares, &kernels::cpu()).unwrap();
     assert!(squared_error(&dictionary, &rows) / (400.0 * WIDTH as f64) < 1e-9);
     for attribute in n_values().attributes() {
         let range = dictionary.range(attribute);
@@ -279,7 +279,7 @@ fn least_squares_finds_the_planted_differences() {
 #[test]
 fn codes_are_the_labels() {
     let (rows, _) = planted(60, 1.0, 3);
-    let dictionary = fit(&rows, n_values(), Method::Mean, &kernels::cpu()).unwrap();
+    let dictionary = fit(&rows, n_values(), FitMethod::Mean, &kernels::cpu()).unwrap();
     assert_eq!((dictionary.d_in(), dictionary.n_latents()), (WIDTH, 11));
     let activations = kernels::from_vec(vec![0.0; 2 * WIDTH], [2, WIDTH], &kernels::cpu());
     let codes =
@@ -306,9 +306,9 @@ fn codes_are_the_labels() {
 #[test]
 fn an_attribute_can_be_left_out() {
     let (rows, _) = planted(60, 1.0, 4);
-    let all = fit(&rows, n_values(), Method::Mean, &kernels::cpu()).unwrap();
+    let all = fit(&rows, n_values(), FitMethod::Mean, &kernels::cpu()).unwrap();
     let without_s = ByAttribute::from_iter([(Attribute::IO, 5), (Attribute::POS, 2)]);
-    let two = fit(&rows, without_s, Method::Mean, &kernels::cpu()).unwrap();
+    let two = fit(&rows, without_s, FitMethod::Mean, &kernels::cpu()).unwrap();
     assert_eq!((two.n_latents(), two.range(Attribute::S).len()), (7, 0));
     // A mean feature does not depend on the other attributes.
     assert_eq!(two.feature(Attribute::POS, 1), all.feature(Attribute::POS, 1));
@@ -319,7 +319,7 @@ fn an_attribute_can_be_left_out() {
 fn wrong_rows_are_refused() {
     let (mut rows, _) = planted(10, 1.0, 5);
     rows.labels[7] = Labels::ioi([0, 4, 0]);
-    let error = fit(&rows, n_values(), Method::Mean, &kernels::cpu()).unwrap_err();
+    let error = fit(&rows, n_values(), FitMethod::Mean, &kernels::cpu()).unwrap_err();
     assert!(
         matches!(
             error,
@@ -334,7 +334,7 @@ fn wrong_rows_are_refused() {
     );
     rows.labels.pop();
     assert!(matches!(
-        fit(&rows, n_values(), Method::Mean, &kernels::cpu()),
+        fit(&rows, n_values(), FitMethod::Mean, &kernels::cpu()),
         Err(Error::Rows { .. })
     ));
     let empty = NodeRows {
@@ -343,7 +343,7 @@ fn wrong_rows_are_refused() {
         labels: Vec::new(),
     };
     assert!(matches!(
-        fit(&empty, n_values(), Method::LeastSquares, &kernels::cpu()),
+        fit(&empty, n_values(), FitMethod::LeastSquares, &kernels::cpu()),
         Err(Error::Rows { .. })
     ));
 }
@@ -357,7 +357,7 @@ fn saved_and_loaded_it_is_the_same() {
         parent: "abc".into(),
     };
     let without_pos = ByAttribute::from_iter([(Attribute::IO, 5), (Attribute::S, 4)]);
-    let dictionary = fit(&rows, without_pos, Method::LeastSquares, &device).unwrap();
+    let dictionary = fit(&rows, without_pos, FitMethod::LeastSquares, &device).unwrap();
     dictionary.save(dir.path(), &origin).unwrap();
     let (loaded, from) = SupervisedDictionary::load(dir.path(), &device).unwrap();
     assert_eq!(from, origin);
@@ -366,7 +366,7 @@ fn saved_and_loaded_it_is_the_same() {
         (loaded.mean(), loaded.columns()),
         (dictionary.mean(), dictionary.columns())
     );
-    assert_eq!(loaded.method(), Method::LeastSquares);
+    assert_eq!(loaded.method(), FitMethod::LeastSquares);
 
     // Weights that are not those of the config, and configs of something else, are refused by name.
     let (weights, config) = (
@@ -418,14 +418,14 @@ fn the_parametrization_is_saved() {
     ] {
         let origin = origin(node);
         let columns = Columns::new(parametrization, n_values(), origin.node.role).unwrap();
-        let dictionary = fit(&rows, columns.clone(), Method::Mean, &device).unwrap();
+        let dictionary = fit(&rows, columns.clone(), FitMethod::Mean, &device).unwrap();
         dictionary.save(dir.path(), &origin).unwrap();
         let (loaded, _) = SupervisedDictionary::load(dir.path(), &device).unwrap();
         assert_eq!((loaded.columns(), features(&loaded)), (&columns, features(&dictionary)));
     }
     // A dictionary of two names is not one for the end of the prompt.
     let columns = Columns::new(Parametrization::Names, n_values(), Role::S1).unwrap();
-    let two = fit(&rows, columns, Method::Mean, &device).unwrap();
+    let two = fit(&rows, columns, FitMethod::Mean, &device).unwrap();
     let error = two.save(dir.path(), &origin("blocks.0.attn.hook_z.1@END")).unwrap_err();
     assert!(error.to_string().contains("another role"), "{error}");
 }

@@ -25,7 +25,7 @@ use sequence::{Sequence, Sequences, prompt_sequences};
 
 use crate::node::validate_hook;
 use crate::store::{FORMAT_VERSION, HookShape, Layout, Manifest, Part, Provenance, Row, Shuffle, StoreWriter, Wanted};
-use crate::{Dtype, Error, Node};
+use crate::{Error, Node, StoredDtype};
 
 /// Batches whose vectors may wait for the writing thread.
 const AHEAD: usize = 1;
@@ -44,7 +44,7 @@ pub struct HarvestPlan {
     /// Vectors per Parquet file.
     pub rows_per_shard: usize,
     /// Type of the stored numbers.
-    pub dtype: Dtype,
+    pub dtype: StoredDtype,
     /// Vectors that are shuffled together, and the seed; `None` keeps the order of the source.
     pub shuffle: Option<(usize, u64)>,
     /// Whether position 0 and special tokens of a text are stored.
@@ -109,7 +109,7 @@ impl HarvestPlan {
             source,
             batch,
             rows_per_shard,
-            dtype: Dtype::F32,
+            dtype: StoredDtype::F32,
             shuffle: None,
             keep_special: false,
             asked: Map::new(),

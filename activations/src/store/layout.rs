@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tasks::Role;
 
 use super::manifest::Provenance;
-use crate::Dtype;
+use crate::StoredDtype;
 
 /// What a store will hold.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ pub struct Layout {
     /// The hooks and the shape of their vectors.
     pub hooks: BTreeMap<HookPoint, HookShape>,
     /// Type of the stored numbers.
-    pub dtype: Dtype,
+    pub dtype: StoredDtype,
     /// Vectors per hook.
     pub rows: usize,
     /// Vectors per shard.

@@ -11,7 +11,7 @@ use tasks::Role;
 use super::claim::{self, Begun};
 use super::layout::Shuffle;
 use super::tokens::TokensEntry;
-use crate::{Dtype, Error};
+use crate::{Error, StoredDtype};
 
 /// Name of the manifest in the store's folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -37,7 +37,7 @@ pub struct Manifest {
     /// What the store was made from.
     pub provenance: Provenance,
     /// Type of the stored numbers.
-    pub dtype: Dtype,
+    pub dtype: StoredDtype,
     /// Vectors per hook.
     pub rows: usize,
     /// Vectors per shard; the last shard of a hook may have fewer.

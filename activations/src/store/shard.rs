@@ -26,7 +26,7 @@ use parquet::schema::types::{ColumnDescPtr, ColumnPath};
 use super::manifest::Provenance;
 use super::schema::{PRUNED, Row, binary_schema, provenance_columns};
 use super::statistics::{SUM_ROWS, Statistics, Sums};
-use crate::Dtype;
+use crate::StoredDtype;
 
 /// Version of manifest and shards; a reader refuses any other.
 pub const FORMAT_VERSION: u32 = 4;
@@ -52,7 +52,7 @@ pub(super) struct Expected<'a> {
     /// Number of the shard among those of its hook.
     pub(super) shard: usize,
     pub(super) width: usize,
-    pub(super) dtype: Dtype,
+    pub(super) dtype: StoredDtype,
     pub(super) rows: usize,
     /// CRC-32C of the footer, where a manifest says it.
     pub(super) footer_crc32c: Option<u32>,
@@ -79,14 +79,14 @@ impl ShardData {
     /// # Errors
     ///
     /// The index of the first number that the type cannot hold.
-    pub(crate) fn put(&mut self, place: usize, row: Row, vector: &[f32], dtype: Dtype) -> Result<(), usize> {
+    pub(crate) fn put(&mut self, place: usize, row: Row, vector: &[f32], dtype: StoredDtype) -> Result<(), usize> {
         let bytes = vector.len() * dtype.size();
         self.rows[place] = row;
         dtype.encode(vector, &mut self.vectors[place * bytes..(place + 1) * bytes])
     }
 
     /// Statistics of all vectors, and a checksum of the rows and vectors of every row group: one pass.
-    fn summary(&self, width: usize, dtype: Dtype) -> (Statistics, Vec<u32>) {
+    fn summary(&self, width: usize, dtype: StoredDtype) -> (Statistics, Vec<u32>) {
         let bytes = width * dtype.size();
         let (mut sums, mut values) = (Sums::new(width), Vec::new());
         let groups = self

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use activations::store::{HookShape, Layout, Provenance, Row, TokenWindow};
-use activations::{Dtype, Error, Manifest, Part, StoreWriter};
+use activations::{Error, Manifest, Part, StoreWriter, StoredDtype};
 use lm::HookPoint;
 use tasks::{Labels, Role};
 
@@ -34,7 +34,7 @@ pub(crate) fn layout(prompts: usize, width: usize, rows_per_shard: usize) -> Lay
         provenance,
         hooks,
         rows: prompts * ROLES.len(),
-        dtype: Dtype::F32,
+        dtype: StoredDtype::F32,
         rows_per_shard,
         shuffle: None,
         roles: ROLES.to_vec(),

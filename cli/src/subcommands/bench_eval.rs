@@ -7,7 +7,7 @@ use activations::Node;
 use causal::interventions::Runner;
 use causal::{Site, Sites};
 use dictionaries::RandomDictionary;
-use eval::{DictionarySet, Earlier, Edit, EvalConfig, EvalFile, Method, TaskDictionary, evaluate};
+use eval::{DictionarySet, Earlier, Edit, EditMethod, EvalConfig, EvalFile, TaskDictionary, evaluate};
 use lm::Model;
 use tasks::{Attribute, IoiTask, TaskSource};
 
@@ -69,7 +69,7 @@ impl BenchEval {
         };
         let config: EvalConfig = EvalFile {
             prompts: self.prompts,
-            edits: vec![Method::Greedy],
+            edits: vec![EditMethod::Greedy],
             thresholds: Vec::new(),
             compare: Vec::new(),
             ..EvalFile::default()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use activations::store::{HookShape, Layout, Provenance, Row, Shuffle};
-use activations::{Dtype, Part, Store, StoreWriter};
+use activations::{Part, Store, StoreWriter, StoredDtype};
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use explain::latents::{ROWS, ScanConfig, scan};
@@ -105,7 +105,7 @@ impl ScanBench {
                     heads: None,
                 },
             )]),
-            dtype: Dtype::F32,
+            dtype: StoredDtype::F32,
             rows: self.rows,
             rows_per_shard: 65_536,
             shuffle: Some(Shuffle { shards: 4, seed: 0 }),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use activations::store::{HookShape, Layout, Provenance, Row, Shuffle};
-use activations::{Dtype, Part, Store, StoreWriter, Stream, StreamConfig};
+use activations::{Part, Store, StoreWriter, StoredDtype, Stream, StreamConfig};
 use anyhow::Context as _;
 use kernels::random;
 use lm::HookPoint;
@@ -46,9 +46,9 @@ enum Type {
 impl StoreBench {
     pub(super) fn measure(&self) -> anyhow::Result<serde_json::Value> {
         let dtype = match self.dtype {
-            Type::F32 => Dtype::F32,
-            Type::F16 => Dtype::F16,
-            Type::Bf16 => Dtype::Bf16,
+            Type::F32 => StoredDtype::F32,
+            Type::F16 => StoredDtype::F16,
+            Type::Bf16 => StoredDtype::Bf16,
         };
         let row_bytes = self.width * dtype.size();
         let rows = (self.megabytes * 1_000_000).checked_div(row_bytes).unwrap_or(0);

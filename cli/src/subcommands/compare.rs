@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use eval::Method;
+use eval::EditMethod;
 use eval::Metric;
 
 use super::Context;
@@ -20,7 +20,7 @@ pub(crate) struct Compare {
     metric: Vec<Metric>,
     /// How the latents of edits are found
     #[arg(long, default_value = "greedy")]
-    method: Method,
+    method: EditMethod,
     /// Latents that an edit exchanges
     #[arg(long, default_value_t = 4)]
     k: usize,

@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use dictionaries::baseline::{neurons, pca};
 use dictionaries::{LabelledEncoder, RandomDictionary};
 use kernels::{cpu, to_vec};
-use supervised::{Columns, Method, Parametrization, fit};
+use supervised::{Columns, FitMethod, Parametrization, fit};
 use tasks::{ByAttribute, Labels, Role};
 
 use crate::compare::{Case, Closeness, Numbers};
@@ -16,7 +16,7 @@ const N_VALUES: [usize; 3] = [5, 4, 2];
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for method in [Method::Mean, Method::LeastSquares] {
+    for method in [FitMethod::Mean, FitMethod::LeastSquares] {
         for parametrization in [
             Parametrization::Independent,
             Parametrization::Coupled,

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use kernels::{
-    Activation, Adam, AdamConfig, Auxiliary, Encoding, Entries, Precision, Rule, Update, Weight, encode, from_vec,
+    Adam, AdamConfig, Auxiliary, Encoding, Entries, Nonlinearity, Precision, Rule, Update, Weight, encode, from_vec,
     linear, linear_activated, linear_gated, matmul, rms_norm, sparse_decode, sparse_encode, squared_norm, sum, to_vec,
     top_k, top_k_mask, variance,
 };
@@ -138,7 +138,7 @@ fn transformer(cases: &mut Vec<Case>) {
         let run = move |device: &Device| vec![one("gelu", gelu(draw("gelu", [1, n, 1], 4.0, device)))];
         cases.push(Case::new(format!("gelu of {n}"), Closeness::Operation, run));
     }
-    for activation in [Activation::Silu, Activation::GeluTanh, Activation::GeluErf] {
+    for activation in [Nonlinearity::Silu, Nonlinearity::GeluTanh, Nonlinearity::GeluErf] {
         let run = move |device: &Device| {
             let (x, weight) = (
                 draw("x", [2, 5, 7], 1.0, device),
@@ -162,7 +162,7 @@ fn gelu(x: Tensor<3>) -> Tensor<3> {
         x,
         &Weight::from(Tensor::ones([1, 1], &device)),
         None,
-        Activation::GeluTanh,
+        Nonlinearity::GeluTanh,
     )
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use kernels::to_vec;
 use lm::interchange::{Interchange, Pair};
-use lm::train::{TrainConfig, Trainer};
+use lm::train::{PretrainConfig, Pretrainer};
 use lm::{HookPoint, Logits, Model, Past, Patch, Request, Spec, Start, TokenBatch, Trace};
 
 use crate::compare::{Case, Closeness, Numbers};
@@ -145,7 +145,7 @@ fn small_world(device: &Device) -> Numbers {
 }
 
 fn training(device: &Device) -> Numbers {
-    let config = TrainConfig {
+    let config = PretrainConfig {
         steps: 60,
         learning_rate: 1e-3,
         warmup_steps: 1,
@@ -154,7 +154,7 @@ fn training(device: &Device) -> Numbers {
         init_std: 0.08,
         seed: 7,
     };
-    let mut trainer = Trainer::new(config, Spec::gpt2(2, 2, 24, 11, 31), device);
+    let mut trainer = Pretrainer::new(config, Spec::gpt2(2, 2, 24, 11, 31), device);
     let pairs = |step: usize| {
         let pair = |i: usize| Pair {
             source: (0..7).map(|t| ((step + i * 5 + t * 3) % 31) as u32).collect(),

@@ -15,7 +15,7 @@ use crate::control::{Ranking, Swap, apply, beam, exhaustive, greedy, guided, mag
 use crate::dictionary_set::Edit;
 use crate::interpretability::Agreements;
 use crate::ledger::Key;
-use crate::metric::{Method, Metric};
+use crate::metric::{EditMethod, Metric};
 use activations::Node;
 use causal::interventions::{Outcome, Want, mean};
 use dictionaries::{Codes, Rows};
@@ -42,8 +42,8 @@ impl Evaluation<'_> {
                     .by(method, k)
             };
             let swaps: Option<Swaps> = match (method, k, &longest) {
-                (Method::Greedy, Some(k), Some(swaps)) => Some(first(swaps, k)),
-                (Method::Greedy, Some(k), None) => {
+                (EditMethod::Greedy, Some(k), Some(swaps)) => Some(first(swaps, k)),
+                (EditMethod::Greedy, Some(k), None) => {
                     let most = self.config.ks.last().copied().unwrap_or(k).max(half.unwrap_or(0));
                     let parts = unit.coded.iter().zip(&rankings);
                     let swaps: Option<Swaps> = parts
@@ -74,7 +74,7 @@ impl Evaluation<'_> {
             let edited = beside(unit.site, &edited); // [N, D]
             self.enter_distance(&key(Metric::EditDistance), ground, truth, &edited);
         }
-        if unit.set.edit == Edit::Greedy && self.config.edits.contains(&Method::Greedy) {
+        if unit.set.edit == Edit::Greedy && self.config.edits.contains(&EditMethod::Greedy) {
             self.half(unit, truth, attribute, half.zip(longest))?;
         }
         Ok(())
@@ -100,7 +100,7 @@ impl Evaluation<'_> {
     ) -> Result<(), Error> {
         let key = Key::new(&unit.set.name, &unit.site.name, Metric::EditHalf)
             .of(attribute)
-            .by(Method::Greedy, None);
+            .by(EditMethod::Greedy, None);
         let n = self.labels.len();
         let Some((half, swaps)) = found else {
             self.steps.advance(1);
@@ -132,21 +132,21 @@ impl Evaluation<'_> {
         part: &Coded,
         ranking: &Ranking,
         attribute: Attribute,
-        method: Method,
+        method: EditMethod,
         k: usize,
     ) -> Option<Vec<Vec<Swap>>> {
         let target = &self.samples.targets[&attribute];
         let codes = [&part.codes, &part.targets[&attribute]];
         // Along an axis a change of sign is one exchange; latents that stand for values are single ones.
-        let coordinates = (part.is_signed_basis && method != Method::Guided).then(|| codes.map(Codes::coordinates));
+        let coordinates = (part.is_signed_basis && method != EditMethod::Guided).then(|| codes.map(Codes::coordinates));
         let [alpha, beta] = coordinates.as_ref().map_or(codes, |both| both.each_ref());
         let source = (&self.samples.clean.nodes[&part.node], alpha);
         let counterfactual = (&target.nodes[&part.node], beta);
         Some(match method {
-            Method::Greedy => greedy(source, counterfactual, &part.directions, k),
-            Method::Beam => beam(source, counterfactual, &part.directions, k),
-            Method::Exhaustive => exhaustive(source, counterfactual, &part.directions, k)?,
-            Method::Guided => {
+            EditMethod::Greedy => greedy(source, counterfactual, &part.directions, k),
+            EditMethod::Beam => beam(source, counterfactual, &part.directions, k),
+            EditMethod::Exhaustive => exhaustive(source, counterfactual, &part.directions, k)?,
+            EditMethod::Guided => {
                 let to = target.values(attribute);
                 if !ranking.knows(&to) {
                     return None; // a value that never occurred where latents were ranked has none to stand for it
@@ -154,7 +154,7 @@ impl Evaluation<'_> {
                 let from = values(&self.labels, attribute);
                 guided((alpha, &from), (beta, &to), ranking, k / 2)
             }
-            Method::Supervised => supervised(alpha, beta),
+            EditMethod::Supervised => supervised(alpha, beta),
         })
     }
 

@@ -18,7 +18,7 @@ use crate::bootstrap::Bootstrap;
 use crate::config::{EvalConfig, EvalFile};
 use crate::dictionary_set::{DictionarySet, Edit};
 use crate::ledger::{Entry, Ledger};
-use crate::metric::Method;
+use crate::metric::EditMethod;
 use crate::parts::Parts;
 use crate::report::FORMAT_VERSION;
 use ::causal::interventions::{Outcome, Runner, Want};
@@ -112,11 +112,11 @@ struct Unit<'a> {
 }
 
 /// The edits made with a set of an attribute: search, and `k` as reported.
-pub(crate) fn edits_of(set: &DictionarySet, config: &EvalConfig) -> Vec<(Method, Option<usize>)> {
+pub(crate) fn edits_of(set: &DictionarySet, config: &EvalConfig) -> Vec<(EditMethod, Option<usize>)> {
     if set.edit == Edit::Supervised {
-        return vec![(Method::Supervised, None)];
+        return vec![(EditMethod::Supervised, None)];
     }
-    let of_method = |&method: &Method| {
+    let of_method = |&method: &EditMethod| {
         let ks = config.ks.iter().copied().filter(move |&k| method.exchanges(k));
         ks.map(move |k| (method, Some(k)))
     };
@@ -135,7 +135,7 @@ pub(crate) fn unit_steps(site: &Site, set: &DictionarySet, config: &EvalConfig) 
         Edit::Supervised => 0,
         Edit::Greedy => config.thresholds.len() * (2 + 2 * site.attributes.len()),
     };
-    let half = usize::from(set.edit == Edit::Greedy && config.edits.contains(&Method::Greedy));
+    let half = usize::from(set.edit == Edit::Greedy && config.edits.contains(&EditMethod::Greedy));
     2 + site.attributes.len() * (edits_of(set, config).len() + half) + causal
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tasks::Attribute;
 
 use crate::ledger::Selection;
-use crate::metric::{Method, Metric};
+use crate::metric::{EditMethod, Metric};
 use crate::report::{Report, Score};
 
 /// A group of columns under one heading.
@@ -95,7 +95,7 @@ pub(super) fn edited(
     attribute: Attribute,
     k: usize,
 ) -> (String, Column) {
-    let method = report.config.edits.first().copied().or(Some(Method::Supervised));
+    let method = report.config.edits.first().copied().or(Some(EditMethod::Supervised));
     let (selection, attribute) = (
         Selection {
             metric,
@@ -160,7 +160,7 @@ pub fn groups(report: &Report) -> Vec<Group> {
 pub fn further(report: &Report) -> Vec<Group> {
     let attributes = attributes(report);
     let mcc = |&attribute: &Attribute| plain(&heading(attribute), Metric::Mcc, Some(attribute));
-    let searched = |metric: Metric, method: Method| {
+    let searched = |metric: Metric, method: EditMethod| {
         let column = |&attribute: &Attribute| {
             let (name, column) = plain(&heading(attribute), metric, Some(attribute));
             let selection = Selection {
@@ -171,7 +171,7 @@ pub fn further(report: &Report) -> Vec<Group> {
         };
         attributes.iter().map(column).collect()
     };
-    let first = report.config.edits.first().copied().unwrap_or(Method::Supervised);
+    let first = report.config.edits.first().copied().unwrap_or(EditMethod::Supervised);
     let facts = vec![
         plain("width", Metric::Width, None),
         plain("alive", Metric::Alive, None),
@@ -184,7 +184,7 @@ pub fn further(report: &Report) -> Vec<Group> {
         group(
             "edit L0/2",
             width(&attributes),
-            searched(Metric::EditHalf, Method::Greedy),
+            searched(Metric::EditHalf, EditMethod::Greedy),
         ),
         group("edit area", width(&attributes), searched(Metric::EditArea, first)),
     ]

@@ -8,7 +8,7 @@ use causal::interventions::Runner;
 use causal::{Site, Sites};
 use dictionaries::{Dictionary, Encoder, RandomDictionary};
 use eval::{DictionarySet, Edit, TaskDictionary};
-use lm::train::{TrainConfig, Trainer};
+use lm::train::{PretrainConfig, Pretrainer};
 use lm::{Model, Spec};
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -35,7 +35,7 @@ pub(crate) fn world() -> &'static World {
         let tokenizer = Tokenizer::word_level(&pieces.into_iter().collect::<Vec<_>>()).unwrap();
         let task = IoiTask::new(&tokenizer).unwrap();
         for seed in 0..50 {
-            let config = TrainConfig {
+            let config = PretrainConfig {
                 steps: 1,
                 learning_rate: 0.0,
                 warmup_steps: 0,
@@ -46,7 +46,7 @@ pub(crate) fn world() -> &'static World {
             };
             let size = Spec::gpt2(3, 2, 32, 32, tokenizer.vocab_size());
             let folder = tempfile::tempdir().unwrap();
-            Trainer::new(config, size, &kernels::cpu()).export(folder.path(), tokenizer.bos().unwrap()).unwrap();
+            Pretrainer::new(config, size, &kernels::cpu()).export(folder.path(), tokenizer.bos().unwrap()).unwrap();
             let model = Model::load(folder.path(), &kernels::cpu()).unwrap();
             let favours = |sample, n| {
                 let prompts = task.sample(sample, n, 0);

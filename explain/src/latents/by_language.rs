@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use eval::agreement::Agreement;
 
 use super::example::{Example, Examples};
-use super::explained::{Method, MethodExplained};
+use super::explained::{ExplanationMethod, MethodExplained};
 use super::fuzzing::marks;
 use super::vocabulary::Vocabulary;
 use crate::Error;
@@ -71,7 +71,7 @@ pub(super) fn by_language(
         }
     }
     Ok(MethodExplained {
-        method: Method::LanguageModel,
+        method: ExplanationMethod::LanguageModel,
         explanation: text,
         predicate: None,
         status: explained.explanation.status,

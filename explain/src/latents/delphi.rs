@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::explained::{DictionaryExplained, Method};
+use super::explained::{DictionaryExplained, ExplanationMethod};
 use crate::Error;
 
 /// Writes the offline explanations and their detection, example by example. The module's name is that of the site and the dictionary.
@@ -20,7 +20,7 @@ use crate::Error;
 pub fn write(folder: &Path, all: &[DictionaryExplained]) -> Result<(), Error> {
     for dictionary in all {
         let module = format!("{}.{}", dictionary.site, dictionary.dictionary).replace(['/', '@'], "-");
-        for (latent, explained) in dictionary.by(Method::Offline) {
+        for (latent, explained) in dictionary.by(ExplanationMethod::Offline) {
             let name = format!("{module}_latent{}.txt", latent.latent);
             write_json(
                 &folder.join("explanations").join(&name),

@@ -17,7 +17,9 @@ use super::config::{ExplainConfig, ExplainFile};
 use super::detection::detection;
 use super::example::{Contexts, Example, Examples, Sizes};
 use super::experiment::{QUERIES, order_by_experiment};
-use super::explained::{DictionaryExplained, LatentExplained, Method, MethodExplained, Record, Rung, Stands};
+use super::explained::{
+    DictionaryExplained, ExplanationMethod, LatentExplained, MethodExplained, Record, Rung, Stands,
+};
 use super::function::{LatentFunction, Reader};
 use super::fuzzing::fuzzing;
 use super::generation::{Generated, generate};
@@ -298,10 +300,10 @@ fn score(
         .enumerate()
         .map(|(i, work)| {
             let predicates = [
-                (Method::Offline, &work.offline),
-                (Method::Token, &work.token),
-                (Method::Shuffled, other(i)),
-                (Method::Null, &nothing),
+                (ExplanationMethod::Offline, &work.offline),
+                (ExplanationMethod::Token, &work.token),
+                (ExplanationMethod::Shuffled, other(i)),
+                (ExplanationMethod::Null, &nothing),
             ];
             let planted = planted.map(|planted| &planted[work.latent as usize]);
             let truth = match (planted, labels.zip(work.grounding)) {
@@ -323,7 +325,11 @@ fn score(
                     },
                     scores: scored(Says::Predicate(predicate, vocabulary)),
                     predicate: Some((*predicate).clone()),
-                    queries: if *method == Method::Offline { work.queries } else { 0 },
+                    queries: if *method == ExplanationMethod::Offline {
+                        work.queries
+                    } else {
+                        0
+                    },
                     tokens: 0,
                     invalid: 0,
                 })
@@ -341,7 +347,7 @@ fn score(
             };
             if let (Some(truth), Some(stands)) = (truth, &stands) {
                 methods.push(MethodExplained {
-                    method: Method::Truth,
+                    method: ExplanationMethod::Truth,
                     explanation: stands.label.clone(),
                     predicate: None,
                     status: Status::Done,

@@ -11,7 +11,7 @@ use crate::explanation::Status;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "lowercase")]
-pub enum Method {
+pub enum ExplanationMethod {
     /// The offline explainer.
     Offline,
     /// The single token that tells most.
@@ -50,7 +50,7 @@ pub enum Rung {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MethodExplained {
     /// Whose.
-    pub method: Method,
+    pub method: ExplanationMethod,
     /// In English.
     pub explanation: String,
     /// In executable form.
@@ -140,7 +140,7 @@ pub struct DictionaryExplained {
 
 impl DictionaryExplained {
     /// All explanations by a method, with their latents.
-    pub fn by(&self, method: Method) -> impl Iterator<Item = (&LatentExplained, &MethodExplained)> {
+    pub fn by(&self, method: ExplanationMethod) -> impl Iterator<Item = (&LatentExplained, &MethodExplained)> {
         let of = move |latent: &'_ LatentExplained| latent.methods.iter().position(|found| found.method == method);
         self.latents
             .iter()

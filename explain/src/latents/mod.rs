@@ -54,7 +54,7 @@ pub use detection::{Detection, detection};
 pub use example::{Contexts, Example, Examples, Sizes};
 pub use experiment::{QUERIES, order_by_experiment};
 pub use explain::{Plan, explain_dictionary};
-pub use explained::{DictionaryExplained, LatentExplained, Method, Rung};
+pub use explained::{DictionaryExplained, ExplanationMethod, LatentExplained, Rung};
 pub use function::{LatentFunction, Reader};
 pub use fuzzing::{Fuzzing, fuzzing, marks};
 pub use generation::{Generated, TEXTS, generate};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::explained::{DictionaryExplained, Method};
+use super::explained::{DictionaryExplained, ExplanationMethod};
 use crate::Error;
 
 /// Writes explanations by a method. `model` is the name there.
@@ -12,7 +12,7 @@ use crate::Error;
 /// # Errors
 ///
 /// A file that cannot be written.
-pub fn write(path: &Path, model: &str, all: &[DictionaryExplained], method: Method) -> Result<(), Error> {
+pub fn write(path: &Path, model: &str, all: &[DictionaryExplained], method: ExplanationMethod) -> Result<(), Error> {
     let mut lines = String::new();
     for dictionary in all {
         for (latent, explained) in dictionary.by(method) {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use strum::VariantArray;
 
 use super::agreement::{GROUNDED, TRUE};
-use super::explained::{DictionaryExplained, LatentExplained, Method, Rung};
+use super::explained::{DictionaryExplained, ExplanationMethod, LatentExplained, Rung};
 use crate::statistic::{Estimate, auroc, spearman};
 
 /// The scores that are looked at.
@@ -43,12 +43,12 @@ pub enum Whose {
 }
 
 impl Whose {
-    fn methods(self) -> &'static [Method] {
+    fn methods(self) -> &'static [ExplanationMethod] {
         match self {
-            Self::Offline => &[Method::Offline],
-            Self::Token => &[Method::Token],
-            Self::Both => &[Method::Offline, Method::Token],
-            Self::LanguageModel => &[Method::LanguageModel],
+            Self::Offline => &[ExplanationMethod::Offline],
+            Self::Token => &[ExplanationMethod::Token],
+            Self::Both => &[ExplanationMethod::Offline, ExplanationMethod::Token],
+            Self::LanguageModel => &[ExplanationMethod::LanguageModel],
         }
     }
 }
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use crate::explanation::Status;
 
-    fn explained(method: Method, score: f64, agree: f64) -> MethodExplained {
+    fn explained(method: ExplanationMethod, score: f64, agree: f64) -> MethodExplained {
         MethodExplained {
             method,
             explanation: String::new(),
@@ -181,9 +181,9 @@ mod tests {
                 mcc: *f1,
             }),
             methods: vec![
-                explained(Method::Offline, offline.0, offline.1),
-                explained(Method::Token, token.0, token.1),
-                explained(Method::Shuffled, 0.0, 1.0),
+                explained(ExplanationMethod::Offline, offline.0, offline.1),
+                explained(ExplanationMethod::Token, token.0, token.1),
+                explained(ExplanationMethod::Shuffled, 0.0, 1.0),
             ],
             records: Vec::new(),
         };

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::agreement::{GROUNDED, TRUE};
-use super::explained::{DictionaryExplained, LatentExplained, Method, MethodExplained, Rung};
+use super::explained::{DictionaryExplained, ExplanationMethod, LatentExplained, MethodExplained, Rung};
 use super::predicts::Predicts;
 use crate::find_table::in_order;
 use crate::statistic::Estimate;
@@ -31,7 +31,7 @@ pub type Edits<'a> = &'a dyn Fn(&DictionaryExplained) -> Option<Estimate>;
 pub fn table(all: &[DictionaryExplained], edits: Edits<'_>, resamples: usize, seed: u64) -> String {
     let has_edits = all.iter().any(|dictionary| edits(dictionary).is_some());
     let mut out = String::new();
-    for method in [Method::Offline, Method::LanguageModel] {
+    for method in [ExplanationMethod::Offline, ExplanationMethod::LanguageModel] {
         for site in in_order(all.iter().map(|dictionary| dictionary.site.as_str())) {
             let here: Vec<&DictionaryExplained> = all.iter().filter(|dictionary| dictionary.site == site).collect();
             if here.iter().all(|dictionary| dictionary.by(method).next().is_none()) {
@@ -70,12 +70,12 @@ pub fn table(all: &[DictionaryExplained], edits: Edits<'_>, resamples: usize, se
     }
     let _ = writeln!(out, "all of them together, by explanation\n{}", heads());
     let methods = [
-        Method::Offline,
-        Method::LanguageModel,
-        Method::Token,
-        Method::Truth,
-        Method::Shuffled,
-        Method::Null,
+        ExplanationMethod::Offline,
+        ExplanationMethod::LanguageModel,
+        ExplanationMethod::Token,
+        ExplanationMethod::Truth,
+        ExplanationMethod::Shuffled,
+        ExplanationMethod::Null,
     ];
     for method in methods {
         let rows: Vec<Row<'_>> = all.iter().flat_map(|dictionary| drawn(dictionary, method)).collect();
@@ -95,7 +95,7 @@ pub fn table(all: &[DictionaryExplained], edits: Edits<'_>, resamples: usize, se
 }
 
 /// Explanations of the latents that were drawn.
-fn drawn(dictionary: &DictionaryExplained, method: Method) -> impl Iterator<Item = Row<'_>> {
+fn drawn(dictionary: &DictionaryExplained, method: ExplanationMethod) -> impl Iterator<Item = Row<'_>> {
     dictionary.by(method).filter(|(latent, _)| latent.drawn)
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use activations::store::{HookShape, Layout, MANIFEST_FILE, Provenance, Row, TOKENS_FILE, TokenWindow};
-use activations::{Dtype, Filter, Manifest, Node, Part, Store, StoreWriter, Stream, StreamConfig};
+use activations::{Filter, Manifest, Node, Part, Store, StoreWriter, StoredDtype, Stream, StreamConfig};
 use lm::HookPoint;
 use serde_json::json;
 use tasks::{Labels, Role};
@@ -168,7 +168,7 @@ fn write(dir: &Path) {
             },
         )]),
         rows: ROWS,
-        dtype: Dtype::F32,
+        dtype: StoredDtype::F32,
         rows_per_shard: ROWS_PER_SHARD,
         shuffle: None,
         roles: vec![Role::S2, Role::END],

@@ -1,4 +1,4 @@
-//! Activation functions of an MLP.
+//! Nonlinearities of an MLP.
 
 use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ const CUBIC: f64 = 0.044715 * LINEAR;
 /// The activation function of an MLP, under Hugging Face's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Activation {
+pub enum Nonlinearity {
     /// `gelu_new`, also called `gelu_pytorch_tanh`: GELU approximated by a hyperbolic tangent, `x/2 (1 + tanh u) = x sigmoid(2u)`
     /// with `u = sqrt(2/pi) (x + 0.044715 x^3)`.
     GeluTanh,
@@ -25,7 +25,7 @@ pub enum Activation {
     Silu,
 }
 
-impl Activation {
+impl Nonlinearity {
     /// The activation function of every number of `x`, in burn's operations.
     pub fn apply(self, x: Tensor<3>) -> Tensor<3> {
         match self {
@@ -40,20 +40,20 @@ impl Activation {
     }
 }
 
-/// [`Activation::GeluTanh`] of one number.
+/// [`Nonlinearity::GeluTanh`] of one number.
 #[inline(always)]
 pub(super) fn gelu_tanh(x: f32) -> f32 {
     let twice_u = x * (x * x * CUBIC as f32 + LINEAR as f32);
     x / (1.0 + vector::exp(-twice_u))
 }
 
-/// [`Activation::Silu`] of one number.
+/// [`Nonlinearity::Silu`] of one number.
 #[inline(always)]
 pub(super) fn silu(x: f32) -> f32 {
     x / (1.0 + vector::exp(-x))
 }
 
-/// [`Activation::Relu`] of one number.
+/// [`Nonlinearity::Relu`] of one number.
 #[inline(always)]
 pub(super) fn relu(x: f32) -> f32 {
     x.max(0.0)

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::activation::{gelu_tanh, relu, silu};
-use super::{Activation, plain, task_of};
+use super::{Nonlinearity, plain, task_of};
 use crate::gemm::Matrix;
 use crate::host::flex_slice;
 use crate::vector::{self, simd};
@@ -61,12 +61,17 @@ pub fn linear(x: Tensor<3>, weight: &Weight, bias: Option<&Tensor<1>>, residual:
 ///
 /// - x: `[B, T, N]`, weight: `[N, P]`, bias: `[P]`
 /// - output: `[B, T, P]`
-pub fn linear_activated(x: Tensor<3>, weight: &Weight, bias: Option<&Tensor<1>>, activation: Activation) -> Tensor<3> {
+pub fn linear_activated(
+    x: Tensor<3>,
+    weight: &Weight,
+    bias: Option<&Tensor<1>>,
+    activation: Nonlinearity,
+) -> Tensor<3> {
     let y = match activation {
-        Activation::GeluTanh => host_activated(&x, weight, bias, gelu_tanh),
-        Activation::Silu => host_activated(&x, weight, bias, silu),
-        Activation::Relu => host_activated(&x, weight, bias, relu),
-        Activation::GeluErf => return activation.apply(linear(x, weight, bias, None)),
+        Nonlinearity::GeluTanh => host_activated(&x, weight, bias, gelu_tanh),
+        Nonlinearity::Silu => host_activated(&x, weight, bias, silu),
+        Nonlinearity::Relu => host_activated(&x, weight, bias, relu),
+        Nonlinearity::GeluErf => return activation.apply(linear(x, weight, bias, None)),
     };
     y.unwrap_or_else(|| activation.apply(plus(x, weight, bias)))
 }
@@ -77,12 +82,12 @@ pub fn linear_activated(x: Tensor<3>, weight: &Weight, bias: Option<&Tensor<1>>,
 ///
 /// - x: `[B, T, D]`, weight: `[D, 2 M]`, bias: `[2 M]`
 /// - output: `[B, T, M]`
-pub fn linear_gated(x: Tensor<3>, weight: &Weight, bias: Option<&Tensor<1>>, activation: Activation) -> Tensor<3> {
+pub fn linear_gated(x: Tensor<3>, weight: &Weight, bias: Option<&Tensor<1>>, activation: Nonlinearity) -> Tensor<3> {
     let y = match activation {
-        Activation::Silu => host_gated(&x, weight, bias, silu),
-        Activation::GeluTanh => host_gated(&x, weight, bias, gelu_tanh),
-        Activation::Relu => host_gated(&x, weight, bias, relu),
-        Activation::GeluErf => None,
+        Nonlinearity::Silu => host_gated(&x, weight, bias, silu),
+        Nonlinearity::GeluTanh => host_gated(&x, weight, bias, gelu_tanh),
+        Nonlinearity::Relu => host_gated(&x, weight, bias, relu),
+        Nonlinearity::GeluErf => None,
     };
     y.unwrap_or_else(|| {
         let y = linear(x, weight, bias, None); // [B, T, 2 M]

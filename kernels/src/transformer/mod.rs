@@ -19,7 +19,7 @@ mod tests;
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 
-pub use activation::Activation;
+pub use activation::Nonlinearity;
 pub use attention::{Attention, causal_attention};
 pub use heads::{HeadNorms, Heads, Rotation, linear_heads};
 pub use linear::{linear, linear_activated, linear_gated};

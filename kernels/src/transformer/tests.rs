@@ -53,10 +53,10 @@ fn activations_equal_burns() {
     );
     let bias = tensor("b", [900]);
     let all = [
-        Activation::GeluTanh,
-        Activation::GeluErf,
-        Activation::Relu,
-        Activation::Silu,
+        Nonlinearity::GeluTanh,
+        Nonlinearity::GeluErf,
+        Nonlinearity::Relu,
+        Nonlinearity::Silu,
     ];
     for activation in all {
         for bias in [None, Some(&bias)] {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use kernels::Activation;
+use kernels::Nonlinearity;
 use serde_json::{Map, Value};
 
 use crate::Error;
@@ -180,13 +180,13 @@ impl Config {
     }
 
     /// An activation function.
-    pub(super) fn activation(&self, key: &str, default: &str) -> Result<Activation, Error> {
+    pub(super) fn activation(&self, key: &str, default: &str) -> Result<Nonlinearity, Error> {
         let name = self.text_or(key, default)?;
         match name.as_str() {
-            "gelu_new" | "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
-            "gelu" => Ok(Activation::GeluErf),
-            "relu" => Ok(Activation::Relu),
-            "silu" | "swish" => Ok(Activation::Silu),
+            "gelu_new" | "gelu_pytorch_tanh" => Ok(Nonlinearity::GeluTanh),
+            "gelu" => Ok(Nonlinearity::GeluErf),
+            "relu" => Ok(Nonlinearity::Relu),
+            "silu" | "swish" => Ok(Nonlinearity::Silu),
             _ => {
                 let supported = "gelu_new, gelu_pytorch_tanh, gelu, relu or silu";
                 Err(self.unsupported(key, name, supported))

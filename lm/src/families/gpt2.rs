@@ -2,7 +2,7 @@
 //!
 //! Linear layers are Conv1D there, stored `[in, out]`. Source: `GPT2LMHeadModel` of transformers; Radford et al. 2019.
 
-use kernels::Activation;
+use kernels::Nonlinearity;
 use serde_json::{Value, json};
 
 use super::Family;
@@ -70,7 +70,7 @@ impl Spec {
             post_norms: false,
             qk_norm: false,
             gated: false,
-            activation: Activation::GeluTanh,
+            activation: Nonlinearity::GeluTanh,
             layers: vec![layer; n_layer],
             score_cap: None,
             logit_cap: None,
@@ -92,10 +92,10 @@ pub fn to_hugging_face(spec: &Spec, bos: u32) -> Value {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
         "activation_function": match spec.activation {
-            Activation::GeluTanh => "gelu_new",
-            Activation::GeluErf => "gelu",
-            Activation::Relu => "relu",
-            Activation::Silu => "silu",
+            Nonlinearity::GeluTanh => "gelu_new",
+            Nonlinearity::GeluErf => "gelu",
+            Nonlinearity::Relu => "relu",
+            Nonlinearity::Silu => "silu",
         },
         "bos_token_id": bos,
         "eos_token_id": bos,

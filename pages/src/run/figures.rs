@@ -1,6 +1,6 @@
 //! The three axes as figures: every score of a report as it stands there, with its interval.
 
-use eval::metric::{Method, Metric};
+use eval::metric::{EditMethod, Metric};
 use eval::report::{ALWAYS_ON, NONE, Report};
 use eval::table::columns::{self, Row};
 use maud::html;
@@ -99,7 +99,7 @@ pub(crate) fn approximation(report: &Report, behind: &Behind<'_>) -> Figure {
 pub(crate) fn control(report: &Report, behind: &Behind<'_>) -> Figure {
     let of = |row: &Row<'_>, at| {
         let score = row.score;
-        let method = score.method.filter(|method| *method != Method::Supervised);
+        let method = score.method.filter(|method| *method != EditMethod::Supervised);
         (score.metric == Metric::EditAccuracy).then_some(())?;
         Some(Point {
             filter: method.map(|method| method.to_string()),

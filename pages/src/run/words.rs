@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use eval::ledger::{Entry, Selection, members};
-use eval::metric::{Method, Metric};
+use eval::metric::{EditMethod, Metric};
 use eval::report::{ALWAYS_ON, Comparison, NONE, Report};
 use eval::table::columns::{self, Row};
 use maud::{Markup, html};
@@ -52,7 +52,13 @@ impl<'a> Asked<'a> {
     fn selection(&self, metric: Metric) -> Selection {
         Selection {
             metric,
-            method: self.report.config.edits.first().copied().or(Some(Method::Supervised)),
+            method: self
+                .report
+                .config
+                .edits
+                .first()
+                .copied()
+                .or(Some(EditMethod::Supervised)),
             k: Some(self.report.config.compare_k),
         }
     }

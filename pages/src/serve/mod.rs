@@ -206,7 +206,7 @@ fn compared(root: &Path, query: &str) -> Answer {
         let k = config.map_or(0, |config| config.compare_k);
         let method = config
             .and_then(|config| config.edits.first().copied())
-            .unwrap_or(eval::Method::Supervised);
+            .unwrap_or(eval::EditMethod::Supervised);
         let found = compare(
             &runs,
             &[Metric::Sufficiency, Metric::EditAccuracy, Metric::Mcc],
