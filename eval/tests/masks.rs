@@ -135,7 +135,7 @@ impl Planted {
     fn learn(&self, exchange: &mut dyn Exchange, pairs: &Pairs) {
         let batches: Vec<Vec<usize>> = (0..pairs.tokens.len())
             .collect::<Vec<_>>()
-            .chunks(64)
+            .chunks(24)
             .map(<[usize]>::to_vec)
             .collect();
         let done: Result<(), Infallible> = learn(exchange, &batches, &learning(), &mut |number, edited| {
@@ -159,8 +159,8 @@ impl Planted {
 
 fn learning() -> Learning {
     Learning {
-        steps: 120,
-        learning_rate: 0.1,
+        steps: 40,
+        learning_rate: 0.15,
         rotation_rate: 0.02,
         last_temperature: 0.05,
         price: 0.01,
