@@ -12,9 +12,12 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::ActiveSet;
-use crate::sparse::{LATENTS_PER_TASK, ROWS_PER_TASK};
 use crate::vector::{dot, simd};
 
+/// Latents that one task of the thread pool takes at a time.
+pub(crate) const LATENTS_PER_TASK: usize = 32;
+/// Rows that one task of the thread pool takes at a time.
+pub(crate) const ROWS_PER_TASK: usize = 32;
 /// Columns of a panel: four registers of AVX-512; 4,096 rows of a panel take 1 MiB.
 const PANEL: usize = 64;
 /// Numbers of a matrix that a core's own cache holds: 2 MiB.

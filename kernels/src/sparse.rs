@@ -10,13 +10,10 @@
 use rayon::prelude::*;
 
 use crate::host::zeros_by_tasks;
+use crate::panels::{LATENTS_PER_TASK, ROWS_PER_TASK};
 use crate::vector::{add_scaled, dot, simd};
 use crate::{ActiveSet, panels};
 
-/// Latents that one task of the thread pool takes at a time.
-pub(crate) const LATENTS_PER_TASK: usize = 32;
-/// Rows that one task of the thread pool takes at a time.
-pub(crate) const ROWS_PER_TASK: usize = 32;
 /// Rows that one task of the thread pool adds up.
 const SUMMED_ROWS_PER_TASK: usize = 128;
 
