@@ -214,13 +214,36 @@ fn unknown<T: VariantNames>(name: &str) -> NameError {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::{Debug, Display};
+    use std::str::FromStr;
+
+    use serde::de::DeserializeOwned;
+
     use super::*;
+
+    /// Two derives make the names; they agree on every one, and on what is none.
+    fn same_by_serde<T>()
+    where
+        T: VariantNames + FromStr<Err = NameError> + DeserializeOwned + Serialize + PartialEq + Debug + Display,
+    {
+        for name in T::VARIANTS {
+            let parsed: T = name.parse().unwrap();
+            assert_eq!(serde_json::to_value(&parsed).unwrap(), *name);
+            assert_eq!(parsed.to_string(), *name);
+            assert_eq!(serde_json::from_value::<T>((*name).into()).unwrap(), parsed);
+        }
+        let by_serde = serde_json::from_value::<T>("none".into()).unwrap_err();
+        assert_eq!("none".parse::<T>().unwrap_err().to_string(), by_serde.to_string());
+    }
 
     #[test]
     fn names_are_those_of_json() {
         assert_eq!(Metric::AveragePrecision.to_string(), "average_precision");
         assert_eq!("edit_kl".parse(), Ok(Metric::EditKl));
         assert_eq!(EditMethod::Beam.to_string(), "beam");
+        same_by_serde::<Test>();
+        same_by_serde::<Metric>();
+        same_by_serde::<EditMethod>();
         let message = "f2".parse::<Metric>().unwrap_err().to_string();
         assert!(message.contains("f2") && message.contains("sufficiency"), "{message}");
     }

@@ -119,6 +119,15 @@ impl ActiveSet {
     pub(crate) fn by_latent(&self) -> &[u32] {
         &self.by_latent
     }
+
+    /// One number an entry, given by latent, in the order of the rows; `[N]`.
+    pub(crate) fn in_row_order(&self, numbers: impl IntoIterator<Item = f32>) -> Vec<f32> {
+        let mut by_row = vec![0.0; self.len()];
+        for (&entry, number) in self.by_latent.iter().zip(numbers) {
+            by_row[entry as usize] = number;
+        }
+        by_row
+    }
 }
 
 #[cfg(test)]
@@ -134,5 +143,7 @@ mod tests {
         assert_eq!(set.of_latent(3), [0]);
         assert!(set.of_latent(1).is_empty());
         assert_eq!((set.row_of(1), set.row_of(2)), (0, 2));
+        // The first row lists latent 3 before latent 0.
+        assert_eq!(set.in_row_order([1.0, 2.0, 3.0]), [3.0, 1.0, 2.0]);
     }
 }

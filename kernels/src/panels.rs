@@ -156,11 +156,8 @@ pub(crate) fn decode_backward(
             });
         });
     });
-    let mut of_values = vec![0.0_f32; set.len()];
-    for (&entry, product) in set.by_latent().iter().zip(products) {
-        of_values[entry as usize] = factor * product;
-    }
-    (of_values, of_decoder)
+    let of_values = products.into_iter().map(|product| factor * product);
+    (set.in_row_order(of_values), of_decoder)
 }
 
 /// Cuts numbers of all entries by latent, `[N]`, into those of each task's latents.

@@ -142,11 +142,7 @@ pub(crate) fn decode_backward(
         });
         of_entries
     });
-    let mut of_values = vec![0.0_f32; set.len()];
-    for (&entry, gradient) in set.by_latent().iter().zip(by_latent.into_iter().flatten()) {
-        of_values[entry as usize] = gradient;
-    }
-    (of_values, of_decoder)
+    (set.in_row_order(by_latent.into_iter().flatten()), of_decoder)
 }
 
 /// The first of the gradients of [`decode_backward`] alone.
