@@ -63,6 +63,11 @@ pub fn bf16_instruction_set() -> &'static str {
     crate::instruction_set()
 }
 
+/// Whether products in bf16 take a fraction of the time of those in `f32` on this machine: with AMX they do.
+pub(crate) fn are_much_faster() -> bool {
+    bf16_instruction_set() == "AMX-BF16"
+}
+
 /// `a b`, row by row.
 ///
 /// # Panics

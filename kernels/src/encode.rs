@@ -7,21 +7,15 @@
 
 use std::time::{Duration, Instant};
 
-use burn::tensor::Tensor;
-use rayon::prelude::*;
-
 use crate::bf16::Packed;
 use crate::gemm::{Matrix, gemm_over};
-use crate::scan::{self, Entry, NotComparable, Scratch};
-use crate::vector::simd;
+use crate::screen::{self, Screen};
+use crate::search::{Among, BLOCK_ROWS, Found, FoundInRows, Search};
 use crate::{ActiveSet, Precision, host};
+use burn::tensor::Tensor;
 
-/// Rows of a block: its pre-activations at F = 6,144 fill 12 MB.
-const BLOCK_ROWS: usize = 512;
-/// Rows of the first block when selection is over the whole batch: it has no bound yet and keeps every positive entry.
-const FIRST_BLOCK_ROWS: usize = 128;
-/// Rows that one task of the thread pool searches.
-const ROWS_PER_TASK: usize = 16;
+/// Auxiliary latents are multiplied in `f32`; where more than one in so many latents is one, all are.
+const AUXILIARY_SHARE: usize = 4;
 
 /// Which entries are active.
 #[derive(Debug, Clone, Copy)]
@@ -101,21 +95,24 @@ pub fn encode(
     let ([n_rows, d], [n_latents, _]) = (x.dims(), w_enc.dims());
     let (x, w_enc, b_enc) = (host::read(x), host::read(w_enc), host::read(b_enc));
     let (x, w_enc, b_enc) = (x.as_slice(), w_enc.as_slice(), b_enc.as_slice());
-    let start = Instant::now();
-    let weights = Weights::new(Matrix::rows(w_enc, d).transposed(), precision); // [D, F]
-    let mut encode_time = start.elapsed();
-    let among = auxiliary.map(|auxiliary| Among::new(auxiliary, n_latents, scales));
+    let mut times = Times::default();
+    let among = auxiliary.map(|auxiliary| Among::new(auxiliary, b_enc, scales));
+    let encoder = Encoder {
+        weights: times.encoding(|| Weights::new(Matrix::rows(w_enc, d).transposed(), precision)), // [D, F]
+        of_auxiliary: among.as_ref().map(|among| among.encoder(w_enc, d)).unwrap_or_default(),
+        d,
+    };
+    let few_auxiliary = auxiliary.is_none_or(|auxiliary| auxiliary.latents.len() * AUXILIARY_SHARE <= n_latents);
+    let mut screen = match precision {
+        Precision::F32 if few_auxiliary => times.encoding(|| Screen::new(w_enc, b_enc, n_rows)),
+        _ => None,
+    };
     let mut block = Vec::with_capacity(BLOCK_ROWS.min(n_rows) * n_latents);
     let mut found = Found::new(rule);
-    let mut auxiliary_rows = Rows::default();
-    let mut select_time = Duration::ZERO;
     let mut first = 0;
     while first < n_rows {
         let rows = found.block_rows(first).min(n_rows - first);
-        let start = Instant::now();
-        weights.multiply_over(&mut block, Matrix::rows(&x[first * d..][..rows * d], d)); // [rows, F]
-        encode_time += start.elapsed();
-        let start = Instant::now();
+        let x = &x[first * d..][..rows * d];
         let search = Search {
             b_enc,
             rule,
@@ -123,29 +120,104 @@ pub fn encode(
             scales,
             among: among.as_ref(),
         };
-        let tasks: Vec<(Rows, Rows)> = block
-            .par_chunks_mut(ROWS_PER_TASK * n_latents)
-            .enumerate()
-            .map(|(task, rows)| search.rows(first + task * ROWS_PER_TASK, rows))
-            .collect::<Result<_, _>>()?;
-        for (active, second) in tasks {
-            found.rows.extend(&active);
-            auxiliary_rows.extend(&second);
-        }
-        found.prune();
-        select_time += start.elapsed();
+        let may_screen = found.most_per_row(first) <= screen::most_left(n_latents);
+        // A screen that leaves too many entries of one block would leave too many of the next.
+        let screened = match screen.take_if(|_| may_screen) {
+            Some(tried) => {
+                let in_block = encoder.search_screened(&tried, x, first, &search, &mut block, &mut times)?;
+                screen = in_block.is_some().then_some(tried);
+                in_block
+            }
+            None => None,
+        };
+        let in_block = match screened {
+            Some(in_block) => in_block,
+            None => encoder.search(x, first, &search, &mut block, &mut times)?,
+        };
+        times.selecting(|| found.extend(&in_block));
         first += rows;
     }
-    let start = Instant::now();
-    let active = found.rows.encoded(n_latents);
-    let auxiliary = auxiliary.map(|_| auxiliary_rows.encoded(n_latents));
-    select_time += start.elapsed();
+    let (active, auxiliary) = times.selecting(|| {
+        let second = auxiliary.map(|_| found.auxiliary.encoded(n_latents));
+        (found.rows.encoded(n_latents), second)
+    });
     Ok(Encoding {
         active,
         auxiliary,
-        encode_time,
-        select_time,
+        encode_time: times.encode,
+        select_time: times.select,
     })
+}
+
+/// Time spent so far.
+#[derive(Debug, Default)]
+struct Times {
+    encode: Duration,
+    select: Duration,
+}
+
+impl Times {
+    fn encoding<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        timed(&mut self.encode, work)
+    }
+
+    fn selecting<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        timed(&mut self.select, work)
+    }
+}
+
+fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let out = work();
+    *total += start.elapsed();
+    out
+}
+
+/// What rows are multiplied with.
+struct Encoder<'a> {
+    weights: Weights<'a>,
+    /// The rows of the auxiliary latents, `[latents, D]`.
+    of_auxiliary: Vec<f32>,
+    d: usize,
+}
+
+impl Encoder<'_> {
+    /// Searches all products of a block of rows; `first` is the number of its first row in the batch.
+    fn search(
+        &self,
+        x: &[f32],
+        first: usize,
+        search: &Search<'_>,
+        block: &mut Vec<f32>,
+        times: &mut Times,
+    ) -> Result<Vec<FoundInRows>, NotFinite> {
+        times.encoding(|| self.weights.multiply_over(block, Matrix::rows(x, self.d))); // [rows, F]
+        times.selecting(|| search.block(first, block))
+    }
+
+    /// As [`Encoder::search`], by a screen; nothing where it leaves too many entries.
+    fn search_screened(
+        &self,
+        screen: &Screen<'_>,
+        x: &[f32],
+        first: usize,
+        search: &Search<'_>,
+        block: &mut Vec<f32>,
+        times: &mut Times,
+    ) -> Result<Option<Vec<FoundInRows>>, NotFinite> {
+        times.encoding(|| screen.multiply_over(block, x)); // [rows, F]
+        let Some(candidates) = times.selecting(|| screen.candidates(block, x, search)) else {
+            return Ok(None);
+        };
+        let values = times.encoding(|| screen.pre_activations(x, &candidates)); // [N]
+        if search.among.is_some() {
+            let of_auxiliary = Matrix::rows(&self.of_auxiliary, self.d).transposed(); // [D, latents]
+            times.encoding(|| gemm_over(block, Matrix::rows(x, self.d), of_auxiliary)); // [rows, latents]
+        }
+        times
+            .selecting(|| search.candidates(first, &candidates, &values, block))
+            .map(Some)
+    }
 }
 
 /// The right factor of every block's product.
@@ -168,178 +240,5 @@ impl<'a> Weights<'a> {
             Self::F32(weights) => gemm_over(out, rows, *weights),
             Self::Bf16(weights) => weights.multiply_over(out, rows),
         }
-    }
-}
-
-/// How the rows of a block are searched.
-struct Search<'a> {
-    b_enc: &'a [f32],
-    rule: Rule<'a>,
-    /// A score that entries must exceed where selection is over the whole batch.
-    bound: f32,
-    scales: Option<&'a [f32]>,
-    among: Option<&'a Among<'a>>,
-}
-
-impl Search<'_> {
-    /// Active and auxiliary entries of some rows of products, to which the bias is added; `first` is the number of the first
-    /// row in the batch.
-    fn rows(&self, first: usize, block: &mut [f32]) -> Result<(Rows, Rows), NotFinite> {
-        let (mut active, mut second, mut scratch) = (Rows::default(), Rows::default(), Scratch::default());
-        for (i, row) in block.chunks_exact_mut(self.b_enc.len()).enumerate() {
-            let (entries, scratch) = (&mut active.entries, &mut scratch);
-            simd!(|| match self.rule {
-                Rule::PerRow(k) => scan::largest(row, self.b_enc, self.scales, k, scratch, entries),
-                Rule::PerBatch(_) => scan::above_score(row, self.b_enc, self.scales, self.bound, scratch, entries),
-                Rule::Above(bounds) => scan::above(row, self.b_enc, bounds, scratch, entries),
-            })
-            .map_err(|NotComparable| NotFinite { row: first + i })?;
-            active.end_row();
-            if let Some(among) = self.among {
-                among
-                    .search(row, scratch, &mut second.entries)
-                    .map_err(|NotComparable| NotFinite { row: first + i })?;
-                second.end_row();
-            }
-        }
-        Ok((active, second))
-    }
-}
-
-/// The second selection: what of its latents is the same for every row.
-struct Among<'a> {
-    latents: &'a [u32],
-    k: usize,
-    /// Zeros: the bias is in the pre-activations already.
-    no_bias: Vec<f32>,
-    scales: Option<Vec<f32>>,
-}
-
-impl<'a> Among<'a> {
-    fn new(Auxiliary { latents, k }: Auxiliary<'a>, n_latents: usize, scales: Option<&[f32]>) -> Self {
-        assert!(
-            latents.iter().all(|&latent| (latent as usize) < n_latents),
-            "auxiliary latents"
-        );
-        Self {
-            latents,
-            k,
-            no_bias: vec![0.0; latents.len()],
-            scales: scales.map(|scales| latents.iter().map(|&latent| scales[latent as usize]).collect()),
-        }
-    }
-
-    /// Appends the largest positive scores of these latents in a row of pre-activations.
-    fn search(&self, row: &[f32], scratch: &mut Scratch, out: &mut Vec<Entry>) -> Result<(), NotComparable> {
-        let first = out.len();
-        let mut of_latents: Vec<f32> = self.latents.iter().map(|&latent| row[latent as usize]).collect();
-        simd!(|| scan::largest(
-            &mut of_latents,
-            &self.no_bias,
-            self.scales.as_deref(),
-            self.k,
-            scratch,
-            out
-        ))?;
-        for entry in &mut out[first..] {
-            entry.latent = self.latents[entry.latent as usize];
-        }
-        Ok(())
-    }
-}
-
-/// Entries row by row, within a row by latent.
-#[derive(Debug, Default)]
-struct Rows {
-    entries: Vec<Entry>,
-    /// Where the entries of each row end.
-    ends: Vec<usize>,
-}
-
-impl Rows {
-    fn end_row(&mut self) {
-        self.ends.push(self.entries.len());
-    }
-
-    fn extend(&mut self, later: &Self) {
-        let before = self.entries.len();
-        self.entries.extend_from_slice(&later.entries);
-        self.ends.extend(later.ends.iter().map(|end| before + end));
-    }
-
-    fn encoded(&self, n_latents: usize) -> Encoded {
-        Encoded {
-            set: ActiveSet::new(
-                n_latents,
-                self.entries.iter().map(|entry| entry.latent).collect(),
-                &self.ends,
-            ),
-            values: self.entries.iter().map(|entry| entry.value).collect(),
-        }
-    }
-}
-
-/// What blocks have given so far.
-struct Found {
-    /// Entries of the whole batch that may be kept, if the rule bounds them together.
-    per_batch: Option<usize>,
-    rows: Rows,
-    /// A score that entries must exceed: with `per_batch`, the smallest of that many larger ones seen.
-    bound: f32,
-}
-
-impl Found {
-    fn new(rule: Rule<'_>) -> Self {
-        Self {
-            per_batch: match rule {
-                Rule::PerBatch(n) => Some(n),
-                Rule::PerRow(_) | Rule::Above(_) => None,
-            },
-            rows: Rows::default(),
-            bound: 0.0,
-        }
-    }
-
-    /// Rows of the next block, which begins with row `first`.
-    fn block_rows(&self, first: usize) -> usize {
-        match self.per_batch {
-            Some(_) => first.clamp(FIRST_BLOCK_ROWS, BLOCK_ROWS),
-            None => BLOCK_ROWS,
-        }
-    }
-
-    /// Drops what can no longer be among the largest entries of the batch.
-    fn prune(&mut self) {
-        let Rows { entries, ends } = &mut self.rows;
-        let Some(keep) = self.per_batch.filter(|&keep| entries.len() > keep) else {
-            return;
-        };
-        if keep == 0 {
-            entries.clear();
-            ends.fill(0);
-            self.bound = f32::MAX;
-            return;
-        }
-        let mut scores: Vec<f32> = entries.iter().map(|entry| entry.score).collect();
-        let place = scores.len() - keep;
-        let (_, &mut least, above) = scores.select_nth_unstable_by(place, f32::total_cmp);
-        // Entries that equal the least kept score fill the places that greater ones leave, in the order of the rows.
-        let mut ties = keep - above.iter().filter(|&&score| score > least).count();
-        let mut kept = 0;
-        let mut from = 0;
-        for end in ends.iter_mut() {
-            for place in from..*end {
-                let entry = entries[place];
-                let tie = entry.score == least && ties > 0;
-                ties -= usize::from(tie);
-                if tie || entry.score > least {
-                    entries[kept] = entry;
-                    kept += 1;
-                }
-            }
-            from = std::mem::replace(end, kept);
-        }
-        entries.truncate(kept);
-        self.bound = least;
     }
 }

@@ -47,6 +47,8 @@ pub mod random;
 mod reconstruction;
 mod scalar;
 mod scan;
+mod screen;
+mod search;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod segments_gpu;
 mod select;

@@ -33,13 +33,13 @@ pub(crate) struct NotComparable;
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     /// Largest score of each group, `[groups]`.
-    maxima: Vec<f32>,
+    pub(crate) maxima: Vec<f32>,
     /// Latents that may be active.
-    candidates: Vec<u32>,
+    pub(crate) candidates: Vec<u32>,
     /// Scores of the candidates.
-    scores: Vec<f32>,
+    pub(crate) scores: Vec<f32>,
     /// Scores of a whole row, where they are not its values; `[F]`.
-    scaled: Vec<f32>,
+    pub(crate) scaled: Vec<f32>,
 }
 
 /// Adds the bias to a row of products and appends its `k` largest positive scores to `out`, by latent; of equal scores the
@@ -74,25 +74,32 @@ pub(crate) fn largest(
     let scored = score(row, scales, scaled);
     make_room(candidates, scored.len());
     let found = at_least(scored, lower_bound(scored, k, maxima), candidates);
-    let candidates = &candidates[..found];
-    let entry = |&latent: &u32| Entry {
-        latent,
-        value: row[latent as usize],
-        score: scored[latent as usize],
-    };
-    if candidates.iter().map(entry).any(|entry| !entry.score.is_finite()) {
+    keep_largest(entries_at(&candidates[..found], row, scored), k, scores, out)
+}
+
+/// Appends the `k` entries with the largest scores to `out`, in their order; of equal scores the first are kept. All scores must be
+/// comparable.
+#[inline(always)]
+pub(crate) fn keep_largest(
+    entries: impl Iterator<Item = Entry> + Clone,
+    k: usize,
+    scores: &mut Vec<f32>,
+    out: &mut Vec<Entry>,
+) -> Result<(), NotComparable> {
+    scores.clear();
+    scores.extend(entries.clone().map(|entry| entry.score));
+    if scores.iter().any(|score| !score.is_finite()) {
         return Err(NotComparable);
     }
+    let found = scores.len();
     if found <= k {
-        out.extend(candidates.iter().map(entry));
+        out.extend(entries);
         return Ok(());
     }
-    scores.clear();
-    scores.extend(candidates.iter().map(|&latent| scored[latent as usize]));
     let (_, &mut least, above) = scores.select_nth_unstable_by(found - k, f32::total_cmp);
     // Entries that equal the least kept score fill the places that greater ones leave.
     let mut ties = k - above.iter().filter(|&&score| score > least).count();
-    for entry in candidates.iter().map(entry) {
+    for entry in entries {
         if entry.score > least {
             out.push(entry);
         } else if entry.score == least && ties > 0 {
@@ -124,7 +131,7 @@ pub(crate) fn above_score(
     let candidates = &mut scratch.candidates;
     make_room(candidates, scored.len());
     let found = at_least(scored, bound.next_up(), candidates);
-    append(&candidates[..found], row, scored, out)
+    append(entries_at(&candidates[..found], row, scored), out)
 }
 
 /// Adds the bias to a row of products and appends the entries whose value is greater than their latent's bound, by latent.
@@ -144,36 +151,13 @@ pub(crate) fn above(
     let row = &*row;
     let candidates = &mut scratch.candidates;
     make_room(candidates, row.len());
-    let mut found = 0;
-    let (chunks, rest) = row.as_chunks::<LANES>();
-    let (bounds, bounds_of_rest) = bounds.as_chunks::<LANES>();
-    for (index, (chunk, bounds)) in chunks.iter().zip(bounds).enumerate() {
-        let mut any = false;
-        for lane in 0..LANES {
-            // NaN is "not below".
-            any |= !(chunk[lane] <= bounds[lane]);
-        }
-        if any {
-            let slots = &mut candidates[found..found + LANES];
-            let mut n = 0;
-            for lane in 0..LANES {
-                slots[n % LANES] = (index * LANES + lane) as u32;
-                n += usize::from(!(chunk[lane] <= bounds[lane]));
-            }
-            found += n;
-        }
-    }
-    let first = chunks.len() * LANES;
-    for (lane, (value, bound)) in rest.iter().zip(bounds_of_rest).enumerate() {
-        candidates[found] = (first + lane) as u32;
-        found += usize::from(!(value <= bound));
-    }
-    append(&candidates[..found], row, row, out)
+    let found = greater(row, bounds, candidates);
+    append(entries_at(&candidates[..found], row, row), out)
 }
 
 /// Room for the places of `n` scores and a chunk more, whatever stands there.
 #[inline(always)]
-fn make_room(candidates: &mut Vec<u32>, n: usize) {
+pub(crate) fn make_room(candidates: &mut Vec<u32>, n: usize) {
     if candidates.len() < n + LANES {
         candidates.resize(n + LANES, 0);
     }
@@ -197,7 +181,7 @@ fn score<'a>(values: &'a [f32], scales: Option<&[f32]>, scaled: &'a mut Vec<f32>
 
 /// A positive number that at least `k` of the scores reach, if so many are positive.
 #[inline(always)]
-fn lower_bound(scores: &[f32], k: usize, maxima: &mut Vec<f32>) -> f32 {
+pub(crate) fn lower_bound(scores: &[f32], k: usize, maxima: &mut Vec<f32>) -> f32 {
     let least_positive = f32::from_bits(1);
     if scores.len() <= k {
         return least_positive;
@@ -224,7 +208,7 @@ fn lower_bound(scores: &[f32], k: usize, maxima: &mut Vec<f32>) -> f32 {
 /// Writes the places of the scores that are not below `bound` to `places`, ascending, and returns their number; NaN is not
 /// below anything. `places` has room for [`LANES`] more than there are scores.
 #[inline(always)]
-fn at_least(scores: &[f32], bound: f32, places: &mut [u32]) -> usize {
+pub(crate) fn at_least(scores: &[f32], bound: f32, places: &mut [u32]) -> usize {
     let mut found = 0;
     let (chunks, rest) = scores.as_chunks::<LANES>();
     for (index, chunk) in chunks.iter().enumerate() {
@@ -250,15 +234,54 @@ fn at_least(scores: &[f32], bound: f32, places: &mut [u32]) -> usize {
     found
 }
 
-/// Appends the entries at some latents, all of which must be comparable.
+/// Writes the places of the values that are not at or below their bound to `places`, ascending, and returns their number; NaN is
+/// neither. `places` has room for [`LANES`] more than there are values.
 #[inline(always)]
-fn append(latents: &[u32], values: &[f32], scores: &[f32], out: &mut Vec<Entry>) -> Result<(), NotComparable> {
-    for &latent in latents {
-        let (value, score) = (values[latent as usize], scores[latent as usize]);
-        if !score.is_finite() {
+pub(crate) fn greater(values: &[f32], bounds: &[f32], places: &mut [u32]) -> usize {
+    let mut found = 0;
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    let (bounds, bounds_of_rest) = bounds.as_chunks::<LANES>();
+    for (index, (chunk, bounds)) in chunks.iter().zip(bounds).enumerate() {
+        let mut any = false;
+        for lane in 0..LANES {
+            any |= !(chunk[lane] <= bounds[lane]);
+        }
+        if any {
+            let slots = &mut places[found..found + LANES];
+            let mut n = 0;
+            for lane in 0..LANES {
+                slots[n % LANES] = (index * LANES + lane) as u32;
+                n += usize::from(!(chunk[lane] <= bounds[lane]));
+            }
+            found += n;
+        }
+    }
+    let first = chunks.len() * LANES;
+    for (lane, (value, bound)) in rest.iter().zip(bounds_of_rest).enumerate() {
+        places[found] = (first + lane) as u32;
+        found += usize::from(!(value <= bound));
+    }
+    found
+}
+
+/// The entries of a row at some latents.
+#[inline(always)]
+fn entries_at(latents: &[u32], values: &[f32], scores: &[f32]) -> impl Iterator<Item = Entry> + Clone {
+    latents.iter().map(|&latent| Entry {
+        latent,
+        value: values[latent as usize],
+        score: scores[latent as usize],
+    })
+}
+
+/// Appends entries, all of which must be comparable.
+#[inline(always)]
+pub(crate) fn append(entries: impl Iterator<Item = Entry>, out: &mut Vec<Entry>) -> Result<(), NotComparable> {
+    for entry in entries {
+        if !entry.score.is_finite() {
             return Err(NotComparable);
         }
-        out.push(Entry { latent, value, score });
+        out.push(entry);
     }
     Ok(())
 }

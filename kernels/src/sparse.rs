@@ -108,7 +108,9 @@ pub(crate) fn residual_backward(
         let (of_values, of_decoder) = decode_backward(residual, values, w_dec, factor, d, set);
         (of_values, Some(of_decoder))
     } else {
-        (values_backward(residual, w_dec, factor, d, set), None)
+        let mut of_values = products(residual, w_dec, d, set);
+        of_values.iter_mut().for_each(|x| *x *= factor);
+        (of_values, None)
     };
     let mut of_bias = column_sums(residual, d);
     of_bias.iter_mut().for_each(|x| *x *= factor);
@@ -145,24 +147,23 @@ pub(crate) fn decode_backward(
     (set.in_row_order(by_latent.into_iter().flatten()), of_decoder)
 }
 
-/// The first of the gradients of [`decode_backward`] alone.
-fn values_backward(gradient: &[f32], w_dec: &[f32], factor: f32, d: usize, set: &ActiveSet) -> Vec<f32> {
-    let tasks = set.n_rows().div_ceil(ROWS_PER_TASK);
-    let of_rows = |task: usize| -> Vec<f32> {
-        let mut of_entries = Vec::new();
+/// Product of each entry's row of `x` `[B, D]` and its latent's row of `w` `[F, D]`: `[N]`.
+pub(crate) fn products(x: &[f32], w: &[f32], d: usize, set: &ActiveSet) -> Vec<f32> {
+    let tasks = set.n_latents().div_ceil(LATENTS_PER_TASK);
+    let of_latents = |task: usize| -> Vec<f32> {
+        let mut products = Vec::new();
         simd!(|| {
-            for row in task * ROWS_PER_TASK..((task + 1) * ROWS_PER_TASK).min(set.n_rows()) {
-                let g = &gradient[row * d..][..d];
-                for entry in set.row(row) {
-                    let latent = set.latents()[entry] as usize;
-                    of_entries.push(factor * dot(g, &w_dec[latent * d..][..d]));
+            for latent in task * LATENTS_PER_TASK..((task + 1) * LATENTS_PER_TASK).min(set.n_latents()) {
+                let w = &w[latent * d..][..d];
+                for &entry in set.of_latent(latent) {
+                    products.push(dot(&x[set.row_of(entry) * d..][..d], w));
                 }
             }
         });
-        of_entries
+        products
     };
-    let parts: Vec<Vec<f32>> = (0..tasks).into_par_iter().map(of_rows).collect();
-    parts.concat()
+    let by_latent: Vec<Vec<f32>> = (0..tasks).into_par_iter().map(of_latents).collect();
+    set.in_row_order(by_latent.into_iter().flatten())
 }
 
 /// Gradients of the pre-activations `x · W_enc + b_enc` of the active entries, for their gradient `[N]`: of the encoder
