@@ -252,15 +252,77 @@ fn results_do_not_depend_on_the_number_of_threads() {
     );
 }
 
+/// Of the size at which, with AMX, most entries are ruled out by a product in bf16.
+#[test]
+fn large_batches_are_searched_exactly_too_and_alike_by_any_number_of_threads() {
+    let [rows, d, f, k] = [1100, 128, 2048, 6];
+    let mut case = Case::draw(8, rows, d, f, coarse);
+    // So that about one entry in a hundred is positive.
+    case.b_enc.iter_mut().for_each(|b| *b -= 60.0);
+    let h = case.h();
+    let dead: Vec<u32> = (0..f as u32).step_by(9).collect();
+    let bounds: Vec<f32> = (0..f).map(|latent| (latent % 3) as f32).collect();
+    let of_rows = |latents: &[usize], k: usize| -> Vec<usize> {
+        let of_row = |row: usize| {
+            let places: Vec<usize> = latents.iter().map(|latent| row * f + latent).collect();
+            largest(&places, &h, k)
+        };
+        (0..rows).flat_map(of_row).collect()
+    };
+    let every: Vec<usize> = (0..f).collect();
+    let all: Vec<usize> = (0..rows * f).collect();
+    let above: Vec<usize> = all
+        .iter()
+        .copied()
+        .filter(|&place| h[place] > bounds[place % f])
+        .collect();
+    for (rule, expected) in [
+        (Rule::PerRow(k), of_rows(&every, k)),
+        (Rule::PerBatch(k * rows), largest(&all, &h, k * rows)),
+        (Rule::Above(&bounds), above),
+    ] {
+        let run = |threads: usize| {
+            let auxiliary = Some(Auxiliary { latents: &dead, k });
+            let find = || {
+                encode(
+                    &case.x(),
+                    &case.w_enc(),
+                    &case.b_enc(),
+                    rule,
+                    None,
+                    auxiliary,
+                    Precision::F32,
+                )
+            };
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let found = pool.install(find).unwrap();
+            [found.active, found.auxiliary.unwrap()]
+        };
+        let [active, auxiliary] = run(1);
+        assert_eq!(places(&active.set), expected, "{rule:?}");
+        let dead: Vec<usize> = dead.iter().map(|&latent| latent as usize).collect();
+        assert_eq!(places(&auxiliary.set), of_rows(&dead, k));
+        for encoded in [&active, &auxiliary] {
+            let values: Vec<f32> = places(&encoded.set).into_iter().map(|place| h[place]).collect();
+            assert_eq!(encoded.values, values);
+        }
+        let [in_three, _] = run(3);
+        assert!(in_three.set == active.set && in_three.values == active.values);
+    }
+}
+
 #[test]
 fn what_is_not_a_number_is_refused_with_its_row() {
-    for bad in [f32::NAN, f32::INFINITY] {
-        let mut case = Case::draw(1, 9, 4, 40, fine);
-        case.x[6 * 4 + 1] = bad;
-        for rule in [Rule::PerRow(3), Rule::PerBatch(20), Rule::Above(&[0.0; 40])] {
-            for precision in [Precision::F32, Precision::Bf16] {
-                let found = encode(&case.x(), &case.w_enc(), &case.b_enc(), rule, None, None, precision);
-                assert_eq!(found.unwrap_err(), NotFinite { row: 6 });
+    for [rows, d, f] in [[9, 4, 40], [600, 128, 2048]] {
+        for bad in [f32::NAN, f32::INFINITY] {
+            let mut case = Case::draw(1, rows, d, f, fine);
+            case.x[6 * d + 1] = bad;
+            let bounds = vec![0.0; f];
+            for rule in [Rule::PerRow(3), Rule::PerBatch(20), Rule::Above(&bounds)] {
+                for precision in [Precision::F32, Precision::Bf16] {
+                    let found = encode(&case.x(), &case.w_enc(), &case.b_enc(), rule, None, None, precision);
+                    assert_eq!(found.unwrap_err(), NotFinite { row: 6 });
+                }
             }
         }
     }
