@@ -314,9 +314,9 @@ mod tests {
                     let product = |i: usize| f64::from(a[row * k + i]) * f64::from(b[i * n + column]);
                     let exact: f64 = (0..k).map(product).sum();
                     let magnitude: f64 = (0..k).map(|i| product(i).abs()).sum();
-                    // Each factor moves by 2^-9 of itself at most, a product by 2^-8 and 2^-18; sums are in f32.
+                    // Each factor moves by 2^-8 of itself at most, a product by 2^-7 and 2^-16; sums are in f32.
                     let gap = (f64::from(*found) - exact).abs() / magnitude;
-                    assert!(gap <= 2.0_f64.powi(-8) * 1.001 + 1e-5, "{m} {k} {n}, {place}: {gap}");
+                    assert!(gap <= 2.0_f64.powi(-7) * 1.002 + 1e-5, "{m} {k} {n}, {place}: {gap}");
                     worst = worst.max(gap);
                 }
             }

@@ -1,50 +1,23 @@
 //! The encoder of a sparse autoencoder: dense product and exact selection, block by block.
 //!
 //! Pre-activations of a few hundred rows are computed, searched while they are in cache, and overwritten by the next; what
-//! is kept are the active entries and their values.
+//! is kept are the active entries and their values. Where it is faster, only entries that a product in bf16 does not rule out are
+//! computed (`screen.rs`).
 //!
 //! Shapes: `B` rows, `D` width, `F` latents, `N` active entries.
 
 use std::time::{Duration, Instant};
 
+use burn::tensor::Tensor;
+
 use crate::bf16::Packed;
 use crate::gemm::{Matrix, gemm_over};
 use crate::screen::{self, Screen};
-use crate::search::{Among, BLOCK_ROWS, Found, FoundInRows, Search};
-use crate::{ActiveSet, Precision, host};
-use burn::tensor::Tensor;
+use crate::search::{Among, Auxiliary, BLOCK_ROWS, Encoded, Found, FoundInRows, NotFinite, Rule, Search};
+use crate::{Precision, host};
 
-/// Auxiliary latents are multiplied in `f32`; where more than one in so many latents is one, all are.
+/// Auxiliary latents are multiplied in `f32`; where more than one latent in so many is auxiliary, all latents are.
 const AUXILIARY_SHARE: usize = 4;
-
-/// Which entries are active.
-#[derive(Debug, Clone, Copy)]
-pub enum Rule<'a> {
-    /// The largest positive scores of each row, this many at most (TopK with its ReLU).
-    PerRow(usize),
-    /// The largest positive scores of the whole batch, this many at most (BatchTopK).
-    PerBatch(usize),
-    /// Every entry whose pre-activation is above its latent's bound, `[F]` (ReLU, Gated, JumpReLU).
-    Above(&'a [f32]),
-}
-
-/// A second selection among some latents only: AuxK's among the dead ones.
-#[derive(Debug, Clone, Copy)]
-pub struct Auxiliary<'a> {
-    /// The latents, ascending.
-    pub latents: &'a [u32],
-    /// Largest positive scores of each row, this many at most.
-    pub k: usize,
-}
-
-/// Active entries and their pre-activations.
-#[derive(Debug, Clone)]
-pub struct Encoded {
-    /// Which entries.
-    pub set: ActiveSet,
-    /// Pre-activation of each, bias included; `[N]`.
-    pub values: Vec<f32>,
-}
 
 /// What [`encode`] finds.
 #[derive(Debug, Clone)]
@@ -57,13 +30,6 @@ pub struct Encoding {
     pub encode_time: Duration,
     /// Time of selection and sorting.
     pub select_time: Duration,
-}
-
-/// A pre-activation that is NaN or infinite.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotFinite {
-    /// The first such row of the batch.
-    pub row: usize,
 }
 
 /// Pre-activations `x W_encᵀ + b_enc` of the entries that `rule` makes active.
@@ -97,15 +63,18 @@ pub fn encode(
     let (x, w_enc, b_enc) = (x.as_slice(), w_enc.as_slice(), b_enc.as_slice());
     let mut times = Times::default();
     let among = auxiliary.map(|auxiliary| Among::new(auxiliary, b_enc, scales));
-    let encoder = Encoder {
-        weights: times.encoding(|| Weights::new(Matrix::rows(w_enc, d).transposed(), precision)), // [D, F]
-        of_auxiliary: among.as_ref().map(|among| among.encoder(w_enc, d)).unwrap_or_default(),
-        d,
-    };
     let few_auxiliary = auxiliary.is_none_or(|auxiliary| auxiliary.latents.len() * AUXILIARY_SHARE <= n_latents);
     let mut screen = match precision {
         Precision::F32 if few_auxiliary => times.encoding(|| Screen::new(w_enc, b_enc, n_rows)),
         _ => None,
+    };
+    let encoder = Encoder {
+        weights: times.encoding(|| Weights::new(Matrix::rows(w_enc, d).transposed(), precision)), // [D, F]
+        of_auxiliary: match (&screen, &among) {
+            (Some(_), Some(among)) => among.encoder(w_enc, d),
+            _ => Vec::new(),
+        },
+        d,
     };
     let mut block = Vec::with_capacity(BLOCK_ROWS.min(n_rows) * n_latents);
     let mut found = Found::new(rule);
@@ -176,7 +145,7 @@ fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
 /// What rows are multiplied with.
 struct Encoder<'a> {
     weights: Weights<'a>,
-    /// The rows of the auxiliary latents, `[latents, D]`.
+    /// The rows of the auxiliary latents, `[latents, D]`; empty where nothing is screened.
     of_auxiliary: Vec<f32>,
     d: usize,
 }

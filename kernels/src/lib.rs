@@ -70,7 +70,7 @@ pub use adam_state::Moments;
 pub use assignment::assign;
 pub use bf16::bf16_instruction_set;
 pub use device::{Backend, DeviceError, Found, cpu, is_cpu, is_gpu, open};
-pub use encode::{Auxiliary, Encoded, Encoding, NotFinite, Rule, encode};
+pub use encode::{Encoding, encode};
 pub use entries::Entries;
 pub use f16::{narrow_f16, widen_f16};
 pub use gemm::{Matrix, gemm};
@@ -80,6 +80,7 @@ pub use matmul::{Precision, matmul};
 pub use ops::{sparse_decode, sparse_encode};
 pub use reconstruction::{SquaredError, sparse_squared_error};
 pub use scalar::Scalar;
+pub use search::{Auxiliary, Encoded, NotFinite, Rule};
 pub use select::{top_k, top_k_mask};
 pub use sum::{sum, variance};
 pub use transformer::{

@@ -12,9 +12,44 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::ActiveSet;
-use crate::encode::{Auxiliary, Encoded, NotFinite, Rule};
 use crate::scan::{self, Entry, NotComparable, Scratch};
 use crate::vector::simd;
+
+/// Which entries are active.
+#[derive(Debug, Clone, Copy)]
+pub enum Rule<'a> {
+    /// The largest positive scores of each row, this many at most (TopK with its ReLU).
+    PerRow(usize),
+    /// The largest positive scores of the whole batch, this many at most (BatchTopK).
+    PerBatch(usize),
+    /// Every entry whose pre-activation is above its latent's bound, `[F]` (ReLU, Gated, JumpReLU).
+    Above(&'a [f32]),
+}
+
+/// A second selection among some latents only: AuxK's among the dead ones.
+#[derive(Debug, Clone, Copy)]
+pub struct Auxiliary<'a> {
+    /// The latents, ascending.
+    pub latents: &'a [u32],
+    /// Largest positive scores of each row, this many at most.
+    pub k: usize,
+}
+
+/// Active entries and their pre-activations.
+#[derive(Debug, Clone)]
+pub struct Encoded {
+    /// Which entries.
+    pub set: ActiveSet,
+    /// Pre-activation of each, bias included; `[N]`.
+    pub values: Vec<f32>,
+}
+
+/// A pre-activation that is NaN or infinite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotFinite {
+    /// The first such row of the batch.
+    pub row: usize,
+}
 
 /// Rows that one task of the thread pool searches.
 pub(crate) const ROWS_PER_TASK: usize = 16;
