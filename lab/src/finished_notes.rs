@@ -12,7 +12,7 @@ const MUCH: f64 = 0.5;
 /// Rows from which on a thousandth of them is more than one.
 const MANY: usize = 1000;
 
-/// Fall of the loss from the third quarter of the steps to the last up to which it counts as settled.
+/// Fall or rise of the loss from the third quarter of the steps to the last up to which it counts as settled.
 const SETTLED: f64 = 0.02;
 
 /// How it turned out. `fall`: by how much of itself its loss fell from the third quarter of the steps to the last.
@@ -44,23 +44,29 @@ pub(crate) fn of_autoencoder(site: TrainingSite, finished: &Finished, fall: Opti
         );
     }
     if let Some(fall) = fall {
-        let percent = fall * 100.0;
-        let _ = match fall <= SETTLED {
-            true => write!(
-                text,
-                "; the loss has settled ({percent:.1} % in the last quarter of the steps)"
-            ),
-            false => write!(
-                text,
-                "; the loss has not settled: it fell by {percent:.1} % in the last quarter, raise `steps`"
-            ),
-        };
+        text.push_str(&of_fall(fall));
     }
     let _ = match summary.held_out {
         true => write!(text, "; on {} held-out rows", summary.rows),
         false => write!(text, "; on {} rows that were trained on", summary.rows),
     };
     text
+}
+
+/// Whether the loss has settled, by how much of itself it fell from the third quarter of the steps to the last.
+fn of_fall(fall: f64) -> String {
+    let percent = fall * 100.0;
+    if fall > SETTLED {
+        format!("; the loss has not settled: it fell by {percent:.1} % in the last quarter, raise `steps`")
+    } else if fall < -SETTLED {
+        // Also when AuxK's term joins it, as latents die.
+        format!(
+            "; the loss has not settled: it rose by {:.1} % in the last quarter",
+            -percent
+        )
+    } else {
+        format!("; the loss has settled ({percent:.1} % in the last quarter of the steps)")
+    }
 }
 
 /// Whether a few rows or one dimension decide what is measured, if they do.
@@ -124,6 +130,14 @@ mod tests {
             &serde_json::from_value(variant).unwrap(),
             &serde_json::from_value(summary).unwrap(),
         )
+    }
+
+    #[test]
+    fn a_loss_that_rises_has_not_settled() {
+        assert!(of_fall(0.011).contains("has settled (1.1 %"));
+        assert!(of_fall(-0.011).contains("has settled (-1.1 %"));
+        assert!(of_fall(0.07).contains("it fell by 7.0 %"));
+        assert!(of_fall(-0.416).contains("it rose by 41.6 %"));
     }
 
     #[test]
