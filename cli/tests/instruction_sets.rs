@@ -9,11 +9,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
-use common::succeeds;
+use common::{saelab, succeeds};
 use serde_json::Value;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/instruction_sets");
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// Scores of the seeds of one family of dictionaries, by all that tells scores apart but the seed.
 type Scores = BTreeMap<String, Vec<f64>>;
@@ -71,9 +70,14 @@ fn range(values: &[f64]) -> f64 {
 fn scores_differ_from_those_of_another_instruction_set_by_less_than_those_of_seeds() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
+    let program = saelab(&[]);
     let mut evaluate = Command::new("bash");
-    evaluate.current_dir(ROOT).arg(format!("{FOLDER}/evaluate.sh"));
-    succeeds(evaluate.arg(&run).arg(env!("CARGO_BIN_EXE_saelab")).output().unwrap());
+    evaluate.current_dir(program.get_current_dir().unwrap());
+    evaluate
+        .arg(format!("{FOLDER}/evaluate.sh"))
+        .arg(&run)
+        .arg(program.get_program());
+    succeeds(evaluate.output().unwrap());
     let report: Value = serde_json::from_slice(&fs::read(run.join("report.json")).unwrap()).unwrap();
     let (here, there) = (of_report(&report), of_fixture());
     assert_eq!(here.keys().collect::<Vec<_>>(), there.keys().collect::<Vec<_>>());
