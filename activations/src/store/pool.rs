@@ -211,6 +211,7 @@ impl Pool {
         let (hook, cut) = &selection.hooks[index];
         let bytes = manifest.hooks.get(hook).map_or(0, |entry| entry.width) * manifest.dtype.size();
         let Held { pages, places } = &self.hooks[index];
+        out.reserve(rows.len() * cut.width);
         for &row in rows {
             let (page, inside) = places[row as usize];
             let start = inside as usize * bytes;

@@ -392,10 +392,10 @@ impl Plan {
     }
 
     fn empty(&self, step: usize) -> Batch {
-        let values = |(_, cut): &(HookPoint, super::reader::Cut)| Vec::with_capacity(self.batch * cut.width);
         Batch {
             step,
-            values: self.selection.hooks.iter().map(values).collect(),
+            // No room is made yet: the width in a manifest is not that of the shards until these have been read.
+            values: vec![Vec::new(); self.selection.hooks.len()],
             rows: Vec::new(),
         }
     }
