@@ -90,15 +90,14 @@ pub fn encode(
             among: among.as_ref(),
         };
         let may_screen = found.most_per_row(first) <= screen::most_left(n_latents);
-        // A screen that leaves too many entries of one block would leave too many of the next.
-        let screened = match screen.take_if(|_| may_screen) {
-            Some(tried) => {
-                let in_block = encoder.search_screened(&tried, x, first, &search, &mut block, &mut times)?;
-                screen = in_block.is_some().then_some(tried);
-                in_block
-            }
+        let screened = match screen.as_ref().filter(|_| may_screen) {
+            Some(screen) => encoder.search_screened(screen, x, first, &search, &mut block, &mut times)?,
             None => None,
         };
+        // A screen that leaves too many entries of one block would leave too many of the next.
+        if may_screen && screened.is_none() {
+            screen = None;
+        }
         let in_block = match screened {
             Some(in_block) => in_block,
             None => encoder.search(x, first, &search, &mut block, &mut times)?,

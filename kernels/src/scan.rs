@@ -77,8 +77,8 @@ pub(crate) fn largest(
     keep_largest(entries_at(&candidates[..found], row, scored), k, scores, out)
 }
 
-/// Appends the `k` entries with the largest scores to `out`, in their order; of equal scores the first are kept. All scores must be
-/// comparable.
+/// Appends the `k` entries with the largest scores to `out`, in their order; of equal scores the first are kept. A score that is NaN
+/// or infinite is an error.
 #[inline(always)]
 pub(crate) fn keep_largest(
     entries: impl Iterator<Item = Entry> + Clone,
@@ -179,7 +179,8 @@ fn score<'a>(values: &'a [f32], scales: Option<&[f32]>, scaled: &'a mut Vec<f32>
     scaled
 }
 
-/// A positive number that at least `k` of the scores reach, if so many are positive.
+/// A positive number that at least `k` of the scores reach, if so many are positive. NaN counts for nothing here, and is found with the
+/// candidates.
 #[inline(always)]
 pub(crate) fn lower_bound(scores: &[f32], k: usize, maxima: &mut Vec<f32>) -> f32 {
     let least_positive = f32::from_bits(1);
@@ -189,13 +190,18 @@ pub(crate) fn lower_bound(scores: &[f32], k: usize, maxima: &mut Vec<f32>) -> f3
     let groups = (4 * k).next_multiple_of(GROUPS);
     if scores.len() < 2 * groups {
         maxima.clear();
-        maxima.extend_from_slice(scores);
+        maxima.extend(scores.iter().map(|&score| {
+            if score > f32::NEG_INFINITY {
+                score
+            } else {
+                f32::NEG_INFINITY
+            }
+        }));
     } else {
         maxima.clear();
         maxima.resize(groups, f32::NEG_INFINITY);
         for chunk in scores.chunks(groups) {
             for (most, &score) in maxima.iter_mut().zip(chunk) {
-                // NaN is passed over here, and found with the candidates.
                 *most = if score > *most { score } else { *most };
             }
         }
@@ -274,7 +280,7 @@ fn entries_at(latents: &[u32], values: &[f32], scores: &[f32]) -> impl Iterator<
     })
 }
 
-/// Appends entries, all of which must be comparable.
+/// Appends entries to `out`; a score that is NaN or infinite is an error.
 #[inline(always)]
 pub(crate) fn append(entries: impl Iterator<Item = Entry>, out: &mut Vec<Entry>) -> Result<(), NotComparable> {
     for entry in entries {
@@ -284,4 +290,23 @@ pub(crate) fn append(entries: impl Iterator<Item = Entry>, out: &mut Vec<Entry>)
         out.push(entry);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_that_are_nan_do_not_raise_the_lower_bound() {
+        let few = [f32::NAN, 3.0, -f32::NAN, 2.0, 1.0, -1.0];
+        assert_eq!(lower_bound(&few, 2, &mut Vec::new()), 2.0);
+        // Of many scores the maxima of groups are compared.
+        let many: Vec<f32> = few
+            .iter()
+            .copied()
+            .chain((0..1000).map(|i| -f32::from(i as u16)))
+            .collect();
+        assert_eq!(lower_bound(&many, 2, &mut Vec::new()), 2.0);
+        assert_eq!(lower_bound(&many, 7, &mut Vec::new()), f32::from_bits(1));
+    }
 }

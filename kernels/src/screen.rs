@@ -11,7 +11,7 @@
 
 use rayon::prelude::*;
 
-use crate::bf16::{Packed, are_much_faster, round};
+use crate::bf16::{Packed, are_much_faster, nearest};
 use crate::gemm::Matrix;
 use crate::scan::{self, Scratch};
 use crate::search::{ROWS_PER_TASK, Rule, Search};
@@ -24,7 +24,7 @@ const MOST_LEFT: f64 = 1.0 / 16.0;
 const LEAST_NUMBERS: usize = 1 << 18;
 /// Least width of an encoder; below it the search costs as much as the product.
 const LEAST_WIDTH: usize = 128;
-/// Fewest rows, since the encoder is rounded anew for every batch.
+/// Fewest rows of a batch that is screened: the encoder is rounded once a batch, which does not pay for few rows.
 const LEAST_ROWS: usize = 512;
 /// Norms below this count as this much, far above what is lost where squares or bf16 underflow.
 const LEAST_NORM: f32 = 1e-10;
@@ -204,7 +204,7 @@ impl Length {
     fn of(row: &[f32]) -> Self {
         let mut errors = Vec::with_capacity(row.len());
         let (squares, of_errors) = simd!(|| {
-            errors.extend(row.iter().map(|&x| x - f32::from_bits(round(x) << 16)));
+            errors.extend(row.iter().map(|&x| x - nearest(x)));
             (dot(row, row), dot(&errors, &errors))
         });
         let norm = squares.sqrt() * SLACK;
@@ -331,8 +331,8 @@ mod tests {
                 // Where too many are left, the screen says so.
                 if let Some(candidates) = screen.candidates(&block, &case.x, &search) {
                     let values = screen.pre_activations(&case.x, &candidates);
-                    let mut of_dead = case.products(&among.encoder(&case.w_enc, d));
-                    let found = search.candidates(0, &candidates, &values, &mut of_dead).unwrap();
+                    let of_dead = case.products(&among.encoder(&case.w_enc, d));
+                    let found = search.candidates(0, &candidates, &values, &of_dead).unwrap();
                     let (expected, found) = (encoded(&all, f), encoded(&found, f));
                     prop_assert_eq!(found.each_ref().map(bits), expected.each_ref().map(bits));
                 }
@@ -387,7 +387,7 @@ mod tests {
             let Length { norm, error } = Length::of(&row);
             let length = |of: &dyn Fn(f32) -> f64| row.iter().map(|&x| of(x).powi(2)).sum::<f64>().sqrt();
             assert!(f64::from(norm) >= length(&f64::from), "{factor}");
-            let changed = |x: f32| f64::from(x) - f64::from(f32::from_bits(round(x) << 16));
+            let changed = |x: f32| f64::from(x) - f64::from(nearest(x));
             assert!(f64::from(error) >= length(&changed), "{factor}");
         }
     }

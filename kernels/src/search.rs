@@ -97,9 +97,9 @@ impl Search<'_> {
             .map_err(refused)?;
             active.end_row();
             if let Some(among) = self.among {
-                let mut of_latents: Vec<f32> = among.latents.iter().map(|&latent| products[latent as usize]).collect();
+                let of_latents = among.latents.iter().map(|&latent| products[latent as usize]).collect();
                 among
-                    .largest(&mut of_latents, &among.no_bias, scratch, &mut auxiliary.entries)
+                    .largest(of_latents, scratch, &mut auxiliary.entries)
                     .map_err(refused)?;
                 auxiliary.end_row();
             }
@@ -107,28 +107,25 @@ impl Search<'_> {
         Ok(FoundInRows { active, auxiliary })
     }
 
-    /// Entries of a block of which only some, `candidates`, can be active; `values` are their pre-activations, `[N]`, and `products`
-    /// those of the auxiliary latents without their bias, `[rows, latents]`.
+    /// As [`Search::block`], for a block whose active entries are among `candidates`.
+    ///
+    /// # Shapes
+    ///
+    /// - values: `[N]`, the pre-activations of the candidates
+    /// - of_auxiliary: `[rows, latents]`, the products of the auxiliary latents, without their bias
     pub(crate) fn candidates(
         &self,
         first: usize,
         candidates: &ActiveSet,
         values: &[f32],
-        products: &mut [f32],
+        of_auxiliary: &[f32],
     ) -> Result<Vec<FoundInRows>, NotFinite> {
-        let tasks = candidates.n_rows().div_ceil(ROWS_PER_TASK);
-        let mut of_auxiliary: Vec<&mut [f32]> = match self.among {
-            Some(among) => products.chunks_mut(ROWS_PER_TASK * among.latents.len()).collect(),
-            None => Vec::new(),
-        };
-        of_auxiliary.resize_with(tasks, Default::default);
-        of_auxiliary
+        (0..candidates.n_rows().div_ceil(ROWS_PER_TASK))
             .into_par_iter()
-            .enumerate()
-            .map(|(task, products)| {
+            .map(|task| {
                 let start = task * ROWS_PER_TASK;
                 let rows = start..(start + ROWS_PER_TASK).min(candidates.n_rows());
-                self.candidates_of_rows(first, rows, candidates, values, products)
+                self.candidates_of_rows(first, rows, candidates, values, of_auxiliary)
             })
             .collect()
     }
@@ -139,10 +136,9 @@ impl Search<'_> {
         rows: Range<usize>,
         candidates: &ActiveSet,
         values: &[f32],
-        products: &mut [f32],
+        of_auxiliary: &[f32],
     ) -> Result<FoundInRows, NotFinite> {
         let (mut active, mut auxiliary, mut scratch) = (Rows::default(), Rows::default(), Scratch::default());
-        let mut products = products.chunks_exact_mut(self.among.map_or(1, |among| among.latents.len()));
         for row in rows {
             let refused = |NotComparable| NotFinite { row: first + row };
             let range = candidates.row(row);
@@ -167,9 +163,15 @@ impl Search<'_> {
             }
             .map_err(refused)?;
             active.end_row();
-            if let (Some(among), Some(products)) = (self.among, products.next()) {
+            if let Some(among) = self.among {
+                let n = among.latents.len();
+                let products = of_auxiliary[row * n..][..n].iter();
+                let of_latents = products
+                    .zip(&among.bias)
+                    .map(|(product, bias)| product + bias)
+                    .collect();
                 among
-                    .largest(products, &among.bias, &mut scratch, &mut auxiliary.entries)
+                    .largest(of_latents, &mut scratch, &mut auxiliary.entries)
                     .map_err(refused)?;
                 auxiliary.end_row();
             }
@@ -183,7 +185,7 @@ pub(crate) struct Among<'a> {
     latents: &'a [u32],
     k: usize,
     bias: Vec<f32>,
-    /// Zeros, for pre-activations that have their bias already.
+    /// Zeros: the bias is in the pre-activations already.
     no_bias: Vec<f32>,
     scales: Option<Vec<f32>>,
 }
@@ -214,16 +216,22 @@ impl<'a> Among<'a> {
         rows.concat()
     }
 
-    /// Appends the largest positive scores of these latents in a row of their products, to which `bias` is added.
+    /// Appends the largest positive scores of these latents, given the pre-activations of a row.
     fn largest(
         &self,
-        of_latents: &mut [f32],
-        bias: &[f32],
+        mut of_latents: Vec<f32>,
         scratch: &mut Scratch,
         out: &mut Vec<Entry>,
     ) -> Result<(), NotComparable> {
         let first = out.len();
-        simd!(|| scan::largest(of_latents, bias, self.scales.as_deref(), self.k, scratch, out))?;
+        simd!(|| scan::largest(
+            &mut of_latents,
+            &self.no_bias,
+            self.scales.as_deref(),
+            self.k,
+            scratch,
+            out
+        ))?;
         for entry in &mut out[first..] {
             entry.latent = self.latents[entry.latent as usize];
         }

@@ -9,8 +9,8 @@
 
 use burn::tensor::Tensor;
 use kernels::{
-    ActiveSet, Auxiliary, Entries, NotFinite, Precision, Rule, cpu, encode, from_vec, matmul, random, sparse_decode,
-    sparse_encode, to_vec,
+    ActiveSet, Auxiliary, Encoding, Entries, NotFinite, Precision, Rule, cpu, encode, from_vec, matmul, random,
+    sparse_decode, sparse_encode, to_vec,
 };
 use proptest::prelude::*;
 
@@ -55,6 +55,17 @@ impl Case {
 
     fn b_enc(&self) -> Tensor<1> {
         from_vec(self.b_enc.clone(), [self.f], &cpu())
+    }
+
+    fn encode(
+        &self,
+        rule: Rule<'_>,
+        scales: Option<&[f32]>,
+        auxiliary: Option<Auxiliary<'_>>,
+        precision: Precision,
+    ) -> Result<Encoding, NotFinite> {
+        let (x, w_enc, b_enc) = (self.x(), self.w_enc(), self.b_enc());
+        encode(&x, &w_enc, &b_enc, rule, scales, auxiliary, precision)
     }
 
     /// Pre-activations one by one.
@@ -110,7 +121,7 @@ proptest! {
         let score = |place: usize| h[place] * scales.as_ref().map_or(1.0, |scales| scales[place % f]);
         let scores: Vec<f32> = (0..rows * f).map(score).collect();
         let find = |rule, auxiliary| {
-            encode(&case.x(), &case.w_enc(), &case.b_enc(), rule, scales.as_deref(), auxiliary, precision).unwrap()
+            case.encode(rule, scales.as_deref(), auxiliary, precision).unwrap()
         };
 
         let of_row = |row: usize, k: usize| largest(&(row * f..(row + 1) * f).collect::<Vec<_>>(), &scores, k);
@@ -141,7 +152,7 @@ proptest! {
     ) {
         let case = Case::draw(seed, rows, d, f, coarse);
         let bounds = coarse(seed, "bounds", f);
-        let found = encode(&case.x(), &case.w_enc(), &case.b_enc(), Rule::Above(&bounds), None, None, Precision::F32).unwrap();
+        let found = case.encode(Rule::Above(&bounds), None, None, Precision::F32).unwrap();
         let h = case.h();
         let expected: Vec<usize> = (0..rows * f).filter(|&place| h[place] > bounds[place % f]).collect();
         prop_assert_eq!(places(&found.active.set), expected);
@@ -206,16 +217,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
     let run = |threads: usize, precision: Precision| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let found = encode(
-                &case.x(),
-                &case.w_enc(),
-                &case.b_enc(),
-                Rule::PerBatch(7000),
-                None,
-                None,
-                precision,
-            )
-            .unwrap();
+            let found = case.encode(Rule::PerBatch(7000), None, None, precision).unwrap();
             let places = places(&found.active.set);
             let values = from_vec::<1>(found.active.values, [found.active.set.len()], &cpu()).autodiff();
             let entries = Entries::from(found.active.set);
@@ -283,17 +285,7 @@ fn large_batches_are_searched_exactly_too_and_alike_by_any_number_of_threads() {
     ] {
         let run = |threads: usize| {
             let auxiliary = Some(Auxiliary { latents: &dead, k });
-            let find = || {
-                encode(
-                    &case.x(),
-                    &case.w_enc(),
-                    &case.b_enc(),
-                    rule,
-                    None,
-                    auxiliary,
-                    Precision::F32,
-                )
-            };
+            let find = || case.encode(rule, None, auxiliary, Precision::F32);
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let found = pool.install(find).unwrap();
             [found.active, found.auxiliary.unwrap()]
@@ -306,6 +298,9 @@ fn large_batches_are_searched_exactly_too_and_alike_by_any_number_of_threads() {
             let values: Vec<f32> = places(&encoded.set).into_iter().map(|place| h[place]).collect();
             assert_eq!(encoded.values, values);
         }
+        let of_none = Some(Auxiliary { latents: &[], k });
+        let found = case.encode(rule, None, of_none, Precision::F32).unwrap();
+        assert!(found.active.set == active.set && found.auxiliary.unwrap().set.is_empty());
         let [in_three, _] = run(3);
         assert!(in_three.set == active.set && in_three.values == active.values);
     }
@@ -320,7 +315,7 @@ fn what_is_not_a_number_is_refused_with_its_row() {
             let bounds = vec![0.0; f];
             for rule in [Rule::PerRow(3), Rule::PerBatch(20), Rule::Above(&bounds)] {
                 for precision in [Precision::F32, Precision::Bf16] {
-                    let found = encode(&case.x(), &case.w_enc(), &case.b_enc(), rule, None, None, precision);
+                    let found = case.encode(rule, None, None, precision);
                     assert_eq!(found.unwrap_err(), NotFinite { row: 6 });
                 }
             }
@@ -333,16 +328,7 @@ fn more_latents_than_there_are_may_be_asked_for() {
     let case = Case::draw(1, 5, 4, 300, fine);
     let find = |k| {
         let rule = Rule::PerRow(k);
-        encode(
-            &case.x(),
-            &case.w_enc(),
-            &case.b_enc(),
-            rule,
-            None,
-            None,
-            Precision::F32,
-        )
-        .unwrap()
+        case.encode(rule, None, None, Precision::F32).unwrap()
     };
     assert_eq!(places(&find(usize::MAX).active.set), places(&find(300).active.set));
 }
